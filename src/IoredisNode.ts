@@ -1,0 +1,172 @@
+/**
+ * A node over ioredis: a URL, ioredis options, or a client or cluster of the
+ * caller's.
+ *
+ * `Redsync.layer` takes all of these directly; use this module to mix them with
+ * nodes of your own, or to use a node outside a layer.
+ *
+ * @since 0.1.0
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import { type Cluster, Redis, type RedisOptions } from "ioredis"
+import { createHash } from "node:crypto"
+import { reject } from "./internal/options.ts"
+import { isOk, isOne, keyState, nodeError } from "./internal/reply.ts"
+import * as scripts from "./internal/scripts.ts"
+import { parseRedisUrl } from "./internal/url.ts"
+import type { NodeError } from "./LockError.ts"
+import type { LockNode } from "./LockNode.ts"
+
+/**
+ * A node with a connection of its own, opened now and closed with the scope.
+ *
+ * **Details**
+ *
+ * `target` is a URL (`redis://user:password@host:6379/2`, `rediss://` for TLS,
+ * `unix:/path/to.sock`) or ioredis options, of which four are always set by us:
+ * `enableOfflineQueue: false`, `autoResendUnfulfilledCommands: false`,
+ * `maxRetriesPerRequest: 0` and `lazyConnect: true`, so that no command is ever
+ * executed after we gave up on it. The effect does not wait for the connection,
+ * and a server that is down is no failure: the client goes on trying to reach
+ * it. A URL that cannot be understood is a defect; passwords are masked in it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (target: string | RedisOptions): Effect.Effect<LockNode, never, Scope.Scope> =>
+  Effect.suspend(() => {
+    const options = Predicate.isString(target) ? parseRedisUrl(target) : Result.succeed(target)
+    return Result.isFailure(options) ? reject(options.failure) : connect(options.success)
+  })
+
+/**
+ * A node over a client or cluster of the caller's, which is never closed or
+ * reconfigured.
+ *
+ * **Gotchas**
+ *
+ * With ioredis' own defaults a client sends commands again after a broken
+ * connection and queues them while there is none. Locks stay safe, but a node
+ * that is down then costs the node timeout instead of failing at once, unless
+ * the client has `enableOfflineQueue: false`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromClient = (client: Redis | Cluster): LockNode => ({
+  ...operations({ client }),
+  resends: true
+})
+
+/**
+ * Whether a value is an ioredis client or cluster, of whichever copy of ioredis.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isClient = (u: unknown): u is Redis | Cluster =>
+  Predicate.hasProperty(u, "sendCommand") && Predicate.isFunction(u.sendCommand) && Predicate.hasProperty(u, "status")
+
+/** No command is executed after we gave up on it: nothing is queued while there is no connection or sent twice. */
+const ownedOptions = {
+  lazyConnect: true,
+  enableOfflineQueue: false,
+  autoResendUnfulfilledCommands: false,
+  maxRetriesPerRequest: 0
+} satisfies Partial<RedisOptions>
+
+const connect = (options: RedisOptions) =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const client = new Redis({ ...options, ...ownedOptions } as Omit<RedisOptions, "replyMapping">)
+        const tried = Deferred.makeUnsafe<boolean>()
+        const connection: Connection = { client, lastError: undefined }
+        // Without a listener ioredis prints every failed reconnect. The votes tell when a node fails, this tells why.
+        client.on("error", (error) => {
+          connection.lastError = error
+        })
+        client.on("ready", () => {
+          connection.lastError = undefined
+          loadScripts(client)
+          Deferred.doneUnsafe(tried, Effect.succeed(true))
+        })
+        client.on("close", () => Deferred.doneUnsafe(tried, Effect.succeed(false)))
+        client.connect().catch(() => {})
+        return { connection, tried }
+      }),
+      ({ connection }) => Effect.sync(() => connection.client.disconnect())
+    ),
+    ({ connection, tried }): LockNode => ({ ...operations(connection), ready: Deferred.await(tried) })
+  )
+
+interface Connection {
+  readonly client: Redis | Cluster
+  /** What the connection last failed with. */
+  lastError?: unknown
+}
+
+interface Script {
+  readonly lua: string
+  readonly sha: string
+}
+
+const script = (lua: string): Script => ({ lua, sha: createHash("sha1").update(lua).digest("hex") })
+
+const release = script(scripts.release)
+const extend = script(scripts.extend)
+const inspect = script(scripts.inspect)
+
+// A server that refuses the load, or lost its scripts since, gets the source with the first call instead.
+const loadScripts = (client: Redis) => {
+  for (const { lua } of [release, extend]) client.script("LOAD", lua).catch(() => {})
+}
+
+const operations = (connection: Connection): Omit<LockNode, "ready" | "resends"> => {
+  const { client } = connection
+  const id = clientId(client)
+
+  const call = <A>(
+    operation: NodeError["operation"],
+    send: () => Promise<unknown>,
+    map: (reply: unknown) => A
+  ): Effect.Effect<A, NodeError> =>
+    Effect.callback((resume) => {
+      send().then(
+        (reply) => resume(Effect.succeed(map(reply))),
+        (error) => resume(Effect.fail(nodeError(id, operation, isUnwritable(error) ? connection.lastError ?? error : error)))
+      )
+    })
+
+  const run = ({ lua, sha }: Script, key: string, ...args: Array<string | number>): Promise<unknown> =>
+    client.evalsha(sha, 1, key, ...args).catch((error: unknown) => {
+      if (error instanceof Error && error.message.startsWith("NOSCRIPT")) return client.eval(lua, 1, key, ...args)
+      throw error
+    })
+
+  return {
+    id,
+    acquire: (key, value, expiryMillis) =>
+      call("acquire", () => client.set(key, value, "PX", expiryMillis, "NX"), isOk),
+    extend: (key, value, expiryMillis) => call("extend", () => run(extend, key, value, expiryMillis), isOne),
+    release: (key, value) => call("release", () => run(release, key, value), isOne),
+    inspect: (key) => call("inspect", () => run(inspect, key), keyState),
+    remove: (key) => call("remove", () => client.del(key), isOne)
+  }
+}
+
+// What ioredis says while there is no connection; why there is none is told by the connection's last error.
+const isUnwritable = (error: unknown) => error instanceof Error && error.message.startsWith("Stream isn't writeable")
+
+const clientId = (client: Redis | Cluster): string => {
+  if (client.isCluster) {
+    return `cluster ${(client as Cluster).nodes().map(({ options }) => `${options.host}:${options.port}`).join(",")}`
+  }
+  const { db, host, name, path, port, sentinels } = (client as Redis).options
+  const address = sentinels ? `sentinel ${name}` : path ?? `${host}:${port}`
+  return db ? `${address}/${db}` : address
+}

@@ -1,0 +1,110 @@
+/**
+ * A held lock.
+ *
+ * `Redsync.lock` hands one out and releases it when its scope closes. It tells
+ * how long exclusion is still promised, and fails a program that outlives it.
+ *
+ * @since 0.1.0
+ */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import type { LockLost, NodesUnavailable } from "./LockError.ts"
+
+/**
+ * A held lock.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Lock {
+  /** The name it was acquired under: the key on the nodes. */
+  readonly name: string
+
+  /**
+   * The random value the granting nodes store, fresh for every attempt: 16
+   * random bytes in base64. Whoever knows it can release or adopt the lock with
+   * `Redsync.unlock` and `Redsync.resume`.
+   */
+  readonly value: string
+
+  /**
+   * For how long exclusion is still promised: the time to the end of the lease,
+   * less the clock drift. Zero once the lock is lost or released. Asks no node.
+   */
+  readonly remaining: Effect.Effect<Duration.Duration>
+
+  /**
+   * Starts the lease anew on every node: afterwards it lasts its full expiry
+   * again.
+   *
+   * **Details**
+   *
+   * Fails with `LockLost` if the lock was lost or released before, or turns out
+   * to be taken; with `NodesUnavailable` if too few nodes confirmed it within
+   * the node timeout, in which case the lock is held to the end of its lease as
+   * before. An interrupted extension may still take effect on the nodes, but
+   * does not move `remaining`.
+   */
+  readonly extend: Effect.Effect<void, LockLost | NodesUnavailable>
+
+  /**
+   * Asks the nodes whether a quorum of them still has our value. Fails with
+   * `NodesUnavailable` if too few answered to tell.
+   */
+  readonly isHeld: Effect.Effect<boolean, NodesUnavailable>
+
+  /**
+   * Deletes the key on every node that has our value: `true` where a quorum
+   * confirmed. Closing the lock's scope does this.
+   *
+   * **Details**
+   *
+   * It never waits longer than the node timeout and never fails; nodes that did
+   * not answer are tried again in the background until the key is gone by
+   * itself. Releasing again gives the same answer without asking. Interrupting
+   * it ends the waiting, not the release.
+   */
+  readonly release: Effect.Effect<boolean>
+
+  /**
+   * Never succeeds, and fails when exclusion ends before the release. Once the
+   * lock is released it waits for ever.
+   */
+  readonly lost: Effect.Effect<never, LockLost>
+}
+
+/**
+ * Runs a program for as long as the lock is held.
+ *
+ * **Details**
+ *
+ * When the lock is lost the program is interrupted, its finalizers run, and the
+ * result is `LockLost`. A program that succeeds after the lease has ended fails
+ * with `LockLost` too; one that fails by itself keeps its own failure. Releasing
+ * the lock does not stop the program.
+ *
+ * **Example** (Guarding one part of a program)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Lock, lock } from "effect-redsync"
+ *
+ * const program = Effect.gen(function*() {
+ *   const held = yield* lock("report")
+ *   yield* Effect.log("not guarded")
+ *   yield* Lock.guard(held, Effect.log("interrupted if the lock is lost"))
+ * })
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const guard: {
+  (lock: Lock): <A, E, R>(program: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LockLost, R>
+  <A, E, R>(lock: Lock, program: Effect.Effect<A, E, R>): Effect.Effect<A, E | LockLost, R>
+} = dual(
+  2,
+  <A, E, R>(lock: Lock, program: Effect.Effect<A, E, R>): Effect.Effect<A, E | LockLost, R> =>
+    Effect.raceFirst(lock.lost, program)
+)

@@ -1,0 +1,202 @@
+/**
+ * What can go wrong with a lock, as tagged errors.
+ *
+ * Every error lists the votes: what each node answered when it was last asked.
+ * The `message` of an error is one sentence that a person on call can act on,
+ * with each node's answer in it. Errors are schema classes, so they can be
+ * encoded, sent to another process and decoded there. None carries a password.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Schema from "effect/Schema"
+
+/**
+ * One node could not do what it was asked to.
+ *
+ * **Details**
+ *
+ * `reason` tells why:
+ *
+ * - `"Timeout"`: no answer within the node timeout. The command may still take effect later.
+ * - `"Disconnected"`: there is no connection, or it broke before the answer came.
+ * - `"Rejected"`: the server answered with an error, such as `READONLY`, `OOM`, `NOAUTH` or `NOPERM`.
+ *
+ * `node` is the node's `id`; `cause`, where there is one, is what the client or
+ * server said, without the command's arguments.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NodeError extends Schema.TaggedError<NodeError>("effect-redsync/NodeError")("NodeError", {
+  node: Schema.String,
+  operation: Schema.Literals(["acquire", "extend", "release", "inspect", "remove"]),
+  reason: Schema.Literals(["Timeout", "Disconnected", "Rejected"]),
+  cause: Schema.optionalKey(Schema.Defect())
+}) {
+  /**
+   * What happened, in a few words that follow the node's name.
+   *
+   * @since 0.1.0
+   */
+  get summary(): string {
+    const said = this.cause instanceof Error ? `: ${this.cause.message}` : ""
+    switch (this.reason) {
+      case "Timeout":
+        return "did not answer in time"
+      case "Disconnected":
+        return `is not connected${said}`
+      case "Rejected":
+        return `answered with an error${said}`
+    }
+  }
+
+  override get message(): string {
+    return `Node ${this.node} ${this.summary} (${this.operation})`
+  }
+}
+
+/**
+ * What one node answered when it was asked to grant, extend or confirm a lock.
+ *
+ * **Details**
+ *
+ * - `Granted`: it agreed.
+ * - `Refused`: it did not: the key is there with another value, or, for a lock that was held, is gone.
+ *   `ttlMillis` is for how long the key still has to live, where the node was asked; `notALock` says what
+ *   the key is instead where it is no lock, for instance `"a list"` or `"a string without expiry"`.
+ * - `Failed`: it could not answer; `error` says why.
+ * - `Pending`: the others had decided before it answered.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const Vote = Schema.TaggedUnion({
+  Granted: { node: Schema.String },
+  Refused: {
+    node: Schema.String,
+    ttlMillis: Schema.optionalKey(Schema.Finite),
+    notALock: Schema.optionalKey(Schema.String)
+  },
+  Failed: { node: Schema.String, error: NodeError },
+  Pending: { node: Schema.String }
+})
+
+/**
+ * What one node answered when it was asked to grant, extend or confirm a lock.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Vote = typeof Vote.Type
+
+/**
+ * Somebody else holds the lock, and the schedule is used up.
+ *
+ * **Details**
+ *
+ * `attempts` counts how often the nodes were asked, `waited` is the time from
+ * the first attempt to the last answer, `votes` are those of the last attempt
+ * with, for a key that is held, how long it still has.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ErrFailed extends Schema.TaggedError<ErrFailed>("effect-redsync/ErrFailed")("ErrFailed", {
+  name: Schema.String,
+  attempts: Schema.Int,
+  waited: Schema.DurationFromMillis,
+  votes: Schema.Array(Vote)
+}) {
+  override get message(): string {
+    const tries = `${this.attempts} ${this.attempts === 1 ? "attempt" : "attempts"} in ${seconds(this.waited)}`
+    return `Could not acquire lock ${quote(this.name)} after ${tries}: ${describe(this.votes, "held by another")}`
+  }
+}
+
+/**
+ * So many nodes failed that no quorum was possible, whoever holds the lock.
+ *
+ * **Details**
+ *
+ * `quorum` is the number of nodes that have to agree.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NodesUnavailable
+  extends Schema.TaggedError<NodesUnavailable>("effect-redsync/NodesUnavailable")("NodesUnavailable", {
+    name: Schema.String,
+    quorum: Schema.Int,
+    votes: Schema.Array(Vote)
+  })
+{
+  override get message(): string {
+    const failed = this.votes.filter((vote) => vote._tag === "Failed").length
+    return `Too few nodes for lock ${quote(this.name)}: ${failed} of ${this.votes.length} failed and ` +
+      `${this.quorum} have to agree: ${describe(this.votes, "not ours")}`
+  }
+}
+
+/**
+ * The lock was held and is no longer.
+ *
+ * **Details**
+ *
+ * `reason` tells why:
+ *
+ * - `"Expired"`: the lease ended, or the lock had been released before.
+ * - `"Taken"`: so many nodes no longer have our value that no quorum is left.
+ * - `"NodesUnavailable"`: so many nodes failed that it could not be extended before the lease ended.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class LockLost extends Schema.TaggedError<LockLost>("effect-redsync/LockLost")("LockLost", {
+  name: Schema.String,
+  reason: Schema.Literals(["Expired", "Taken", "NodesUnavailable"]),
+  votes: Schema.Array(Vote)
+}) {
+  override get message(): string {
+    const votes = this.votes.length === 0 ? "" : `: ${describe(this.votes, "no longer ours")}`
+    switch (this.reason) {
+      case "Expired":
+        return `Lock ${quote(this.name)} is no longer held: its lease has ended${votes}`
+      case "Taken":
+        return `Lock ${quote(this.name)} was taken away or deleted while it was held${votes}`
+      case "NodesUnavailable":
+        return `Lock ${quote(this.name)} could not be extended before its lease ended${votes}`
+    }
+  }
+}
+
+/**
+ * Why a lock could not be acquired.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type LockError = ErrFailed | NodesUnavailable
+
+const quote = (name: string) => JSON.stringify(name)
+
+const seconds = (duration: Duration.Duration) => `${(Duration.toMillis(duration) / 1000).toFixed(1)} s`
+
+const describe = (votes: ReadonlyArray<Vote>, refused: string) =>
+  votes.map((vote) => `${vote.node} ${answer(vote, refused)}`).join("; ")
+
+const answer = (vote: Vote, refused: string): string => {
+  switch (vote._tag) {
+    case "Granted":
+      return "granted it"
+    case "Refused":
+      if (vote.notALock !== undefined) return `has a key of that name that is no lock but ${vote.notALock}`
+      return vote.ttlMillis === undefined
+        ? refused
+        : `${refused} for about ${seconds(Duration.millis(vote.ttlMillis))} more`
+    case "Failed":
+      return vote.error.summary
+    case "Pending":
+      return "had not answered yet"
+  }
+}

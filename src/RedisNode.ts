@@ -1,0 +1,65 @@
+/**
+ * A node over Effect's own Redis service.
+ *
+ * Use it where a program already has an `effect/persistence/Redis`, for
+ * instance `NodeRedis` from `@effect/platform-node`.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Redis from "effect/persistence/Redis"
+import { isOk, isOne, keyState, nodeError } from "./internal/reply.ts"
+import * as scripts from "./internal/scripts.ts"
+import type { NodeError } from "./LockError.ts"
+import type { LockNode } from "./LockNode.ts"
+
+/**
+ * A node over the given Redis service.
+ *
+ * **Details**
+ *
+ * `id` is the name shown in errors, `"redis"` by default; give each node its own
+ * where there are several. The client decides what happens while the server is
+ * away; the node timeout bounds it.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (redis: Redis.Redis["Service"], id: string = "redis"): LockNode => {
+  const call = <A, B>(
+    operation: NodeError["operation"],
+    effect: Effect.Effect<A, Redis.RedisError>,
+    map: (reply: A) => B
+  ): Effect.Effect<B, NodeError> =>
+    Effect.mapBoth(effect, { onFailure: (error) => nodeError(id, operation, error), onSuccess: map })
+
+  const release = redis.eval(releaseScript)
+  const extend = redis.eval(extendScript)
+  const inspect = redis.eval(inspectScript)
+
+  return {
+    id,
+    resends: true,
+    acquire: (key, value, expiryMillis) =>
+      call("acquire", redis.send("SET", key, value, "NX", "PX", String(expiryMillis)), isOk),
+    extend: (key, value, expiryMillis) => call("extend", extend(key, value, expiryMillis), isOne),
+    release: (key, value) => call("release", release(key, value), isOne),
+    inspect: (key) => call("inspect", inspect(key), keyState),
+    remove: (key) => call("remove", redis.send("DEL", key), isOne)
+  }
+}
+
+const releaseScript = Redis.script((key: string, value: string) => [key, value], {
+  lua: scripts.release,
+  numberOfKeys: 1
+}).withReturnType<unknown>()
+
+const extendScript = Redis.script((key: string, value: string, expiryMillis: number) => [key, value, expiryMillis], {
+  lua: scripts.extend,
+  numberOfKeys: 1
+}).withReturnType<unknown>()
+
+const inspectScript = Redis.script((key: string) => [key], {
+  lua: scripts.inspect,
+  numberOfKeys: 1
+}).withReturnType<unknown>()

@@ -1,0 +1,594 @@
+/**
+ * Mutual exclusion across processes and machines, over N independent Redis
+ * servers: the Redlock algorithm as a scoped resource.
+ *
+ * A lock is a key that a quorum of the nodes, more than half of them, stores
+ * with the same random value and an expiry. Acquiring asks all nodes at once and
+ * retries on a `Schedule`; releasing deletes the key where it still has that
+ * value; if the holder crashes, the key expires. A minority of dead or slow
+ * nodes goes unnoticed.
+ *
+ * **Example** (One charge at a time)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Redsync, withLock } from "effect-redsync"
+ *
+ * const chargeCustomer = Effect.log("charging")
+ *
+ * const program = withLock("invoices:42", chargeCustomer).pipe(
+ *   Effect.provide(Redsync.layerMemory())
+ * )
+ * ```
+ *
+ * @see the algorithm: https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redis from "effect/persistence/Redis"
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import type { Cluster, Redis as IoredisClient, RedisOptions } from "ioredis"
+import { acquire, attempt, type Restore } from "./internal/acquire.ts"
+import { HeldLock } from "./internal/held.ts"
+import * as operate from "./internal/operate.ts"
+import { checkName, checkQuorum, majority, reject, resolve, type Settings } from "./internal/options.ts"
+import { nodesUnavailable, unavailable } from "./internal/quorum.ts"
+import { Service } from "./internal/service.ts"
+import { parseRedisUrl } from "./internal/url.ts"
+import * as IoredisNode from "./IoredisNode.ts"
+import { guard, type Lock } from "./Lock.ts"
+import type { LockError, LockLost, NodeError, NodesUnavailable } from "./LockError.ts"
+import type { LockNode } from "./LockNode.ts"
+import * as MemoryNode from "./MemoryNode.ts"
+import * as RedisNode from "./RedisNode.ts"
+
+// -----------------------------------------------------------------------------
+// the service
+// -----------------------------------------------------------------------------
+
+/**
+ * The nodes that locks are kept on, with the quorum and the default options.
+ *
+ * **Details**
+ *
+ * All verbs of this module need it; get it from {@link layer},
+ * {@link layerConfig}, {@link layerMemory} or {@link layerRedis}.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Redsync extends Context.Service<Redsync, Service>()("effect-redsync/Redsync") {}
+
+/**
+ * How one lock is acquired and held.
+ *
+ * **Details**
+ *
+ * - `expiry`: the length of the lease, after which the key frees itself. 8 seconds by default.
+ * - `retry`: when to try again after a refusal, and when to give up. {@link defaultRetry} by default.
+ * - `driftFactor`: the share of the expiry by which clocks may run apart, at least 0 and less than 1. 0.01 by
+ *   default. The lease counts as over `expiry * driftFactor + 2 ms` before the key expires.
+ * - `nodeTimeout`: one node's time to answer. 5 % of the expiry by default, 50 ms at least.
+ *
+ * Values that are not allowed are a defect that names the option, before any
+ * command is sent.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface LockOptions {
+  readonly expiry?: Duration.Input
+  readonly retry?: Schedule.Schedule<unknown, LockError>
+  readonly driftFactor?: number
+  readonly nodeTimeout?: Duration.Input
+}
+
+/**
+ * What can be a node: a Redis URL (`redis://`, `rediss://`, `unix:`), ioredis
+ * options, an ioredis client or cluster of the caller's, or any `LockNode`.
+ *
+ * **Details**
+ *
+ * Connections for URLs and options belong to the layer: it opens them, keeps
+ * them open and closes them. A client of the caller's is never closed or
+ * reconfigured.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export type NodeInput = string | RedisOptions | IoredisClient | Cluster | LockNode
+
+/**
+ * The nodes, and defaults for every lock.
+ *
+ * **Details**
+ *
+ * - `nodes`: at least one, with ids that differ. Use an odd number of servers that share nothing, 3 or 5.
+ * - `quorum`: how many have to agree: a majority of the nodes by default, which is the least allowed.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface LayerOptions extends LockOptions {
+  readonly nodes: ReadonlyArray<NodeInput>
+  readonly quorum?: number
+}
+
+// -----------------------------------------------------------------------------
+// retrying
+// -----------------------------------------------------------------------------
+
+/**
+ * A schedule for acquiring: so many attempts, so far apart.
+ *
+ * **Details**
+ *
+ * - `tries` counts attempts, the first included; there is no delay after the last. 16 by default, or no limit if
+ *   `within` is given. 1 tries once.
+ * - `delay` between two attempts, varied by up to a fifth either way. 512 ms by default.
+ * - `within` bounds the wait: the last attempt comes when this much time has passed since the first refusal.
+ *
+ * Any other `Schedule` does as well: it is stepped with the error of each
+ * refused attempt and ends the wait when it is done.
+ *
+ * **Example** (Waiting half a minute)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Redsync, withLock } from "effect-redsync"
+ *
+ * const program = withLock("report", Effect.void, {
+ *   retry: Redsync.retryPolicy({ delay: "100 millis", within: "30 seconds" })
+ * })
+ * ```
+ *
+ * @category retrying
+ * @since 0.1.0
+ */
+export const retryPolicy = (options: {
+  readonly tries?: number
+  readonly delay?: Duration.Input
+  readonly within?: Duration.Input
+} = {}): Schedule.Schedule<number> => {
+  const { delay = 512, within = Duration.infinity } = options
+  const { tries = options.within === undefined ? 16 : Number.POSITIVE_INFINITY } = options
+  const limit = Duration.toMillis(within)
+  return Schedule.spaced(delay).pipe(
+    Schedule.jittered,
+    Schedule.while(({ attempt, elapsed }) => attempt < tries && elapsed < limit),
+    Schedule.modifyDelay(({ duration, elapsed }) => Effect.succeed(Duration.min(duration, Duration.millis(limit - elapsed))))
+  )
+}
+
+/**
+ * How acquiring retries unless told otherwise: 16 attempts, 512 ms apart,
+ * varied by up to a fifth either way; about 7.7 seconds in all.
+ *
+ * @category retrying
+ * @since 0.1.0
+ */
+export const defaultRetry: Schedule.Schedule<number> = retryPolicy()
+
+// -----------------------------------------------------------------------------
+// layers
+// -----------------------------------------------------------------------------
+
+/**
+ * The service over the given nodes.
+ *
+ * **Details**
+ *
+ * The layer is built once a quorum of its own connections is ready, or each has
+ * been tried once; it never fails because servers are down. When its scope
+ * closes, the locks still held are released, pending clean-ups run or have their
+ * node timeout, and the connections are closed.
+ *
+ * Wrong options are a defect that names the option, its value and what is
+ * allowed; passwords in URLs are masked.
+ *
+ * **Example** (Three servers)
+ *
+ * ```ts
+ * import { Redsync } from "effect-redsync"
+ *
+ * const layer = Redsync.layer({
+ *   nodes: ["redis://a:6379", "redis://b:6379", "redis://c:6379"],
+ *   expiry: "10 seconds"
+ * })
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options: LayerOptions): Layer.Layer<Redsync> => {
+  const settings = resolveLayer(options)
+  return Layer.effect(Redsync, Predicate.isString(settings) ? reject(settings) : make(options, settings))
+}
+
+/**
+ * The service with its options from configuration, over the given ones.
+ *
+ * **Details**
+ *
+ * | variable | option | example |
+ * | --- | --- | --- |
+ * | `REDSYNC_NODES` | `nodes`, URLs separated by commas | `redis://a:6379,redis://b:6379,redis://c:6379` |
+ * | `REDSYNC_QUORUM` | `quorum` | `2` |
+ * | `REDSYNC_EXPIRY` | `expiry` | `10 seconds` |
+ * | `REDSYNC_DRIFT_FACTOR` | `driftFactor` | `0.02` |
+ * | `REDSYNC_NODE_TIMEOUT` | `nodeTimeout` | `200 millis` |
+ *
+ * Fails with a `ConfigError` where a variable is missing or its value is not
+ * allowed; passwords in URLs are masked. `REDSYNC_NODES` may be missing if
+ * `options` names the nodes.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig = (options: Partial<LayerOptions> = {}): Layer.Layer<Redsync, Config.ConfigError> =>
+  Layer.effect(
+    Redsync,
+    Effect.gen(function*() {
+      const nodes = Config.map(
+        Config.String("REDSYNC_NODES"),
+        (urls) => urls.split(",").map((url) => url.trim()).filter((url) => url !== "")
+      )
+      const configured: LayerOptions = {
+        ...options,
+        nodes: options.nodes === undefined ? yield* nodes : Option.getOrElse(yield* Config.option(nodes), () => options.nodes!),
+        ...yield* variable("quorum", Config.Int("REDSYNC_QUORUM")),
+        ...yield* variable("expiry", Config.Duration("REDSYNC_EXPIRY")),
+        ...yield* variable("driftFactor", Config.Finite("REDSYNC_DRIFT_FACTOR")),
+        ...yield* variable("nodeTimeout", Config.Duration("REDSYNC_NODE_TIMEOUT"))
+      }
+      const settings = resolveLayer(configured)
+      if (Predicate.isString(settings)) {
+        return yield* Effect.fail(new Config.ConfigError(new ConfigProvider.SourceError({ message: settings })))
+      }
+      return yield* make(configured, settings)
+    })
+  )
+
+const variable = <K extends string, A>(key: K, config: Config.Config<A>) =>
+  Config.map(Config.option(config), (value): { readonly [P in K]?: A } =>
+    Option.isSome(value) ? { [key]: value.value } as { readonly [P in K]: A } : {})
+
+/**
+ * The service over nodes inside this process, one by default: for tests, on
+ * `TestClock` too, and to try things. It excludes within this process only.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerMemory = (count: number = 1, options: LockOptions = {}): Layer.Layer<Redsync> =>
+  Layer.unwrap(Effect.sync(() => layer({ ...options, nodes: Array.from({ length: count }, () => MemoryNode.make()) })))
+
+/**
+ * The service over one node: the Redis service of Effect that is in the context.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerRedis: Layer.Layer<Redsync, never, Redis.Redis> = Layer.unwrap(
+  Effect.map(Redis.Redis, (redis) => layer({ nodes: [RedisNode.make(redis)] }))
+)
+
+const resolveLayer = (options: LayerOptions): Settings | string => {
+  const url = options.nodes.filter(Predicate.isString).map(parseRedisUrl).find(Result.isFailure)
+  return checkQuorum(options.quorum, options.nodes.length) ?? url?.failure ?? resolve(options, defaultRetry)
+}
+
+const make = Effect.fnUntraced(function*(options: LayerOptions, settings: Settings) {
+  const nodes = yield* Effect.forEach(options.nodes, toNode)
+  const ids = nodes.map(({ id }) => id)
+  const twice = ids.find((id, index) => ids.indexOf(id) !== index)
+  if (twice !== undefined) return yield* reject(`effect-redsync: the option nodes has ${twice} twice; each counts once.`)
+  const quorum = options.quorum ?? majority(nodes.length)
+  const service = new Service(nodes, quorum, options, settings, yield* Effect.context<never>())
+  yield* Effect.addFinalizer(() => service.close)
+  yield* service.ready
+  return service
+})
+
+const toNode = (input: NodeInput): Effect.Effect<LockNode, never, Scope.Scope> =>
+  isLockNode(input)
+    ? Effect.succeed(input)
+    : IoredisNode.isClient(input)
+    ? Effect.succeed(IoredisNode.fromClient(input))
+    : IoredisNode.make(input)
+
+const isLockNode = (u: unknown): u is LockNode => Predicate.hasProperty(u, "acquire") && Predicate.isFunction(u.acquire)
+
+// -----------------------------------------------------------------------------
+// holding a lock
+// -----------------------------------------------------------------------------
+
+/**
+ * Holds the lock for exactly as long as `program` runs.
+ *
+ * **Details**
+ *
+ * Waits for the lock as long as the schedule says, runs the program, and
+ * releases the lock however the program ends. `program` may be a function of
+ * the `Lock`. Needs no `Scope`; `Effect.scoped` around it does no harm.
+ *
+ * Fails with `ErrFailed` if somebody else has the lock and the schedule is used
+ * up, with `NodesUnavailable` if too few nodes answer, and with `LockLost` if the
+ * lease ends before the program: the program is then interrupted, its finalizers
+ * run, and the failure does not wait for the release. A program that outlived its
+ * lock never counts as a success.
+ *
+ * Interruption, by `Effect.timeout` for instance, ends the waiting at once and
+ * leaves no key behind on nodes that can be reached; while the program runs it
+ * interrupts the program and then releases.
+ *
+ * **Example** (Both forms)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { withLock } from "effect-redsync"
+ *
+ * const chargeCustomer = Effect.succeed("charged")
+ *
+ * const program = withLock("invoices:42", chargeCustomer)
+ * const piped = chargeCustomer.pipe(withLock("invoices:42", { expiry: "30 seconds" }))
+ * ```
+ *
+ * @category locking
+ * @since 0.1.0
+ */
+export const withLock: {
+  <A, E, R>(
+    name: string,
+    program: Effect.Effect<A, E, R> | ((lock: Lock) => Effect.Effect<A, E, R>),
+    options?: LockOptions
+  ): Effect.Effect<A, E | LockError | LockLost, R | Redsync>
+  (
+    name: string,
+    options?: LockOptions
+  ): <A, E, R>(program: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LockError | LockLost, R | Redsync>
+} = pipeable((name, program, options) =>
+  Effect.uninterruptibleMask((restore) =>
+    withService(name, options, (service, settings) =>
+      Effect.flatMap(acquire(service, name, settings, restore), (lock) => use(lock, restore(guard(lock, program(lock))))))
+  )
+)
+
+/**
+ * Like {@link withLock}, but tries once: none if somebody else has the lock.
+ *
+ * **Details**
+ *
+ * Fails with `NodesUnavailable` if too few nodes answer to tell, and with
+ * `LockLost` as `withLock` does. `retry` is not used.
+ *
+ * @category locking
+ * @since 0.1.0
+ */
+export const withLockIfAvailable: {
+  <A, E, R>(
+    name: string,
+    program: Effect.Effect<A, E, R> | ((lock: Lock) => Effect.Effect<A, E, R>),
+    options?: LockOptions
+  ): Effect.Effect<Option.Option<A>, E | NodesUnavailable | LockLost, R | Redsync>
+  (name: string, options?: LockOptions): <A, E, R>(
+    program: Effect.Effect<A, E, R>
+  ) => Effect.Effect<Option.Option<A>, E | NodesUnavailable | LockLost, R | Redsync>
+} = pipeable((name, program, options) =>
+  Effect.uninterruptibleMask((restore) =>
+    withService(name, options, (service, settings) =>
+      Effect.flatMap(
+        attemptOnce(service, name, settings, restore),
+        Option.match({
+          onNone: () => Effect.succeedNone,
+          onSome: (lock) => Effect.asSome(use(lock, restore(guard(lock, program(lock)))))
+        })
+      ))
+  )
+)
+
+/**
+ * Acquires the lock and releases it when the scope closes.
+ *
+ * **Details**
+ *
+ * Waits for the lock as long as the schedule says, and fails with `ErrFailed` or
+ * `NodesUnavailable` as {@link withLock} does. Nothing interrupts a program that
+ * outlives the lease: use `Lock.guard`, or watch `lost`, or use `withLock`.
+ *
+ * @category locking
+ * @since 0.1.0
+ */
+export const lock = (name: string, options?: LockOptions): Effect.Effect<Lock, LockError, Redsync | Scope.Scope> =>
+  Effect.uninterruptibleMask((restore) =>
+    withService(name, options, (service, settings) =>
+      Effect.tap(acquire(service, name, settings, restore), releaseWithScope))
+  )
+
+/**
+ * Like {@link lock}, but tries once: none if somebody else has the lock.
+ *
+ * @category locking
+ * @since 0.1.0
+ */
+export const tryLock = (
+  name: string,
+  options?: LockOptions
+): Effect.Effect<Option.Option<Lock>, NodesUnavailable, Redsync | Scope.Scope> =>
+  Effect.uninterruptibleMask((restore) =>
+    withService(name, options, (service, settings) =>
+      Effect.tap(
+        attemptOnce(service, name, settings, restore),
+        Option.match({ onNone: () => Effect.void, onSome: releaseWithScope })
+      ))
+  )
+
+/**
+ * Adopts a lock that was taken elsewhere, by its value, and releases it when the
+ * scope closes.
+ *
+ * **Details**
+ *
+ * The lease starts anew with the given expiry. Fails with `LockLost` if a quorum
+ * of nodes does not have the value, and with `NodesUnavailable` if too few
+ * answered to tell. This is how a lock goes from one process to another. An
+ * interruption before it is adopted leaves the lock as it is, save that its
+ * expiry may have been extended.
+ *
+ * @category locking
+ * @since 0.1.0
+ */
+export const resume = (
+  name: string,
+  value: string,
+  options?: LockOptions
+): Effect.Effect<Lock, LockLost | NodesUnavailable, Redsync | Scope.Scope> =>
+  Effect.uninterruptibleMask((restore) =>
+    withService(name, options, (service, settings) =>
+      Effect.tap(operate.adopt(service, { name, value, settings }, restore), releaseWithScope))
+  )
+
+/**
+ * Releases a lock from elsewhere, by its value: `true` if a quorum of nodes had
+ * it and deleted it.
+ *
+ * **Details**
+ *
+ * Fails with `NodesUnavailable` if too few nodes answered to tell; those that did
+ * not are tried again in the background.
+ *
+ * @category operating
+ * @since 0.1.0
+ */
+export const unlock = (name: string, value: string): Effect.Effect<boolean, NodesUnavailable, Redsync> =>
+  withService(name, undefined, (service, settings) => operate.unlock(service, { name, value, settings }))
+
+/**
+ * What each node has under the name, without changing it.
+ *
+ * **Details**
+ *
+ * Never fails: a node that did not answer within the node timeout is shown as
+ * failed.
+ *
+ * **Example** (Who holds it)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Redsync } from "effect-redsync"
+ *
+ * const program = Effect.gen(function*() {
+ *   const { holder, nodes } = yield* Redsync.inspect("invoices:42")
+ *   yield* Effect.log(holder, nodes)
+ * })
+ * ```
+ *
+ * @category operating
+ * @since 0.1.0
+ */
+export const inspect = (name: string): Effect.Effect<Inspection, never, Redsync> =>
+  withService(name, undefined, (service, settings) => operate.inspect(service, name, settings))
+
+/**
+ * Deletes the key on every node, whoever holds the lock: `true` if any node had
+ * it.
+ *
+ * **Details**
+ *
+ * Waits for every node, for the node timeout at most. Fails with
+ * `NodesUnavailable` if so many failed that the lock may still be held.
+ *
+ * **Gotchas**
+ *
+ * The holder hears of it only when it extends or checks the lock. Until then two
+ * may believe to hold it.
+ *
+ * @category operating
+ * @since 0.1.0
+ */
+export const forceUnlock = (name: string): Effect.Effect<boolean, NodesUnavailable, Redsync> =>
+  withService(name, undefined, (service, settings) => operate.forceUnlock(service, name, settings))
+
+/**
+ * What the nodes have under a name.
+ *
+ * **Details**
+ *
+ * `holder` is there if one value is on a quorum of nodes: its `ttlMillis` is how
+ * long it stays on a quorum unless it is extended. `nodes` is in the order of the
+ * layer's.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Inspection {
+  readonly name: string
+  readonly quorum: number
+  readonly holder: Option.Option<{ readonly value: string; readonly ttlMillis: number }>
+  readonly nodes: ReadonlyArray<NodeView>
+}
+
+/**
+ * What one node has under a name: nothing, a lock, something that is no lock, or
+ * it failed to answer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type NodeView =
+  | { readonly _tag: "Free"; readonly node: string }
+  | { readonly _tag: "Held"; readonly node: string; readonly value: string; readonly ttlMillis: number }
+  | { readonly _tag: "NotALock"; readonly node: string; readonly found: string }
+  | { readonly _tag: "Failed"; readonly node: string; readonly error: NodeError }
+
+// -----------------------------------------------------------------------------
+// internal
+// -----------------------------------------------------------------------------
+
+const withService = <A, E, R>(
+  name: string,
+  options: LockOptions | undefined,
+  f: (service: Service, settings: Settings) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R | Redsync> =>
+  Effect.flatMap(Redsync, (service) => {
+    const settings = checkName(name) ?? service.settings(options)
+    return Predicate.isString(settings) ? reject(settings) : f(service, settings)
+  })
+
+/** One attempt that tells "held by another" from "too few nodes". */
+const attemptOnce = (service: Service, name: string, settings: Settings, restore: Restore) =>
+  Effect.flatMap(attempt(service, name, settings, restore), (result) =>
+    result instanceof HeldLock
+      ? Effect.succeedSome(result)
+      : unavailable(result)
+      ? Effect.fail(nodesUnavailable(name, result))
+      : Effect.succeedNone)
+
+/** Runs the program and then releases; a lock that is lost is released in the background. */
+const use = <A, E, R>(lock: HeldLock, program: Effect.Effect<A, E, R>) =>
+  Effect.onExitPrimitive(program, () => lock.close)
+
+const releaseWithScope = (lock: HeldLock) =>
+  Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, lock.close))
+
+type Program = (lock: Lock) => Effect.Effect<any, any, any>
+
+/** `f(name, program, options)` that can also be called as `program.pipe(f(name, options))`. */
+function pipeable(
+  body: (name: string, program: Program, options: LockOptions | undefined) => Effect.Effect<any, any, any>
+): any {
+  return (name: string, first?: unknown, options?: LockOptions) => {
+    if (Effect.isEffect(first)) return body(name, () => first, options)
+    if (Predicate.isFunction(first)) return body(name, (lock) => Effect.suspend(() => first(lock)), options)
+    return (program: Effect.Effect<any, any, any>) => body(name, () => program, first as LockOptions | undefined)
+  }
+}

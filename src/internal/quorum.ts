@@ -1,0 +1,256 @@
+/**
+ * The one place that asks the nodes and counts their votes. Acquire, extend,
+ * release, remove and inspect all go through `Quorum.ask`.
+ *
+ * A question goes to all nodes at once and is decided as soon as the votes
+ * allow. Answers that come later are still awaited, in the background and no
+ * longer than the node timeout, for the log of node states and so that closing
+ * the service leaves nothing behind.
+ */
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { identity } from "effect/Function"
+import type * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import * as Result from "effect/Result"
+import { NodeError, NodesUnavailable, type Vote } from "../LockError.ts"
+import type { LockNode } from "../LockNode.ts"
+import type { Settings } from "./options.ts"
+
+/** What is asked of every node. */
+export interface Question<A> {
+  readonly operation: NodeError["operation"]
+  readonly timeoutMillis: number
+  readonly ask: (node: LockNode) => Effect.Effect<A, NodeError>
+  readonly isYes: (answer: A) => boolean
+  /** Whether to wait for every answer instead of for a decision. */
+  readonly all?: boolean
+  /** Those to ask; all nodes by default. */
+  readonly nodes?: ReadonlyArray<LockNode>
+  /** Called when every node has answered or timed out, whatever was decided before. */
+  readonly onSettled?: (answers: Answers<A>) => void
+}
+
+/** The value of one attempt under one name. */
+export interface Claim {
+  readonly name: string
+  readonly value: string
+  readonly settings: Settings
+}
+
+export const acquireQuestion = ({ name, settings, value }: Claim): Question<boolean> => ({
+  operation: "acquire",
+  timeoutMillis: settings.nodeTimeoutMillis,
+  ask: (node) => node.acquire(name, value, settings.expiryMillis),
+  isYes: identity
+})
+
+export const extendQuestion = ({ name, settings, value }: Claim): Question<boolean> => ({
+  operation: "extend",
+  timeoutMillis: settings.nodeTimeoutMillis,
+  ask: (node) => node.extend(name, value, settings.expiryMillis),
+  isYes: identity
+})
+
+export const releaseQuestion = ({ name, settings, value }: Claim): Question<boolean> => ({
+  operation: "release",
+  timeoutMillis: settings.nodeTimeoutMillis,
+  ask: (node) => node.release(name, value),
+  isYes: identity
+})
+
+/** The answers so far: by node, in the order of the nodes, `undefined` where one is still to come. */
+export interface Answers<A> {
+  readonly nodes: ReadonlyArray<LockNode>
+  readonly quorum: number
+  readonly byNode: ReadonlyArray<Result.Result<A, NodeError> | undefined>
+  readonly yes: number
+  readonly no: number
+  readonly failed: number
+}
+
+/** A quorum said yes. */
+export const granted = <A>(answers: Answers<A>): boolean => answers.yes >= answers.quorum
+
+/** So many did what `count` counts that the others cannot make a quorum. */
+const prevents = <A>(answers: Answers<A>, count: number) => count > answers.nodes.length - answers.quorum
+
+/** So many said no that no quorum of yes is possible, whatever the others say. */
+export const denied = <A>(answers: Answers<A>): boolean => prevents(answers, answers.no)
+
+/** So many failed that no quorum is possible, whatever the others say. */
+export const unavailable = <A>(answers: Answers<A>): boolean => prevents(answers, answers.failed)
+
+/** The answers to a yes-or-no question as votes for an error. */
+export const votes = (answers: Answers<boolean>): Array<Vote> =>
+  answers.nodes.map(({ id: node }, index) => {
+    const answer = answers.byNode[index]
+    if (answer === undefined) return { _tag: "Pending", node }
+    if (Result.isFailure(answer)) return { _tag: "Failed", node, error: answer.failure }
+    return { _tag: answer.success ? "Granted" : "Refused", node }
+  })
+
+/** Those that did not answer the question. */
+export const failedNodes = <A>(answers: Answers<A>): Array<LockNode> =>
+  answers.nodes.filter((_, index) => {
+    const answer = answers.byNode[index]
+    return answer !== undefined && Result.isFailure(answer)
+  })
+
+export const nodesUnavailable = (name: string, answers: Answers<boolean>): NodesUnavailable =>
+  new NodesUnavailable({ name, quorum: answers.quorum, votes: votes(answers) })
+
+export class Quorum {
+  readonly nodes: ReadonlyArray<LockNode>
+  readonly size: number
+  readonly #context: Context.Context<never>
+  readonly #failing = new Set<LockNode>()
+  readonly #closing = Latch.makeUnsafe(false)
+  readonly #idle = Latch.makeUnsafe(true)
+  #underWay = 0
+
+  constructor(nodes: ReadonlyArray<LockNode>, size: number, context: Context.Context<never>) {
+    this.nodes = nodes
+    this.size = size
+    this.#context = context
+  }
+
+  /**
+   * Asks, and succeeds with the answers there are once the votes decide. An
+   * interruption stops the waiting, not the question.
+   */
+  ask<A>(question: Question<A>): Effect.Effect<Answers<A>> {
+    return Effect.callback((resume) => this.start(question, (answers) => resume(Effect.succeed(answers))))
+  }
+
+  /** Asks now, and calls `decide` with the answers there are once the votes decide. */
+  start<A>(question: Question<A>, decide: (answers: Answers<A>) => void): void {
+    new Round(this, question, decide)
+  }
+
+  /** Runs an effect as a fiber of its own, on the service's clock. */
+  fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> {
+    return Effect.runForkWith(this.#context)(effect)
+  }
+
+  /** Runs an effect in the background; `close` waits for it. */
+  background(effect: Effect.Effect<unknown>): void {
+    this.begin()
+    this.fork(effect).addObserver(() => this.end())
+  }
+
+  /** A pause that ends early, with `false`, when the service closes. */
+  pause(millis: number): Effect.Effect<boolean> {
+    return Effect.raceFirst(
+      Effect.as(Effect.sleep(Duration.millis(millis)), true),
+      Effect.as(this.#closing.await, false)
+    )
+  }
+
+  /** Ends all pauses and waits until no question is open and nothing runs in the background. */
+  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+    this.#closing.openUnsafe()
+    return this.#idle.await
+  })
+
+  begin(): void {
+    if (this.#underWay++ === 0) this.#idle.closeUnsafe()
+  }
+
+  end(): void {
+    if (--this.#underWay === 0) this.#idle.openUnsafe()
+  }
+
+  /** Keeps the state of each node, and says once when it changes. */
+  report(node: LockNode, error: NodeError | undefined): void {
+    if (error !== undefined) {
+      if (this.#failing.has(node)) return
+      this.#failing.add(node)
+      this.fork(Effect.logWarning(`Lock node ${node.id} ${error.summary}`))
+    } else if (this.#failing.delete(node)) {
+      this.fork(Effect.logInfo(`Lock node ${node.id} answers again`))
+    }
+  }
+
+}
+
+/** One question on its way through the nodes. */
+class Round<A> implements Answers<A> {
+  readonly nodes: ReadonlyArray<LockNode>
+  readonly quorum: number
+  readonly byNode: Array<Result.Result<A, NodeError> | undefined>
+  yes = 0
+  no = 0
+  failed = 0
+  readonly #service: Quorum
+  readonly #question: Question<A>
+  readonly #fibers: Array<Fiber.Fiber<A, NodeError>> = []
+  readonly #timer: Fiber.Fiber<void>
+  #decide: ((answers: Answers<A>) => void) | undefined
+
+  constructor(
+    service: Quorum,
+    question: Question<A>,
+    decide: (answers: Answers<A>) => void
+  ) {
+    this.nodes = question.nodes ?? service.nodes
+    this.quorum = service.size
+    this.byNode = this.nodes.map(() => undefined)
+    this.#service = service
+    this.#question = question
+    this.#decide = decide
+    service.begin()
+    // Sent to all before the first answer is looked at, so that one that answers at once delays nobody.
+    for (const node of this.nodes) this.#fibers.push(service.fork(Effect.suspend(() => question.ask(node))))
+    this.#timer = service.fork(expiry(question.timeoutMillis))
+    this.#timer.addObserver((exit) => Exit.isSuccess(exit) && this.#timeOut())
+    this.#fibers.forEach((fiber, index) => fiber.addObserver((exit) => this.#settle(index, exit)))
+  }
+
+  #settle(index: number, exit: Exit.Exit<A, NodeError>) {
+    if (this.byNode[index] !== undefined) return
+    const node = this.nodes[index]!
+    const answer = Exit.isSuccess(exit) ? Result.succeed(exit.value) : Result.fail(this.#failure(node, exit.cause))
+    this.byNode[index] = answer
+    if (Result.isFailure(answer)) this.failed++
+    else if (this.#question.isYes(answer.success)) this.yes++
+    else this.no++
+    this.#service.report(node, Result.isFailure(answer) ? answer.failure : undefined)
+    const pending = this.nodes.length - this.yes - this.no - this.failed
+    if (pending === 0 || (!this.#question.all && (this.yes >= this.quorum || this.yes + pending < this.quorum))) {
+      // A copy, since later answers go on counting here.
+      this.#decide?.({ ...this, byNode: [...this.byNode] })
+      this.#decide = undefined
+    }
+    if (pending === 0) {
+      this.#timer.interruptUnsafe()
+      this.#question.onSettled?.(this)
+      this.#service.end()
+    }
+  }
+
+  #failure(node: LockNode, cause: Cause.Cause<NodeError>): NodeError {
+    const error = Cause.squash(cause)
+    return error instanceof NodeError ? error : new NodeError({
+      node: node.id,
+      operation: this.#question.operation,
+      reason: "Rejected",
+      cause: error
+    })
+  }
+
+  #timeOut() {
+    this.#fibers.forEach((fiber, index) => {
+      const { id: node } = this.nodes[index]!
+      this.#settle(index, Exit.fail(new NodeError({ node, operation: this.#question.operation, reason: "Timeout" })))
+      fiber.interruptUnsafe()
+    })
+  }
+}
+
+// After a blocked event loop the timer fires before the answers that wait in the sockets are read; yielding lets them
+// be read first.
+const expiry = (millis: number) => Effect.andThen(Effect.sleep(Duration.millis(millis)), Effect.yieldNow)

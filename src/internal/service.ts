@@ -1,0 +1,94 @@
+/**
+ * What a `Redsync` service is made of, and the clean-up that all of its locks
+ * share.
+ */
+import * as Context from "effect/Context"
+import * as Clock from "effect/Clock"
+import { WebCrypto } from "effect/crypto/WebCrypto"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import type { webcrypto } from "node:crypto"
+import type { LockNode } from "../LockNode.ts"
+import type { LockOptions } from "../Redsync.ts"
+import { Holdings } from "./holdings.ts"
+import { monotonicMillis } from "./lease.ts"
+import { resolve, type Settings } from "./options.ts"
+import { type Claim, failedNodes, Quorum, releaseQuestion } from "./quorum.ts"
+
+const firstCleanUpPauseMillis = 100
+const connectPatience = Duration.seconds(2)
+
+export class Service {
+  readonly nodes: ReadonlyArray<LockNode>
+  readonly clock: Clock.Clock
+  readonly quorum: Quorum
+  readonly holdings: Holdings
+  readonly #crypto: Pick<webcrypto.Crypto, "getRandomValues">
+  readonly #options: LockOptions
+  readonly #defaults: Settings
+
+  constructor(
+    nodes: ReadonlyArray<LockNode>,
+    quorum: number,
+    options: LockOptions,
+    defaults: Settings,
+    context: Context.Context<never>
+  ) {
+    this.nodes = nodes
+    this.#options = options
+    this.#defaults = defaults
+    this.clock = Context.get(context, Clock.Clock)
+    this.#crypto = Context.get(context, WebCrypto)
+    this.quorum = new Quorum(nodes, quorum, context)
+    this.holdings = new Holdings(this.clock, (effect) => this.quorum.fork(effect))
+  }
+
+  /** The settings of one lock, or what is wrong with its options. */
+  settings(options: LockOptions | undefined): Settings | string {
+    return options === undefined ? this.#defaults : resolve({ ...this.#options, ...options }, this.#defaults.retry)
+  }
+
+  /** A fresh random value: 16 bytes in base64. */
+  randomValue(): string {
+    return Buffer.from(this.#crypto.getRandomValues(new Uint8Array(16))).toString("base64")
+  }
+
+  /**
+   * Deletes a claim's value on these nodes, in the background. Those that fail
+   * are asked again, ever more rarely, until the key has expired by itself.
+   */
+  cleanUp(claim: Claim, nodes: ReadonlyArray<LockNode>): void {
+    if (nodes.length === 0) return
+    const goneAt = monotonicMillis(this.clock) + claim.settings.expiryMillis
+    this.quorum.background(this.#cleanUp(claim, nodes, goneAt, firstCleanUpPauseMillis))
+  }
+
+  #cleanUp(claim: Claim, nodes: ReadonlyArray<LockNode>, goneAt: number, pauseMillis: number): Effect.Effect<void> {
+    return Effect.flatMap(this.quorum.ask({ ...releaseQuestion(claim), nodes, all: true }), (answers) => {
+      const failed = failedNodes(answers)
+      if (failed.length === 0 || monotonicMillis(this.clock) + pauseMillis > goneAt) return Effect.void
+      return Effect.flatMap(
+        this.quorum.pause(pauseMillis),
+        (open) => open ? this.#cleanUp(claim, failed, goneAt, pauseMillis * 2) : Effect.void
+      )
+    })
+  }
+
+  /** Waits until a quorum of the nodes is ready or each has been tried, but never for long. */
+  readonly ready: Effect.Effect<void> = Effect.suspend(() => {
+    const enough = Latch.makeUnsafe()
+    let ready = 0
+    const count = (answered: boolean) => Effect.sync(() => answered && ++ready === this.quorum.size && enough.openUnsafe())
+    return Effect.forEach(this.nodes, (node) => Effect.flatMap(node.ready ?? Effect.succeed(true), count), {
+      concurrency: "unbounded",
+      discard: true
+    }).pipe(Effect.raceFirst(enough.await), Effect.timeoutOption(connectPatience), Effect.asVoid)
+  })
+
+  /** Ends every hold, waits for pending clean-ups, and leaves nothing running. */
+  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+    this.holdings.close()
+    return this.quorum.close
+  })
+}
