@@ -138,7 +138,8 @@ const operations = (connection: Connection): Omit<LockNode, "ready" | "resends">
     Effect.callback((resume) => {
       send().then(
         (reply) => resume(Effect.succeed(map(reply))),
-        (error) => resume(Effect.fail(nodeError(id, operation, isUnwritable(error) ? connection.lastError ?? error : error)))
+        (error) =>
+          resume(Effect.fail(nodeError(id, operation, isUnwritable(error) ? connection.lastError ?? error : error)))
       )
     })
 

@@ -8,7 +8,6 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { dual } from "effect/Function"
 import type { LockLost, NodesUnavailable } from "./LockError.ts"
 
 /**
@@ -100,11 +99,16 @@ export interface Lock {
  * @category combinators
  * @since 0.1.0
  */
-export const guard: {
-  (lock: Lock): <A, E, R>(program: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LockLost, R>
-  <A, E, R>(lock: Lock, program: Effect.Effect<A, E, R>): Effect.Effect<A, E | LockLost, R>
-} = dual(
-  2,
-  <A, E, R>(lock: Lock, program: Effect.Effect<A, E, R>): Effect.Effect<A, E | LockLost, R> =>
-    Effect.raceFirst(lock.lost, program)
-)
+export function guard(lock: Lock): <A, E, R>(program: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LockLost, R>
+export function guard<A, E, R>(lock: Lock, program: Effect.Effect<A, E, R>): Effect.Effect<A, E | LockLost, R>
+export function guard<A, E, R>(lock: Lock, program?: Effect.Effect<A, E, R>) {
+  return program === undefined
+    ? (program: Effect.Effect<A, E, R>) => guarded(lock, program)
+    : guarded(lock, program)
+}
+
+const guarded = <A, E, R>(lock: Lock, program: Effect.Effect<A, E, R>): Effect.Effect<A, E | LockLost, R> =>
+  Effect.raceFirst(lock.lost, program).pipe(
+    // The program may have ended before the timer that would have interrupted it could fire.
+    Effect.tap(Effect.raceFirst(lock.lost, Effect.void))
+  )

@@ -165,7 +165,9 @@ export const retryPolicy = (options: {
   return Schedule.spaced(delay).pipe(
     Schedule.jittered,
     Schedule.while(({ attempt, elapsed }) => attempt < tries && elapsed < limit),
-    Schedule.modifyDelay(({ duration, elapsed }) => Effect.succeed(Duration.min(duration, Duration.millis(limit - elapsed))))
+    Schedule.modifyDelay(({ duration, elapsed }) =>
+      Effect.succeed(Duration.min(duration, Duration.millis(limit - elapsed)))
+    )
   )
 }
 
@@ -244,7 +246,9 @@ export const layerConfig = (options: Partial<LayerOptions> = {}): Layer.Layer<Re
       )
       const configured: LayerOptions = {
         ...options,
-        nodes: options.nodes === undefined ? yield* nodes : Option.getOrElse(yield* Config.option(nodes), () => options.nodes!),
+        nodes: options.nodes === undefined
+          ? yield* nodes
+          : Option.getOrElse(yield* Config.option(nodes), () => options.nodes!),
         ...yield* variable("quorum", Config.Int("REDSYNC_QUORUM")),
         ...yield* variable("expiry", Config.Duration("REDSYNC_EXPIRY")),
         ...yield* variable("driftFactor", Config.Finite("REDSYNC_DRIFT_FACTOR")),
@@ -259,8 +263,10 @@ export const layerConfig = (options: Partial<LayerOptions> = {}): Layer.Layer<Re
   )
 
 const variable = <K extends string, A>(key: K, config: Config.Config<A>) =>
-  Config.map(Config.option(config), (value): { readonly [P in K]?: A } =>
-    Option.isSome(value) ? { [key]: value.value } as { readonly [P in K]: A } : {})
+  Config.map(
+    Config.option(config),
+    (value): { readonly [P in K]?: A } => Option.isSome(value) ? { [key]: value.value } as { readonly [P in K]: A } : {}
+  )
 
 /**
  * The service over nodes inside this process, one by default: for tests, on
@@ -291,7 +297,9 @@ const make = Effect.fnUntraced(function*(options: LayerOptions, settings: Settin
   const nodes = yield* Effect.forEach(options.nodes, toNode)
   const ids = nodes.map(({ id }) => id)
   const twice = ids.find((id, index) => ids.indexOf(id) !== index)
-  if (twice !== undefined) return yield* reject(`effect-redsync: the option nodes has ${twice} twice; each counts once.`)
+  if (twice !== undefined) {
+    return yield* reject(`effect-redsync: the option nodes has ${twice} twice; each counts once.`)
+  }
   const quorum = options.quorum ?? majority(nodes.length)
   const service = new Service(nodes, quorum, options, settings, yield* Effect.context<never>())
   yield* Effect.addFinalizer(() => service.close)
@@ -358,8 +366,15 @@ export const withLock: {
   ): <A, E, R>(program: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LockError | LockLost, R | Redsync>
 } = pipeable((name, program, options) =>
   Effect.uninterruptibleMask((restore) =>
-    withService(name, options, (service, settings) =>
-      Effect.flatMap(acquire(service, name, settings, restore), (lock) => use(lock, restore(guard(lock, program(lock))))))
+    withService(
+      name,
+      options,
+      (service, settings) =>
+        Effect.flatMap(
+          acquire(service, name, settings, restore),
+          (lock) => use(lock, restore(guard(lock, program(lock))))
+        )
+    )
   )
 )
 
@@ -410,8 +425,11 @@ export const withLockIfAvailable: {
  */
 export const lock = (name: string, options?: LockOptions): Effect.Effect<Lock, LockError, Redsync | Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
-    withService(name, options, (service, settings) =>
-      Effect.tap(acquire(service, name, settings, restore), releaseWithScope))
+    withService(
+      name,
+      options,
+      (service, settings) => Effect.tap(acquire(service, name, settings, restore), releaseWithScope)
+    )
   )
 
 /**
@@ -453,8 +471,11 @@ export const resume = (
   options?: LockOptions
 ): Effect.Effect<Lock, LockLost | NodesUnavailable, Redsync | Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
-    withService(name, options, (service, settings) =>
-      Effect.tap(operate.adopt(service, { name, value, settings }, restore), releaseWithScope))
+    withService(
+      name,
+      options,
+      (service, settings) => Effect.tap(operate.adopt(service, { name, value, settings }, restore), releaseWithScope)
+    )
   )
 
 /**
@@ -580,15 +601,20 @@ const use = <A, E, R>(lock: HeldLock, program: Effect.Effect<A, E, R>) =>
 const releaseWithScope = (lock: HeldLock) =>
   Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, lock.close))
 
-type Program = (lock: Lock) => Effect.Effect<any, any, any>
+type Program = (lock: Lock) => Effect.Effect<unknown, unknown, unknown>
 
 /** `f(name, program, options)` that can also be called as `program.pipe(f(name, options))`. */
-function pipeable(
-  body: (name: string, program: Program, options: LockOptions | undefined) => Effect.Effect<any, any, any>
-): any {
-  return (name: string, first?: unknown, options?: LockOptions) => {
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- inferred from the annotation of the result
+function pipeable<F>(
+  body: (
+    name: string,
+    program: Program,
+    options: LockOptions | undefined
+  ) => Effect.Effect<unknown, unknown, unknown>
+): F {
+  return ((name: string, first?: unknown, options?: LockOptions) => {
     if (Effect.isEffect(first)) return body(name, () => first, options)
-    if (Predicate.isFunction(first)) return body(name, (lock) => Effect.suspend(() => first(lock)), options)
-    return (program: Effect.Effect<any, any, any>) => body(name, () => program, first as LockOptions | undefined)
-  }
+    if (Predicate.isFunction(first)) return body(name, (lock) => Effect.suspend(() => first(lock) as never), options)
+    return (program: ReturnType<Program>) => body(name, () => program, first as LockOptions | undefined)
+  }) as F
 }

@@ -130,7 +130,7 @@ export class HeldLock implements Lock {
     this.#service.quorum.start(
       {
         ...releaseQuestion(this),
-        onSettled: (answers) => this.#service.cleanUp(this, failedNodes(answers))
+        onSettled: (answers) => this.#service.cleanUpLater(this, failedNodes(answers))
       },
       (answers) => Deferred.doneUnsafe(released, Effect.succeed(granted(answers)))
     )

@@ -49,7 +49,7 @@ export const unlock = (service: Service, claim: Claim): Effect.Effect<boolean, N
   Effect.flatMap(
     service.quorum.ask({
       ...releaseQuestion(claim),
-      onSettled: (answers) => service.cleanUp(claim, failedNodes(answers))
+      onSettled: (answers) => service.cleanUpLater(claim, failedNodes(answers))
     }),
     (answers) =>
       granted(answers) || denied(answers)

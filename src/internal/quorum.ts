@@ -12,8 +12,8 @@ import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { identity } from "effect/Function"
 import type * as Fiber from "effect/Fiber"
+import { identity } from "effect/Function"
 import * as Latch from "effect/Latch"
 import * as Result from "effect/Result"
 import { NodeError, NodesUnavailable, type Vote } from "../LockError.ts"
@@ -107,10 +107,11 @@ export class Quorum {
   readonly nodes: ReadonlyArray<LockNode>
   readonly size: number
   readonly #context: Context.Context<never>
-  readonly #failing = new Set<LockNode>()
+  readonly #states = new Map<LockNode, { readonly failing: boolean; readonly question: number }>()
   readonly #closing = Latch.makeUnsafe(false)
   readonly #idle = Latch.makeUnsafe(true)
   #underWay = 0
+  #questions = 0
 
   constructor(nodes: ReadonlyArray<LockNode>, size: number, context: Context.Context<never>) {
     this.nodes = nodes
@@ -128,7 +129,7 @@ export class Quorum {
 
   /** Asks now, and calls `decide` with the answers there are once the votes decide. */
   start<A>(question: Question<A>, decide: (answers: Answers<A>) => void): void {
-    new Round(this, question, decide)
+    new Round(this, question, decide).send()
   }
 
   /** Runs an effect as a fiber of its own, on the service's clock. */
@@ -156,8 +157,10 @@ export class Quorum {
     return this.#idle.await
   })
 
-  begin(): void {
+  /** Counts a question or background task as under way, and numbers it. */
+  begin(): number {
     if (this.#underWay++ === 0) this.#idle.closeUnsafe()
+    return ++this.#questions
   }
 
   end(): void {
@@ -165,16 +168,14 @@ export class Quorum {
   }
 
   /** Keeps the state of each node, and says once when it changes. */
-  report(node: LockNode, error: NodeError | undefined): void {
-    if (error !== undefined) {
-      if (this.#failing.has(node)) return
-      this.#failing.add(node)
-      this.fork(Effect.logWarning(`Lock node ${node.id} ${error.summary}`))
-    } else if (this.#failing.delete(node)) {
-      this.fork(Effect.logInfo(`Lock node ${node.id} answers again`))
-    }
+  report(node: LockNode, question: number, error: NodeError | undefined): void {
+    const last = this.#states.get(node)
+    // A late answer to an old question tells nothing about a node that has answered a newer one.
+    if (last !== undefined && last.question > question) return
+    this.#states.set(node, { failing: error !== undefined, question })
+    if (error !== undefined && !last?.failing) this.fork(Effect.logWarning(`Lock node ${node.id} ${error.summary}`))
+    if (error === undefined && last?.failing) this.fork(Effect.logInfo(`Lock node ${node.id} answers again`))
   }
-
 }
 
 /** One question on its way through the nodes. */
@@ -187,8 +188,9 @@ class Round<A> implements Answers<A> {
   failed = 0
   readonly #service: Quorum
   readonly #question: Question<A>
+  readonly #number: number
   readonly #fibers: Array<Fiber.Fiber<A, NodeError>> = []
-  readonly #timer: Fiber.Fiber<void>
+  #timer: Fiber.Fiber<void> | undefined
   #decide: ((answers: Answers<A>) => void) | undefined
 
   constructor(
@@ -202,10 +204,14 @@ class Round<A> implements Answers<A> {
     this.#service = service
     this.#question = question
     this.#decide = decide
-    service.begin()
+    this.#number = service.begin()
+  }
+
+  send(): void {
+    const { ask, timeoutMillis } = this.#question
     // Sent to all before the first answer is looked at, so that one that answers at once delays nobody.
-    for (const node of this.nodes) this.#fibers.push(service.fork(Effect.suspend(() => question.ask(node))))
-    this.#timer = service.fork(expiry(question.timeoutMillis))
+    for (const node of this.nodes) this.#fibers.push(this.#service.fork(Effect.suspend(() => ask(node))))
+    this.#timer = this.#service.fork(expiry(timeoutMillis))
     this.#timer.addObserver((exit) => Exit.isSuccess(exit) && this.#timeOut())
     this.#fibers.forEach((fiber, index) => fiber.addObserver((exit) => this.#settle(index, exit)))
   }
@@ -218,15 +224,16 @@ class Round<A> implements Answers<A> {
     if (Result.isFailure(answer)) this.failed++
     else if (this.#question.isYes(answer.success)) this.yes++
     else this.no++
-    this.#service.report(node, Result.isFailure(answer) ? answer.failure : undefined)
+    this.#service.report(node, this.#number, Result.isFailure(answer) ? answer.failure : undefined)
     const pending = this.nodes.length - this.yes - this.no - this.failed
     if (pending === 0 || (!this.#question.all && (this.yes >= this.quorum || this.yes + pending < this.quorum))) {
       // A copy, since later answers go on counting here.
-      this.#decide?.({ ...this, byNode: [...this.byNode] })
+      const { failed, no, nodes, quorum, yes } = this
+      this.#decide?.({ nodes, quorum, byNode: [...this.byNode], yes, no, failed })
       this.#decide = undefined
     }
     if (pending === 0) {
-      this.#timer.interruptUnsafe()
+      this.#timer?.interruptUnsafe()
       this.#question.onSettled?.(this)
       this.#service.end()
     }

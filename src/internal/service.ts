@@ -2,8 +2,8 @@
  * What a `Redsync` service is made of, and the clean-up that all of its locks
  * share.
  */
-import * as Context from "effect/Context"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -60,26 +60,33 @@ export class Service {
    */
   cleanUp(claim: Claim, nodes: ReadonlyArray<LockNode>): void {
     if (nodes.length === 0) return
-    const goneAt = monotonicMillis(this.clock) + claim.settings.expiryMillis
-    this.quorum.background(this.#cleanUp(claim, nodes, goneAt, firstCleanUpPauseMillis))
+    this.quorum.start(
+      { ...releaseQuestion(claim), nodes, onSettled: (answers) => this.cleanUpLater(claim, failedNodes(answers)) },
+      () => {}
+    )
   }
 
-  #cleanUp(claim: Claim, nodes: ReadonlyArray<LockNode>, goneAt: number, pauseMillis: number): Effect.Effect<void> {
-    return Effect.flatMap(this.quorum.ask({ ...releaseQuestion(claim), nodes, all: true }), (answers) => {
-      const failed = failedNodes(answers)
-      if (failed.length === 0 || monotonicMillis(this.clock) + pauseMillis > goneAt) return Effect.void
-      return Effect.flatMap(
-        this.quorum.pause(pauseMillis),
-        (open) => open ? this.#cleanUp(claim, failed, goneAt, pauseMillis * 2) : Effect.void
-      )
-    })
+  /** The same for nodes that have just failed. */
+  cleanUpLater(claim: Claim, nodes: ReadonlyArray<LockNode>): void {
+    if (nodes.length === 0) return
+    const goneAt = monotonicMillis(this.clock) + claim.settings.expiryMillis
+    const tryAgain = (nodes: ReadonlyArray<LockNode>, pauseMillis: number): Effect.Effect<void> =>
+      Effect.flatMap(this.quorum.pause(pauseMillis), (open) => {
+        if (!open || monotonicMillis(this.clock) > goneAt) return Effect.void
+        return Effect.flatMap(this.quorum.ask({ ...releaseQuestion(claim), nodes, all: true }), (answers) => {
+          const failed = failedNodes(answers)
+          return failed.length === 0 ? Effect.void : tryAgain(failed, pauseMillis * 2)
+        })
+      })
+    this.quorum.background(tryAgain(nodes, firstCleanUpPauseMillis))
   }
 
   /** Waits until a quorum of the nodes is ready or each has been tried, but never for long. */
   readonly ready: Effect.Effect<void> = Effect.suspend(() => {
     const enough = Latch.makeUnsafe()
     let ready = 0
-    const count = (answered: boolean) => Effect.sync(() => answered && ++ready === this.quorum.size && enough.openUnsafe())
+    const count = (answered: boolean) =>
+      Effect.sync(() => answered && ++ready === this.quorum.size && enough.openUnsafe())
     return Effect.forEach(this.nodes, (node) => Effect.flatMap(node.ready ?? Effect.succeed(true), count), {
       concurrency: "unbounded",
       discard: true

@@ -31,13 +31,16 @@ export const parseRedisUrl = (input: string): Result.Result<RedisOptions, string
       })
     }
     case "unix:":
-      return url.pathname.length > 1 ? Result.succeed({ ...common, path: decodeURIComponent(url.pathname) }) : refuse(allowed)
+      return url.pathname.length > 1
+        ? Result.succeed({ ...common, path: decodeURIComponent(url.pathname) })
+        : refuse(allowed)
     default:
       return refuse(allowed)
   }
 }
 
-const decoded = (key: "username" | "password", value: string) => value === "" ? {} : { [key]: decodeURIComponent(value) }
+const decoded = (key: "username" | "password", value: string) =>
+  value === "" ? {} : { [key]: decodeURIComponent(value) }
 
 /** Whatever stands between the scheme and the last `@` may be a password. */
 const maskPassword = (input: string): string => input.replace(/^([a-z0-9+.-]*:\/\/)?.*@/is, "$1***@")

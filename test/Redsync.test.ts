@@ -1,0 +1,606 @@
+/**
+ * The verbs on nodes in memory and `TestClock`: what is promised, and what
+ * breaks it.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Clock, Duration, Effect, Exit, Fiber, Layer, Logger, Option, Ref, Schedule, Scope } from "effect"
+import { TestClock } from "effect/testing"
+import {
+  ErrFailed,
+  forceUnlock,
+  inspect,
+  Lock,
+  lock,
+  LockLost,
+  type LockNode,
+  MemoryNode,
+  NodesUnavailable,
+  Redsync,
+  resume,
+  retryPolicy,
+  tryLock,
+  unlock,
+  withLock,
+  withLockIfAvailable
+} from "../src/index.ts"
+import * as FaultyNode from "./support/faultyNode.ts"
+
+const once = { retry: retryPolicy({ tries: 1 }) }
+
+const errorOf = <A, E>(exit: Exit.Exit<A, E>): unknown => Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+
+/** Whether no node has a key of that name. */
+const isFree = (name: string) => Effect.map(inspect(name), ({ nodes }) => nodes.every((node) => node._tag === "Free"))
+
+describe("withLock", () => {
+  it.effect("runs the program once the lock is held, and releases it", () =>
+    Effect.gen(function*() {
+      const during = yield* withLock("a", (held) =>
+        Effect.map(inspect("a"), ({ holder }) => [held.value, holder] as const))
+      assert.deepStrictEqual(during[1], Option.some({ value: during[0], ttlMillis: 8000 }))
+      assert.isTrue(yield* isFree("a"))
+    }).pipe(Effect.provide(Redsync.layerMemory(3))))
+
+  it.effect("excludes: of two programs one runs after the other", () =>
+    Effect.gen(function*() {
+      const inside = yield* Ref.make(0)
+      const work = Effect.gen(function*() {
+        assert.strictEqual(yield* Ref.updateAndGet(inside, (n) => n + 1), 1)
+        yield* Effect.sleep("100 millis")
+        yield* Ref.update(inside, (n) => n - 1)
+        return yield* Clock.currentTimeMillis
+      })
+      const fibers = yield* Effect.forEach([1, 2], () => Effect.forkChild(withLock("a", work)))
+      yield* TestClock.adjust("2 seconds")
+      const [first, second] = yield* Fiber.joinAll(fibers)
+      assert.isAtLeast(Math.abs(second! - first!), 100)
+    }).pipe(Effect.provide(Redsync.layerMemory(3))))
+
+  it.effect("releases when the program fails, dies or is interrupted", () =>
+    Effect.gen(function*() {
+      for (const program of [Effect.fail("no"), Effect.die("broken"), Effect.interrupt]) {
+        const exit = yield* Effect.exit(withLock("a", program))
+        assert.isTrue(Exit.isFailure(exit))
+        assert.isTrue(yield* isFree("a"))
+      }
+      const fiber = yield* Effect.forkChild(withLock("a", Effect.never))
+      yield* Effect.yieldNow
+      assert.isFalse(yield* isFree("a"))
+      yield* Fiber.interrupt(fiber)
+      assert.isTrue(yield* isFree("a"))
+    }).pipe(Effect.provide(Redsync.layerMemory(3))))
+
+  it.effect("interrupts a program that outlives its lease, exactly then", () =>
+    Effect.gen(function*() {
+      const stoppedAt = yield* Ref.make(0)
+      const program = Effect.never.pipe(
+        Effect.ensuring(Effect.flatMap(Clock.currentTimeMillis, (now) => Ref.set(stoppedAt, now)))
+      )
+      const fiber = yield* Effect.forkChild(withLock("a", program, { expiry: 1000 }))
+      yield* TestClock.adjust(987)
+      assert.strictEqual(yield* Ref.get(stoppedAt), 0)
+      yield* TestClock.adjust(1)
+      assert.strictEqual(yield* Ref.get(stoppedAt), 1000 - (1000 * 0.01 + 2))
+      const error = errorOf(yield* Fiber.await(fiber))
+      assert.instanceOf(error, LockLost)
+      assert.strictEqual(error.reason, "Expired")
+      assert.isTrue(yield* isFree("a"))
+    }).pipe(Effect.provide(Redsync.layerMemory(3))))
+
+  it.effect("never reports success for a program that outlived its lock", () =>
+    Effect.gen(function*() {
+      // Uninterruptible, so it goes on after the loss and succeeds.
+      const program = Effect.uninterruptible(Effect.as(Effect.sleep("2 seconds"), "done"))
+      const fiber = yield* Effect.forkChild(withLock("a", program, { expiry: 1000 }))
+      yield* TestClock.adjust("3 seconds")
+      assert.instanceOf(errorOf(yield* Fiber.await(fiber)), LockLost)
+      // A blocked event loop: the time has passed, and no timer could fire.
+      const clock = blockableClock()
+      const blocked = yield* withLock("b", Effect.sync(() => clock.block(1000)), { expiry: 1000 }).pipe(
+        Effect.provide(Redsync.layerMemory(3)),
+        Effect.provideService(Clock.Clock, clock),
+        Effect.exit
+      )
+      assert.instanceOf(errorOf(blocked), LockLost)
+    }).pipe(Effect.provide(Redsync.layerMemory(3))))
+
+  it.effect("fails with LockLost at once, without waiting to release", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      yield* on(
+        nodes,
+        Effect.gen(function*() {
+          const fiber = yield* Effect.forkChild(withLock("a", Effect.never, { expiry: 1000 }))
+          yield* Effect.yieldNow
+          for (const node of nodes) node.behave = "silent"
+          yield* TestClock.adjust(988)
+          assert.instanceOf(errorOf(fiber.pollUnsafe()!), LockLost)
+        })
+      )
+    }))
+
+  it.effect("keeps the program's own failure", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* Effect.exit(withLock("a", Effect.fail("mine"))), Exit.fail("mine"))
+    }).pipe(Effect.provide(Redsync.layerMemory())))
+
+  it.effect("gives a program its scope, not the lock's", () =>
+    Effect.gen(function*() {
+      const closed = yield* Ref.make(false)
+      const program = Effect.addFinalizer(() => Ref.set(closed, true))
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* withLock("a", program)
+        assert.isFalse(yield* Ref.get(closed))
+      }))
+      assert.isTrue(yield* Ref.get(closed))
+    }).pipe(Effect.provide(Redsync.layerMemory())))
+})
+
+describe("waiting", () => {
+  it.effect("tries 16 times, 512 ms apart give or take a fifth, then tells who holds it for how long", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      yield* Effect.gen(function*() {
+        yield* lock("a", { expiry: "1 minute" })
+        const fiber = yield* Effect.forkChild(withLock("a", Effect.void))
+        yield* TestClock.adjust(Duration.millis(512 * 15 * 1.2))
+        const error = errorOf(yield* Fiber.await(fiber))
+        assert.instanceOf(error, ErrFailed)
+        assert.strictEqual(error.attempts, 16)
+        const waited = Duration.toMillis(error.waited)
+        assert.isTrue(waited > 512 * 15 * 0.8 && waited < 512 * 15 * 1.2, String(waited))
+        assert.match(
+          error.message,
+          /^Could not acquire lock "a" after 16 attempts in \d\.\d s: node-1 held by another for about 5\d\.\d s more; node-2 /
+        )
+        // 1 by the holder, 16 by us, and one look.
+        assert.deepStrictEqual(nodes[0]!.asked, ["acquire", ...Array.from({ length: 16 }, () => "acquire"), "inspect"])
+      }).pipe(Effect.scoped, Effect.provide(Redsync.layer({ nodes })))
+    }))
+
+  it.effect("retryPolicy: tries counts attempts, there is no delay after the last, within bounds the wait", () =>
+    Effect.gen(function*() {
+      yield* lock("a", { expiry: "1 hour" })
+      const cases = [
+        [{ tries: 1 }, 1, 0, 0],
+        [{ tries: 3, delay: 100 }, 3, 160, 240],
+        [{ tries: 3, delay: "1 second", within: 500 }, 2, 500, 500],
+        [{ delay: 100, within: "1 second" }, undefined, 1000, 1000]
+      ] as const
+      for (const [policy, attempts, least, most] of cases) {
+        const fiber = yield* Effect.forkChild(withLock("a", Effect.void, { retry: retryPolicy(policy) }))
+        yield* TestClock.adjust("5 seconds")
+        const error = errorOf(yield* Fiber.await(fiber))
+        assert.instanceOf(error, ErrFailed)
+        if (attempts !== undefined) assert.strictEqual(error.attempts, attempts)
+        const waited = Duration.toMillis(error.waited)
+        assert.isTrue(waited >= least && waited <= most, `${JSON.stringify(policy)} waited ${waited}`)
+      }
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+
+  it.effect("any schedule will do: it is stepped with the error of each attempt", () =>
+    Effect.gen(function*() {
+      yield* lock("a", { expiry: "1 hour" })
+      const seen: Array<string> = []
+      const retry = Schedule.recurs(2).pipe(
+        Schedule.setInputType<ErrFailed | NodesUnavailable>(),
+        Schedule.tap(({ input }) => Effect.sync(() => seen.push(input._tag)))
+      )
+      assert.instanceOf(errorOf(yield* Effect.exit(withLock("a", Effect.void, { retry }))), ErrFailed)
+      assert.deepStrictEqual(seen, ["ErrFailed", "ErrFailed"])
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+
+  it.effect("a fresh value for every attempt", () =>
+    Effect.gen(function*() {
+      const values = new Set<string>()
+      const node = MemoryNode.make()
+      const spy = {
+        ...node,
+        acquire: (key: string, value: string, expiry: number) => {
+          values.add(value)
+          return node.acquire(key, value, expiry)
+        }
+      }
+      yield* Effect.gen(function*() {
+        yield* lock("a")
+        yield* Effect.exit(withLock("a", Effect.void, { retry: Schedule.recurs(9) }))
+      }).pipe(Effect.scoped, Effect.provide(Redsync.layer({ nodes: [spy] })))
+      assert.strictEqual(values.size, 11)
+      for (const value of values) assert.match(value, /^[A-Za-z0-9+/]{22}==$/)
+    }))
+
+  it.effect("Effect.timeout ends it at once and leaves no key behind", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      yield* Effect.gen(function*() {
+        nodes[0]!.behave = 10
+        nodes[1]!.behave = "lateReply"
+        nodes[2]!.behave = "lateReply"
+        const fiber = yield* Effect.forkChild(Effect.timeoutOption(withLock("a", Effect.void), 20))
+        yield* TestClock.adjust(20)
+        assert.deepStrictEqual(yield* Fiber.join(fiber), Option.none())
+        for (const node of nodes) node.behave = "healthy"
+        yield* TestClock.adjust("1 second")
+        assert.isTrue(yield* isFree("a"))
+      }).pipe(Effect.provide(Redsync.layer({ nodes })))
+    }))
+})
+
+describe("votes", () => {
+  it.effect("a minority that fails or is silent is invisible, one log line a change", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(5)
+      const logged: Array<string> = []
+      const logger = Logger.make<unknown, void>(({ message }) => logged.push(String(message)))
+      yield* on(
+        nodes,
+        Effect.gen(function*() {
+          nodes[1]!.behave = "failing"
+          nodes[3]!.behave = "silent"
+          for (let i = 0; i < 3; i++) {
+            yield* withLock("a", Effect.void)
+            yield* TestClock.adjust("1 second")
+          }
+          for (const node of nodes) node.behave = "healthy"
+          for (let i = 0; i < 3; i++) yield* withLock("a", Effect.void)
+        }),
+        Logger.layer([logger])
+      )
+      assert.deepStrictEqual(logged, [
+        "Lock node node-2 answered with an error: OOM is near",
+        "Lock node node-4 did not answer in time",
+        "Lock node node-2 answers again",
+        "Lock node node-4 answers again"
+      ])
+    }))
+
+  it.effect("a majority that fails is NodesUnavailable, after the schedule, with each node's reason", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(5)
+      for (const index of [0, 1]) nodes[index]!.behave = "failing"
+      nodes[2]!.behave = "silent"
+      const fiber = yield* withLock("a", Effect.void, { retry: retryPolicy({ tries: 2, delay: 100 }) }).pipe(
+        Effect.provide(Redsync.layer({ nodes })),
+        Effect.forkChild
+      )
+      yield* TestClock.adjust("10 seconds")
+      const error = errorOf(yield* Fiber.await(fiber))
+      assert.instanceOf(error, NodesUnavailable)
+      assert.strictEqual(error.quorum, 3)
+      assert.strictEqual(
+        error.message,
+        `Too few nodes for lock "a": 3 of 5 failed and 3 have to agree: node-1 answered with an error: OOM is near; ` +
+          "node-2 answered with an error: OOM is near; node-3 did not answer in time; node-4 granted it; node-5 granted it"
+      )
+      for (const node of nodes) node.behave = "healthy"
+      assert.isTrue(yield* isFree("a").pipe(Effect.provide(Redsync.layer({ nodes }))))
+    }))
+
+  it.effect("an attempt that was granted too late is refused, and undone", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      for (const node of nodes) node.behave = 990
+      const options = { expiry: 1000, nodeTimeout: 2000, ...once }
+      const fiber = yield* Effect.exit(withLock("a", Effect.void, options)).pipe(
+        Effect.provide(Redsync.layer({ nodes })),
+        Effect.forkChild
+      )
+      yield* TestClock.adjust("10 seconds")
+      assert.instanceOf(errorOf(yield* Fiber.join(fiber)), ErrFailed)
+      assert.include(nodes[0]!.asked, "release")
+    }))
+
+  it.effect("never waits for a straggler", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      nodes[2]!.behave = 300
+      yield* on(
+        nodes,
+        Effect.gen(function*() {
+          const fiber = yield* Effect.forkChild(withLock("a", Clock.currentTimeMillis))
+          yield* Effect.yieldNow
+          assert.deepStrictEqual(fiber.pollUnsafe(), Exit.succeed(0))
+        })
+      )
+    }))
+
+  it.effect("a refused attempt is undone where it may have been granted, and only there", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(5)
+      yield* Effect.gen(function*() {
+        for (const index of [0, 1, 2]) yield* nodes[index]!.acquire("a", "theirs", 10_000)
+        nodes[4]!.behave = "lateReply"
+        assert.isTrue(Option.isNone(yield* withLockIfAvailable("a", Effect.void)))
+        nodes[4]!.behave = "healthy"
+        yield* TestClock.adjust("2 seconds")
+        const { nodes: views } = yield* inspect("a")
+        assert.deepStrictEqual(views.map(({ _tag }) => _tag), ["Held", "Held", "Held", "Free", "Free"])
+        assert.deepStrictEqual(nodes.map(({ asked }) => asked.includes("release")), [false, false, false, true, true])
+      }).pipe(Effect.provide(Redsync.layer({ nodes })))
+    }))
+
+  it.effect("the clean-up asks a failing node again until it answers", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      yield* on(
+        nodes,
+        Effect.gen(function*() {
+          const held = yield* lock("a", { expiry: "1 minute" })
+          nodes[2]!.behave = "failing"
+          assert.isTrue(yield* held.release)
+          yield* TestClock.adjust("5 seconds")
+          nodes[2]!.behave = "healthy"
+          assert.isFalse(yield* isFree("a"))
+          yield* TestClock.adjust("5 seconds")
+          assert.isTrue(yield* isFree("a"))
+        })
+      )
+    }))
+})
+
+describe("tryLock and withLockIfAvailable", () => {
+  it.effect("none where somebody else has it, after one attempt; NodesUnavailable where too few answer", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      yield* on(
+        nodes,
+        Effect.gen(function*() {
+          assert.deepStrictEqual(yield* withLockIfAvailable("a", Effect.succeed(1)), Option.some(1))
+          const held = yield* tryLock("a")
+          assert.isTrue(Option.isSome(held))
+          assert.isTrue(Option.isNone(yield* tryLock("a")))
+          assert.deepStrictEqual(yield* Effect.succeed(1).pipe(withLockIfAvailable("a")), Option.none())
+          nodes[0]!.behave = nodes[1]!.behave = "failing"
+          assert.instanceOf(errorOf(yield* Effect.exit(tryLock("b"))), NodesUnavailable)
+          assert.instanceOf(errorOf(yield* Effect.exit(withLockIfAvailable("b", Effect.void))), NodesUnavailable)
+          for (const node of nodes) node.behave = "healthy"
+        })
+      )
+    }))
+})
+
+describe("Lock", () => {
+  it.effect("remaining is the expiry less the drift, and zero after release", () =>
+    Effect.gen(function*() {
+      const held = yield* lock("a", { expiry: "10 seconds", driftFactor: 0.05 })
+      assert.strictEqual(Duration.toMillis(yield* held.remaining), 10_000 - 502)
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(Duration.toMillis(yield* held.remaining), 9000 - 502)
+      yield* held.release
+      assert.strictEqual(Duration.toMillis(yield* held.remaining), 0)
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+
+  it.effect("extend starts the lease anew; release twice gives the same answer; extend after release is LockLost", () =>
+    Effect.gen(function*() {
+      const held = yield* lock("a", { expiry: 1000 })
+      for (let i = 0; i < 5; i++) {
+        yield* TestClock.adjust(900)
+        yield* held.extend
+        assert.strictEqual(Duration.toMillis(yield* held.remaining), 988)
+      }
+      assert.isTrue(yield* held.isHeld)
+      assert.isTrue(yield* held.release)
+      assert.isTrue(yield* held.release)
+      assert.isFalse(yield* held.isHeld)
+      assert.instanceOf(errorOf(yield* Effect.exit(held.extend)), LockLost)
+      assert.isTrue(yield* isFree("a"))
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+
+  it.effect("after expiry: release is false, extend is LockLost, lost fails", () =>
+    Effect.gen(function*() {
+      const held = yield* lock("a", { expiry: 1000 })
+      const lost = yield* Effect.forkChild(held.lost)
+      yield* TestClock.adjust(1001)
+      assert.instanceOf(errorOf(yield* Fiber.await(lost)), LockLost)
+      assert.instanceOf(errorOf(yield* Effect.exit(held.lost)), LockLost)
+      assert.instanceOf(errorOf(yield* Effect.exit(held.extend)), LockLost)
+      assert.isFalse(yield* held.isHeld)
+      assert.isFalse(yield* held.release)
+      assert.isFalse(yield* held.release)
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+
+  it.effect("extend finds out that the lock was taken, and guard stops the program", () =>
+    Effect.gen(function*() {
+      const held = yield* lock("a")
+      const guarded = yield* Effect.forkChild(Lock.guard(held, Effect.never))
+      yield* Effect.yieldNow
+      assert.isTrue(yield* forceUnlock("a"))
+      const thief = yield* lock("a")
+      const error = errorOf(yield* Effect.exit(held.extend))
+      assert.instanceOf(error, LockLost)
+      assert.strictEqual(error.reason, "Taken")
+      assert.instanceOf(errorOf(yield* Fiber.await(guarded)), LockLost)
+      assert.isFalse(yield* held.release)
+      assert.isTrue(yield* thief.isHeld)
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+
+  it.effect("extend that too few confirm is NodesUnavailable; the lock is held to its end as before", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      yield* on(
+        nodes,
+        Effect.gen(function*() {
+          const held = yield* lock("a", { expiry: 1000 })
+          yield* TestClock.adjust(500)
+          nodes[0]!.behave = nodes[1]!.behave = "failing"
+          assert.instanceOf(errorOf(yield* Effect.exit(held.extend)), NodesUnavailable)
+          assert.instanceOf(errorOf(yield* Effect.exit(held.isHeld)), NodesUnavailable)
+          assert.strictEqual(Duration.toMillis(yield* held.remaining), 488)
+          for (const node of nodes) node.behave = "healthy"
+        })
+      )
+    }))
+
+  it.effect("guard: releasing does not stop the program, and its own failure is kept", () =>
+    Effect.gen(function*() {
+      const held = yield* lock("a")
+      assert.deepStrictEqual(yield* Effect.exit(Lock.guard(held, Effect.fail("mine"))), Exit.fail("mine"))
+      const program = Effect.succeed(1).pipe(Effect.tap(held.release), Lock.guard(held))
+      assert.strictEqual(yield* program, 1)
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+
+  it.effect("the wall clock set forward ends the lease, set back does not prolong it", () =>
+    Effect.gen(function*() {
+      const clock = blockableClock()
+      yield* Effect.gen(function*() {
+        const held = yield* lock("a", { expiry: 1000 })
+        clock.setWall(3_600_000)
+        assert.strictEqual(Duration.toMillis(yield* held.remaining), 0)
+        const other = yield* lock("b", { expiry: 1000 })
+        clock.setWall(-3_600_000)
+        assert.strictEqual(Duration.toMillis(yield* other.remaining), 988)
+        clock.block(988)
+        assert.strictEqual(Duration.toMillis(yield* other.remaining), 0)
+      }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory()), Effect.provideService(Clock.Clock, clock))
+    }))
+})
+
+describe("from elsewhere", () => {
+  it.effect("resume adopts a lock by its value and releases it", () =>
+    Effect.gen(function*() {
+      const held = yield* lock("a", { expiry: 1000 })
+      yield* TestClock.adjust(500)
+      yield* Effect.scoped(Effect.gen(function*() {
+        const adopted = yield* resume("a", held.value, { expiry: 2000 })
+        assert.strictEqual(Duration.toMillis(yield* adopted.remaining), 2000 - 22)
+      }))
+      assert.isTrue(yield* isFree("a"))
+      const error = errorOf(yield* Effect.exit(resume("a", held.value)))
+      assert.instanceOf(error, LockLost)
+      assert.strictEqual(error.reason, "Taken")
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+
+  it.effect("unlock deletes by value only; forceUnlock whoever holds it", () =>
+    Effect.gen(function*() {
+      const held = yield* lock("a")
+      assert.isFalse(yield* unlock("a", "somebody else's"))
+      assert.isTrue(yield* unlock("a", held.value))
+      assert.isFalse(yield* forceUnlock("a"))
+      yield* lock("a")
+      assert.isTrue(yield* forceUnlock("a"))
+      assert.isTrue(yield* isFree("a"))
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+
+  it.effect("inspect shows free, held and failed, and the holder only on a quorum", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      yield* Effect.gen(function*() {
+        yield* nodes[0]!.acquire("a", "v", 5000)
+        nodes[2]!.behave = "failing"
+        const split = yield* inspect("a")
+        assert.deepStrictEqual(split.nodes.map(({ _tag }) => _tag), ["Held", "Free", "Failed"])
+        assert.isTrue(Option.isNone(split.holder))
+        yield* nodes[1]!.acquire("a", "v", 4000)
+        assert.deepStrictEqual((yield* inspect("a")).holder, Option.some({ value: "v", ttlMillis: 4000 }))
+      }).pipe(Effect.provide(Redsync.layer({ nodes })))
+    }))
+})
+
+describe("wrong arguments", () => {
+  const nodes = ["redis://127.0.0.1:1", "redis://127.0.0.1:2", "redis://127.0.0.1:3"]
+  const wrong = (options: Partial<Redsync.LayerOptions>) =>
+    Effect.map(
+      Effect.exit(Effect.scoped(Layer.build(Redsync.layer({ nodes, ...options })))),
+      (exit) => String(errorOf(exit))
+    )
+
+  it.effect.each<[Partial<Redsync.LayerOptions>, RegExp]>([
+    [{ nodes: [] }, /nodes is \[\]; there must be at least one node/],
+    [{ expiry: 0 }, /expiry is 0; it must be a finite duration of at least 1 ms/],
+    [{ expiry: "-1 second" as const }, /expiry is "-1 second"/],
+    [{ expiry: Duration.infinity }, /expiry is Infinity; it must be a finite/],
+    [{ expiry: 2 }, /expiry is 2; it must be more than the clock drift allowed for, here 2.02 ms/],
+    [{ quorum: 1 }, /quorum is 1; it must be a whole number from 2 to 3, a majority of the 3 nodes/],
+    [{ quorum: 4 }, /quorum is 4; it must be/],
+    [{ quorum: 2.5 }, /quorum is 2.5; it must be/],
+    [{ driftFactor: 1 }, /driftFactor is 1; it must be at least 0 and less than 1/],
+    [{ driftFactor: -0.1 }, /driftFactor is -0.1/],
+    [{ driftFactor: Number.NaN }, /driftFactor is NaN/],
+    [{ nodeTimeout: 0 }, /nodeTimeout is 0; it must be a finite duration of more than 0 ms/],
+    [{ nodes: ["http://h:1"] }, /nodes is "http:\/\/h:1"; it must be like "redis:/],
+    [{ nodes: ["redis://u:secret@:6379/x y"] }, /nodes is "redis:\/\/\*\*\*@:6379/],
+    [{ nodes: ["redis://127.0.0.1:1", "redis://127.0.0.1:1"] }, /nodes has 127.0.0.1:1 twice/]
+  ])("a defect names the option, its value and what is allowed: %j", ([options, message]) =>
+    Effect.gen(function*() {
+      const problem = yield* wrong(options)
+      assert.match(problem, message)
+      assert.notInclude(problem, "secret")
+    }))
+
+  it.effect("a name that is empty, or options of one lock, before any command is sent", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      yield* Effect.gen(function*() {
+        for (const effect of [withLock("", Effect.void), Effect.scoped(lock("")), inspect(""), unlock("", "v")]) {
+          assert.match(String(errorOf(yield* Effect.exit(effect))), /name is ""; it must be a string that is not empty/)
+        }
+        assert.match(String(errorOf(yield* Effect.exit(withLock("a", Effect.void, { expiry: 1 })))), /expiry is 1;/)
+        assert.isTrue(Exit.hasDies(yield* Effect.exit(tryLock("a", { driftFactor: 2 }))))
+      }).pipe(Effect.scoped, Effect.provide(Redsync.layer({ nodes })))
+      assert.deepStrictEqual(nodes.flatMap(({ asked }) => asked), [])
+    }))
+})
+
+describe("the layer", () => {
+  it.effect("releases what is still held when it closes, and says so", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      const scope = yield* Effect.scope
+      const held = yield* lock("a").pipe(
+        Effect.provide(Redsync.layer({ nodes })),
+        Effect.provideService(Scope.Scope, scope)
+      )
+      assert.instanceOf(errorOf(yield* Effect.exit(held.lost)), LockLost)
+      assert.isTrue(yield* isFree("a").pipe(Effect.provide(Redsync.layer({ nodes }))))
+    }).pipe(Effect.scoped))
+
+  it.effect("waits for pending clean-ups when it closes, but no longer than the node timeout", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      const fiber = yield* withLock("a", Effect.sync(() => void (nodes[2]!.behave = "silent"))).pipe(
+        Effect.provide(Redsync.layer({ nodes, nodeTimeout: 200 })),
+        Effect.andThen(Clock.currentTimeMillis),
+        Effect.forkChild
+      )
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(yield* Fiber.join(fiber), 200)
+    }))
+})
+
+/** Runs a body on a service of its own over the nodes, and lets time pass while the service closes. */
+function on<A, E>(
+  nodes: ReadonlyArray<LockNode.LockNode>,
+  body: Effect.Effect<A, E, Redsync.Redsync | Scope.Scope>,
+  layers: Layer.Layer<never> = Layer.empty
+) {
+  return Effect.gen(function*() {
+    const scope = yield* Scope.make()
+    const layer = Redsync.layer({ nodes }).pipe(Layer.provideMerge(layers))
+    const exit = yield* Layer.buildWithScope(layer, scope).pipe(
+      Effect.flatMap((context) => Effect.scoped(Effect.provideContext(body, context))),
+      Effect.exit
+    )
+    const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+    yield* TestClock.adjust("1 minute")
+    yield* Fiber.join(closing)
+    return yield* exit
+  })
+}
+
+/** A clock that stands still until it is told to move, with no timer firing; and whose wall time can be set. */
+function blockableClock() {
+  let monotonic = 0
+  let wall = 0
+  const clock: Clock.Clock & { block(millis: number): void; setWall(offset: number): void } = {
+    currentTimeMillisUnsafe: () => monotonic + wall,
+    currentTimeMillis: Effect.sync(() => monotonic + wall),
+    currentTimeNanosUnsafe: () => BigInt(monotonic + wall) * 1_000_000n,
+    currentTimeNanos: Effect.sync(() => BigInt(monotonic + wall) * 1_000_000n),
+    monotonicTimeNanosUnsafe: () => BigInt(monotonic) * 1_000_000n,
+    monotonicTimeNanos: Effect.sync(() => BigInt(monotonic) * 1_000_000n),
+    sleep: () => Effect.never,
+    block: (millis) => void (monotonic += millis),
+    setWall: (offset) => void (wall = offset)
+  }
+  return clock
+}

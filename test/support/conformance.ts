@@ -1,0 +1,284 @@
+/**
+ * What every `LockNode` does, whatever it is made of: `suite` holds for all
+ * nodes, `redisSuite` adds what a real server shows of it.
+ */
+import { assert, layer, type Vitest } from "@effect/vitest"
+import { Context, Effect, Exit, type Layer, Option } from "effect"
+import type { LockNode, NodeError } from "../../src/index.ts"
+
+/** The node under test. */
+export class Subject extends Context.Service<Subject, {
+  readonly node: LockNode.LockNode
+  /** Lets so much time pass for the keys of the node. */
+  readonly elapse: (millis: number) => Effect.Effect<void>
+  /** By how much a time to live may be less than what was set a moment ago. */
+  readonly slackMillis: number
+}>()("effect-redsync/test/Subject") {}
+
+/** The servers behind the node, asked by other means than the node. */
+export class Backend extends Context.Service<Backend, {
+  /** Runs a command on the server that has the key, which is its first argument. */
+  readonly onKey: <A = unknown>(command: string, key: string, ...args: ReadonlyArray<string>) => Effect.Effect<A>
+  /** Makes every server forget its scripts. */
+  readonly flushScripts: Effect.Effect<void>
+}>()("effect-redsync/test/Backend") {}
+
+/** Long against any delay of a test, short enough to come back as a number of milliseconds. */
+const expiry = 60_000
+
+const oddKeys: ReadonlyArray<readonly [kind: string, key: string]> = [
+  ["spaces", "two words "],
+  ["unicode", "ключ-鍵-🔒"],
+  ["braces", "a{b}{c}"],
+  ["an unclosed brace", "{a"],
+  ["a line break and a zero byte", "a\r\nb\0c"],
+  ["1 KB", "k".repeat(1024)]
+]
+
+/** The cases of `suite`, on a layer of fakes under the test clock or of real servers in real time. */
+export const suite = (name: string, subject: Layer.Layer<Subject>): void =>
+  layer(subject, { timeout: "60 seconds" })(name, nodeCases)
+
+/** The cases of `suite`, and those that look at the server. */
+export const redisSuite = (name: string, subject: Layer.Layer<Subject | Backend>): void =>
+  layer(subject, { timeout: "60 seconds", excludeTestServices: true })(name, (it) => {
+    nodeCases(it)
+    redisCases(it)
+  })
+
+const assertTtl = (slackMillis: number, ttlMillis: number, expected: number) => {
+  assert.isAtMost(ttlMillis, expected)
+  assert.isAtLeast(ttlMillis, expected - slackMillis)
+}
+
+/** Asserts that the node has the value, to expire in so many milliseconds. */
+const assertHeld = (key: string, value: string, expected: number) =>
+  Effect.gen(function*() {
+    const { node, slackMillis } = yield* Subject
+    const state = Option.getOrThrow(yield* node.inspect(key))
+    assert.strictEqual(state.value, value)
+    assert.strictEqual(state.type ?? "string", "string")
+    assertTtl(slackMillis, state.ttlMillis, expected)
+  })
+
+const assertFree = (key: string) =>
+  Effect.gen(function*() {
+    const { node } = yield* Subject
+    assert.deepStrictEqual(yield* node.inspect(key), Option.none())
+  })
+
+const nodeCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void => {
+  it.effect("acquires a free key", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      yield* assertFree("free")
+      assert.isTrue(yield* node.acquire("free", "mine", expiry))
+      yield* assertHeld("free", "mine", expiry)
+    }))
+
+  it.effect("refuses a taken key, to its owner too, and leaves it as it is", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      yield* node.acquire("taken", "theirs", expiry)
+      assert.isFalse(yield* node.acquire("taken", "mine", expiry * 2))
+      assert.isFalse(yield* node.acquire("taken", "theirs", expiry * 2))
+      yield* assertHeld("taken", "theirs", expiry)
+    }))
+
+  it.effect("acquires a key again once it has expired", () =>
+    Effect.gen(function*() {
+      const { elapse, node } = yield* Subject
+      yield* node.acquire("expiring", "theirs", 30)
+      yield* elapse(30)
+      yield* assertFree("expiring")
+      assert.isFalse(yield* node.extend("expiring", "theirs", expiry))
+      assert.isFalse(yield* node.release("expiring", "theirs"))
+      assert.isTrue(yield* node.acquire("expiring", "mine", expiry))
+      yield* assertHeld("expiring", "mine", expiry)
+    }))
+
+  it.effect("grants a key to one of many who ask at once", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      const values = Array.from({ length: 50 }, (_, index) => `value-${index}`)
+      const granted = yield* Effect.filter(values, (value) => node.acquire("contended", value, expiry), {
+        concurrency: "unbounded"
+      })
+      assert.strictEqual(granted.length, 1)
+      yield* assertHeld("contended", granted[0]!, expiry)
+    }))
+
+  it.effect("extends for the owner, either way", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      yield* node.acquire("extended", "mine", expiry)
+      assert.isTrue(yield* node.extend("extended", "mine", expiry * 3))
+      yield* assertHeld("extended", "mine", expiry * 3)
+      assert.isTrue(yield* node.extend("extended", "mine", expiry / 2))
+      yield* assertHeld("extended", "mine", expiry / 2)
+    }))
+
+  it.effect("does not extend for anybody else", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      yield* node.acquire("not extended", "theirs", expiry)
+      assert.isFalse(yield* node.extend("not extended", "mine", expiry * 3))
+      assert.isFalse(yield* node.extend("not extended", "", expiry * 3))
+      yield* assertHeld("not extended", "theirs", expiry)
+    }))
+
+  it.effect("releases for the owner, once", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      yield* node.acquire("released", "mine", expiry)
+      assert.isTrue(yield* node.release("released", "mine"))
+      yield* assertFree("released")
+      assert.isFalse(yield* node.release("released", "mine"))
+    }))
+
+  it.effect("does not release for anybody else", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      yield* node.acquire("not released", "theirs", expiry)
+      assert.isFalse(yield* node.release("not released", "mine"))
+      assert.isFalse(yield* node.release("not released", ""))
+      yield* assertHeld("not released", "theirs", expiry)
+    }))
+
+  it.effect("neither extends nor releases nor removes what is not there", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      assert.isFalse(yield* node.extend("absent", "mine", expiry))
+      assert.isFalse(yield* node.release("absent", "mine"))
+      assert.isFalse(yield* node.remove("absent"))
+      yield* assertFree("absent")
+    }))
+
+  it.effect("removes a key, whoever holds it", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      yield* node.acquire("removed", "theirs", expiry)
+      assert.isTrue(yield* node.remove("removed"))
+      yield* assertFree("removed")
+    }))
+
+  it.effect("a release started after an acquire undoes it, even if nobody waits for the acquire", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      const answers = yield* Effect.all([node.acquire("undone", "mine", expiry), node.release("undone", "mine")], {
+        concurrency: "unbounded"
+      })
+      assert.deepStrictEqual(answers, [true, true])
+      yield* assertFree("undone")
+    }))
+
+  it.effect.each(oddKeys)("a key with %s", ([_, key]) =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      assert.isTrue(yield* node.acquire(key, "mine", expiry))
+      yield* assertFree(key.slice(0, -1))
+      assert.isTrue(yield* node.extend(key, "mine", expiry * 2))
+      yield* assertHeld(key, "mine", expiry * 2)
+      assert.isTrue(yield* node.release(key, "mine"))
+      yield* assertFree(key)
+    }))
+}
+
+const redisCases = (it: Vitest.MethodsNonLive<Subject | Backend>): void => {
+  it.effect.each(oddKeys)(
+    "stores the value and the expiry under the very name: a key with %s",
+    ([_, key]) =>
+      Effect.gen(function*() {
+        const { node, slackMillis } = yield* Subject
+        const { onKey } = yield* Backend
+        const value = "ünü+/=="
+        yield* node.acquire(key, value, expiry)
+        assert.strictEqual(yield* onKey("GET", key), value)
+        assertTtl(slackMillis, yield* onKey<number>("PTTL", key), expiry)
+        yield* node.extend(key, value, expiry * 2)
+        assertTtl(slackMillis, yield* onKey<number>("PTTL", key), expiry * 2)
+        yield* node.release(key, value)
+        assert.strictEqual(yield* onKey("EXISTS", key), 0)
+      })
+  )
+
+  it.effect("a list is not a lock: refused, left alone, shown as what it is", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      const { onKey } = yield* Backend
+      yield* onKey("RPUSH", "list", "mine")
+      assert.isFalse(yield* node.acquire("list", "mine", expiry))
+      assert.isFalse(yield* node.extend("list", "mine", expiry))
+      assert.isFalse(yield* node.release("list", "mine"))
+      assert.deepStrictEqual(yield* node.inspect("list"), Option.some({ type: "list", value: "", ttlMillis: Infinity }))
+      assert.deepStrictEqual(yield* onKey("LRANGE", "list", "0", "-1"), ["mine"])
+      assert.isTrue(yield* node.remove("list"))
+      yield* assertFree("list")
+    }))
+
+  it.effect("a string without expiry is refused and shown", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      const { onKey } = yield* Backend
+      yield* onKey("SET", "eternal", "theirs")
+      assert.isFalse(yield* node.acquire("eternal", "mine", expiry))
+      assert.deepStrictEqual(
+        yield* node.inspect("eternal"),
+        Option.some({ type: "string", value: "theirs", ttlMillis: Infinity })
+      )
+    }))
+
+  it.effect("works on after the scripts are gone", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      const { flushScripts } = yield* Backend
+      yield* node.acquire("flushed", "mine", expiry)
+      yield* flushScripts
+      assert.isTrue(yield* node.extend("flushed", "mine", expiry * 2))
+      yield* flushScripts
+      yield* assertHeld("flushed", "mine", expiry * 2)
+      yield* flushScripts
+      assert.isTrue(yield* node.release("flushed", "mine"))
+      yield* assertFree("flushed")
+    }))
+
+  it.effect("an error of the server is told in its words", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      const { onKey } = yield* Backend
+      const refused = yield* Effect.flip(node.acquire("no time", "mine", 0))
+      assertNodeError(refused, node, "acquire", "Rejected", /^ERR invalid expire time/)
+      yield* onKey("SET", "not a number", "mine")
+      const failed = yield* Effect.flip(node.extend("not a number", "mine", Number.NaN))
+      assertNodeError(failed, node, "extend", "Rejected", /^ERR .*value is not an integer/)
+    }))
+}
+
+export const assertNodeError = (
+  error: NodeError,
+  node: LockNode.LockNode,
+  operation: NodeError["operation"],
+  reason: NodeError["reason"],
+  words: RegExp
+): void => {
+  assert.deepStrictEqual([error.node, error.operation, error.reason], [node.id, operation, reason])
+  assert.match(error.cause instanceof Error ? error.cause.message : String(error.cause), words)
+}
+
+/** Asserts that each operation fails as `Disconnected` in less than 100 ms. */
+export const assertDown = (node: LockNode.LockNode): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    const operations = {
+      acquire: node.acquire("down", "mine", expiry),
+      extend: node.extend("down", "mine", expiry),
+      release: node.release("down", "mine"),
+      inspect: node.inspect("down"),
+      remove: node.remove("down")
+    }
+    for (const [operation, effect] of Object.entries(operations)) {
+      const [took, exit] = yield* Effect.timed(Effect.exit(effect as Effect.Effect<unknown, NodeError>))
+      const error = Option.getOrThrow(Exit.findErrorOption(exit))
+      assertNodeError(error, node, operation as NodeError["operation"], "Disconnected", /./)
+      assert.isBelow(took.toString() === "" ? 0 : Number(took), 100)
+    }
+  })

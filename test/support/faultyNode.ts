@@ -1,0 +1,61 @@
+/**
+ * A node in memory whose answers a test can delay, lose or replace, and that
+ * counts what it is asked.
+ */
+import * as Effect from "effect/Effect"
+import { LockError, type LockNode, MemoryNode } from "../../src/index.ts"
+
+export interface FaultyNode extends LockNode.LockNode {
+  /** Every operation so far, in order. */
+  readonly asked: Array<LockError.NodeError["operation"]>
+  /** How it behaves from now on. */
+  behave: Behaviour
+}
+
+/**
+ * - `healthy`: answers at once
+ * - `failing`: refuses with an error, nothing is stored
+ * - `silent`: never answers, nothing is stored
+ * - `lateReply`: does it, but the answer never comes
+ * - a number: does it, and answers so many milliseconds later
+ */
+export type Behaviour = "healthy" | "failing" | "silent" | "lateReply" | number
+
+export const make = (id: string): FaultyNode => {
+  const memory = MemoryNode.make(id)
+  const ask = <A>(
+    operation: LockError.NodeError["operation"],
+    effect: Effect.Effect<A, LockError.NodeError>
+  ): Effect.Effect<A, LockError.NodeError> =>
+    Effect.suspend(() => {
+      node.asked.push(operation)
+      switch (node.behave) {
+        case "healthy":
+          return effect
+        case "failing":
+          return Effect.fail(
+            new LockError.NodeError({ node: id, operation, reason: "Rejected", cause: new Error("OOM is near") })
+          )
+        case "silent":
+          return Effect.never
+        case "lateReply":
+          return Effect.andThen(effect, Effect.never)
+        default:
+          return Effect.flatMap(effect, (answer) => Effect.as(Effect.sleep(node.behave as number), answer))
+      }
+    })
+  const node: FaultyNode = {
+    id,
+    asked: [],
+    behave: "healthy",
+    acquire: (...args) => ask("acquire", memory.acquire(...args)),
+    extend: (...args) => ask("extend", memory.extend(...args)),
+    release: (...args) => ask("release", memory.release(...args)),
+    inspect: (key) => ask("inspect", memory.inspect(key)),
+    remove: (key) => ask("remove", memory.remove(key))
+  }
+  return node
+}
+
+export const makeMany = (count: number): Array<FaultyNode> =>
+  Array.from({ length: count }, (_, index) => make(`node-${index + 1}`))
