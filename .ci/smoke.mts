@@ -1,0 +1,23 @@
+// Uses the installed package as its users do: the root and every subpath. Compiled strictly, then run.
+import { Effect } from "effect"
+import * as root from "effect-redsync"
+import { Redsync, withLock } from "effect-redsync"
+import * as IoredisNode from "effect-redsync/IoredisNode"
+import * as Lock from "effect-redsync/Lock"
+import * as LockError from "effect-redsync/LockError"
+import * as LockNode from "effect-redsync/LockNode"
+import * as MemoryNode from "effect-redsync/MemoryNode"
+import * as RedisNode from "effect-redsync/RedisNode"
+import * as RedsyncModule from "effect-redsync/Redsync"
+import assert from "node:assert/strict"
+
+const modules = { IoredisNode, Lock, LockError, LockNode, MemoryNode, RedisNode, Redsync: RedsyncModule }
+for (const [name, module] of Object.entries(modules)) {
+  assert.equal(module, root[name as keyof typeof modules], `effect-redsync/${name} is the namespace ${name}`)
+}
+const hidden: string = "effect-redsync/internal/quorum"
+await assert.rejects(import(hidden), { code: "ERR_PACKAGE_PATH_NOT_EXPORTED" })
+
+const program = Effect.scoped(withLock("smoke", Effect.succeed(1))).pipe(Effect.provide(Redsync.layerMemory()))
+const result: number = await Effect.runPromise(program)
+assert.equal(result, 1)

@@ -1,0 +1,293 @@
+/**
+ * What the tests of faults share: five servers to break, a network that loses
+ * replies, servers that only answer errors, and eyes on what is left behind.
+ */
+import { Duration, Effect, Layer, Logger } from "effect"
+import { Redis } from "ioredis"
+import { connect, createServer, type Server, type Socket } from "node:net"
+import { Redsync } from "../../src/index.ts"
+import { adminName } from "./Instance.ts"
+import { type RedisServer, RedisServers } from "./RedisServers.ts"
+
+export type Five = readonly [RedisServer, RedisServer, RedisServer, RedisServer, RedisServer]
+
+/** The five servers, restarted: whatever the test before did to them is undone. */
+export const five: Effect.Effect<Five, never, RedisServers> = Effect.gen(function*() {
+  const [a, b, c, d, e] = yield* RedisServers
+  if (a === undefined || b === undefined || c === undefined || d === undefined || e === undefined) {
+    return yield* Effect.die(new Error("The tests of faults need five servers"))
+  }
+  const servers = [a, b, c, d, e] as const
+  yield* onEach(servers, (server) => server.restart)
+  return servers
+})
+
+export const onEach = <A, B>(all: ReadonlyArray<A>, f: (one: A) => Effect.Effect<B>): Effect.Effect<Array<B>> =>
+  Effect.forEach(all, f, { concurrency: "unbounded" })
+
+export const urls = (servers: ReadonlyArray<RedisServer>): Array<string> => servers.map(({ url }) => url)
+
+// -----------------------------------------------------------------------------
+// time
+// -----------------------------------------------------------------------------
+
+/** How long an effect took, in milliseconds, and what it came to. */
+export const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<readonly [number, A], E, R> =>
+  Effect.suspend(() => {
+    const start = performance.now()
+    return Effect.map(effect, (value) => [performance.now() - start, value] as const)
+  })
+
+export const median = (samples: ReadonlyArray<number>): number =>
+  [...samples].sort((a, b) => a - b)[Math.floor(samples.length / 2)]!
+
+/** Asks again every few milliseconds until it is so, and dies when it has not become so in time. */
+export const until = (what: string, isSo: Effect.Effect<boolean>, within: Duration.Input = "5 seconds") =>
+  Effect.suspend(() => {
+    const end = performance.now() + Duration.toMillis(within)
+    const again: Effect.Effect<void> = Effect.flatMap(isSo, (yes) => {
+      if (yes) return Effect.void
+      return performance.now() > end
+        ? Effect.die(new Error(`Not within ${Duration.format(Duration.fromInputUnsafe(within))}: ${what}`))
+        : Effect.andThen(Effect.sleep("10 millis"), again)
+    })
+    return again
+  })
+
+/** Keeps the only thread busy. */
+export const blockEventLoop = (millis: number): void => {
+  const end = performance.now() + millis
+  while (performance.now() < end);
+}
+
+// -----------------------------------------------------------------------------
+// what is on the servers
+// -----------------------------------------------------------------------------
+
+/** The value under a key on each server. */
+export const valuesOf = (key: string, servers: ReadonlyArray<RedisServer>): Effect.Effect<Array<string | null>> =>
+  onEach(servers, (server) => server.command<string | null>("GET", key))
+
+/** Somebody else's lock, long enough for any test. */
+export const holdByAnother = (key: string, servers: ReadonlyArray<RedisServer>): Effect.Effect<void> =>
+  Effect.asVoid(onEach(servers, (server) => server.command("SET", key, another, "PX", "60000")))
+
+export const another = "another's value"
+
+/** Waits until the servers have no key at all; far sooner than any test's locks expire. */
+export const untilEmpty = (servers: ReadonlyArray<RedisServer>): Effect.Effect<void> =>
+  until(
+    `${servers.length} servers are empty`,
+    Effect.map(onEach(servers, (server) => server.command<number>("DBSIZE")), (sizes) => sizes.every((size) => size === 0))
+  )
+
+/** Waits until nobody but the tests' own commands is connected. */
+export const untilDisconnected = (servers: ReadonlyArray<RedisServer>): Effect.Effect<void> =>
+  until(
+    "all connections are closed",
+    Effect.map(
+      onEach(servers, (server) => server.command<string>("CLIENT", "LIST")),
+      (lists) => lists.every((list) => list.trim().split("\n").every((line) => line.includes(`name=${adminName}`)))
+    )
+  )
+
+/** How often a server has executed a command since it was started. */
+export const callsOf = (server: RedisServer, command: string): Effect.Effect<number> =>
+  Effect.map(
+    server.command<string>("INFO", "commandstats"),
+    (stats) => Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0)
+  )
+
+/** A connection for several commands in a row, which lets its user see a server's changes of mind through. */
+export const administer = (server: RedisServer, commands: ReadonlyArray<readonly [string, ...Array<string>]>) =>
+  Effect.promise(async () => {
+    const client = new Redis({ host: server.host, port: server.port, connectionName: adminName, retryStrategy: () => null })
+    client.on("error", () => {})
+    try {
+      for (const [name, ...args] of commands) await client.call(name, ...args)
+    } finally {
+      client.disconnect()
+    }
+  })
+
+// -----------------------------------------------------------------------------
+// what is logged
+// -----------------------------------------------------------------------------
+
+export interface Logged {
+  readonly lines: ReadonlyArray<string>
+  readonly layer: Layer.Layer<never>
+  /** The warnings, or those of one node. */
+  readonly down: (node?: RedisServer) => ReadonlyArray<string>
+  /** The lines that tell of an answer after a failure. */
+  readonly up: (node?: RedisServer) => ReadonlyArray<string>
+}
+
+export const logged = (): Logged => {
+  const lines: Array<string> = []
+  const logger = Logger.make(({ logLevel, message }) => {
+    lines.push(`${logLevel} ${[message].flat().join(" ")}`)
+  })
+  const select = (level: string, node?: RedisServer) =>
+    lines.filter((line) => line.startsWith(level) && (node === undefined || line.includes(`${node.host}:${node.port} `)))
+  return {
+    lines,
+    layer: Logger.layer([logger]),
+    down: (node) => select("Warn", node),
+    up: (node) => select("Info", node)
+  }
+}
+
+/** A service over these nodes, for as long as the effect runs; what it logs goes to `logs`. */
+export const using = (options: Redsync.LayerOptions, logs: Logged = logged()) =>
+  Effect.provide(Layer.provide(Redsync.layer(options), logs.layer))
+
+// -----------------------------------------------------------------------------
+// networks and servers of our own
+// -----------------------------------------------------------------------------
+
+const listening = (server: Server): Effect.Effect<number> =>
+  Effect.promise(() =>
+    new Promise((resolve) => {
+      server.listen(0, "127.0.0.1", () => {
+        const address = server.address()
+        resolve(typeof address === "object" && address !== null ? address.port : 0)
+      })
+    })
+  )
+
+const listen = (onConnection: (socket: Socket) => void) =>
+  Effect.gen(function*() {
+    const sockets = new Set<Socket>()
+    const server = createServer((socket) => {
+      sockets.add(socket)
+      socket.on("close", () => sockets.delete(socket))
+      socket.on("error", () => {})
+      onConnection(socket)
+    })
+    const port = yield* Effect.acquireRelease(
+      listening(server),
+      () =>
+        Effect.promise(() =>
+          new Promise((resolve) => {
+            for (const socket of sockets) socket.destroy()
+            server.close(resolve)
+          })
+        )
+    )
+    return { port, sockets }
+  })
+
+export interface Proxy {
+  readonly url: string
+  /**
+   * Lets the next `SET` through, swallows its reply, cuts the connection and
+   * takes no new one until `open`. Succeeds once that has happened.
+   */
+  readonly swallowNextReply: Effect.Effect<void>
+  readonly open: () => void
+}
+
+/** The network between a client and a server, which can break at the worst of moments. */
+export const proxy = (target: RedisServer) =>
+  Effect.gen(function*() {
+    let isOpen = true
+    let onSet: (() => void) | undefined
+    const { port, sockets } = yield* listen((client) => {
+      if (!isOpen) {
+        client.destroy()
+        return
+      }
+      const server = connect({ host: target.host, port: target.port })
+      let swallow: (() => void) | undefined
+      client.on("data", (data) => {
+        if (onSet !== undefined && /\r\nset\r\n/i.test(data.toString("latin1"))) {
+          swallow = onSet
+          onSet = undefined
+        }
+        server.write(data)
+      })
+      server.on("data", (data) => {
+        if (swallow === undefined) {
+          client.write(data)
+          return
+        }
+        isOpen = false
+        for (const socket of sockets) socket.destroy()
+        swallow()
+      })
+      server.on("error", () => client.destroy())
+      server.on("close", () => client.destroy())
+      client.on("close", () => server.destroy())
+    })
+    return {
+      url: `redis://127.0.0.1:${port}`,
+      swallowNextReply: Effect.callback((resume) => {
+        onSet = () => resume(Effect.void)
+      }),
+      open: () => {
+        isOpen = true
+      }
+    } satisfies Proxy
+  })
+
+export interface FakeServer {
+  readonly url: string
+  /** What it answers to the commands of a lock, without the leading dash; nothing is wrong where it is empty. */
+  error: string
+}
+
+/**
+ * A server in a state that real ones cannot be brought into on demand: it greets
+ * clients as usual, and to everything that touches a key answers an error.
+ */
+export const fakeServer = (error: string) =>
+  Effect.gen(function*() {
+    const { port } = yield* listen((socket) => {
+      let pending = ""
+      socket.on("data", (data) => {
+        pending += data.toString("latin1")
+        for (;;) {
+          const [command, rest] = parseCommand(pending)
+          if (command === undefined) return
+          pending = rest
+          socket.write(answer(command, self.error))
+        }
+      })
+    })
+    const self: FakeServer = { url: `redis://127.0.0.1:${port}`, error }
+    return self
+  })
+
+const parseCommand = (input: string): readonly [Array<string> | undefined, string] => {
+  const header = /^\*(\d+)\r\n/.exec(input)
+  if (header === null) return [undefined, input]
+  const words: Array<string> = []
+  let at = header[0].length
+  for (let index = 0; index < Number(header[1]); index++) {
+    const size = /^\$(\d+)\r\n/.exec(input.slice(at))
+    if (size === null) return [undefined, input]
+    const start = at + size[0].length
+    const end = start + Number(size[1])
+    if (input.length < end + 2) return [undefined, input]
+    words.push(input.slice(start, end))
+    at = end + 2
+  }
+  return [words, input.slice(at)]
+}
+
+const answer = ([name = ""]: ReadonlyArray<string>, error: string): string => {
+  const bulk = (text: string) => `$${text.length}\r\n${text}\r\n`
+  switch (name.toLowerCase()) {
+    case "hello":
+      return "-NOPROTO unsupported protocol version\r\n"
+    case "client":
+      return "+OK\r\n"
+    case "info":
+      return bulk("redis_version:7.0.15\r\nloading:0\r\n")
+    case "set":
+      return error === "" ? "+OK\r\n" : `-${error}\r\n`
+    default:
+      return error === "" ? ":1\r\n" : `-${error}\r\n`
+  }
+}
