@@ -85,17 +85,21 @@ const connect = (options: RedisOptions) =>
       Effect.sync(() => {
         const client = new Redis({ ...options, ...ownedOptions } as Omit<RedisOptions, "replyMapping">)
         const tried = Deferred.makeUnsafe<boolean>()
-        const connection: Connection = { client, lastError: undefined }
+        const connection: Connection = { client, connecting: tried }
         // Without a listener ioredis prints every failed reconnect. The votes tell when a node fails, this tells why.
         client.on("error", (error) => {
           connection.lastError = error
         })
         client.on("ready", () => {
           connection.lastError = undefined
+          connection.connecting = undefined
           loadScripts(client)
           Deferred.doneUnsafe(tried, Effect.succeed(true))
         })
-        client.on("close", () => Deferred.doneUnsafe(tried, Effect.succeed(false)))
+        client.on("close", () => {
+          connection.connecting = undefined
+          Deferred.doneUnsafe(tried, Effect.succeed(false))
+        })
         client.connect().catch(() => {})
         return { connection, tried }
       }),
@@ -108,6 +112,8 @@ interface Connection {
   readonly client: Redis | Cluster
   /** What the connection last failed with. */
   lastError?: unknown
+  /** Done once the first try to connect has ended; operations wait for that, later ones fail without a connection. */
+  connecting?: Deferred.Deferred<boolean> | undefined
 }
 
 interface Script {
@@ -134,14 +140,18 @@ const operations = (connection: Connection): Omit<LockNode, "ready" | "resends">
     operation: NodeError["operation"],
     send: () => Promise<unknown>,
     map: (reply: unknown) => A
-  ): Effect.Effect<A, NodeError> =>
-    Effect.callback((resume) => {
+  ): Effect.Effect<A, NodeError> => {
+    const sent: Effect.Effect<A, NodeError> = Effect.callback((resume) => {
       send().then(
         (reply) => resume(Effect.succeed(map(reply))),
         (error) =>
           resume(Effect.fail(nodeError(id, operation, isUnwritable(error) ? connection.lastError ?? error : error)))
       )
     })
+    return Effect.suspend(() =>
+      connection.connecting === undefined ? sent : Effect.andThen(Deferred.await(connection.connecting), sent)
+    )
+  }
 
   const run = ({ lua, sha }: Script, key: string, ...args: Array<string | number>): Promise<unknown> =>
     client.evalsha(sha, 1, key, ...args).catch((error: unknown) => {
