@@ -10,6 +10,7 @@
  */
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
 import type { NodeError } from "./LockError.ts"
 
 /**
@@ -46,8 +47,10 @@ export interface LockNode {
   readonly acquire: (key: string, value: string, expiryMillis: number) => Effect.Effect<boolean, NodeError>
 
   /**
-   * If the key has the value, lets it expire the given milliseconds from now.
-   * `false` if it has another value or is not there.
+   * If the key has the value, lets it expire the given milliseconds from now,
+   * and only then answers `true`. If there is no such key, sets it as `acquire`
+   * would, so that a lock does not erode as servers come back empty one by one;
+   * the answer is `false` all the same.
    */
   readonly extend: (key: string, value: string, expiryMillis: number) => Effect.Effect<boolean, NodeError>
 
@@ -82,7 +85,79 @@ export interface LockNode {
    * taken to be ready.
    */
   readonly ready?: Effect.Effect<boolean>
+
+  /**
+   * The node's waiting lists as one waiter sees them, which hears for as long as
+   * the scope is open. What that takes, such as connections, is opened by the
+   * first `join`. Without it waiting is done by the schedule alone.
+   */
+  readonly waitingList?: (waiter: string, hear: (notice: Notice) => void) => Effect.Effect<WaitingList, never, Scope.Scope>
 }
+
+/**
+ * The order in which waiters wait for a key, kept beside the key on the node.
+ *
+ * **Details**
+ *
+ * It is a hint: a notice may be lost, come late or come twice, at no cost but
+ * time, since waiters attempt on their schedule too. A waiter is a process, or
+ * rather a service in it; it stands in the list of a key once, however many of
+ * its fibers wait for it. A list is forgotten a minute after the last join.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WaitingList {
+  /**
+   * Stands in line for the key, or keeps the place it has, and looks at the key.
+   * The first in line is given notice of every change of the key from then on,
+   * whoever makes it.
+   */
+  readonly join: (key: string, place: "front" | "back") => Effect.Effect<Place, NodeError>
+
+  /**
+   * Takes the waiter out of the list. If the key is free, the first in line is
+   * told that it is its turn.
+   */
+  readonly leave: (key: string) => Effect.Effect<void, NodeError>
+
+  /**
+   * `release`, and if the key is free then, tells the first in line that it is
+   * its turn. Takes the waiter itself out of the list first if it is `listed`.
+   */
+  readonly release: (
+    key: string,
+    value: string,
+    listed: boolean
+  ) => Effect.Effect<{ readonly released: boolean; readonly woke: boolean }, NodeError>
+}
+
+/**
+ * A place in a waiting list: how many wait before, and for how long the key in
+ * the way still has to live, `0` if there is none.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Place {
+  readonly ahead: number
+  readonly ttlMillis: number
+}
+
+/**
+ * What a waiter hears: that it is its turn for a key, for which it is then no
+ * longer in the list; that a key it watches has changed; that notices may have
+ * been lost, so that it should look again; or that the node cannot give notice of
+ * changes, only of turns.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Notice =
+  | { readonly _tag: "Turn"; readonly key: string }
+  | { readonly _tag: "Changed"; readonly key: string }
+  | { readonly _tag: "Missed" }
+  | { readonly _tag: "Unable"; readonly why: string }
 
 /**
  * What a node stores under a key.

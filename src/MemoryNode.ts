@@ -16,7 +16,7 @@ import type { KeyState, LockNode } from "./LockNode.ts"
 
 interface Entry {
   readonly value: string
-  expiresAt: number
+  readonly expiresAt: number
 }
 
 let created = 0
@@ -76,9 +76,9 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
     extend: (key, value, expiryMillis) =>
       at((now) => {
         const entry = live(key, now)
-        if (entry?.value !== value) return false
-        entry.expiresAt = now + expiryMillis
-        return true
+        const ours = entry?.value === value
+        if (ours || entry === undefined) entries.set(key, { value, expiresAt: now + expiryMillis })
+        return ours
       }),
     release: (key, value) => at((now) => live(key, now)?.value === value && entries.delete(key)),
     inspect: (key) =>

@@ -75,6 +75,8 @@ export class Redsync extends Context.Service<Redsync, Service>()("effect-redsync
  *
  * - `expiry`: the length of the lease, after which the key frees itself. 8 seconds by default.
  * - `retry`: when to try again after a refusal, and when to give up. {@link defaultRetry} by default.
+ * - `autoExtend`: whether the lease is extended for as long as the lock is held. `true` by default. With `false` the
+ *   lock is lost when its lease ends.
  * - `driftFactor`: the share of the expiry by which clocks may run apart, at least 0 and less than 1. 0.01 by
  *   default. The lease counts as over `expiry * driftFactor + 2 ms` before the key expires.
  * - `nodeTimeout`: one node's time to answer. 5 % of the expiry by default, 50 ms at least.
@@ -88,6 +90,7 @@ export class Redsync extends Context.Service<Redsync, Service>()("effect-redsync
 export interface LockOptions {
   readonly expiry?: Duration.Input
   readonly retry?: Schedule.Schedule<unknown, LockError>
+  readonly autoExtend?: boolean
   readonly driftFactor?: number
   readonly nodeTimeout?: Duration.Input
 }
@@ -303,6 +306,7 @@ const make = Effect.fnUntraced(function*(options: LayerOptions, settings: Settin
   const quorum = options.quorum ?? majority(nodes.length)
   const service = new Service(nodes, quorum, options, settings, yield* Effect.context<never>())
   yield* Effect.addFinalizer(() => service.close)
+  yield* service.rooms.open(service.randomValue())
   yield* service.ready
   return service
 })
@@ -331,9 +335,14 @@ const isLockNode = (u: unknown): u is LockNode => Predicate.hasProperty(u, "acqu
  *
  * Fails with `ErrFailed` if somebody else has the lock and the schedule is used
  * up, with `NodesUnavailable` if too few nodes answer, and with `LockLost` if the
- * lease ends before the program: the program is then interrupted, its finalizers
- * run, and the failure does not wait for the release. A program that outlived its
- * lock never counts as a success.
+ * lock is lost before the program ends: the program is then interrupted, its
+ * finalizers run, and the failure does not wait for the release. A program that
+ * outlived its lock never counts as a success.
+ *
+ * Unless `autoExtend` is `false`, the lease is extended a third of the expiry
+ * after the last success, so the lock stays held for as long as the program runs.
+ * It is lost if a quorum no longer has our value, or if too few nodes can be
+ * reached for the rest of the lease.
  *
  * Interruption, by `Effect.timeout` for instance, ends the waiting at once and
  * leaves no key behind on nodes that can be reached; while the program runs it
@@ -456,7 +465,7 @@ export const tryLock = (
  *
  * **Details**
  *
- * The lease starts anew with the given expiry. Fails with `LockLost` if a quorum
+ * The lease starts anew with the given expiry and is extended from then on. Fails with `LockLost` if a quorum
  * of nodes does not have the value, and with `NodesUnavailable` if too few
  * answered to tell. This is how a lock goes from one process to another. An
  * interruption before it is adopted leaves the lock as it is, save that its
@@ -586,8 +595,14 @@ const withService = <A, E, R>(
   })
 
 /** One attempt that tells "held by another" from "too few nodes". */
-const attemptOnce = (service: Service, name: string, settings: Settings, restore: Restore) =>
-  Effect.flatMap(attempt(service, name, settings, restore), (result) =>
+const attemptOnce = (
+  service: Service,
+  name: string,
+  settings: Settings,
+  restore: Restore
+): Effect.Effect<Option.Option<HeldLock>, NodesUnavailable> =>
+  // What is held in this very service is known without asking.
+  service.rooms.isHeld(name) ? Effect.succeedNone : Effect.flatMap(attempt(service, name, settings, restore), (result) =>
     result instanceof HeldLock
       ? Effect.succeedSome(result)
       : unavailable(result)

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Pull from "effect/Pull"
+import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import { ErrFailed, type LockError, type NodeError, NodesUnavailable, type Vote } from "../LockError.ts"
@@ -14,6 +15,7 @@ import { HeldLock } from "./held.ts"
 import { end, monotonicMillis, now, remainingMillis } from "./lease.ts"
 import type { Settings } from "./options.ts"
 import { acquireQuestion, type Answers, type Claim, granted, nodesUnavailable, unavailable, votes } from "./quorum.ts"
+import type { Room, Waiter } from "./rooms.ts"
 import type { Service } from "./service.ts"
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -56,44 +58,124 @@ export const acquire = (
   restore: Restore
 ): Effect.Effect<HeldLock, LockError> =>
   Effect.suspend(() => {
+    const waiter: Waiter = { wake: undefined }
+    const room = service.rooms.enter(name, waiter)
     const startedAt = monotonicMillis(service.clock)
-    return Effect.flatMap(attempt(service, name, settings, restore), (result) =>
+    const first = room.isTurnOf(waiter) ? attempt(service, name, settings, restore) : Effect.succeed(undefined)
+    return Effect.flatMap(first, (result) =>
       result instanceof HeldLock
         ? Effect.succeed(result)
-        : retry(service, name, settings, restore, startedAt, result))
+        : wait(service, room, waiter, settings, restore, startedAt, result)).pipe(
+        Effect.onExitPrimitive(() => {
+          service.rooms.leave(room, waiter)
+          return undefined
+        })
+      )
   })
 
-/** All attempts after the first. */
-const retry = Effect.fnUntraced(function*(
+/** How often in a row a split vote is tried again before the schedule decides. */
+const splitTries = 3
+
+/** All that comes after the first attempt, or after finding others waiting. */
+const wait = Effect.fnUntraced(function*(
   service: Service,
-  name: string,
+  room: Room,
+  waiter: Waiter,
   settings: Settings,
   restore: Restore,
   startedAt: number,
-  first: Answers<boolean>
+  first: Answers<boolean> | undefined
 ) {
+  const { name } = room
+  const { clock, rooms } = service
   const step = yield* Schedule.toStep(settings.retry)
-  const waited = () => monotonicMillis(service.clock) - startedAt
-  let answers = first
+  let splits = 0
+  let dueAt = startedAt
+  if (first !== undefined) refused(first)
   for (let attempts = 1;; attempts++) {
-    const error = refusal(name, answers, attempts, waited())
-    // The schedule is told the monotonic time: setting the wall clock must not end or prolong a wait.
-    const pause = yield* step(monotonicMillis(service.clock), error).pipe(
-      Effect.map(([, delay]) => Option.some(delay)),
+    // The schedule decides when the next attempt is due, and is told the monotonic time: setting the wall clock must
+    // not end or prolong a wait.
+    const now = monotonicMillis(clock)
+    const error = refusal(name, service, room.answers, attempts, now - startedAt)
+    const delay = yield* step(now, error).pipe(
+      Effect.map(([, delay]) => Option.some(Duration.toMillis(delay))),
       Pull.catchDone(() => Effect.succeedNone)
     )
-    if (Option.isNone(pause)) return yield* restore(explained(service, settings, error, waited))
-    yield* restore(Effect.sleep(pause.value))
-    const result = yield* attempt(service, name, settings, restore)
-    if (result instanceof HeldLock) return result
-    answers = result
+    if (Option.isNone(delay)) {
+      return yield* restore(explained(service, settings, error, () => monotonicMillis(clock) - startedAt))
+    }
+    dueAt = now + delay.value
+    // Whatever wakes the head before that leads to an attempt that uses up no step.
+    while (true) {
+      const isDue = monotonicMillis(clock) >= dueAt
+      if (room.isTurnOf(waiter)) {
+        if (room.behindOthers) {
+          room.behindOthers = room.changed = false
+          rooms.join(room)
+        } else if (room.changed || isDue) {
+          room.changed = false
+          const askedAt = monotonicMillis(clock)
+          const result = yield* attempt(service, name, settings, restore)
+          if (result instanceof HeldLock) return result
+          const took = monotonicMillis(clock) - askedAt
+          if (isSplit(result) && splits < splitTries) {
+            const random = yield* Random.next
+            yield* restore(Effect.sleep(Duration.millis(random * 2 ** ++splits * took)))
+            room.changed = true
+          } else {
+            splits = 0
+            refused(result)
+          }
+        }
+      }
+      if (isDue) break
+      if (!(room.changed && room.isTurnOf(waiter))) yield* restore(sleep(service, waiter, dueAt))
+    }
+  }
+
+  function refused(answers: Answers<boolean>) {
+    room.answers = answers
+    rooms.join(room)
   }
 })
 
-const refusal = (name: string, answers: Answers<boolean>, attempts: number, waitedMillis: number): LockError =>
-  unavailable(answers)
-    ? nodesUnavailable(name, answers)
-    : new ErrFailed({ name, attempts, waited: Duration.millis(waitedMillis), votes: votes(answers) })
+/** Several contenders have parted the nodes among them, so that perhaps nobody has a quorum. */
+const isSplit = (answers: Answers<boolean>) => answers.yes > 0 && answers.no > 0
+
+/** Sleeps until an instant on the monotonic clock, or until the waiter is woken. */
+const sleep = (service: Service, waiter: Waiter, until: number): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    const wake = () => {
+      waiter.wake = undefined
+      timer.interruptUnsafe()
+      resume(Effect.void)
+    }
+    const millis = Math.ceil(until - monotonicMillis(service.clock))
+    const timer = service.quorum.fork(Effect.sleep(Duration.millis(Math.max(0, millis))))
+    timer.addObserver(wake)
+    waiter.wake = wake
+    return Effect.sync(() => {
+      waiter.wake = undefined
+      timer.interruptUnsafe()
+    })
+  })
+
+const refusal = (
+  name: string,
+  { nodes }: Service,
+  answers: Answers<boolean> | undefined,
+  attempts: number,
+  waitedMillis: number
+): LockError => {
+  if (answers !== undefined && unavailable(answers)) return nodesUnavailable(name, answers)
+  const pending = () => nodes.map(({ id: node }): Vote => ({ _tag: "Pending", node }))
+  return new ErrFailed({
+    name,
+    attempts,
+    waited: Duration.millis(waitedMillis),
+    votes: answers === undefined ? pending() : votes(answers)
+  })
+}
 
 /** Fails with the error after one look at what is in the way: how long the key still has, who does not answer. */
 const explained = (

@@ -4,24 +4,27 @@
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { identity } from "effect/Function"
-import * as Option from "effect/Option"
 import type { Lock } from "../Lock.ts"
 import { LockLost, type NodesUnavailable, type Vote } from "../LockError.ts"
 import { end, type Instant, now, remainingMillis } from "./lease.ts"
 import type { Settings } from "./options.ts"
 import {
+  type Answers,
   type Claim,
   denied,
   extendQuestion,
   failedNodes,
   granted,
+  isHeldQuestion,
   nodesUnavailable,
-  type Question,
   releaseQuestion,
+  unavailable,
   votes
 } from "./quorum.ts"
 import type { Service } from "./service.ts"
+
+/** How long after a round that missed the quorum the next one starts; doubled from round to round. */
+const firstPauseMillis = 50
 
 export class HeldLock implements Lock {
   readonly name: string
@@ -31,6 +34,11 @@ export class HeldLock implements Lock {
   #end: Instant
   #lost: LockLost | undefined
   #released: Deferred.Deferred<boolean> | undefined
+  /** Whether a round of extension is under way. */
+  #extending = false
+  /** The last round, if it missed the quorum. */
+  #missed: Answers<boolean> | undefined
+  #pauseMillis = firstPauseMillis
   readonly #listeners = new Set<(lost: LockLost) => void>()
 
   /** `start` is when the granting attempt, or the confirming extension, was sent. */
@@ -40,7 +48,8 @@ export class HeldLock implements Lock {
     this.settings = claim.settings
     this.#service = service
     this.#end = end(start, claim.settings.validityMillis)
-    service.holdings.add(this)
+    service.holdings.set(this, claim.settings.expiryMillis / 3)
+    service.rooms.hold(this)
   }
 
   get remaining(): Effect.Effect<Duration.Duration> {
@@ -49,21 +58,14 @@ export class HeldLock implements Lock {
 
   get extend(): Effect.Effect<void, LockLost | NodesUnavailable> {
     return Effect.suspend(() => {
-      if (this.#released !== undefined) return Effect.fail(this.#loss("Expired", []))
-      const lost = this.check()
+      const lost = this.check() ?? (this.#released && this.#loss("Expired", []))
       return lost === undefined ? this.#extend() : Effect.fail(lost)
     })
   }
 
   get isHeld(): Effect.Effect<boolean, NodesUnavailable> {
-    const question: Question<boolean> = {
-      operation: "inspect",
-      timeoutMillis: this.settings.nodeTimeoutMillis,
-      ask: (node) => Effect.map(node.inspect(this.name), Option.exists(({ value }) => value === this.value)),
-      isYes: identity
-    }
     return Effect.flatMap(
-      this.#service.quorum.ask(question),
+      this.#service.quorum.ask(isHeldQuestion(this)),
       (answers) =>
         granted(answers) || denied(answers)
           ? Effect.succeed(granted(answers))
@@ -107,7 +109,9 @@ export class HeldLock implements Lock {
   /** The loss, if the lock is lost by now. */
   check(): LockLost | undefined {
     if (this.#lost === undefined && this.#released === undefined && this.remainingMillis() === 0) {
-      this.lose("Expired", [])
+      const missed = this.#missed
+      if (missed !== undefined && unavailable(missed)) this.lose("NodesUnavailable", votes(missed))
+      else this.lose("Expired", [])
     }
     return this.#lost
   }
@@ -119,6 +123,7 @@ export class HeldLock implements Lock {
     this.#service.holdings.delete(this)
     for (const listener of this.#listeners) listener(this.#lost)
     this.#listeners.clear()
+    this.#service.rooms.ended(this, false)
   }
 
   /** Sends the release, once, and goes on in the background until every node has done it. */
@@ -127,28 +132,70 @@ export class HeldLock implements Lock {
     const released = this.#released = Deferred.makeUnsafe<boolean>()
     this.#service.holdings.delete(this)
     this.#listeners.clear()
+    let woke = false
+    const onWoke = () => {
+      woke = true
+    }
     this.#service.quorum.start(
       {
         ...releaseQuestion(this),
+        ask: (node) => this.#service.rooms.release(node, this, onWoke),
         onSettled: (answers) => this.#service.cleanUpLater(this, failedNodes(answers))
       },
-      (answers) => Deferred.doneUnsafe(released, Effect.succeed(granted(answers)))
+      (answers) => {
+        Deferred.doneUnsafe(released, Effect.succeed(granted(answers)))
+        this.#service.rooms.ended(this, woke)
+      }
     )
     return released
+  }
+
+  /** Called when it is time to extend, or the lease has ended. */
+  due(): void {
+    if (this.check() !== undefined || this.#released !== undefined) return
+    const { autoExtend, nodeTimeoutMillis } = this.settings
+    const remaining = this.remainingMillis()
+    // A round is decided within the node timeout, so the end of the lease has to be watched only if that is nearer.
+    if (!autoExtend || this.#extending || remaining <= nodeTimeoutMillis) this.#service.holdings.set(this, remaining)
+    if (!autoExtend || this.#extending) return
+    this.#extending = true
+    const start = now(this.#service.clock)
+    this.#service.quorum.start(extendQuestion(this), (answers) => {
+      this.#extending = false
+      this.#extended(start, answers)
+    })
+  }
+
+  /** What a round of extension, sent at `start`, means for the lease. */
+  #extended(start: Instant, answers: Answers<boolean>): void {
+    if (this.#released !== undefined || this.#lost !== undefined) return
+    if (denied(answers)) {
+      this.lose("Taken", votes(answers))
+      // Where the key was missing the round has set it again.
+      return this.#service.cleanUp(this, this.#service.nodes)
+    }
+    if (this.check() !== undefined) return
+    const { holdings } = this.#service
+    if (granted(answers)) {
+      this.#end = end(start, this.settings.validityMillis)
+      this.#missed = undefined
+      this.#pauseMillis = firstPauseMillis
+      holdings.set(this, this.settings.expiryMillis / 3)
+    } else {
+      this.#missed = answers
+      holdings.set(this, Math.min(this.#pauseMillis, this.remainingMillis()))
+      this.#pauseMillis *= 2
+    }
   }
 
   #extend(): Effect.Effect<void, LockLost | NodesUnavailable> {
     const start = now(this.#service.clock)
     const asked = this.#service.quorum.ask(extendQuestion(this))
     return Effect.flatMap(asked, (answers): Effect.Effect<void, LockLost | NodesUnavailable> => {
-      if (this.#released !== undefined) return Effect.fail(this.#loss("Expired", []))
-      if (denied(answers)) this.lose("Taken", votes(answers))
-      const lost = this.check()
+      this.#extended(start, answers)
+      const lost = this.#lost ?? (this.#released && this.#loss("Expired", []))
       if (lost !== undefined) return Effect.fail(lost)
-      if (!granted(answers)) return Effect.fail(nodesUnavailable(this.name, answers))
-      this.#end = end(start, this.settings.validityMillis)
-      this.#service.holdings.add(this)
-      return Effect.void
+      return granted(answers) ? Effect.void : Effect.fail(nodesUnavailable(this.name, answers))
     })
   }
 

@@ -17,6 +17,7 @@ export interface Settings {
   readonly validityMillis: number
   readonly nodeTimeoutMillis: number
   readonly driftFactor: number
+  readonly autoExtend: boolean
   readonly retry: Schedule.Schedule<unknown, LockError>
 }
 
@@ -36,7 +37,7 @@ export const resolve = (
   options: LockOptions,
   defaultRetry: Schedule.Schedule<unknown, LockError>
 ): Settings | string => {
-  const { driftFactor = defaultDriftFactor, retry = defaultRetry } = options
+  const { autoExtend = true, driftFactor = defaultDriftFactor, retry = defaultRetry } = options
   // Redis counts whole milliseconds; rounding down keeps the lease inside what was asked for.
   const expiryMillis = options.expiry === undefined ? defaultExpiryMillis : Math.floor(millis(options.expiry))
   if (!(driftFactor >= 0 && driftFactor < 1)) {
@@ -56,7 +57,7 @@ export const resolve = (
   if (!(nodeTimeoutMillis > 0 && Number.isFinite(nodeTimeoutMillis))) {
     return wrong("nodeTimeout", options.nodeTimeout, "it must be a finite duration of more than 0 ms")
   }
-  return { expiryMillis, validityMillis: validity, nodeTimeoutMillis, driftFactor, retry }
+  return { expiryMillis, validityMillis: validity, nodeTimeoutMillis, driftFactor, autoExtend, retry }
 }
 
 /** What is wrong with the name of a lock, if anything. */

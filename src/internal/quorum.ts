@@ -8,17 +8,20 @@
  * the service leaves nothing behind.
  */
 import * as Cause from "effect/Cause"
-import type * as Context from "effect/Context"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { identity } from "effect/Function"
 import * as Latch from "effect/Latch"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { NodeError, NodesUnavailable, type Vote } from "../LockError.ts"
 import type { LockNode } from "../LockNode.ts"
 import type { Settings } from "./options.ts"
+import { type Timer, Timers } from "./timers.ts"
 
 /** What is asked of every node. */
 export interface Question<A> {
@@ -59,6 +62,13 @@ export const releaseQuestion = ({ name, settings, value }: Claim): Question<bool
   operation: "release",
   timeoutMillis: settings.nodeTimeoutMillis,
   ask: (node) => node.release(name, value),
+  isYes: identity
+})
+
+export const isHeldQuestion = ({ name, settings, value }: Claim): Question<boolean> => ({
+  operation: "inspect",
+  timeoutMillis: settings.nodeTimeoutMillis,
+  ask: (node) => Effect.map(node.inspect(name), Option.exists((state) => state.value === value)),
   isYes: identity
 })
 
@@ -106,6 +116,7 @@ export const nodesUnavailable = (name: string, answers: Answers<boolean>): Nodes
 export class Quorum {
   readonly nodes: ReadonlyArray<LockNode>
   readonly size: number
+  readonly timers: Timers
   readonly #context: Context.Context<never>
   readonly #states = new Map<LockNode, { readonly failing: boolean; readonly question: number }>()
   readonly #closing = Latch.makeUnsafe(false)
@@ -117,6 +128,7 @@ export class Quorum {
     this.nodes = nodes
     this.size = size
     this.#context = context
+    this.timers = new Timers(Context.get(context, Clock.Clock), (effect) => this.fork(effect))
   }
 
   /**
@@ -154,7 +166,7 @@ export class Quorum {
   /** Ends all pauses and waits until no question is open and nothing runs in the background. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     this.#closing.openUnsafe()
-    return this.#idle.await
+    return Effect.ensuring(this.#idle.await, Effect.sync(() => this.timers.close()))
   })
 
   /** Counts a question or background task as under way, and numbers it. */
@@ -165,6 +177,11 @@ export class Quorum {
 
   end(): void {
     if (--this.#underWay === 0) this.#idle.openUnsafe()
+  }
+
+  /** Whether the node failed when it was last asked. */
+  isFailing(node: LockNode): boolean {
+    return this.#states.get(node)?.failing === true
   }
 
   /** Keeps the state of each node, and says once when it changes. */
@@ -190,7 +207,7 @@ class Round<A> implements Answers<A> {
   readonly #question: Question<A>
   readonly #number: number
   readonly #fibers: Array<Fiber.Fiber<A, NodeError>> = []
-  #timer: Fiber.Fiber<void> | undefined
+  #timer: Timer | undefined
   #decide: ((answers: Answers<A>) => void) | undefined
 
   constructor(
@@ -211,8 +228,7 @@ class Round<A> implements Answers<A> {
     const { ask, timeoutMillis } = this.#question
     // Sent to all before the first answer is looked at, so that one that answers at once delays nobody.
     for (const node of this.nodes) this.#fibers.push(this.#service.fork(Effect.suspend(() => ask(node))))
-    this.#timer = this.#service.fork(expiry(timeoutMillis))
-    this.#timer.addObserver((exit) => Exit.isSuccess(exit) && this.#timeOut())
+    this.#timer = this.#service.timers.after(timeoutMillis, () => this.#timeOut())
     this.#fibers.forEach((fiber, index) => fiber.addObserver((exit) => this.#settle(index, exit)))
   }
 
@@ -233,7 +249,7 @@ class Round<A> implements Answers<A> {
       this.#decide = undefined
     }
     if (pending === 0) {
-      this.#timer?.interruptUnsafe()
+      if (this.#timer !== undefined) this.#service.timers.cancel(this.#timer)
       this.#question.onSettled?.(this)
       this.#service.end()
     }
@@ -257,7 +273,3 @@ class Round<A> implements Answers<A> {
     })
   }
 }
-
-// After a blocked event loop the timer fires before the answers that wait in the sockets are read; yielding lets them
-// be read first.
-const expiry = (millis: number) => Effect.andThen(Effect.sleep(Duration.millis(millis)), Effect.yieldNow)

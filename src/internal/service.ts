@@ -24,6 +24,7 @@ export class Service {
   readonly clock: Clock.Clock
   readonly quorum: Quorum
   readonly holdings: Holdings
+  readonly rooms: Rooms
   readonly #crypto: Pick<webcrypto.Crypto, "getRandomValues">
   readonly #options: LockOptions
   readonly #defaults: Settings
@@ -41,7 +42,8 @@ export class Service {
     this.clock = Context.get(context, Clock.Clock)
     this.#crypto = Context.get(context, WebCrypto)
     this.quorum = new Quorum(nodes, quorum, context)
-    this.holdings = new Holdings(this.clock, (effect) => this.quorum.fork(effect))
+    this.holdings = new Holdings(this.clock, this.quorum.timers)
+    this.rooms = new Rooms(this.quorum)
   }
 
   /** The settings of one lock, or what is wrong with its options. */
@@ -96,6 +98,7 @@ export class Service {
   /** Ends every hold, waits for pending clean-ups, and leaves nothing running. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     this.holdings.close()
+    this.rooms.close()
     return this.quorum.close
   })
 }

@@ -1,0 +1,265 @@
+/**
+ * The waiting rooms: who waits in this service for a name, and who holds it.
+ *
+ * Waiters queue first come first served, whatever their options, and only the
+ * head of the queue talks to the nodes; while the lock is held in this very
+ * service there is nothing to ask at all. Among services the order is kept by a
+ * waiting list on one node, whose notices wake the head early. All of it is a
+ * hint: exclusion is the quorum's alone, and each waiter attempts on its own
+ * schedule whatever it hears.
+ */
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Hash from "effect/Hash"
+import type { NodeError } from "../LockError.ts"
+import type { LockNode, Notice, Place, WaitingList } from "../LockNode.ts"
+import type { HeldLock } from "./held.ts"
+import type { Answers, Quorum } from "./quorum.ts"
+import type { Timer } from "./timers.ts"
+
+/** A fiber that waits for a name. */
+export interface Waiter {
+  /** Ends its sleep, while it sleeps. */
+  wake: (() => void) | undefined
+}
+
+/** Everything known in this service about one name. */
+export class Room {
+  readonly name: string
+  readonly waiters = new Set<Waiter>()
+  readonly holders = new Set<HeldLock>()
+  /** What the nodes last said to anybody in here. */
+  answers: Answers<boolean> | undefined
+  /** The node in whose waiting list we stand, or are about to. */
+  listedOn: LockNode | undefined
+  /** The node whose list said that it is our turn, as long as we have not stood in line again or got the lock. */
+  turnOn: LockNode | undefined
+  /** The head should attempt now, without waiting for its schedule. */
+  changed = false
+  /** The release in here woke another service, which goes first. */
+  behindOthers = false
+  /** A look found no key, and the attempt it led to was refused all the same: looking again would only spin. */
+  triedFree = false
+  /** The log has said that somebody waits in here. */
+  told = false
+  joining: Fiber.Fiber<void> | undefined
+  expiry: Timer | undefined
+
+  constructor(name: string) {
+    this.name = name
+  }
+
+  get head(): Waiter | undefined {
+    for (const waiter of this.waiters) return waiter
+    return undefined
+  }
+
+  /** Whether this waiter is the one to ask the nodes. */
+  isTurnOf(waiter: Waiter): boolean {
+    return this.holders.size === 0 && this.head === waiter
+  }
+
+  wake(): void {
+    this.changed = true
+    if (this.holders.size === 0) this.head?.wake?.()
+  }
+}
+
+/** By how much later than the one before it a waiter tries when the key in the way should have expired. */
+const expirySpacingMillis = 5
+
+export class Rooms {
+  readonly #quorum: Quorum
+  readonly #rooms = new Map<string, Room>()
+  readonly #lists = new Map<LockNode, WaitingList>()
+  readonly #unable = new Set<LockNode>()
+
+  constructor(quorum: Quorum) {
+    this.#quorum = quorum
+  }
+
+  /** Opens the waiting lists of the nodes that have them; `waiter` is this service's name in them. */
+  open(waiter: string) {
+    return Effect.forEach(this.#quorum.nodes, (node) =>
+      node.waitingList === undefined
+        ? Effect.void
+        : Effect.map(node.waitingList(waiter, (notice) => this.#hear(node, notice)), (list) => {
+          this.#lists.set(node, list)
+        }), { discard: true })
+  }
+
+  /** Whether the lock is held in this service. */
+  isHeld(name: string): boolean {
+    const room = this.#rooms.get(name)
+    return room !== undefined && room.holders.size > 0
+  }
+
+  enter(name: string, waiter: Waiter): Room {
+    const room = this.#room(name)
+    room.waiters.add(waiter)
+    return room
+  }
+
+  leave(room: Room, waiter: Waiter): void {
+    const wasHead = room.head === waiter
+    room.waiters.delete(waiter)
+    if (room.waiters.size === 0) this.#empty(room)
+    else if (wasHead) room.wake()
+  }
+
+  hold(lock: HeldLock): void {
+    const room = this.#room(lock.name)
+    room.holders.add(lock)
+    room.turnOn = undefined
+  }
+
+  /** A lock held in here was lost or released; `woke` if that woke another service. */
+  ended(lock: HeldLock, woke: boolean): void {
+    const room = this.#rooms.get(lock.name)
+    if (room === undefined || !room.holders.delete(lock)) return
+    room.behindOthers = woke
+    if (room.waiters.size === 0) this.#empty(room)
+    else room.wake()
+  }
+
+  /** Releases on a node, and wakes the first in its waiting list if it has one. */
+  release(node: LockNode, lock: HeldLock, onWoke: () => void): Effect.Effect<boolean, NodeError> {
+    const list = this.#lists.get(node)
+    if (list === undefined) return node.release(lock.name, lock.value)
+    const room = this.#rooms.get(lock.name)
+    const listed = room?.listedOn === node
+    if (room !== undefined && listed) room.listedOn = undefined
+    return Effect.map(list.release(lock.name, lock.value, listed), ({ released, woke }) => {
+      if (woke) onWoke()
+      return released
+    })
+  }
+
+  /**
+   * Stands in line, in front if it was our turn, or keeps the place there is; in
+   * the background. An earlier try that is still under way is given up.
+   */
+  join(room: Room): void {
+    const place = room.turnOn === undefined ? "back" : "front"
+    const node = room.listedOn ??= this.#firstInRank(room.name)
+    const list = node && this.#lists.get(node)
+    if (node === undefined || list === undefined) return
+    room.joining?.interruptUnsafe()
+    room.joining = this.#quorum.fork(
+      Effect.match(list.join(room.name, place), {
+        onSuccess: (place) => {
+          room.turnOn = undefined
+          this.#joined(room, place)
+        },
+        onFailure: (error) => {
+          if (room.listedOn === node) room.listedOn = undefined
+          if (error.reason === "Rejected") this.#giveUp(node, error)
+        }
+      })
+    )
+  }
+
+  close(): void {
+    for (const room of this.#rooms.values()) room.joining?.interruptUnsafe()
+  }
+
+  #joined(room: Room, { ahead, ttlMillis }: Place) {
+    if (!room.told && ttlMillis > 0) {
+      room.told = true
+      const held = Number.isFinite(ttlMillis) ? `, held by another for about ${(ttlMillis / 1000).toFixed(1)} s more` : ""
+      this.#quorum.fork(Effect.logDebug(`Waiting for lock ${JSON.stringify(room.name)}${held}; ${ahead} wait before`))
+    }
+    if (room.expiry !== undefined) this.#quorum.timers.cancel(room.expiry)
+    room.expiry = undefined
+    if (ttlMillis === 0 && !room.triedFree) {
+      room.triedFree = true
+      room.wake()
+    } else if (ttlMillis > 0 && Number.isFinite(ttlMillis)) {
+      room.expiry = this.#quorum.timers.after(ttlMillis + 1 + ahead * expirySpacingMillis, () => {
+        room.triedFree = false
+        room.wake()
+      })
+    }
+  }
+
+  #hear(node: LockNode, notice: Notice): void {
+    switch (notice._tag) {
+      case "Turn": {
+        const room = this.#rooms.get(notice.key)
+        if (room === undefined || (room.waiters.size === 0 && room.holders.size === 0)) {
+          // Whom it was for has left: the next in line has to hear of it.
+          return this.#leave(node, notice.key)
+        }
+        if (room.listedOn === node) room.listedOn = undefined
+        room.triedFree = false
+        room.turnOn = node
+        return room.wake()
+      }
+      case "Changed": {
+        // The holder's own extension is a change too, so look again before attempting.
+        const room = this.#rooms.get(notice.key)
+        if (room === undefined || room.waiters.size === 0 || room.holders.size > 0) return
+        room.triedFree = false
+        return this.join(room)
+      }
+      case "Missed": {
+        for (const room of this.#rooms.values()) {
+          if (room.listedOn !== node || room.waiters.size === 0 || room.holders.size > 0) continue
+          room.triedFree = false
+          this.join(room)
+        }
+        return
+      }
+      case "Unable": {
+        this.#quorum.fork(Effect.logWarning(`Lock node ${node.id} cannot tell of changes to keys: ${notice.why}`))
+      }
+    }
+  }
+
+  /** Goes on without the waiting lists of a node that refuses them. */
+  #giveUp(node: LockNode, error: NodeError) {
+    if (this.#unable.has(node)) return
+    this.#unable.add(node)
+    this.#quorum.fork(Effect.logWarning(`Lock node ${node.id} cannot keep waiting lists, so waiters poll: ${error.summary}`))
+  }
+
+  #leave(node: LockNode, name: string) {
+    const list = this.#lists.get(node)
+    if (list === undefined) return
+    this.#quorum.background(Effect.timeoutOption(Effect.ignore(list.leave(name)), leaveTimeoutMillis))
+  }
+
+  /** Nobody waits any more. */
+  #empty(room: Room) {
+    room.joining?.interruptUnsafe()
+    if (room.expiry !== undefined) this.#quorum.timers.cancel(room.expiry)
+    room.expiry = undefined
+    if (room.holders.size > 0) return
+    this.#rooms.delete(room.name)
+    // A turn that was not used is handed on.
+    const node = room.listedOn ?? room.turnOn
+    if (node !== undefined) this.#leave(node, room.name)
+  }
+
+  /** The node whose lists order the waiters for a name: the same in every process, as long as it answers. */
+  #firstInRank(name: string): LockNode | undefined {
+    let first: LockNode | undefined
+    let highest = Number.NEGATIVE_INFINITY
+    for (const node of this.#lists.keys()) {
+      if (this.#unable.has(node) || this.#quorum.isFailing(node)) continue
+      const rank = Hash.string(`${name}\0${node.id}`)
+      if (rank <= highest) continue
+      highest = rank
+      first = node
+    }
+    return first
+  }
+
+  #room(name: string): Room {
+    let room = this.#rooms.get(name)
+    if (room === undefined) this.#rooms.set(name, room = new Room(name))
+    return room
+  }
+}
+
+const leaveTimeoutMillis = 1000

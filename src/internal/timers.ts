@@ -1,0 +1,79 @@
+/**
+ * Many timers of few durations, for the price of one.
+ *
+ * Timers of one duration fall due in the order in which they were set, so the
+ * first of each duration is all there is to look at, setting and cancelling are
+ * constant work, and one fiber sleeps for them all.
+ */
+import type { Clock } from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import { monotonicMillis } from "./lease.ts"
+
+export interface Timer {
+  readonly at: number
+  readonly millis: number
+  readonly run: () => void
+}
+
+export class Timers {
+  readonly #clock: Clock
+  readonly #fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+  readonly #byMillis = new Map<number, Set<Timer>>()
+  #sleeper: Fiber.Fiber<void> | undefined
+  #wakeAt = Number.POSITIVE_INFINITY
+
+  constructor(clock: Clock, fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>) {
+    this.#clock = clock
+    this.#fork = fork
+  }
+
+  /** Calls `run` once so many milliseconds have passed on the monotonic clock. */
+  after(millis: number, run: () => void): Timer {
+    const timer = { at: monotonicMillis(this.#clock) + millis, millis, run }
+    const timers = this.#byMillis.get(millis)
+    if (timers === undefined) this.#byMillis.set(millis, new Set([timer]))
+    else timers.add(timer)
+    if (timer.at < this.#wakeAt) this.#sleepUntil(timer.at)
+    return timer
+  }
+
+  cancel(timer: Timer): void {
+    this.#byMillis.get(timer.millis)?.delete(timer)
+  }
+
+  /** Forgets all timers. */
+  close(): void {
+    this.#byMillis.clear()
+    this.#sleeper?.interruptUnsafe()
+  }
+
+  #sleepUntil(at: number) {
+    this.#sleeper?.interruptUnsafe()
+    this.#wakeAt = at
+    // Timers count whole milliseconds, and rounding down would wake too early. After a blocked event loop they fire
+    // before the answers that wait in the sockets are read; yielding lets those be read first.
+    const sleep = Effect.sleep(Duration.millis(Math.ceil(at - monotonicMillis(this.#clock))))
+    this.#sleeper = this.#fork(Effect.andThen(sleep, Effect.andThen(Effect.yieldNow, Effect.sync(() => this.#wake()))))
+  }
+
+  #wake() {
+    this.#sleeper = undefined
+    // While the timers that are due run, those they set must not start a sleep each.
+    this.#wakeAt = Number.NEGATIVE_INFINITY
+    const now = monotonicMillis(this.#clock)
+    for (const [millis, timers] of this.#byMillis) {
+      for (const timer of timers) {
+        if (timer.at > now) break
+        timers.delete(timer)
+        timer.run()
+      }
+      if (timers.size === 0) this.#byMillis.delete(millis)
+    }
+    let next = Number.POSITIVE_INFINITY
+    for (const [timer] of this.#byMillis.values()) if (timer !== undefined) next = Math.min(next, timer.at)
+    this.#wakeAt = Number.POSITIVE_INFINITY
+    if (next < Number.POSITIVE_INFINITY) this.#sleepUntil(next)
+  }
+}
