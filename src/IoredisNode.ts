@@ -74,6 +74,10 @@ export const isClient = (u: unknown): u is Redis | Cluster =>
 /** No command is executed after we gave up on it: nothing is queued while there is no connection or sent twice. */
 const ownedOptions = {
   lazyConnect: true,
+  // Tells a connection that is not what it should be before anything else is sent on it.
+  enableReadyCheck: true,
+  // Nothing is under way any more when we disconnect; ioredis would keep the process alive for a closed connection.
+  disconnectTimeout: 0,
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0
@@ -89,12 +93,17 @@ const connect = (options: RedisOptions) =>
         // Without a listener ioredis prints every failed reconnect. The votes tell when a node fails, this tells why.
         client.on("error", (error) => {
           connection.lastError = error
+          // ioredis goes on without the database it was to select: the locks would be in another one.
+          if (isRefusedSelect(error)) connection.refused = error
+        })
+        client.on("connect", () => {
+          connection.refused = undefined
         })
         client.on("ready", () => {
           connection.lastError = undefined
           connection.connecting = undefined
-          loadScripts(client)
-          Deferred.doneUnsafe(tried, Effect.succeed(true))
+          if (connection.refused === undefined) loadScripts(client)
+          Deferred.doneUnsafe(tried, Effect.succeed(connection.refused === undefined))
         })
         client.on("close", () => {
           connection.connecting = undefined
@@ -114,6 +123,8 @@ interface Connection {
   lastError?: unknown
   /** Done once the first try to connect has ended; operations wait for that, later ones fail without a connection. */
   connecting?: Deferred.Deferred<boolean> | undefined
+  /** Why this connection must not be used. */
+  refused?: unknown
 }
 
 interface Script {
@@ -142,10 +153,13 @@ const operations = (connection: Connection): Omit<LockNode, "ready" | "resends">
     map: (reply: unknown) => A
   ): Effect.Effect<A, NodeError> => {
     const sent: Effect.Effect<A, NodeError> = Effect.callback((resume) => {
+      if (connection.refused !== undefined) return resume(Effect.fail(nodeError(id, operation, connection.refused)))
       send().then(
         (reply) => resume(Effect.succeed(map(reply))),
         (error) =>
-          resume(Effect.fail(nodeError(id, operation, isUnwritable(error) ? connection.lastError ?? error : error)))
+          resume(
+            Effect.fail(nodeError(id, operation, isMissingConnection(error) ? connection.lastError ?? broken : error))
+          )
       )
     })
     return Effect.suspend(() =>
@@ -170,14 +184,33 @@ const operations = (connection: Connection): Omit<LockNode, "ready" | "resends">
   }
 }
 
-// What ioredis says while there is no connection; why there is none is told by the connection's last error.
-const isUnwritable = (error: unknown) => error instanceof Error && error.message.startsWith("Stream isn't writeable")
+// What ioredis says when there is no connection or it broke; why is told by the connection's last error.
+const isMissingConnection = (error: unknown) =>
+  error instanceof Error &&
+  (error.name === "MaxRetriesPerRequestError" || error.message.startsWith("Stream isn't writeable"))
+
+const broken = new Error("the connection was closed")
+
+const isRefusedSelect = (error: unknown) =>
+  Predicate.hasProperty(error, "command") && Predicate.hasProperty(error.command, "name") &&
+  error.command.name === "select"
 
 const clientId = (client: Redis | Cluster): string => {
   if (client.isCluster) {
-    return `cluster ${(client as Cluster).nodes().map(({ options }) => `${options.host}:${options.port}`).join(",")}`
+    // Known before the cluster is connected, unlike its nodes.
+    const { startupNodes } = client as unknown as { readonly startupNodes: ReadonlyArray<unknown> }
+    return `cluster ${startupNodes.map(startupAddress).join(",")}`
   }
   const { db, host, name, path, port, sentinels } = (client as Redis).options
   const address = sentinels ? `sentinel ${name}` : path ?? `${host}:${port}`
   return db ? `${address}/${db}` : address
+}
+
+const startupAddress = (node: unknown): string => {
+  if (Predicate.isObject(node)) {
+    const { host = "127.0.0.1", port = 6379 } = node as { readonly host?: string; readonly port?: number }
+    return `${host}:${port}`
+  }
+  // A port alone, or a URL, of which only the part behind the password is shown.
+  return Predicate.isNumber(node) ? `127.0.0.1:${node}` : String(node).replace(/^.*(?:@|\/\/)/, "")
 }

@@ -518,7 +518,7 @@ describe("wrong arguments", () => {
     [{ driftFactor: Number.NaN }, /driftFactor is NaN/],
     [{ nodeTimeout: 0 }, /nodeTimeout is 0; it must be a finite duration of more than 0 ms/],
     [{ nodes: ["http://h:1"] }, /nodes is "http:\/\/h:1"; it must be like "redis:/],
-    [{ nodes: ["redis://u:secret@:6379/x y"] }, /nodes is "redis:\/\/\*\*\*@:6379/],
+    [{ nodes: ["redis://u:secret@:6379"] }, /nodes is "redis:\/\/\*\*\*@:6379"/],
     [{ nodes: ["redis://127.0.0.1:1", "redis://127.0.0.1:1"] }, /nodes has 127.0.0.1:1 twice/]
   ])("a defect names the option, its value and what is allowed: %j", ([options, message]) =>
     Effect.gen(function*() {

@@ -83,7 +83,8 @@ const retry = Effect.fnUntraced(function*(
       Pull.catchDone(() => Effect.succeedNone)
     )
     if (Option.isNone(pause)) return yield* restore(explained(service, settings, error, waited))
-    yield* restore(Effect.sleep(pause.value))
+    const open = yield* restore(service.quorum.pause(Duration.toMillis(pause.value)))
+    if (!open) return yield* Effect.fail(error)
     const result = yield* attempt(service, name, settings, restore)
     if (result instanceof HeldLock) return result
     answers = result

@@ -142,7 +142,10 @@ export class HeldLock implements Lock {
     const asked = this.#service.quorum.ask(extendQuestion(this))
     return Effect.flatMap(asked, (answers): Effect.Effect<void, LockLost | NodesUnavailable> => {
       if (this.#released !== undefined) return Effect.fail(this.#loss("Expired", []))
-      if (denied(answers)) this.lose("Taken", votes(answers))
+      if (denied(answers)) {
+        this.lose("Taken", votes(answers))
+        this.#service.cleanUp(this, this.#service.nodes)
+      }
       const lost = this.check()
       if (lost !== undefined) return Effect.fail(lost)
       if (!granted(answers)) return Effect.fail(nodesUnavailable(this.name, answers))

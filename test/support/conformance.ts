@@ -15,6 +15,12 @@ export class Subject extends Context.Service<Subject, {
   readonly slackMillis: number
 }>()("effect-redsync/test/Subject") {}
 
+/** Real servers count whole milliseconds, and so do timers: a little more than asked for is on the safe side. */
+export const realTime = {
+  elapse: (millis: number): Effect.Effect<void> => Effect.sleep(millis + 5),
+  slackMillis: 5000
+}
+
 /** The servers behind the node, asked by other means than the node. */
 export class Backend extends Context.Service<Backend, {
   /** Runs a command on the server that has the key, which is its first argument. */
