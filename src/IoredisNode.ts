@@ -207,10 +207,9 @@ const clientId = (client: Redis | Cluster): string => {
 }
 
 const startupAddress = (node: unknown): string => {
-  if (Predicate.isObject(node)) {
-    const { host = "127.0.0.1", port = 6379 } = node as { readonly host?: string; readonly port?: number }
-    return `${host}:${port}`
-  }
-  // A port alone, or a URL, of which only the part behind the password is shown.
-  return Predicate.isNumber(node) ? `127.0.0.1:${node}` : String(node).replace(/^.*(?:@|\/\/)/, "")
+  if (Predicate.isNumber(node)) return `127.0.0.1:${node}`
+  // Of a URL only the part behind the password is shown.
+  if (Predicate.isString(node)) return node.replace(/^.*(?:@|\/\/)/, "")
+  const { host = "127.0.0.1", port = 6379 } = node as { readonly host?: string; readonly port?: number }
+  return `${host}:${port}`
 }
