@@ -9,11 +9,13 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { type Cluster, Redis, type RedisOptions } from "ioredis"
 import { createHash } from "node:crypto"
+import { waitingList } from "./internal/ioredisWaiting.ts"
 import { reject } from "./internal/options.ts"
 import { isOk, isOne, keyState, nodeError } from "./internal/reply.ts"
 import * as scripts from "./internal/scripts.ts"
@@ -74,6 +76,10 @@ export const isClient = (u: unknown): u is Redis | Cluster =>
 /** No command is executed after we gave up on it: nothing is queued while there is no connection or sent twice. */
 const ownedOptions = {
   lazyConnect: true,
+  // Tells a connection that is not what it should be before anything else is sent on it.
+  enableReadyCheck: true,
+  // Nothing is under way any more when we disconnect; ioredis would keep the process alive for a closed connection.
+  disconnectTimeout: 0,
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0
@@ -89,12 +95,17 @@ const connect = (options: RedisOptions) =>
         // Without a listener ioredis prints every failed reconnect. The votes tell when a node fails, this tells why.
         client.on("error", (error) => {
           connection.lastError = error
+          // ioredis goes on without the database it was to select: the locks would be in another one.
+          if (isRefusedSelect(error)) connection.refused = error
+        })
+        client.on("connect", () => {
+          connection.refused = undefined
         })
         client.on("ready", () => {
           connection.lastError = undefined
           connection.connecting = undefined
-          loadScripts(client)
-          Deferred.doneUnsafe(tried, Effect.succeed(true))
+          if (connection.refused === undefined) loadScripts(client)
+          Deferred.doneUnsafe(tried, Effect.succeed(connection.refused === undefined))
         })
         client.on("close", () => {
           connection.connecting = undefined
@@ -114,22 +125,20 @@ interface Connection {
   lastError?: unknown
   /** Done once the first try to connect has ended; operations wait for that, later ones fail without a connection. */
   connecting?: Deferred.Deferred<boolean> | undefined
+  /** Why this connection must not be used. */
+  refused?: unknown
 }
 
-interface Script {
-  readonly lua: string
-  readonly sha: string
-}
+const sha1 = (text: string): string => createHash("sha1").update(text).digest("hex")
 
-const script = (lua: string): Script => ({ lua, sha: createHash("sha1").update(lua).digest("hex") })
-
-const release = script(scripts.release)
-const extend = script(scripts.extend)
-const inspect = script(scripts.inspect)
+const shas = new Map(
+  [scripts.release, scripts.extend, scripts.inspect, scripts.join, scripts.leave, scripts.releaseAndWake]
+    .map((lua) => [lua, sha1(lua)])
+)
 
 // A server that refuses the load, or lost its scripts since, gets the source with the first call instead.
 const loadScripts = (client: Redis) => {
-  for (const { lua } of [release, extend]) client.script("LOAD", lua).catch(() => {})
+  for (const lua of [scripts.releaseAndWake, scripts.extend]) client.script("LOAD", lua).catch(() => {})
 }
 
 const operations = (connection: Connection): Omit<LockNode, "ready" | "resends"> => {
@@ -142,10 +151,13 @@ const operations = (connection: Connection): Omit<LockNode, "ready" | "resends">
     map: (reply: unknown) => A
   ): Effect.Effect<A, NodeError> => {
     const sent: Effect.Effect<A, NodeError> = Effect.callback((resume) => {
+      if (connection.refused !== undefined) return resume(Effect.fail(nodeError(id, operation, connection.refused)))
       send().then(
         (reply) => resume(Effect.succeed(map(reply))),
         (error) =>
-          resume(Effect.fail(nodeError(id, operation, isUnwritable(error) ? connection.lastError ?? error : error)))
+          resume(
+            Effect.fail(nodeError(id, operation, isMissingConnection(error) ? connection.lastError ?? broken : error))
+          )
       )
     })
     return Effect.suspend(() =>
@@ -153,31 +165,67 @@ const operations = (connection: Connection): Omit<LockNode, "ready" | "resends">
     )
   }
 
-  const run = ({ lua, sha }: Script, key: string, ...args: Array<string | number>): Promise<unknown> =>
-    client.evalsha(sha, 1, key, ...args).catch((error: unknown) => {
-      if (error instanceof Error && error.message.startsWith("NOSCRIPT")) return client.eval(lua, 1, key, ...args)
-      throw error
+  type Arguments = ReadonlyArray<string | number>
+
+  const run = (lua: string, keys: Arguments, args: Arguments, argsIfNew: Arguments = args): Promise<unknown> =>
+    client.evalsha(shas.get(lua)!, keys.length, ...keys, ...args).catch((error: unknown) => {
+      if (!(error instanceof Error && error.message.startsWith("NOSCRIPT"))) throw error
+      return client.eval(lua, keys.length, ...keys, ...argsIfNew)
     })
 
   return {
     id,
     acquire: (key, value, expiryMillis) =>
       call("acquire", () => client.set(key, value, "PX", expiryMillis, "NX"), isOk),
-    extend: (key, value, expiryMillis) => call("extend", () => run(extend, key, value, expiryMillis), isOne),
-    release: (key, value) => call("release", () => run(release, key, value), isOne),
-    inspect: (key) => call("inspect", () => run(inspect, key), keyState),
-    remove: (key) => call("remove", () => client.del(key), isOne)
+    extend: (key, value, expiryMillis) =>
+      // Sent twice, it may come after a release that was sent later, and must not set the key again then.
+      call("extend", () => run(scripts.extend, [key], [value, expiryMillis, 1], [value, expiryMillis, 0]), isOne),
+    release: (key, value) => call("release", () => run(scripts.release, [key], [value]), isOne),
+    inspect: (key) => call("inspect", () => run(scripts.inspect, [key], []), keyState),
+    remove: (key) => call("remove", () => client.del(key), isOne),
+    waitingList: waitingList(
+      id,
+      (operation, lua, key, ...args) =>
+        call(operation, () => run(lua, [key, scripts.waitingListKey(key)], args), identity),
+      (key) => serverOf(client, key)
+    )
   }
 }
 
-// What ioredis says while there is no connection; why there is none is told by the connection's last error.
-const isUnwritable = (error: unknown) => error instanceof Error && error.message.startsWith("Stream isn't writeable")
+/** The client of the very server that has the key. */
+const serverOf = async (client: Redis | Cluster, key: string): Promise<Redis | undefined> => {
+  if (!client.isCluster) return client as Redis
+  const cluster = client as Cluster
+  const owner = cluster.slots[await cluster.cluster("KEYSLOT", key)]?.[0]
+  return cluster.nodes("master").find(({ options }) => `${options.host}:${options.port}` === owner)
+}
+
+// What ioredis says when there is no connection or it broke; why is told by the connection's last error.
+const isMissingConnection = (error: unknown) =>
+  error instanceof Error &&
+  (error.name === "MaxRetriesPerRequestError" || error.message.startsWith("Stream isn't writeable"))
+
+const broken = new Error("the connection was closed")
+
+const isRefusedSelect = (error: unknown) =>
+  Predicate.hasProperty(error, "command") && Predicate.hasProperty(error.command, "name") &&
+  error.command.name === "select"
 
 const clientId = (client: Redis | Cluster): string => {
   if (client.isCluster) {
-    return `cluster ${(client as Cluster).nodes().map(({ options }) => `${options.host}:${options.port}`).join(",")}`
+    // Known before the cluster is connected, unlike its nodes.
+    const { startupNodes } = client as unknown as { readonly startupNodes: ReadonlyArray<unknown> }
+    return `cluster ${startupNodes.map(startupAddress).join(",")}`
   }
   const { db, host, name, path, port, sentinels } = (client as Redis).options
   const address = sentinels ? `sentinel ${name}` : path ?? `${host}:${port}`
   return db ? `${address}/${db}` : address
+}
+
+const startupAddress = (node: unknown): string => {
+  if (Predicate.isNumber(node)) return `127.0.0.1:${node}`
+  // Of a URL only the part behind the password is shown.
+  if (Predicate.isString(node)) return node.replace(/^.*(?:@|\/\/)/, "")
+  const { host = "127.0.0.1", port = 6379 } = node as { readonly host?: string; readonly port?: number }
+  return `${host}:${port}`
 }

@@ -91,7 +91,10 @@ export interface LockNode {
    * the scope is open. What that takes, such as connections, is opened by the
    * first `join`. Without it waiting is done by the schedule alone.
    */
-  readonly waitingList?: (waiter: string, hear: (notice: Notice) => void) => Effect.Effect<WaitingList, never, Scope.Scope>
+  readonly waitingList?: (
+    waiter: string,
+    hear: (notice: Notice) => void
+  ) => Effect.Effect<WaitingList, never, Scope.Scope>
 }
 
 /**

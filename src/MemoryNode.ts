@@ -12,7 +12,7 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { monotonicMillis } from "./internal/lease.ts"
-import type { KeyState, LockNode } from "./LockNode.ts"
+import type { KeyState, LockNode, Notice, WaitingList } from "./LockNode.ts"
 
 interface Entry {
   readonly value: string
@@ -64,7 +64,41 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
   const at = <A>(f: (now: number) => A): Effect.Effect<A> =>
     Effect.clockWith((clock: Clock.Clock) => Effect.succeed(f(monotonicMillis(clock))))
 
-  return {
+  const lists = new Map<string, Array<string>>()
+  const ears = new Map<string, (notice: Notice) => void>()
+  const watchers = new Map<string, Set<string>>()
+
+  // Later, as over a network: whoever hears may act at once, and what happens now is to be over first.
+  const tell = (waiter: string, notice: Notice) =>
+    Effect.forkDetach(Effect.andThen(Effect.yieldNow, Effect.sync(() => ears.get(waiter)?.(notice))))
+
+  /** Tells those that watch the key that it has changed; each look buys one notice. */
+  const changed = (key: string) => {
+    const waiters = watchers.get(key)
+    if (waiters === undefined) return Effect.void
+    watchers.delete(key)
+    return Effect.forEach(waiters, (waiter) => tell(waiter, { _tag: "Changed", key }), { discard: true })
+  }
+
+  const change = (key: string, f: (now: number) => boolean): Effect.Effect<boolean> =>
+    Effect.tap(at(f), (done) => done ? changed(key) : Effect.void)
+
+  const take = (key: string, waiter: string) => {
+    const left = (lists.get(key) ?? []).filter((other) => other !== waiter)
+    if (left.length === 0) lists.delete(key)
+    else lists.set(key, left)
+  }
+
+  /** Tells the first in line that can hear, if the key is free. */
+  const wakeNext = (key: string): Effect.Effect<boolean> =>
+    Effect.flatMap(at((now) => live(key, now)), (entry) => {
+      const waiter = entry === undefined ? lists.get(key)?.find((waiter) => ears.has(waiter)) : undefined
+      if (waiter === undefined) return Effect.succeed(false)
+      take(key, waiter)
+      return Effect.as(tell(waiter, { _tag: "Turn", key }), true)
+    })
+
+  const node: LockNode = {
     id,
     acquire: (key, value, expiryMillis) =>
       at((now) => {
@@ -74,19 +108,52 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
         return true
       }),
     extend: (key, value, expiryMillis) =>
-      at((now) => {
+      change(key, (now) => {
         const entry = live(key, now)
         const ours = entry?.value === value
         if (ours || entry === undefined) entries.set(key, { value, expiresAt: now + expiryMillis })
         return ours
       }),
-    release: (key, value) => at((now) => live(key, now)?.value === value && entries.delete(key)),
+    release: (key, value) => change(key, (now) => live(key, now)?.value === value && entries.delete(key)),
     inspect: (key) =>
       at((now) =>
         Option.fromUndefinedOr(live(key, now)).pipe(
           Option.map((entry): KeyState => ({ value: entry.value, ttlMillis: Math.ceil(entry.expiresAt - now) }))
         )
       ),
-    remove: (key) => at((now) => live(key, now) !== undefined && entries.delete(key))
+    remove: (key) => change(key, (now) => live(key, now) !== undefined && entries.delete(key)),
+    waitingList: (waiter, hear) =>
+      Effect.acquireRelease(
+        Effect.sync((): WaitingList => {
+          ears.set(waiter, hear)
+          return {
+            join: (key, place) =>
+              at((now) => {
+                const list = lists.get(key) ?? []
+                lists.set(key, list)
+                if (!list.includes(waiter)) {
+                  if (place === "front") list.unshift(waiter)
+                  else list.push(waiter)
+                }
+                const ahead = list.indexOf(waiter)
+                if (ahead === 0) watchers.set(key, (watchers.get(key) ?? new Set()).add(waiter))
+                const entry = live(key, now)
+                return { ahead, ttlMillis: entry === undefined ? 0 : Math.ceil(entry.expiresAt - now) }
+              }),
+            leave: (key) =>
+              Effect.suspend(() => {
+                take(key, waiter)
+                return Effect.asVoid(wakeNext(key))
+              }),
+            release: (key, value, listed) =>
+              Effect.flatMap(node.release(key, value), (released) => {
+                if (listed) take(key, waiter)
+                return Effect.map(wakeNext(key), (woke) => ({ released, woke }))
+              })
+          }
+        }),
+        () => Effect.sync(() => ears.delete(waiter))
+      )
   }
+  return node
 }

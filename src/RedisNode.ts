@@ -7,7 +7,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Redis from "effect/persistence/Redis"
+import type * as Redis from "effect/persistence/Redis"
 import { isOk, isOne, keyState, nodeError } from "./internal/reply.ts"
 import * as scripts from "./internal/scripts.ts"
 import type { NodeError } from "./LockError.ts"
@@ -33,33 +33,18 @@ export const make = (redis: Redis.Redis["Service"], id: string = "redis"): LockN
   ): Effect.Effect<B, NodeError> =>
     Effect.mapBoth(effect, { onFailure: (error) => nodeError(id, operation, error), onSuccess: map })
 
-  const release = redis.eval(releaseScript)
-  const extend = redis.eval(extendScript)
-  const inspect = redis.eval(inspectScript)
+  // Not `redis.eval`: it may load a script first, and then a release could overtake an extension.
+  const run = (lua: string, key: string, ...args: ReadonlyArray<string>) => redis.send("EVAL", lua, "1", key, ...args)
 
   return {
     id,
     resends: true,
     acquire: (key, value, expiryMillis) =>
       call("acquire", redis.send("SET", key, value, "NX", "PX", String(expiryMillis)), isOk),
-    extend: (key, value, expiryMillis) => call("extend", extend(key, value, expiryMillis), isOne),
-    release: (key, value) => call("release", release(key, value), isOne),
-    inspect: (key) => call("inspect", inspect(key), keyState),
+    extend: (key, value, expiryMillis) =>
+      call("extend", run(scripts.extend, key, value, String(expiryMillis), "1"), isOne),
+    release: (key, value) => call("release", run(scripts.release, key, value), isOne),
+    inspect: (key) => call("inspect", run(scripts.inspect, key), keyState),
     remove: (key) => call("remove", redis.send("DEL", key), isOne)
   }
 }
-
-const releaseScript = Redis.script((key: string, value: string) => [key, value], {
-  lua: scripts.release,
-  numberOfKeys: 1
-}).withReturnType<unknown>()
-
-const extendScript = Redis.script((key: string, value: string, expiryMillis: number) => [key, value, expiryMillis], {
-  lua: scripts.extend,
-  numberOfKeys: 1
-}).withReturnType<unknown>()
-
-const inspectScript = Redis.script((key: string) => [key], {
-  lua: scripts.inspect,
-  numberOfKeys: 1
-}).withReturnType<unknown>()

@@ -602,12 +602,14 @@ const attemptOnce = (
   restore: Restore
 ): Effect.Effect<Option.Option<HeldLock>, NodesUnavailable> =>
   // What is held in this very service is known without asking.
-  service.rooms.isHeld(name) ? Effect.succeedNone : Effect.flatMap(attempt(service, name, settings, restore), (result) =>
-    result instanceof HeldLock
-      ? Effect.succeedSome(result)
-      : unavailable(result)
-      ? Effect.fail(nodesUnavailable(name, result))
-      : Effect.succeedNone)
+  service.rooms.isHeld(name) ?
+    Effect.succeedNone :
+    Effect.flatMap(attempt(service, name, settings, restore), (result) =>
+      result instanceof HeldLock
+        ? Effect.succeedSome(result)
+        : unavailable(result)
+        ? Effect.fail(nodesUnavailable(name, result))
+        : Effect.succeedNone)
 
 /** Runs the program and then releases; a lock that is lost is released in the background. */
 const use = <A, E, R>(lock: HeldLock, program: Effect.Effect<A, E, R>) =>

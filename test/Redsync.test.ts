@@ -76,7 +76,7 @@ describe("withLock", () => {
       const program = Effect.never.pipe(
         Effect.ensuring(Effect.flatMap(Clock.currentTimeMillis, (now) => Ref.set(stoppedAt, now)))
       )
-      const fiber = yield* Effect.forkChild(withLock("a", program, { expiry: 1000 }))
+      const fiber = yield* Effect.forkChild(withLock("a", program, { expiry: 1000, autoExtend: false }))
       yield* TestClock.adjust(987)
       assert.strictEqual(yield* Ref.get(stoppedAt), 0)
       yield* TestClock.adjust(1)
@@ -91,7 +91,7 @@ describe("withLock", () => {
     Effect.gen(function*() {
       // Uninterruptible, so it goes on after the loss and succeeds.
       const program = Effect.uninterruptible(Effect.as(Effect.sleep("2 seconds"), "done"))
-      const fiber = yield* Effect.forkChild(withLock("a", program, { expiry: 1000 }))
+      const fiber = yield* Effect.forkChild(withLock("a", program, { expiry: 1000, autoExtend: false }))
       yield* TestClock.adjust("3 seconds")
       assert.instanceOf(errorOf(yield* Fiber.await(fiber)), LockLost)
       // A blocked event loop: the time has passed, and no timer could fire.
@@ -110,7 +110,7 @@ describe("withLock", () => {
       yield* on(
         nodes,
         Effect.gen(function*() {
-          const fiber = yield* Effect.forkChild(withLock("a", Effect.never, { expiry: 1000 }))
+          const fiber = yield* Effect.forkChild(withLock("a", Effect.never, { expiry: 1000, autoExtend: false }))
           yield* Effect.yieldNow
           for (const node of nodes) node.behave = "silent"
           yield* TestClock.adjust(988)
@@ -141,7 +141,7 @@ describe("waiting", () => {
     Effect.gen(function*() {
       const nodes = FaultyNode.makeMany(3)
       yield* Effect.gen(function*() {
-        yield* lock("a", { expiry: "1 minute" })
+        yield* elsewhere(nodes, lock("a", { expiry: "1 minute" }))
         const fiber = yield* Effect.forkChild(withLock("a", Effect.void))
         yield* TestClock.adjust(Duration.millis(512 * 15 * 1.2))
         const error = errorOf(yield* Fiber.await(fiber))
@@ -154,7 +154,7 @@ describe("waiting", () => {
           /^Could not acquire lock "a" after 16 attempts in \d\.\d s: node-1 held by another for about 5\d\.\d s more; node-2 /
         )
         // 1 by the holder, 16 by us, and one look.
-        assert.deepStrictEqual(nodes[0]!.asked, ["acquire", ...Array.from({ length: 16 }, () => "acquire"), "inspect"])
+        assert.deepStrictEqual(nodes[0]!.asked, [...Array.from({ length: 17 }, () => "acquire"), "inspect"])
       }).pipe(Effect.scoped, Effect.provide(Redsync.layer({ nodes })))
     }))
 
@@ -202,7 +202,7 @@ describe("waiting", () => {
         }
       }
       yield* Effect.gen(function*() {
-        yield* lock("a")
+        yield* elsewhere([spy], lock("a"))
         yield* Effect.exit(withLock("a", Effect.void, { retry: Schedule.recurs(9) }))
       }).pipe(Effect.scoped, Effect.provide(Redsync.layer({ nodes: [spy] })))
       assert.strictEqual(values.size, 11)
@@ -388,7 +388,7 @@ describe("Lock", () => {
 
   it.effect("after expiry: release is false, extend is LockLost, lost fails", () =>
     Effect.gen(function*() {
-      const held = yield* lock("a", { expiry: 1000 })
+      const held = yield* lock("a", { expiry: 1000, autoExtend: false })
       const lost = yield* Effect.forkChild(held.lost)
       yield* TestClock.adjust(1001)
       assert.instanceOf(errorOf(yield* Fiber.await(lost)), LockLost)
@@ -401,18 +401,19 @@ describe("Lock", () => {
 
   it.effect("extend finds out that the lock was taken, and guard stops the program", () =>
     Effect.gen(function*() {
-      const held = yield* lock("a")
+      const nodes = FaultyNode.makeMany(3)
+      const held = yield* elsewhere(nodes, lock("a"))
       const guarded = yield* Effect.forkChild(Lock.guard(held, Effect.never))
       yield* Effect.yieldNow
-      assert.isTrue(yield* forceUnlock("a"))
-      const thief = yield* lock("a")
+      assert.isTrue(yield* elsewhere(nodes, forceUnlock("a")))
+      const thief = yield* elsewhere(nodes, lock("a"))
       const error = errorOf(yield* Effect.exit(held.extend))
       assert.instanceOf(error, LockLost)
       assert.strictEqual(error.reason, "Taken")
       assert.instanceOf(errorOf(yield* Fiber.await(guarded)), LockLost)
       assert.isFalse(yield* held.release)
       assert.isTrue(yield* thief.isHeld)
-    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.scoped))
 
   it.effect("extend that too few confirm is NodesUnavailable; the lock is held to its end as before", () =>
     Effect.gen(function*() {
@@ -420,7 +421,7 @@ describe("Lock", () => {
       yield* on(
         nodes,
         Effect.gen(function*() {
-          const held = yield* lock("a", { expiry: 1000 })
+          const held = yield* lock("a", { expiry: 1000, autoExtend: false })
           yield* TestClock.adjust(500)
           nodes[0]!.behave = nodes[1]!.behave = "failing"
           assert.instanceOf(errorOf(yield* Effect.exit(held.extend)), NodesUnavailable)
@@ -472,14 +473,17 @@ describe("from elsewhere", () => {
 
   it.effect("unlock deletes by value only; forceUnlock whoever holds it", () =>
     Effect.gen(function*() {
-      const held = yield* lock("a")
-      assert.isFalse(yield* unlock("a", "somebody else's"))
-      assert.isTrue(yield* unlock("a", held.value))
-      assert.isFalse(yield* forceUnlock("a"))
-      yield* lock("a")
-      assert.isTrue(yield* forceUnlock("a"))
-      assert.isTrue(yield* isFree("a"))
-    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+      const nodes = FaultyNode.makeMany(3)
+      const held = yield* elsewhere(nodes, lock("a"))
+      yield* Effect.gen(function*() {
+        assert.isFalse(yield* unlock("a", "somebody else's"))
+        assert.isTrue(yield* unlock("a", held.value))
+        assert.isFalse(yield* forceUnlock("a"))
+        yield* lock("a")
+        assert.isTrue(yield* forceUnlock("a"))
+        assert.isTrue(yield* isFree("a"))
+      }).pipe(Effect.provide(Redsync.layer({ nodes })))
+    }).pipe(Effect.scoped))
 
   it.effect("inspect shows free, held and failed, and the holder only on a quorum", () =>
     Effect.gen(function*() {
@@ -518,7 +522,7 @@ describe("wrong arguments", () => {
     [{ driftFactor: Number.NaN }, /driftFactor is NaN/],
     [{ nodeTimeout: 0 }, /nodeTimeout is 0; it must be a finite duration of more than 0 ms/],
     [{ nodes: ["http://h:1"] }, /nodes is "http:\/\/h:1"; it must be like "redis:/],
-    [{ nodes: ["redis://u:secret@:6379/x y"] }, /nodes is "redis:\/\/\*\*\*@:6379/],
+    [{ nodes: ["redis://u:secret@:6379"] }, /nodes is "redis:\/\/\*\*\*@:6379"/],
     [{ nodes: ["redis://127.0.0.1:1", "redis://127.0.0.1:1"] }, /nodes has 127.0.0.1:1 twice/]
   ])("a defect names the option, its value and what is allowed: %j", ([options, message]) =>
     Effect.gen(function*() {
@@ -566,6 +570,12 @@ describe("the layer", () => {
       assert.strictEqual(yield* Fiber.join(fiber), 200)
     }))
 })
+
+/** Runs an effect on another service over the same nodes, which stays open until the scope closes. */
+const elsewhere = <A, E>(
+  nodes: ReadonlyArray<LockNode.LockNode>,
+  effect: Effect.Effect<A, E, Redsync.Redsync | Scope.Scope>
+) => Effect.flatMap(Layer.build(Redsync.layer({ nodes })), (context) => Effect.provide(effect, context))
 
 /** Runs a body on a service of its own over the nodes, and lets time pass while the service closes. */
 function on<A, E>(

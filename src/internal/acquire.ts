@@ -62,15 +62,14 @@ export const acquire = (
     const room = service.rooms.enter(name, waiter)
     const startedAt = monotonicMillis(service.clock)
     const first = room.isTurnOf(waiter) ? attempt(service, name, settings, restore) : Effect.succeed(undefined)
-    return Effect.flatMap(first, (result) =>
+    const acquired = Effect.flatMap(first, (result): Effect.Effect<HeldLock, LockError> =>
       result instanceof HeldLock
         ? Effect.succeed(result)
-        : wait(service, room, waiter, settings, restore, startedAt, result)).pipe(
-        Effect.onExitPrimitive(() => {
-          service.rooms.leave(room, waiter)
-          return undefined
-        })
-      )
+        : wait(service, room, waiter, settings, restore, startedAt, result))
+    return Effect.onExitPrimitive(acquired, () => {
+      service.rooms.leave(room, waiter)
+      return undefined
+    })
   })
 
 /** How often in a row a split vote is tried again before the schedule decides. */
@@ -128,6 +127,7 @@ const wait = Effect.fnUntraced(function*(
           }
         }
       }
+      if (rooms.closed) return yield* Effect.fail(error)
       if (isDue) break
       if (!(room.changed && room.isTurnOf(waiter))) yield* restore(sleep(service, waiter, dueAt))
     }

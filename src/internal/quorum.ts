@@ -116,6 +116,7 @@ export const nodesUnavailable = (name: string, answers: Answers<boolean>): Nodes
 export class Quorum {
   readonly nodes: ReadonlyArray<LockNode>
   readonly size: number
+  readonly clock: Clock.Clock
   readonly timers: Timers
   readonly #context: Context.Context<never>
   readonly #states = new Map<LockNode, { readonly failing: boolean; readonly question: number }>()
@@ -128,7 +129,8 @@ export class Quorum {
     this.nodes = nodes
     this.size = size
     this.#context = context
-    this.timers = new Timers(Context.get(context, Clock.Clock), (effect) => this.fork(effect))
+    this.clock = Context.get(context, Clock.Clock)
+    this.timers = new Timers(this.clock, (effect) => this.fork(effect))
   }
 
   /**

@@ -6,23 +6,29 @@ import { NodeError } from "../LockError.ts"
 import type { KeyState } from "../LockNode.ts"
 
 /** A script or `DEL` that did it. */
-export const isOne = (reply: unknown): boolean => reply === 1
+export const isOne = (reply: unknown): boolean => Number(reply) === 1
 
 /** A `SET NX` that did it. */
 export const isOk = (reply: unknown): boolean => reply === "OK"
 
 /** What the inspect script answers: type, value and time to live of the key. */
 export const keyState = (reply: unknown): Option.Option<KeyState> => {
-  const [type, value, ttl] = reply as [string, string, number]
-  return type === "none" ? Option.none() : Option.some({ type, value, ttlMillis: ttl < 0 ? Infinity : ttl })
+  const [type, value, ttl] = reply as [string, string, unknown]
+  // Some clients are set up to give numbers as strings.
+  const ttlMillis = Number(ttl)
+  return type === "none" ? Option.none() : Option.some({ type, value, ttlMillis: ttlMillis < 0 ? Infinity : ttlMillis })
 }
+
+/** The first message in a chain of causes. */
+const words = (error: unknown): string =>
+  error instanceof Error ? error.message || words(error.cause) : typeof error === "string" ? error : "no reason given"
 
 /**
  * The error of a client as that of a node. Of the client's error only the words
  * are kept: clients put the command with its arguments, such as a password, on it.
  */
 export const nodeError = (node: string, operation: NodeError["operation"], error: unknown): NodeError => {
-  const message = error instanceof Error ? error.message : String(error)
+  const message = words(error)
   // Servers' errors begin with a code in capitals, such as READONLY or NOAUTH; all else comes from the connection.
   const reason = /^[A-Z]{3,} /.test(message) ? "Rejected" : "Disconnected"
   return new NodeError({ node, operation, reason, cause: new Error(message) })

@@ -14,6 +14,7 @@ import * as Hash from "effect/Hash"
 import type { NodeError } from "../LockError.ts"
 import type { LockNode, Notice, Place, WaitingList } from "../LockNode.ts"
 import type { HeldLock } from "./held.ts"
+import { monotonicMillis } from "./lease.ts"
 import type { Answers, Quorum } from "./quorum.ts"
 import type { Timer } from "./timers.ts"
 
@@ -68,11 +69,16 @@ export class Room {
 /** By how much later than the one before it a waiter tries when the key in the way should have expired. */
 const expirySpacingMillis = 5
 
+const leaveTimeoutMillis = 1000
+const unableMillis = 60_000
+
 export class Rooms {
   readonly #quorum: Quorum
   readonly #rooms = new Map<string, Room>()
   readonly #lists = new Map<LockNode, WaitingList>()
-  readonly #unable = new Set<LockNode>()
+  /** Nodes that refuse waiting lists, and until when they are left alone. */
+  readonly #unable = new Map<LockNode, number>()
+  closed = false
 
   constructor(quorum: Quorum) {
     this.#quorum = quorum
@@ -125,14 +131,21 @@ export class Rooms {
   /** Releases on a node, and wakes the first in its waiting list if it has one. */
   release(node: LockNode, lock: HeldLock, onWoke: () => void): Effect.Effect<boolean, NodeError> {
     const list = this.#lists.get(node)
-    if (list === undefined) return node.release(lock.name, lock.value)
+    if (list === undefined || this.#isUnable(node)) return node.release(lock.name, lock.value)
     const room = this.#rooms.get(lock.name)
     const listed = room?.listedOn === node
     if (room !== undefined && listed) room.listedOn = undefined
-    return Effect.map(list.release(lock.name, lock.value, listed), ({ released, woke }) => {
-      if (woke) onWoke()
-      return released
-    })
+    return list.release(lock.name, lock.value, listed).pipe(
+      Effect.map(({ released, woke }) => {
+        if (woke) onWoke()
+        return released
+      }),
+      Effect.catch((error) => {
+        if (error.reason !== "Rejected") return Effect.fail(error)
+        // Perhaps it is only the waiting list that is refused.
+        return Effect.tap(node.release(lock.name, lock.value), Effect.sync(() => this.#giveUp(node, error)))
+      })
+    )
   }
 
   /**
@@ -159,14 +172,21 @@ export class Rooms {
     )
   }
 
+  /** Ends all waiting: nothing can be acquired any more. */
   close(): void {
-    for (const room of this.#rooms.values()) room.joining?.interruptUnsafe()
+    this.closed = true
+    for (const room of this.#rooms.values()) {
+      room.joining?.interruptUnsafe()
+      for (const waiter of room.waiters) waiter.wake?.()
+    }
   }
 
   #joined(room: Room, { ahead, ttlMillis }: Place) {
     if (!room.told && ttlMillis > 0) {
       room.told = true
-      const held = Number.isFinite(ttlMillis) ? `, held by another for about ${(ttlMillis / 1000).toFixed(1)} s more` : ""
+      const held = Number.isFinite(ttlMillis)
+        ? `, held by another for about ${(ttlMillis / 1000).toFixed(1)} s more`
+        : ""
       this.#quorum.fork(Effect.logDebug(`Waiting for lock ${JSON.stringify(room.name)}${held}; ${ahead} wait before`))
     }
     if (room.expiry !== undefined) this.#quorum.timers.cancel(room.expiry)
@@ -216,11 +236,16 @@ export class Rooms {
     }
   }
 
-  /** Goes on without the waiting lists of a node that refuses them. */
-  #giveUp(node: LockNode, error: NodeError) {
-    if (this.#unable.has(node)) return
-    this.#unable.add(node)
-    this.#quorum.fork(Effect.logWarning(`Lock node ${node.id} cannot keep waiting lists, so waiters poll: ${error.summary}`))
+  /** Goes on without the waiting lists of a node that refuses them, and says so the first time. */
+  #giveUp(node: LockNode, { summary }: NodeError) {
+    const isFirst = !this.#unable.has(node)
+    this.#unable.set(node, monotonicMillis(this.#quorum.clock) + unableMillis)
+    if (!isFirst) return
+    this.#quorum.fork(Effect.logWarning(`Lock node ${node.id} keeps no waiting lists, so waiters poll: it ${summary}`))
+  }
+
+  #isUnable(node: LockNode): boolean {
+    return (this.#unable.get(node) ?? 0) > monotonicMillis(this.#quorum.clock)
   }
 
   #leave(node: LockNode, name: string) {
@@ -246,7 +271,7 @@ export class Rooms {
     let first: LockNode | undefined
     let highest = Number.NEGATIVE_INFINITY
     for (const node of this.#lists.keys()) {
-      if (this.#unable.has(node) || this.#quorum.isFailing(node)) continue
+      if (this.#isUnable(node) || this.#quorum.isFailing(node)) continue
       const rank = Hash.string(`${name}\0${node.id}`)
       if (rank <= highest) continue
       highest = rank
@@ -261,5 +286,3 @@ export class Rooms {
     return room
   }
 }
-
-const leaveTimeoutMillis = 1000

@@ -15,12 +15,12 @@ export const release = `${look}if held == ARGV[1] then return redis.call("DEL", 
 return 0`
 
 /**
- * KEYS: the lock. ARGV: value, expiry in milliseconds. 1 if it was ours and
- * lives on. Where there is no such key it is set again, which is no vote: a
+ * KEYS: the lock. ARGV: value, expiry in milliseconds, 1 if a key that is gone is
+ * to be set again. 1 if it was ours and lives on. Setting it again is no vote: a
  * majority of servers that came back empty must not confirm anything.
  */
 export const extend = `${look}if held == ARGV[1] then return redis.call("PEXPIRE", KEYS[1], ARGV[2]) end
-if held == false then redis.call("SET", KEYS[1], ARGV[1], "NX", "PX", ARGV[2]) end
+if held == false and ARGV[3] == "1" then redis.call("SET", KEYS[1], ARGV[1], "NX", "PX", ARGV[2]) end
 return 0`
 
 /** Tells the first in line that it is its turn; those whose process is gone are skipped by the server's own count. */

@@ -15,6 +15,7 @@ import { Holdings } from "./holdings.ts"
 import { monotonicMillis } from "./lease.ts"
 import { resolve, type Settings } from "./options.ts"
 import { type Claim, failedNodes, Quorum, releaseQuestion } from "./quorum.ts"
+import { Rooms } from "./rooms.ts"
 
 const firstCleanUpPauseMillis = 100
 const connectPatience = Duration.seconds(2)

@@ -9,38 +9,50 @@ const allowed = `it must be like "redis://host:6379", "rediss://user:password@ho
 
 /** The ioredis options a URL stands for, or a sentence saying what is wrong with it. */
 export const parseRedisUrl = (input: string): Result.Result<RedisOptions, string> => {
-  const refuse = (allowed: string) => Result.fail(wrong("nodes", maskPassword(input), allowed))
-  if (!URL.canParse(input)) return refuse(allowed)
+  const refuse = (why: string = allowed) => Result.fail(wrong("nodes", maskPassword(input), why))
+  if (!URL.canParse(input)) return refuse()
   const url = new URL(input)
-  const malformed = [url.username, url.password, url.pathname].some((part) => /%(?![0-9a-f]{2})/i.test(part))
-  if (malformed) return refuse(`${allowed}, with a "%" written as "%25"`)
-  const db = url.protocol === "unix:" ? url.searchParams.get("db") : url.pathname.slice(1)
-  if (db && !/^\d+$/.test(db)) return refuse(`${allowed}, with a database number`)
-  const common = { ...decoded("username", url.username), ...decoded("password", url.password), ...db && { db: +db } }
-  switch (url.protocol) {
-    case "redis:":
-    case "rediss:": {
-      if (url.hostname === "") return refuse(allowed)
-      if (url.search !== "") return refuse(`${allowed}; for other settings pass ioredis options`)
-      return Result.succeed({
-        ...common,
-        // IPv6 addresses stand in brackets in a URL, and only there.
-        host: url.hostname.replace(/^\[|\]$/g, ""),
-        port: url.port === "" ? 6379 : Number(url.port),
-        ...url.protocol === "rediss:" && { tls: {} }
-      })
-    }
-    case "unix:":
-      return url.pathname.length > 1
-        ? Result.succeed({ ...common, path: decodeURIComponent(url.pathname) })
-        : refuse(allowed)
-    default:
-      return refuse(allowed)
+  const [username, password, path] = [url.username, url.password, url.pathname].map(decode)
+  if (username === undefined || password === undefined || path === undefined) {
+    return refuse(`${allowed}, with a "%" in a password written as "%25"`)
+  }
+  if (url.hash !== "") return refuse(`${allowed}, with a "#" in a password written as "%23"`)
+  const isSocket = url.protocol === "unix:"
+  const db = isSocket ? url.searchParams.get("db") : url.pathname.slice(1)
+  if (db && !/^\d{1,9}$/.test(db)) return refuse(`${allowed}, with a database number`)
+  const database = db ? { db: Number(db) } : {}
+  if (isSocket) {
+    const onlyDb = [...url.searchParams.keys()].every((key) => key === "db")
+    return url.host === "" && path.length > 1 && onlyDb ? Result.succeed({ ...database, path }) : refuse()
+  }
+  if (url.protocol !== "redis:" && url.protocol !== "rediss:") return refuse()
+  if (url.hostname === "" || url.port === "0") return refuse()
+  if (url.search !== "") return refuse(`${allowed}; for other settings pass ioredis options`)
+  return Result.succeed({
+    ...database,
+    ...username !== "" && { username },
+    ...password !== "" && { password },
+    // IPv6 addresses stand in brackets in a URL, and only there.
+    host: url.hostname.replace(/^\[|\]$/g, ""),
+    port: url.port === "" ? 6379 : Number(url.port),
+    ...url.protocol === "rediss:" && { tls: {} }
+  })
+}
+
+const decode = (part: string): string | undefined => {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return undefined
   }
 }
 
-const decoded = (key: "username" | "password", value: string) =>
-  value === "" ? {} : { [key]: decodeURIComponent(value) }
-
-/** Whatever stands between the scheme and the last `@` may be a password. */
-const maskPassword = (input: string): string => input.replace(/^([a-z0-9+.-]*:\/\/)?.*@/is, "$1***@")
+/** Whatever is not clearly the scheme or the host may be a password. */
+const maskPassword = (input: string): string => {
+  const scheme = /^[a-z][a-z0-9+.-]*:(?:\/\/)?/i.exec(input)?.[0] ?? ""
+  const host = input.slice(Math.max(scheme.length, input.lastIndexOf("@") + 1))
+  const hasSecret = input.includes("@")
+  // Without an "@" the password may stand where the port should be: only what parses as a host is one.
+  if (!hasSecret && URL.canParse(input) && !/[?#]/.test(input)) return input
+  return `${scheme}***${hasSecret && /^[\w.:[\]/-]*$/.test(host) ? `@${host}` : ""}`
+}

@@ -5,7 +5,7 @@
 import { Duration, Effect, Layer, Logger } from "effect"
 import { Redis } from "ioredis"
 import { connect, createServer, type Server, type Socket } from "node:net"
-import { Redsync } from "../../src/index.ts"
+import { inspect, Redsync } from "../../src/index.ts"
 import { adminName } from "./Instance.ts"
 import { type RedisServer, RedisServers } from "./RedisServers.ts"
 
@@ -42,10 +42,14 @@ export const median = (samples: ReadonlyArray<number>): number =>
   [...samples].sort((a, b) => a - b)[Math.floor(samples.length / 2)]!
 
 /** Asks again every few milliseconds until it is so, and dies when it has not become so in time. */
-export const until = (what: string, isSo: Effect.Effect<boolean>, within: Duration.Input = "5 seconds") =>
+export const until = <E, R>(
+  what: string,
+  isSo: Effect.Effect<boolean, E, R>,
+  within: Duration.Input = "5 seconds"
+): Effect.Effect<void, E, R> =>
   Effect.suspend(() => {
     const end = performance.now() + Duration.toMillis(within)
-    const again: Effect.Effect<void> = Effect.flatMap(isSo, (yes) => {
+    const again: Effect.Effect<void, E, R> = Effect.flatMap(isSo, (yes) => {
       if (yes) return Effect.void
       return performance.now() > end
         ? Effect.die(new Error(`Not within ${Duration.format(Duration.fromInputUnsafe(within))}: ${what}`))
@@ -54,10 +58,9 @@ export const until = (what: string, isSo: Effect.Effect<boolean>, within: Durati
     return again
   })
 
-/** Keeps the only thread busy. */
+/** Keeps the event loop from turning, and leaves the processor to the servers meanwhile. */
 export const blockEventLoop = (millis: number): void => {
-  const end = performance.now() + millis
-  while (performance.now() < end);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, millis)
 }
 
 // -----------------------------------------------------------------------------
@@ -78,7 +81,8 @@ export const another = "another's value"
 export const untilEmpty = (servers: ReadonlyArray<RedisServer>): Effect.Effect<void> =>
   until(
     `${servers.length} servers are empty`,
-    Effect.map(onEach(servers, (server) => server.command<number>("DBSIZE")), (sizes) => sizes.every((size) => size === 0))
+    Effect.map(onEach(servers, (server) => server.command<number>("DBSIZE")), (sizes) =>
+      sizes.every((size) => size === 0))
   )
 
 /** Waits until nobody but the tests' own commands is connected. */
@@ -98,13 +102,22 @@ export const callsOf = (server: RedisServer, command: string): Effect.Effect<num
     (stats) => Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0)
   )
 
-/** A connection for several commands in a row, which lets its user see a server's changes of mind through. */
-export const administer = (server: RedisServer, commands: ReadonlyArray<readonly [string, ...Array<string>]>) =>
+/** Commands on one connection: for when the first would keep out the next, or a password is needed. */
+export const administer = (server: RedisServer, commands: ReadonlyArray<string>, password?: string) =>
   Effect.promise(async () => {
-    const client = new Redis({ host: server.host, port: server.port, connectionName: adminName, retryStrategy: () => null })
+    const client = new Redis({
+      host: server.host,
+      port: server.port,
+      ...password === undefined ? {} : { password },
+      connectionName: adminName,
+      retryStrategy: () => null
+    })
     client.on("error", () => {})
     try {
-      for (const [name, ...args] of commands) await client.call(name, ...args)
+      for (const command of commands) {
+        const [name = "", ...args] = command.split(" ")
+        await client.call(name, ...args)
+      }
     } finally {
       client.disconnect()
     }
@@ -121,6 +134,8 @@ export interface Logged {
   readonly down: (node?: RedisServer) => ReadonlyArray<string>
   /** The lines that tell of an answer after a failure. */
   readonly up: (node?: RedisServer) => ReadonlyArray<string>
+  /** Starts again with no lines. */
+  readonly forget: () => void
 }
 
 export const logged = (): Logged => {
@@ -129,18 +144,29 @@ export const logged = (): Logged => {
     lines.push(`${logLevel} ${[message].flat().join(" ")}`)
   })
   const select = (level: string, node?: RedisServer) =>
-    lines.filter((line) => line.startsWith(level) && (node === undefined || line.includes(`${node.host}:${node.port} `)))
+    lines.filter((line) =>
+      line.startsWith(level) && (node === undefined || line.includes(`${node.host}:${node.port} `))
+    )
   return {
     lines,
     layer: Logger.layer([logger]),
     down: (node) => select("Warn", node),
-    up: (node) => select("Info", node)
+    up: (node) => select("Info", node),
+    forget: () => {
+      lines.length = 0
+    }
   }
 }
 
 /** A service over these nodes, for as long as the effect runs; what it logs goes to `logs`. */
 export const using = (options: Redsync.LayerOptions, logs: Logged = logged()) =>
   Effect.provide(Layer.provide(Redsync.layer(options), logs.layer))
+
+/** Waits until every node has answered: the layer is built when a quorum has. */
+export const untilAllAnswer = until(
+  "all nodes answer",
+  Effect.map(inspect("is anybody there?"), ({ nodes }) => nodes.every(({ _tag }) => _tag !== "Failed"))
+)
 
 // -----------------------------------------------------------------------------
 // networks and servers of our own
@@ -201,11 +227,16 @@ export const proxy = (target: RedisServer) =>
       const server = connect({ host: target.host, port: target.port })
       let swallow: (() => void) | undefined
       client.on("data", (data) => {
-        if (onSet !== undefined && /\r\nset\r\n/i.test(data.toString("latin1"))) {
-          swallow = onSet
-          onSet = undefined
+        // What follows the SET is lost with the connection.
+        if (swallow !== undefined) return
+        const upToSet = onSet === undefined ? undefined : firstSet(data.toString("latin1"))
+        if (upToSet === undefined) {
+          server.write(data)
+          return
         }
-        server.write(data)
+        swallow = onSet
+        onSet = undefined
+        server.write(upToSet, "latin1")
       })
       server.on("data", (data) => {
         if (swallow === undefined) {
@@ -259,6 +290,16 @@ export const fakeServer = (error: string) =>
     return self
   })
 
+/** What was sent up to the end of the first `SET`, if there is one. */
+const firstSet = (input: string): string | undefined => {
+  for (let rest = input;;) {
+    const [command, after] = parseCommand(rest)
+    if (command === undefined) return undefined
+    if (command[0]?.toLowerCase() === "set") return input.slice(0, input.length - after.length)
+    rest = after
+  }
+}
+
 const parseCommand = (input: string): readonly [Array<string> | undefined, string] => {
   const header = /^\*(\d+)\r\n/.exec(input)
   if (header === null) return [undefined, input]
@@ -276,18 +317,22 @@ const parseCommand = (input: string): readonly [Array<string> | undefined, strin
   return [words, input.slice(at)]
 }
 
-const answer = ([name = ""]: ReadonlyArray<string>, error: string): string => {
-  const bulk = (text: string) => `$${text.length}\r\n${text}\r\n`
+const answer = ([name = "", script = ""]: ReadonlyArray<string>, error: string): string => {
   switch (name.toLowerCase()) {
     case "hello":
       return "-NOPROTO unsupported protocol version\r\n"
     case "client":
       return "+OK\r\n"
     case "info":
-      return bulk("redis_version:7.0.15\r\nloading:0\r\n")
+      return "$11\r\nloading:0\r\n\r\n"
     case "set":
       return error === "" ? "+OK\r\n" : `-${error}\r\n`
+    case "evalsha":
+      return "-NOSCRIPT No matching script\r\n"
+    case "eval":
+      if (error !== "") return `-${error}\r\n`
+      return script.includes("PTTL") ? "*3\r\n$4\r\nnone\r\n$0\r\n\r\n:-2\r\n" : ":1\r\n"
     default:
-      return error === "" ? ":1\r\n" : `-${error}\r\n`
+      return `-ERR unknown command ${name}\r\n`
   }
 }

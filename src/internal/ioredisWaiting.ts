@@ -1,0 +1,194 @@
+/**
+ * Waiting lists over ioredis.
+ *
+ * Turns come over a subscription to a channel of the waiter's own. The first in
+ * line watches the key itself by server-assisted client-side caching, since
+ * holders that are other libraries know nothing of the list: a GET on one
+ * connection makes the server tell another of the next change of that key.
+ *
+ * @see client tracking: https://redis.io/docs/latest/develop/reference/client-side-caching/
+ */
+import * as Effect from "effect/Effect"
+import type { Redis, RedisOptions } from "ioredis"
+import type { NodeError } from "../LockError.ts"
+import type { LockNode, Notice } from "../LockNode.ts"
+import { nodeError } from "./reply.ts"
+import * as scripts from "./scripts.ts"
+
+const invalidations = "__redis__:invalidate"
+
+/** Runs one of our scripts on the lock and its waiting list. */
+export type Run = (
+  operation: NodeError["operation"],
+  lua: string,
+  name: string,
+  ...args: ReadonlyArray<string>
+) => Effect.Effect<unknown, NodeError>
+
+/**
+ * The waiting lists of a node. `clientFor` gives the client of the server that
+ * has the key; the connections for hearing are made after its model.
+ */
+export const waitingList = (
+  id: string,
+  run: Run,
+  clientFor: (key: string) => Promise<Redis | undefined>
+): NonNullable<LockNode["waitingList"]> =>
+(waiter, hear) =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => new Map<string, Ear>()),
+      (ears) =>
+        Effect.sync(() => {
+          for (const ear of ears.values()) ear.close()
+        })
+    ),
+    (ears) => {
+      const earFor = async (key: string): Promise<Ear | undefined> => {
+        const client = await clientFor(key)
+        if (client === undefined) return undefined
+        const { host, path, port } = client.options
+        const address = path ?? `${host}:${port}`
+        let ear = ears.get(address)
+        if (ear === undefined) ears.set(address, ear = new Ear(client, waiter, hear))
+        return ear
+      }
+
+      const attempt = <A>(promise: () => Promise<A>): Effect.Effect<A, NodeError> =>
+        Effect.callback((resume) => {
+          promise().then(
+            (value) => resume(Effect.succeed(value)),
+            (error) => resume(Effect.fail(nodeError(id, "inspect", error)))
+          )
+        })
+
+      return {
+        join: Effect.fnUntraced(function*(key, place) {
+          const ear = yield* attempt(() => earFor(key))
+          // Join, then look, then sleep: or a release in between is missed.
+          if (ear !== undefined) yield* attempt(() => ear.listen())
+          const reply = yield* run("inspect", scripts.join, key, waiter, place)
+          const [ahead = 0, ttl = -1] = (reply as ReadonlyArray<unknown>).map(Number)
+          const isThere = ahead > 0 || ear === undefined || (yield* attempt(() => ear.watch(key)))
+          return { ahead, ttlMillis: ttl === -2 || !isThere ? 0 : ttl < 0 ? Infinity : Math.max(1, ttl) }
+        }),
+        leave: (key) => Effect.asVoid(run("release", scripts.leave, key, key, waiter)),
+        release: (key, value, listed) =>
+          Effect.map(
+            run("release", scripts.releaseAndWake, key, value, key, listed ? waiter : ""),
+            (reply) => ({ released: (Number(reply) & 1) === 1, woke: Number(reply) > 1 })
+          )
+      }
+    }
+  )
+
+/** Connections for hearing come back when they are lost, and forget what was under way. */
+const hearing: Omit<RedisOptions, "replyMapping"> = {
+  // In RESP3 ioredis drops the notices of invalidation.
+  protocol: 2,
+  lazyConnect: true,
+  autoResubscribe: false,
+  enableOfflineQueue: false,
+  autoResendUnfulfilledCommands: false,
+  maxRetriesPerRequest: 0,
+  disconnectTimeout: 0,
+  retryStrategy: (times) => Math.min(times * 50, 2000)
+}
+
+const isReplyError = (error: unknown): error is Error => error instanceof Error && error.name === "ReplyError"
+
+/** Two connections to one server, opened when they are first needed: one hears, the other looks. */
+class Ear {
+  readonly #client: Redis
+  readonly #waiter: string
+  readonly #hear: (notice: Notice) => void
+  #subscriber: Redis | undefined
+  #listening: Promise<void> | undefined
+  #tracker: Redis | undefined
+  #tracking: Promise<void> | undefined
+  /** The subscriber's client id on the server, to which the tracker's notices go. */
+  #id: number | undefined
+  /** Whether the server refuses to track. */
+  #unable = false
+
+  constructor(client: Redis, waiter: string, hear: (notice: Notice) => void) {
+    this.#client = client
+    this.#waiter = waiter
+    this.#hear = hear
+  }
+
+  /** Fulfilled once notices are heard; rejected if the server refuses that. */
+  listen(): Promise<void> {
+    return this.#listening ??= new Promise((resolve, reject) => {
+      const subscriber = this.#subscriber = this.#connect(async () => {
+        const isFirst = this.#id === undefined
+        this.#id = await subscriber.client("ID")
+        await subscriber.subscribe(scripts.turnChannel(this.#waiter))
+        if (this.#tracker !== undefined) await this.#track(this.#tracker)
+        if (!isFirst) this.#hear({ _tag: "Missed" })
+        resolve()
+      }, (error) => {
+        this.#listening = undefined
+        subscriber.disconnect()
+        reject(error)
+      })
+      subscriber.on("messageBuffer", (channel: Buffer, message: unknown) => this.#message(String(channel), message))
+    })
+  }
+
+  /** Looks at the key, of whose next change there will be notice. `false` if there is no such key. */
+  async watch(key: string): Promise<boolean> {
+    if (this.#unable) return true
+    this.#tracking ??= new Promise((resolve) => {
+      let isFirst = true
+      const tracker = this.#tracker = this.#connect(async () => {
+        await this.#track(tracker)
+        if (!isFirst) this.#hear({ _tag: "Missed" })
+        isFirst = false
+        resolve()
+      }, () => resolve())
+    })
+    await this.#tracking
+    if (this.#unable || this.#tracker === undefined) return true
+    // A broken connection or a key that is no string: there is no notice, and nothing is known.
+    return this.#tracker.get(key).then((value) => value !== null, () => true)
+  }
+
+  close(): void {
+    this.#subscriber?.disconnect()
+    this.#tracker?.disconnect()
+  }
+
+  async #track(tracker: Redis): Promise<void> {
+    try {
+      await this.#subscriber?.subscribe(invalidations)
+      await tracker.client("TRACKING", "ON", "REDIRECT", this.#id!)
+    } catch (error) {
+      // A subscriber that is gone tracks anew when it is back.
+      if (!isReplyError(error) || error.message.startsWith("ERR The client ID")) throw error
+      this.#unable = true
+      tracker.disconnect()
+      this.#hear({ _tag: "Unable", why: error.message })
+    }
+  }
+
+  /** A connection of the same kind that comes back when it is lost; `ready` runs each time it is there. */
+  #connect(ready: () => Promise<void>, refused: (error: unknown) => void): Redis {
+    const connection = this.#client.duplicate(hearing)
+    connection.on("error", () => {})
+    connection.on("ready", () => {
+      // A connection that breaks in between comes back and gets ready again.
+      ready().catch((error: unknown) => isReplyError(error) && refused(error))
+    })
+    connection.connect().catch(() => {})
+    return connection
+  }
+
+  #message(channel: string, message: unknown) {
+    if (channel !== invalidations) return this.#hear({ _tag: "Turn", key: String(message) })
+    // All keys were flushed, or some have changed.
+    if (!Array.isArray(message)) return this.#hear({ _tag: "Missed" })
+    const prefix = this.#client.options.keyPrefix ?? ""
+    for (const key of message) this.#hear({ _tag: "Changed", key: String(key).slice(prefix.length) })
+  }
+}

@@ -1,0 +1,54 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Option } from "effect"
+import { TestClock } from "effect/testing"
+import { MemoryNode } from "../src/index.ts"
+import { Subject, suite } from "./support/conformance.ts"
+
+suite(
+  "MemoryNode",
+  Layer.sync(Subject, () => ({ node: MemoryNode.make(), elapse: TestClock.adjust, slackMillis: 0 }))
+)
+
+describe("MemoryNode on the test clock", () => {
+  it.effect("a key is there until the last millisecond of its expiry, and gone with it", () =>
+    Effect.gen(function*() {
+      const node = MemoryNode.make()
+      yield* node.acquire("key", "mine", 100)
+      yield* TestClock.adjust(99)
+      assert.deepStrictEqual(yield* node.inspect("key"), Option.some({ value: "mine", ttlMillis: 1 }))
+      assert.isFalse(yield* node.acquire("key", "other", 100))
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(yield* node.inspect("key"), Option.none())
+      assert.isFalse(yield* node.release("key", "mine"))
+      assert.isFalse(yield* node.remove("key"))
+      assert.isTrue(yield* node.acquire("key", "other", 100))
+    }))
+
+  it.effect("an extension counts from when it is made", () =>
+    Effect.gen(function*() {
+      const node = MemoryNode.make()
+      yield* node.acquire("key", "mine", 100)
+      yield* TestClock.adjust(60)
+      assert.isTrue(yield* node.extend("key", "mine", 100))
+      yield* TestClock.adjust(99)
+      assert.isTrue(Option.isSome(yield* node.inspect("key")))
+      yield* TestClock.adjust(1)
+      assert.isTrue(Option.isNone(yield* node.inspect("key")))
+    }))
+
+  it.effect("ten thousand keys of different expiries expire each at its own time", () =>
+    Effect.gen(function*() {
+      const node = MemoryNode.make()
+      const keys = Array.from({ length: 10_000 }, (_, index) => index)
+      for (const index of keys) yield* node.acquire(`key-${index}`, "mine", 1 + index % 100)
+      yield* TestClock.adjust(50)
+      const left = yield* Effect.filter(keys, (index) => Effect.map(node.inspect(`key-${index}`), Option.isSome))
+      assert.strictEqual(left.length, 5000)
+      assert.isTrue(left.every((index) => index % 100 >= 50))
+    }))
+
+  it("has a name of its own unless given one", () => {
+    assert.notStrictEqual(MemoryNode.make().id, MemoryNode.make().id)
+    assert.strictEqual(MemoryNode.make("here").id, "here")
+  })
+})

@@ -1,0 +1,102 @@
+/**
+ * The demo as a user runs it: a process of its own, its output read by nobody
+ * but a pipe.
+ */
+import { assert, layer } from "@effect/vitest"
+import { Effect } from "effect"
+import { spawn } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { RedisServers } from "./support/RedisServers.ts"
+
+const program = fileURLToPath(new URL("examples/demo.ts", import.meta.url))
+
+interface Run {
+  readonly code: number | null
+  readonly output: string
+  readonly errors: string
+  readonly seconds: number
+}
+
+/** Runs the demo to its end; `interruptAt` presses Ctrl-C once that was printed. */
+const demo = (nodes: string | undefined, interruptAt?: string) =>
+  Effect.callback<Run>((resume) => {
+    const { REDSYNC_NODES: _, ...env } = process.env
+    const startedAt = performance.now()
+    const child = spawn(process.execPath, [program], {
+      env: { ...env, ...nodes !== undefined && { REDSYNC_NODES: nodes } },
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+    let output = ""
+    let errors = ""
+    let interrupted = false
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      output += text
+      if (interrupted || interruptAt === undefined || !output.includes(interruptAt)) return
+      interrupted = true
+      child.kill("SIGINT")
+    })
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      errors += text
+    })
+    child.on("close", (code) => {
+      resume(Effect.succeed({ code, output, errors, seconds: (performance.now() - startedAt) / 1000 }))
+    })
+    return Effect.sync(() => child.kill("SIGKILL"))
+  })
+
+/** That it ended well and in time, and tells the whole story in plain lines. */
+const assertWentWell = ({ code, errors, output, seconds }: Run, node: string) => {
+  assert.deepStrictEqual({ code, errors }, { code: 0, errors: "" })
+  assert.isBelow(Number(/What happened in ([\d.]+) s/.exec(output)?.[1]), 11)
+  // With the start of the process, beside other tests.
+  assert.isBelow(seconds, 20)
+  assert.isAbove(Number(/acquisitions +(\d+)/.exec(output)?.[1]), 30, output)
+  assert.match(output, /overlaps +0 /)
+  assert.match(output, /hand-over +half within \d+ ms, 99 % within \d+ ms/)
+  assert.match(output, /refused +[1-9]\d* attempts/)
+  assert.match(output, /waits +half within \d+ ms/)
+  assert.match(output, /left behind +0 keys/)
+  assert.include(output, `${node} is down. The other`)
+  assert.include(output, `${node} is back.`)
+  assert.isAbove(Number(/node down .*; (\d+) turns? meanwhile/.exec(output)?.[1]), 5, output)
+  assert.notInclude(output, "\x1b")
+  assert.isAtMost(output.split("\n").length, 60)
+}
+
+const password = "a secret"
+
+layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurrent: true })("npm run demo", (it) => {
+  it.effect("on nodes of its own", () => Effect.map(demo(undefined), (run) => assertWentWell(run, "node-2")))
+
+  it.effect("on the servers of REDSYNC_NODES, one of which it only seems to take down", () =>
+    Effect.gen(function*() {
+      const servers = yield* RedisServers
+      const urls = servers.map(({ url }) => url).join()
+      const [whole, stopped] = yield* Effect.all([demo(urls), demo(urls, "is down")], { concurrency: "unbounded" })
+      assertWentWell(whole, `${servers[1]!.host}:${servers[1]!.port}`)
+      assert.include(whole.output, "Its server is not touched")
+      assert.deepStrictEqual({ code: stopped.code, errors: stopped.errors }, { code: 130, errors: "" })
+      assert.include(stopped.output, "Stopped early. The lock is released.")
+      for (const { command } of servers) assert.strictEqual(yield* command("DBSIZE"), 0)
+    }))
+
+  it.effect("says in one line why it cannot use REDSYNC_NODES, and keeps the password", () =>
+    Effect.gen(function*() {
+      const [server] = yield* RedisServers
+      const wrong = {
+        "redis://:hidden@127.0.0.1:1": "127.0.0.1:1 is not connected",
+        "http://:hidden@somewhere": "it must be like \"redis://host:6379\"",
+        [`redis://:hidden@${server!.host}:${server!.port}`]: "WRONGPASS",
+        [`${server!.url},${server!.url}`]: "twice",
+        ",": "names no server"
+      }
+      yield* Effect.forEach(Object.entries(wrong), ([nodes, reason]) =>
+        Effect.map(demo(nodes), ({ code, errors, output }) => {
+          assert.deepStrictEqual({ code, output }, { code: 1, output: "" })
+          assert.match(errors, /^Cannot use REDSYNC_NODES: .+\n$/)
+          assert.include(errors, reason)
+          assert.notInclude(errors, "hidden")
+          assert.notInclude(decodeURIComponent(errors), password)
+        }), { concurrency: "unbounded", discard: true })
+    }))
+})

@@ -1,0 +1,101 @@
+/**
+ * The nodes of the demo: five in this process, or the servers of REDSYNC_NODES,
+ * each in a wrapper that notes its votes and can cut it off from the workers.
+ */
+import { Cause, Config, Effect, Exit, Option, Schema } from "effect"
+import { errorReported } from "effect/Runtime"
+import { IoredisNode, type LockNode, MemoryNode, NodeError } from "../../../src/index.ts"
+import type { Board } from "./board.ts"
+
+/** Why the demo failed, in one line. */
+export class DemoFailed extends Schema.TaggedError<DemoFailed>()("DemoFailed", { message: Schema.String }) {
+  override readonly [errorReported] = false
+}
+
+/** The user's servers if there are any, otherwise five nodes inside this process. */
+export const make = Effect.gen(function*() {
+  const configured = yield* Config.option(Config.String("REDSYNC_NODES"))
+  if (Option.isNone(configured)) {
+    return { embedded: true, nodes: Array.from({ length: 5 }, (_, index) => distant(index)) }
+  }
+  const urls = configured.value.split(",").map((url) => url.trim()).filter((url) => url !== "")
+  if (urls.length === 0) return yield* cannotStart("it names no server; give URLs, separated by commas")
+  const nodes = yield* Effect.forEach(urls, IoredisNode.make)
+  const twice = nodes.find(({ id }, index) => nodes.findIndex((node) => node.id === id) !== index)
+  if (twice !== undefined) return yield* cannotStart(`it names ${twice.id} twice`)
+  const answers = yield* Effect.forEach(nodes, (node) => Effect.result(reach(node)), { concurrency: "unbounded" })
+  const failures = answers.flatMap((answer) => answer._tag === "Failure" ? [answer.failure] : [])
+  if (failures.length > 0) {
+    return yield* cannotStart(failures.map(({ node, summary }) => `${node} ${summary}`).join("; "))
+  }
+  return { embedded: false, nodes }
+}).pipe(
+  // A URL that cannot be understood; the message masks its password.
+  Effect.catchDefect((defect) =>
+    Cause.isIllegalArgumentError(defect)
+      ? cannotStart(defect.message.replace("effect-redsync: ", ""))
+      : Effect.die(defect)
+  )
+)
+
+const cannotStart = (why: string) => Effect.fail(new DemoFailed({ message: `Cannot use REDSYNC_NODES: ${why}` }))
+
+const reach = (node: LockNode.LockNode) =>
+  Effect.andThen(node.ready ?? Effect.void, node.inspect("effect-redsync-demo")).pipe(
+    Effect.timeoutOrElse({
+      duration: "3 seconds",
+      orElse: () => Effect.fail(new NodeError({ node: node.id, operation: "inspect", reason: "Timeout" }))
+    })
+  )
+
+/**
+ * A node in memory, 1 to 4 ms away. The way is as long for all commands of one
+ * attempt, so that they arrive in order, and differs between attempts, so that
+ * two workers who ask at once can part the nodes between them.
+ */
+const distant = (index: number): LockNode.LockNode => {
+  const node = MemoryNode.make(`node-${index + 1}`)
+  const travel = <A, E>(value: string, ask: Effect.Effect<A, E>) => {
+    const millis = 1 + value.charCodeAt(index) % 4
+    return Effect.sleep(millis).pipe(Effect.andThen(ask), Effect.tap(Effect.sleep(millis)))
+  }
+  return {
+    ...node,
+    acquire: (key, value, expiryMillis) => travel(value, node.acquire(key, value, expiryMillis)),
+    extend: (key, value, expiryMillis) => travel(value, node.extend(key, value, expiryMillis)),
+    release: (key, value) => travel(value, node.release(key, value))
+  }
+}
+
+/** The node as the workers see it: its votes go on the board, and nothing reaches it while it is cut off. */
+export const observed = (board: Board) => (node: LockNode.LockNode, index: number): LockNode.LockNode => {
+  const reaching = <A>(operation: NodeError["operation"], ask: Effect.Effect<A, NodeError>) =>
+    Effect.suspend(() =>
+      board.nodes[index]!.cutOff
+        ? Effect.fail(new NodeError({ node: node.id, operation, reason: "Disconnected" }))
+        : ask
+    )
+  return {
+    ...node,
+    acquire: (key, value, expiryMillis) =>
+      Effect.suspend(() => {
+        const answered = board.asked(value, index)
+        return Effect.onExit(
+          reaching("acquire", node.acquire(key, value, expiryMillis)),
+          (exit) => Effect.sync(() => answered(Exit.isFailure(exit) ? "·" : exit.value ? "✓" : "✗"))
+        )
+      }),
+    extend: (key, value, expiryMillis) => reaching("extend", node.extend(key, value, expiryMillis)),
+    release: (key, value) => reaching("release", node.release(key, value)),
+    inspect: (key) => reaching("inspect", node.inspect(key)),
+    remove: (key) => reaching("remove", node.remove(key))
+  }
+}
+
+/** Deletes what is left of the name, past the wrappers. Returns on how many nodes there was something. */
+export const clear = (nodes: ReadonlyArray<LockNode.LockNode>, name: string): Effect.Effect<number> =>
+  Effect.forEach(
+    nodes,
+    (node) => Effect.orElseSucceed(Effect.timeout(node.remove(name), "1 second"), () => false),
+    { concurrency: "unbounded" }
+  ).pipe(Effect.map((removed) => removed.filter(Boolean).length))
