@@ -21,7 +21,7 @@ export const keyState = (reply: unknown): Option.Option<KeyState> => {
 
 /** The first message in a chain of causes. */
 const words = (error: unknown): string =>
-  error instanceof Error ? error.message || words(error.cause) : error === undefined ? "no reason given" : String(error)
+  error instanceof Error ? error.message || words(error.cause) : typeof error === "string" ? error : "no reason given"
 
 /**
  * The error of a client as that of a node. Of the client's error only the words
