@@ -153,7 +153,8 @@ const operations = (connection: Connection): Omit<LockNode, "ready" | "resends">
     const sent: Effect.Effect<A, NodeError> = Effect.callback((resume) => {
       if (connection.refused !== undefined) return resume(Effect.fail(nodeError(id, operation, connection.refused)))
       send().then(
-        (reply) => resume(Effect.succeed(map(reply))),
+        // A reply that is none of ours makes `map` throw, which is then the answer.
+        (reply) => resume(Effect.sync(() => map(reply))),
         (error) =>
           resume(
             Effect.fail(nodeError(id, operation, isMissingConnection(error) ? connection.lastError ?? broken : error))

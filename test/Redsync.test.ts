@@ -246,9 +246,11 @@ describe("votes", () => {
         }),
         Logger.layer([logger])
       )
-      assert.deepStrictEqual(logged, [
+      assert.deepStrictEqual(logged.slice(0, 2), [
         "Lock node node-2 answered with an error: OOM is near",
-        "Lock node node-4 did not answer in time",
+        "Lock node node-4 did not answer in time"
+      ])
+      assert.deepStrictEqual(logged.slice(2).sort(), [
         "Lock node node-2 answers again",
         "Lock node node-4 answers again"
       ])

@@ -119,7 +119,7 @@ export class Quorum {
   readonly clock: Clock.Clock
   readonly timers: Timers
   readonly #context: Context.Context<never>
-  readonly #states = new Map<LockNode, { readonly failing: boolean; readonly question: number }>()
+  readonly #states = new Map<LockNode, { readonly error: NodeError | undefined; readonly question: number }>()
   readonly #closing = Latch.makeUnsafe(false)
   readonly #idle = Latch.makeUnsafe(true)
   #underWay = 0
@@ -187,13 +187,21 @@ export class Quorum {
   }
 
   /** Keeps the state of each node, and says once when it changes. */
-  report(node: LockNode, question: number, error: NodeError | undefined): void {
+  report(
+    node: LockNode,
+    question: number,
+    operation: NodeError["operation"],
+    error: NodeError | undefined
+  ): void {
     const last = this.#states.get(node)
     // A late answer to an old question tells nothing about a node that has answered a newer one.
     if (last !== undefined && last.question > question) return
-    this.#states.set(node, { failing: error !== undefined, question })
-    if (error !== undefined && !last?.failing) this.fork(Effect.logWarning(`Lock node ${node.id} ${error.summary}`))
-    if (error === undefined && last?.failing) this.fork(Effect.logInfo(`Lock node ${node.id} answers again`))
+    const was = last?.error
+    // A server that refuses one operation may well allow another, and is no better for it.
+    if (error === undefined && was?.reason === "Rejected" && was.operation !== operation) return
+    this.#states.set(node, { error, question })
+    if (error !== undefined && was === undefined) this.fork(Effect.logWarning(`Lock node ${node.id} ${error.summary}`))
+    if (error === undefined && was !== undefined) this.fork(Effect.logInfo(`Lock node ${node.id} answers again`))
   }
 }
 
@@ -242,7 +250,8 @@ class Round<A> implements Answers<A> {
     if (Result.isFailure(answer)) this.failed++
     else if (this.#question.isYes(answer.success)) this.yes++
     else this.no++
-    this.#service.report(node, this.#number, Result.isFailure(answer) ? answer.failure : undefined)
+    const error = Result.isFailure(answer) ? answer.failure : undefined
+    this.#service.report(node, this.#number, this.#question.operation, error)
     const pending = this.nodes.length - this.yes - this.no - this.failed
     if (pending === 0 || (!this.#question.all && (this.yes >= this.quorum || this.yes + pending < this.quorum))) {
       // A copy, since later answers go on counting here.
