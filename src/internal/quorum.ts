@@ -183,7 +183,7 @@ export class Quorum {
 
   /** Whether the node failed when it was last asked. */
   isFailing(node: LockNode): boolean {
-    return this.#states.get(node)?.failing === true
+    return this.#states.get(node)?.error !== undefined
   }
 
   /** Keeps the state of each node, and says once when it changes. */
