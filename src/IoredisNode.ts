@@ -138,7 +138,7 @@ const shas = new Map(
 
 // A server that refuses the load, or lost its scripts since, gets the source with the first call instead.
 const loadScripts = (client: Redis) => {
-  for (const lua of [scripts.releaseAndWake, scripts.extend]) client.script("LOAD", lua).catch(() => {})
+  for (const lua of shas.keys()) client.script("LOAD", lua).catch(() => {})
 }
 
 const operations = (connection: Connection): Omit<LockNode, "ready" | "resends"> => {

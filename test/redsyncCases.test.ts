@@ -135,7 +135,7 @@ layer(servers, { excludeTestServices: true, timeout: "60 seconds" })("the cases 
     "nothing is extended or released after the expiry, on %i nodes",
     (count) =>
       Effect.gen(function*() {
-        const held = yield* lock("expired", { expiry: "100 millis", nodeTimeout: "5 seconds" })
+        const held = yield* lock("expired", { expiry: "100 millis", nodeTimeout: "5 seconds", autoExtend: false })
         assert.deepStrictEqual(yield* Effect.flip(held.lost).pipe(Effect.map(({ reason }) => reason)), "Expired")
         assert.strictEqual(Duration.toMillis(yield* held.remaining), 0)
         const lost = yield* Effect.flip(held.extend)
@@ -150,7 +150,7 @@ layer(servers, { excludeTestServices: true, timeout: "60 seconds" })("the cases 
     "a lock that expired and was taken by another is the other's, on %i nodes",
     (count) =>
       Effect.gen(function*() {
-        const first = yield* lock("passed on", { expiry: "100 millis", nodeTimeout: "5 seconds" })
+        const first = yield* lock("passed on", { expiry: "100 millis", nodeTimeout: "5 seconds", autoExtend: false })
         const second = yield* lock("passed on", {
           retry: retryPolicy({ delay: "20 millis" }),
           nodeTimeout: "5 seconds"
@@ -208,7 +208,8 @@ layer(servers, { excludeTestServices: true, timeout: "60 seconds" })("the cases 
       assert.isTrue(yield* forceUnlock("forced"))
       assert.isFalse(yield* forceUnlock("forced"))
       assert.isFalse(yield* held.isHeld)
-      assert.isTrue(Option.isSome(yield* tryLock("forced")))
+      const elsewhere = yield* Layer.build(redsync(count))
+      assert.isTrue(Option.isSome(yield* Effect.provide(tryLock("forced"), elsewhere)))
     }).pipe(Effect.scoped, Effect.provide(redsync(count))))
 })
 

@@ -143,8 +143,8 @@ export class HeldLock implements Lock {
         onSettled: (answers) => this.#service.cleanUpLater(this, failedNodes(answers))
       },
       (answers) => {
-        Deferred.doneUnsafe(released, Effect.succeed(granted(answers)))
         this.#service.rooms.ended(this, woke)
+        Deferred.doneUnsafe(released, Effect.succeed(granted(answers)))
       }
     )
     return released

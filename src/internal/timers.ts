@@ -53,16 +53,19 @@ export class Timers {
     this.#sleeper?.interruptUnsafe()
     this.#wakeAt = at
     // Timers count whole milliseconds, and rounding down would wake too early. After a blocked event loop they fire
-    // before the answers that wait in the sockets are read; yielding lets those be read first.
+    // before the answers that wait in the sockets are read. Yielding lets those be read first, and what falls due
+    // meanwhile waits for the next time.
     const sleep = Effect.sleep(Duration.millis(Math.ceil(at - monotonicMillis(this.#clock))))
-    this.#sleeper = this.#fork(Effect.andThen(sleep, Effect.andThen(Effect.yieldNow, Effect.sync(() => this.#wake()))))
+    this.#sleeper = this.#fork(Effect.flatMap(sleep, () => {
+      const now = monotonicMillis(this.#clock)
+      return Effect.andThen(Effect.yieldNow, Effect.sync(() => this.#wake(now)))
+    }))
   }
 
-  #wake() {
+  #wake(now: number) {
     this.#sleeper = undefined
     // While the timers that are due run, those they set must not start a sleep each.
     this.#wakeAt = Number.NEGATIVE_INFINITY
-    const now = monotonicMillis(this.#clock)
     for (const [millis, timers] of this.#byMillis) {
       for (const timer of timers) {
         if (timer.at > now) break
