@@ -8,6 +8,8 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as internal from "./internal/guard.ts"
+import { HeldLock } from "./internal/held.ts"
 import type { LockLost, NodesUnavailable } from "./LockError.ts"
 
 /**
@@ -79,7 +81,9 @@ export interface Lock {
  * **Details**
  *
  * When the lock is lost the program is interrupted, its finalizers run, and the
- * result is `LockLost`. A program that succeeds after the lease has ended fails
+ * result is `LockLost`. The lease is looked at before every step of the program,
+ * so one that wakes from a blocked event loop or a suspended process is stopped
+ * before it does anything else. A program that succeeds after the lease has ended fails
  * with `LockLost` too; one that fails by itself keeps its own failure. Releasing
  * the lock does not stop the program.
  *
@@ -108,7 +112,4 @@ export function guard<A, E, R>(lock: Lock, program?: Effect.Effect<A, E, R>) {
 }
 
 const guarded = <A, E, R>(lock: Lock, program: Effect.Effect<A, E, R>): Effect.Effect<A, E | LockLost, R> =>
-  Effect.raceFirst(lock.lost, program).pipe(
-    // The program may have ended before the timer that would have interrupted it could fire.
-    Effect.tap(Effect.raceFirst(lock.lost, Effect.void))
-  )
+  lock instanceof HeldLock ? internal.guard(lock, program) : Effect.raceFirst(lock.lost, program)

@@ -37,10 +37,10 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type { Cluster, Redis as IoredisClient, RedisOptions } from "ioredis"
-import { acquire, attempt, type Restore } from "./internal/acquire.ts"
+import { acquire, acquireAll, attempt, type Restore } from "./internal/acquire.ts"
 import { HeldLock } from "./internal/held.ts"
 import * as operate from "./internal/operate.ts"
-import { checkName, checkQuorum, majority, reject, resolve, type Settings } from "./internal/options.ts"
+import { checkNames, checkQuorum, majority, reject, resolve, type Settings } from "./internal/options.ts"
 import { nodesUnavailable, unavailable } from "./internal/quorum.ts"
 import { Service } from "./internal/service.ts"
 import { parseRedisUrl } from "./internal/url.ts"
@@ -381,7 +381,7 @@ export const withLock: {
       (service, settings) =>
         Effect.flatMap(
           acquire(service, name, settings, restore),
-          (lock) => use(lock, restore(guard(lock, program(lock))))
+          (lock) => use([lock], restore(guard(lock, program(lock))))
         )
     )
   )
@@ -414,10 +414,72 @@ export const withLockIfAvailable: {
         attemptOnce(service, name, settings, restore),
         Option.match({
           onNone: () => Effect.succeedNone,
-          onSome: (lock) => Effect.asSome(use(lock, restore(guard(lock, program(lock)))))
+          onSome: (lock) => Effect.asSome(use([lock], restore(guard(lock, program(lock)))))
         })
       ))
   )
+)
+
+/**
+ * Holds all of the locks, or none, for exactly as long as `program` runs.
+ *
+ * **Details**
+ *
+ * Names may come in any order and more than once; callers whose names overlap
+ * never dead-lock. If all are free they are acquired in one round trip, each
+ * under its own quorum. A name that is not is waited for on a schedule of its
+ * own, while those that sort before it are held. They are released together.
+ * `program` may be a function of the locks, which come in the order in which the
+ * names first appear.
+ *
+ * Fails as {@link withLock} does, with the name in question in the error: the
+ * loss of any one lock ends the program. At least one name has to be given.
+ *
+ * **Example** (A transfer between two accounts)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { withLocks } from "effect-redsync"
+ *
+ * const transfer = Effect.log("from one account to the other")
+ *
+ * const program = withLocks(["accounts:1", "accounts:2"], transfer)
+ * ```
+ *
+ * @category locking
+ * @since 0.1.0
+ */
+export const withLocks: {
+  <A, E, R>(
+    names: Iterable<string>,
+    program: Effect.Effect<A, E, R> | ((locks: ReadonlyArray<Lock>) => Effect.Effect<A, E, R>),
+    options?: LockOptions
+  ): Effect.Effect<A, E | LockError | LockLost, R | Redsync>
+  (
+    names: Iterable<string>,
+    options?: LockOptions
+  ): <A, E, R>(program: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LockError | LockLost, R | Redsync>
+} = pipeable((names: Iterable<string>, program: Program<ReadonlyArray<Lock>>, options) =>
+  Effect.suspend(() => {
+    const inOrder = [...new Set(names)]
+    return Effect.uninterruptibleMask((restore) =>
+      withService(inOrder, options, (service, settings) =>
+        Effect.flatMap(acquireAll(service, inOrder, settings, restore), (held) => {
+          const locks = held.toSorted((a, b) =>
+            inOrder.indexOf(a.name) - inOrder.indexOf(b.name)
+          )
+          return use(
+            locks,
+            restore(
+              locks.reduce<Effect.Effect<unknown, unknown, unknown>>(
+                (guarded, lock) => guard(lock, guarded),
+                program(locks)
+              )
+            )
+          )
+        }))
+    )
+  })
 )
 
 /**
@@ -585,12 +647,12 @@ export type NodeView =
 // -----------------------------------------------------------------------------
 
 const withService = <A, E, R>(
-  name: string,
+  names: string | ReadonlyArray<string>,
   options: LockOptions | undefined,
   f: (service: Service, settings: Settings) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R | Redsync> =>
   Effect.flatMap(Redsync, (service) => {
-    const settings = checkName(name) ?? service.settings(options)
+    const settings = checkNames(names) ?? service.settings(options)
     return Predicate.isString(settings) ? reject(settings) : f(service, settings)
   })
 
@@ -611,27 +673,31 @@ const attemptOnce = (
         ? Effect.fail(nodesUnavailable(name, result))
         : Effect.succeedNone)
 
-/** Runs the program and then releases; a lock that is lost is released in the background. */
-const use = <A, E, R>(lock: HeldLock, program: Effect.Effect<A, E, R>) =>
-  Effect.onExitPrimitive(program, () => lock.close)
+/** Runs the program and then releases, all at once; if one is lost, in the background. */
+const use = <A, E, R>(locks: ReadonlyArray<HeldLock>, program: Effect.Effect<A, E, R>) =>
+  Effect.onExitPrimitive(program, () => {
+    const lost = locks.filter((lock) => lock.check() !== undefined)
+    for (const lock of locks) lock.startRelease()
+    return lost.length > 0 ? undefined : Effect.forEach(locks, ({ release }) => release, { discard: true })
+  })
 
 const releaseWithScope = (lock: HeldLock) =>
   Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, lock.close))
 
-type Program = (lock: Lock) => Effect.Effect<unknown, unknown, unknown>
+type Program<Given> = (given: Given) => Effect.Effect<unknown, unknown, unknown>
 
 /** `f(name, program, options)` that can also be called as `program.pipe(f(name, options))`. */
 // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- inferred from the annotation of the result
-function pipeable<F>(
+function pipeable<F, Name = string, Given = Lock>(
   body: (
-    name: string,
-    program: Program,
+    name: Name,
+    program: Program<Given>,
     options: LockOptions | undefined
   ) => Effect.Effect<unknown, unknown, unknown>
 ): F {
-  return ((name: string, first?: unknown, options?: LockOptions) => {
+  return ((name: Name, first?: unknown, options?: LockOptions) => {
     if (Effect.isEffect(first)) return body(name, () => first, options)
-    if (Predicate.isFunction(first)) return body(name, (lock) => Effect.suspend(() => first(lock) as never), options)
-    return (program: ReturnType<Program>) => body(name, () => program, first as LockOptions | undefined)
+    if (Predicate.isFunction(first)) return body(name, (given) => Effect.suspend(() => first(given) as never), options)
+    return (program: ReturnType<Program<Given>>) => body(name, () => program, first as LockOptions | undefined)
   }) as F
 }

@@ -34,5 +34,6 @@ export {
   tryLock,
   unlock,
   withLock,
-  withLockIfAvailable
+  withLockIfAvailable,
+  withLocks
 } from "./Redsync.ts"

@@ -12,7 +12,7 @@ import * as Schedule from "effect/Schedule"
 import { ErrFailed, type LockError, type NodeError, NodesUnavailable, type Vote } from "../LockError.ts"
 import type { KeyState } from "../LockNode.ts"
 import { HeldLock } from "./held.ts"
-import { end, monotonicMillis, now, remainingMillis } from "./lease.ts"
+import { end, type Instant, monotonicMillis, now, remainingMillis } from "./lease.ts"
 import type { Settings } from "./options.ts"
 import { acquireQuestion, type Answers, type Claim, granted, nodesUnavailable, unavailable, votes } from "./quorum.ts"
 import type { Room, Waiter } from "./rooms.ts"
@@ -27,21 +27,43 @@ export const attempt = (
   settings: Settings,
   restore: Restore
 ): Effect.Effect<HeldLock | Answers<boolean>> =>
+  Effect.map(attemptAll(service, [name], settings, restore), ([result]) => result!)
+
+/** One attempt under each name, all in one round trip. */
+const attemptAll = (
+  service: Service,
+  names: ReadonlyArray<string>,
+  settings: Settings,
+  restore: Restore
+): Effect.Effect<Array<HeldLock | Answers<boolean>>> =>
   Effect.suspend(() => {
-    const claim: Claim = { name, value: service.randomValue(), settings }
+    const claims = names.map((name): Claim => ({ name, value: service.randomValue(), settings }))
     const start = now(service.clock)
+    const asked = Effect.callback<Array<Answers<boolean>>>((resume) => {
+      const all: Array<Answers<boolean>> = []
+      let open = claims.length
+      claims.forEach((claim, index) =>
+        service.quorum.start(acquireQuestion(claim), (answers) => {
+          all[index] = answers
+          if (--open === 0) resume(Effect.succeed(all))
+        })
+      )
+    })
     // Outside `restore`, so that it sees an interruption that comes after the votes were in.
-    return Effect.onExitPrimitive(restore(service.quorum.ask(acquireQuestion(claim))), (exit) => {
-      if (Exit.isFailure(exit)) service.cleanUp(claim, service.nodes)
+    return Effect.onExitPrimitive(restore(asked), (exit) => {
+      if (Exit.isFailure(exit)) { for (const claim of claims) service.cleanUp(claim, service.nodes) }
       return undefined
-    }).pipe(Effect.map((answers) => {
-      if (granted(answers) && remainingMillis(service.clock, end(start, settings.validityMillis)) > 0) {
-        return new HeldLock(service, claim, start)
-      }
-      service.cleanUp(claim, possiblyGranted(answers))
-      return answers
-    }))
+    }).pipe(Effect.map((all) => all.map((answers, index) => conclude(service, claims[index]!, start, answers))))
   })
+
+/** What the votes on a claim that was made at `start` mean. */
+const conclude = (service: Service, claim: Claim, start: Instant, answers: Answers<boolean>) => {
+  if (granted(answers) && remainingMillis(service.clock, end(start, claim.settings.validityMillis)) > 0) {
+    return new HeldLock(service, claim, start)
+  }
+  service.cleanUp(claim, possiblyGranted(answers))
+  return answers
+}
 
 /** Those that may have our value: all but the ones whose no is a proof that they do not. */
 const possiblyGranted = (answers: Answers<boolean>) =>
@@ -68,6 +90,43 @@ export const acquire = (
         : wait(service, room, waiter, settings, restore, startedAt, result))
     return Effect.onExitPrimitive(acquired, () => {
       service.rooms.leave(room, waiter)
+      return undefined
+    })
+  })
+
+/**
+ * Acquires all of the names or none. All that nobody in here waits for are tried
+ * at once. If one is refused, those that sort before it are kept and it is waited
+ * for: as all wait in the order of the names, nobody waits for one that waits for
+ * them.
+ */
+export const acquireAll = (
+  service: Service,
+  names: Iterable<string>,
+  settings: Settings,
+  restore: Restore
+): Effect.Effect<Array<HeldLock>, LockError> =>
+  Effect.suspend(() => {
+    const held: Array<HeldLock> = []
+    const next = (names: ReadonlyArray<string>): Effect.Effect<Array<HeldLock>, LockError> => {
+      const busy = names.findIndex((name) => service.rooms.isBusy(name))
+      const tried = busy === -1 ? names : names.slice(0, busy)
+      const attempts = tried.length === 0 ? Effect.succeed([]) : attemptAll(service, tried, settings, restore)
+      return Effect.flatMap(attempts, (results: Array<HeldLock | Answers<boolean>>) => {
+        const locks = results.filter((result) => result instanceof HeldLock)
+        const refused = results.findIndex((result) => !(result instanceof HeldLock))
+        held.push(...(refused === -1 ? locks : locks.slice(0, refused)))
+        if (refused !== -1) { for (const lock of locks.slice(refused)) lock.startRelease() }
+        const waitedFor = names[refused === -1 ? tried.length : refused]
+        if (waitedFor === undefined) return Effect.succeed(held)
+        return Effect.flatMap(acquire(service, waitedFor, settings, restore), (lock) => {
+          held.push(lock)
+          return next(names.slice(names.indexOf(waitedFor) + 1))
+        })
+      })
+    }
+    return Effect.onExitPrimitive(next([...new Set(names)].sort()), (exit) => {
+      if (Exit.isFailure(exit)) { for (const lock of held) lock.startRelease() }
       return undefined
     })
   })

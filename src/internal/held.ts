@@ -6,7 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Lock } from "../Lock.ts"
 import { LockLost, type NodesUnavailable, type Vote } from "../LockError.ts"
-import { end, type Instant, now, remainingMillis } from "./lease.ts"
+import { end, type Instant, monotonicMillis, now, remainingMillis } from "./lease.ts"
 import type { Settings } from "./options.ts"
 import {
   type Answers,
@@ -93,10 +93,22 @@ export class HeldLock implements Lock {
         resume(Effect.fail(lost))
         return
       }
-      const listener = (lost: LockLost) => resume(Effect.fail(lost))
-      this.#listeners.add(listener)
-      return Effect.sync(() => this.#listeners.delete(listener))
+      return Effect.sync(this.onLost((lost) => resume(Effect.fail(lost))))
     })
+  }
+
+  /** Calls the listener if the lock is lost; returns how to forget it. */
+  onLost(listener: (lost: LockLost) => void): () => void {
+    this.#listeners.add(listener)
+    return () => {
+      this.#listeners.delete(listener)
+    }
+  }
+
+  /** Whether this very look finds the lock lost. It costs a look at one clock; the other is looked at every second. */
+  isLostNow(): boolean {
+    return this.#lost === undefined && this.#released === undefined &&
+      monotonicMillis(this.#service.clock) >= this.#end.monotonic && this.check() !== undefined
   }
 
   /** Milliseconds to the end of the lease, zero once lost or released. */

@@ -60,8 +60,15 @@ export const resolve = (
   return { expiryMillis, validityMillis: validity, nodeTimeoutMillis, driftFactor, autoExtend, retry }
 }
 
-/** What is wrong with the name of a lock, if anything. */
-export const checkName = (name: unknown): string | undefined =>
+/** What is wrong with the name of a lock, or with one of several names, if anything. */
+export const checkNames = (names: unknown): string | undefined => {
+  if (!Array.isArray(names)) return checkName(names)
+  return names.length === 0
+    ? wrong("names", names, "there must be at least one name")
+    : names.map(checkName).find(Predicate.isString)
+}
+
+const checkName = (name: unknown): string | undefined =>
   Predicate.isString(name) && name.length > 0 ? undefined : wrong("name", name, "it must be a string that is not empty")
 
 /** What is wrong with the quorum for so many nodes, if anything. */

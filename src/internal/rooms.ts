@@ -100,6 +100,11 @@ export class Rooms {
     return room !== undefined && room.holders.size > 0
   }
 
+  /** Whether anybody in here holds the lock or waits for it. */
+  isBusy(name: string): boolean {
+    return this.#rooms.has(name)
+  }
+
   enter(name: string, waiter: Waiter): Room {
     const room = this.#room(name)
     room.waiters.add(waiter)
