@@ -465,8 +465,10 @@ export const withLocks: {
     return Effect.uninterruptibleMask((restore) =>
       withService(inOrder, options, (service, settings) =>
         Effect.flatMap(acquireAll(service, inOrder, settings, restore), (held) => {
-          const locks = held.toSorted((a, b) =>
-            inOrder.indexOf(a.name) - inOrder.indexOf(b.name)
+          const locks = inOrder.map((name) =>
+            held.find((lock) =>
+              lock.name === name
+            )!
           )
           return use(
             locks,
