@@ -451,35 +451,35 @@ export const withLockIfAvailable: {
  */
 export const withLocks: {
   <A, E, R>(
-    names: Iterable<string>,
+    names: ReadonlyArray<string> | ReadonlySet<string>,
     program: Effect.Effect<A, E, R> | ((locks: ReadonlyArray<Lock>) => Effect.Effect<A, E, R>),
     options?: LockOptions
   ): Effect.Effect<A, E | LockError | LockLost, R | Redsync>
   (
-    names: Iterable<string>,
+    names: ReadonlyArray<string> | ReadonlySet<string>,
     options?: LockOptions
   ): <A, E, R>(program: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LockError | LockLost, R | Redsync>
-} = pipeable((names: Iterable<string>, program: Program<ReadonlyArray<Lock>>, options) =>
+} = pipeable((names: ReadonlyArray<string> | ReadonlySet<string>, program: Program<ReadonlyArray<Lock>>, options) =>
   Effect.suspend(() => {
     const inOrder = [...new Set(names)]
     return Effect.uninterruptibleMask((restore) =>
-      withService(inOrder, options, (service, settings) =>
-        Effect.flatMap(acquireAll(service, inOrder, settings, restore), (held) => {
-          const locks = inOrder.map((name) =>
-            held.find((lock) =>
-              lock.name === name
-            )!
-          )
-          return use(
-            locks,
-            restore(
-              locks.reduce<Effect.Effect<unknown, unknown, unknown>>(
-                (guarded, lock) => guard(lock, guarded),
-                program(locks)
+      withService(
+        inOrder,
+        options,
+        (service, settings) =>
+          Effect.flatMap(acquireAll(service, inOrder, settings, restore), (held) => {
+            const locks = inOrder.map((name) => held.find((lock) => lock.name === name)!)
+            return use(
+              locks,
+              restore(
+                locks.reduce<Effect.Effect<unknown, unknown, unknown>>(
+                  (guarded, lock) => guard(lock, guarded),
+                  program(locks)
+                )
               )
             )
-          )
-        }))
+          })
+      )
     )
   })
 )
