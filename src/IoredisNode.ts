@@ -19,7 +19,7 @@ import { waitingList } from "./internal/ioredisWaiting.ts"
 import { reject } from "./internal/options.ts"
 import { isOk, isOne, keyState, nodeError } from "./internal/reply.ts"
 import * as scripts from "./internal/scripts.ts"
-import { parseRedisUrl } from "./internal/url.ts"
+import { addressOf, parseRedisUrl, startupAddressOf } from "./internal/url.ts"
 import type { NodeError } from "./LockError.ts"
 import type { LockNode } from "./LockNode.ts"
 
@@ -85,13 +85,21 @@ const ownedOptions = {
   maxRetriesPerRequest: 0
 } satisfies Partial<RedisOptions>
 
+/** What the node of a client is called. */
+const idOf = (client: Redis | Cluster): string => {
+  if (!client.isCluster) return addressOf((client as Redis).options)
+  // Known before the cluster is connected, unlike its nodes.
+  const { startupNodes } = client as unknown as { readonly startupNodes: ReadonlyArray<unknown> }
+  return `cluster ${startupNodes.map(startupAddressOf).join(",")}`
+}
+
 const connect = (options: RedisOptions) =>
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => {
         const client = new Redis({ ...options, ...ownedOptions } as Omit<RedisOptions, "replyMapping">)
         const tried = Deferred.makeUnsafe<boolean>()
-        const connection: Connection = { client, connecting: tried }
+        const connection: Connection = { client, isOwned: true, connecting: tried }
         // Without a listener ioredis prints every failed reconnect. The votes tell when a node fails, this tells why.
         client.on("error", (error) => {
           connection.lastError = error
@@ -121,6 +129,7 @@ const connect = (options: RedisOptions) =>
 
 interface Connection {
   readonly client: Redis | Cluster
+  readonly isOwned?: boolean
   /** What the connection last failed with. */
   lastError?: unknown
   /** Done once the first try to connect has ended; operations wait for that, later ones fail without a connection. */
@@ -143,7 +152,7 @@ const loadScripts = (client: Redis) => {
 
 const operations = (connection: Connection): Omit<LockNode, "ready" | "resends"> => {
   const { client } = connection
-  const id = clientId(client)
+  const id = idOf(client)
 
   const call = <A>(
     operation: NodeError["operation"],
@@ -152,6 +161,7 @@ const operations = (connection: Connection): Omit<LockNode, "ready" | "resends">
   ): Effect.Effect<A, NodeError> => {
     const sent: Effect.Effect<A, NodeError> = Effect.callback((resume) => {
       if (connection.refused !== undefined) return resume(Effect.fail(nodeError(id, operation, connection.refused)))
+      if (connection.isOwned) coalesceWrites(client as Redis)
       send().then(
         // A reply that is none of ours makes `map` throw, which is then the answer.
         (reply) => resume(Effect.sync(() => map(reply))),
@@ -201,6 +211,13 @@ const serverOf = async (client: Redis | Cluster, key: string): Promise<Redis | u
   return cluster.nodes("master").find(({ options }) => `${options.host}:${options.port}` === owner)
 }
 
+// A write to the socket for every command would be most of the work where many locks are under way.
+const coalesceWrites = ({ stream }: Redis) => {
+  if (stream === undefined || stream.writableCorked > 0) return
+  stream.cork()
+  process.nextTick(() => stream.uncork())
+}
+
 // What ioredis says when there is no connection or it broke; why is told by the connection's last error.
 const isMissingConnection = (error: unknown) =>
   error instanceof Error &&
@@ -211,22 +228,3 @@ const broken = new Error("the connection was closed")
 const isRefusedSelect = (error: unknown) =>
   Predicate.hasProperty(error, "command") && Predicate.hasProperty(error.command, "name") &&
   error.command.name === "select"
-
-const clientId = (client: Redis | Cluster): string => {
-  if (client.isCluster) {
-    // Known before the cluster is connected, unlike its nodes.
-    const { startupNodes } = client as unknown as { readonly startupNodes: ReadonlyArray<unknown> }
-    return `cluster ${startupNodes.map(startupAddress).join(",")}`
-  }
-  const { db, host, name, path, port, sentinels } = (client as Redis).options
-  const address = sentinels ? `sentinel ${name}` : path ?? `${host}:${port}`
-  return db ? `${address}/${db}` : address
-}
-
-const startupAddress = (node: unknown): string => {
-  if (Predicate.isNumber(node)) return `127.0.0.1:${node}`
-  // Of a URL only the part behind the password is shown.
-  if (Predicate.isString(node)) return node.replace(/^.*(?:@|\/\/)/, "")
-  const { host = "127.0.0.1", port = 6379 } = node as { readonly host?: string; readonly port?: number }
-  return `${host}:${port}`
-}

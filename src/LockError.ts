@@ -40,7 +40,8 @@ export class NodeError extends Schema.TaggedError<NodeError>("effect-redsync/Nod
    * @since 0.1.0
    */
   get summary(): string {
-    const said = this.cause instanceof Error ? `: ${this.cause.message}` : ""
+    const { cause } = this
+    const said = cause instanceof Error ? `: ${cause.message}` : typeof cause === "string" ? `: ${cause}` : ""
     switch (this.reason) {
       case "Timeout":
         return "did not answer in time"
@@ -134,7 +135,7 @@ export class NodesUnavailable
   override get message(): string {
     const failed = this.votes.filter((vote) => vote._tag === "Failed").length
     return `Too few nodes for lock ${quote(this.name)}: ${failed} of ${this.votes.length} failed and ` +
-      `${this.quorum} have to agree: ${describe(this.votes, "not ours")}`
+      `${this.quorum} have to agree: ${describe(this.votes, "said no")}`
   }
 }
 
@@ -161,9 +162,9 @@ export class LockLost extends Schema.TaggedError<LockLost>("effect-redsync/LockL
     const votes = this.votes.length === 0 ? "" : `: ${describe(this.votes, "no longer ours")}`
     switch (this.reason) {
       case "Expired":
-        return `Lock ${quote(this.name)} is no longer held: its lease has ended${votes}`
+        return `Lock ${quote(this.name)} is no longer held: its lease has ended or it was released${votes}`
       case "Taken":
-        return `Lock ${quote(this.name)} was taken away or deleted while it was held${votes}`
+        return `Lock ${quote(this.name)} is not held with our value: it was taken away or deleted${votes}`
       case "NodesUnavailable":
         return `Lock ${quote(this.name)} could not be extended before its lease ended${votes}`
     }

@@ -24,6 +24,7 @@
  * @see the algorithm: https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
@@ -40,10 +41,19 @@ import type { Cluster, Redis as IoredisClient, RedisOptions } from "ioredis"
 import { acquire, acquireAll, attempt, type Restore } from "./internal/acquire.ts"
 import { HeldLock } from "./internal/held.ts"
 import * as operate from "./internal/operate.ts"
-import { checkNames, checkQuorum, majority, reject, resolve, type Settings } from "./internal/options.ts"
+import {
+  checkNames,
+  checkQuorum,
+  checkValue,
+  majority,
+  reject,
+  resolve,
+  type Settings,
+  wrong
+} from "./internal/options.ts"
 import { nodesUnavailable, unavailable } from "./internal/quorum.ts"
 import { Service } from "./internal/service.ts"
-import { parseRedisUrl } from "./internal/url.ts"
+import { addressOf, maskPassword, parseRedisUrl } from "./internal/url.ts"
 import * as IoredisNode from "./IoredisNode.ts"
 import { guard, type Lock } from "./Lock.ts"
 import type { LockError, LockLost, NodeError, NodesUnavailable } from "./LockError.ts"
@@ -140,6 +150,8 @@ export interface LayerOptions extends LockOptions {
  * - `delay` between two attempts, varied by up to a fifth either way. 512 ms by default.
  * - `within` bounds the wait: the last attempt comes when this much time has passed since the first refusal.
  *
+ * Values that are not allowed throw an error that names the option.
+ *
  * Any other `Schedule` does as well: it is stepped with the error of each
  * refused attempt and ends the wait when it is done.
  *
@@ -164,6 +176,9 @@ export const retryPolicy = (options: {
 } = {}): Schedule.Schedule<number> => {
   const { delay = 512, within = Duration.infinity } = options
   const { tries = options.within === undefined ? 16 : Number.POSITIVE_INFINITY } = options
+  checkPolicy("tries", tries, tries >= 1, "it must be at least 1")
+  checkPolicy("delay", delay, isDuration(delay), "it must be a duration of at least 0 ms")
+  checkPolicy("within", within, isDuration(within), "it must be a duration of at least 0 ms")
   const limit = Duration.toMillis(within)
   return Schedule.spaced(delay).pipe(
     Schedule.jittered,
@@ -173,6 +188,16 @@ export const retryPolicy = (options: {
     )
   )
 }
+
+const checkPolicy = (option: string, value: unknown, isAllowed: boolean, allowed: string): void => {
+  if (!isAllowed) throw new Cause.IllegalArgumentError(wrong(option, value, allowed))
+}
+
+// Effect takes a negative number, and one that is none, for zero.
+const isDuration = (input: Duration.Input): boolean =>
+  Predicate.isNumber(input)
+    ? input >= 0
+    : Option.exists(Duration.fromInput(input), (duration) => Duration.toMillis(duration) >= 0)
 
 /**
  * How acquiring retries unless told otherwise: 16 attempts, 512 ms apart,
@@ -253,9 +278,9 @@ export const layerConfig = (options: Partial<LayerOptions> = {}): Layer.Layer<Re
           ? yield* nodes
           : Option.getOrElse(yield* Config.option(nodes), () => options.nodes!),
         ...yield* variable("quorum", Config.Int("REDSYNC_QUORUM")),
-        ...yield* variable("expiry", Config.Duration("REDSYNC_EXPIRY")),
+        ...yield* variable("expiry", duration("REDSYNC_EXPIRY")),
         ...yield* variable("driftFactor", Config.Finite("REDSYNC_DRIFT_FACTOR")),
-        ...yield* variable("nodeTimeout", Config.Duration("REDSYNC_NODE_TIMEOUT"))
+        ...yield* variable("nodeTimeout", duration("REDSYNC_NODE_TIMEOUT"))
       }
       const settings = resolveLayer(configured)
       if (Predicate.isString(settings)) {
@@ -264,6 +289,9 @@ export const layerConfig = (options: Partial<LayerOptions> = {}): Layer.Layer<Re
       return yield* make(configured, settings)
     })
   )
+
+/** A duration, or a number of milliseconds. */
+const duration = (name: string) => Config.orElse(Config.Finite(name), () => Config.Duration(name))
 
 const variable = <K extends string, A>(key: K, config: Config.Config<A>) =>
   Config.map(
@@ -291,18 +319,38 @@ export const layerRedis: Layer.Layer<Redsync, never, Redis.Redis> = Layer.unwrap
   Effect.map(Redis.Redis, (redis) => layer({ nodes: [RedisNode.make(redis)] }))
 )
 
-const resolveLayer = (options: LayerOptions): Settings | string => {
-  const url = options.nodes.filter(Predicate.isString).map(parseRedisUrl).find(Result.isFailure)
-  return checkQuorum(options.quorum, options.nodes.length) ?? url?.failure ?? resolve(options, defaultRetry)
+const resolveLayer = (options: LayerOptions): Settings | string =>
+  checkNodes(options.nodes) ?? checkQuorum(options.quorum, options.nodes.length) ?? resolve(options, defaultRetry)
+
+const checkNodes = (nodes: ReadonlyArray<NodeInput>): string | undefined => {
+  if (!Array.isArray(nodes) || nodes.length === 0) {
+    return wrong(
+      "nodes",
+      Predicate.isString(nodes) ? maskPassword(nodes) : nodes,
+      "it must be an array of at least one node"
+    )
+  }
+  const ids = nodes.map(idOf)
+  const wrongOne = ids.find(Result.isFailure)
+  if (wrongOne !== undefined) return wrongOne.failure
+  const names = ids.map(Result.getOrThrow)
+  const twice = names.find((id, index) => names.indexOf(id) !== index)
+  return twice === undefined ? undefined : `effect-redsync: the option nodes has ${twice} twice; each counts once.`
+}
+
+/** What a node will be called, or what is wrong with it. */
+const idOf = (node: unknown): Result.Result<string, string> => {
+  if (Predicate.isString(node)) return Result.map(parseRedisUrl(node), addressOf)
+  if (isLockNode(node)) return Result.succeed(node.id)
+  if (IoredisNode.isClient(node)) return Result.succeed(IoredisNode.fromClient(node).id)
+  const isPlain = Predicate.isObject(node) && [Object.prototype, null].includes(Object.getPrototypeOf(node))
+  return isPlain
+    ? Result.succeed(addressOf(node as RedisOptions))
+    : Result.fail(wrong("nodes", [node], "each must be a URL, ioredis options, an ioredis client or a LockNode"))
 }
 
 const make = Effect.fnUntraced(function*(options: LayerOptions, settings: Settings) {
   const nodes = yield* Effect.forEach(options.nodes, toNode)
-  const ids = nodes.map(({ id }) => id)
-  const twice = ids.find((id, index) => ids.indexOf(id) !== index)
-  if (twice !== undefined) {
-    return yield* reject(`effect-redsync: the option nodes has ${twice} twice; each counts once.`)
-  }
   const quorum = options.quorum ?? majority(nodes.length)
   const service = new Service(nodes, quorum, options, settings, yield* Effect.context<never>())
   yield* Effect.addFinalizer(() => service.close)
@@ -547,7 +595,11 @@ export const resume = (
     withService(
       name,
       options,
-      (service, settings) => Effect.tap(operate.adopt(service, { name, value, settings }, restore), releaseWithScope)
+      (service, settings) =>
+        checked(
+          checkValue(value),
+          Effect.tap(operate.adopt(service, { name, value, settings }, restore), releaseWithScope)
+        )
     )
   )
 
@@ -564,7 +616,11 @@ export const resume = (
  * @since 0.1.0
  */
 export const unlock = (name: string, value: string): Effect.Effect<boolean, NodesUnavailable, Redsync> =>
-  withService(name, undefined, (service, settings) => operate.unlock(service, { name, value, settings }))
+  withService(
+    name,
+    undefined,
+    (service, settings) => checked(checkValue(value), operate.unlock(service, { name, value, settings }))
+  )
 
 /**
  * What each node has under the name, without changing it.
@@ -658,6 +714,9 @@ const withService = <A, E, R>(
     return Predicate.isString(settings) ? reject(settings) : f(service, settings)
   })
 
+const checked = <A, E, R>(problem: string | undefined, effect: Effect.Effect<A, E, R>) =>
+  problem === undefined ? effect : reject(problem)
+
 /** One attempt that tells "held by another" from "too few nodes". */
 const attemptOnce = (
   service: Service,
@@ -668,7 +727,7 @@ const attemptOnce = (
   // What is held in this very service is known without asking.
   service.rooms.isHeld(name) ?
     Effect.succeedNone :
-    Effect.flatMap(attempt(service, name, settings, restore), (result) =>
+    Effect.flatMap(attempt(service, name, settings, restore, { conclusive: true }), (result) =>
       result instanceof HeldLock
         ? Effect.succeedSome(result)
         : unavailable(result)

@@ -293,7 +293,7 @@ layer(Layer.merge(RedisServers.layer(1), RedisCluster.layer), { excludeTestServi
         assert.strictEqual(yield* id({ host: "a" }), "a:6379")
         assert.strictEqual(yield* id({ host: "a", db: 3 }), "a:6379/3")
         assert.strictEqual(yield* id({ path: "/run/redis.sock", db: 3 }), "/run/redis.sock/3")
-        assert.strictEqual(yield* id({ name: "main", sentinels: [{ host: "s", port: 1 }] }), "sentinel main")
+        assert.strictEqual(yield* id({ name: "main", sentinels: [{ host: "s", port: 1 }] }), "sentinel main at s:1")
         const addresses = (yield* RedisCluster).map(({ host, port }) => `${host}:${port}`)
         const [kind, known] = idOf(yield* callersCluster).split(" ")
         assert.strictEqual(kind, "cluster")

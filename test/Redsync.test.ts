@@ -23,6 +23,7 @@ import {
   withLock,
   withLockIfAvailable
 } from "../src/index.ts"
+import { nodeError } from "../src/internal/reply.ts"
 import * as FaultyNode from "./support/faultyNode.ts"
 
 const once = { retry: retryPolicy({ tries: 1 }) }
@@ -511,7 +512,7 @@ describe("wrong arguments", () => {
     )
 
   it.effect.each<[Partial<Redsync.LayerOptions>, RegExp]>([
-    [{ nodes: [] }, /nodes is \[\]; there must be at least one node/],
+    [{ nodes: [] }, /nodes is \[\]; it must be an array of at least one node/],
     [{ expiry: 0 }, /expiry is 0; it must be a finite duration of at least 1 ms/],
     [{ expiry: "-1 second" as const }, /expiry is "-1 second"/],
     [{ expiry: Duration.infinity }, /expiry is Infinity; it must be a finite/],
@@ -525,7 +526,12 @@ describe("wrong arguments", () => {
     [{ nodeTimeout: 0 }, /nodeTimeout is 0; it must be a finite duration of more than 0 ms/],
     [{ nodes: ["http://h:1"] }, /nodes is "http:\/\/h:1"; it must be like "redis:/],
     [{ nodes: ["redis://u:secret@:6379"] }, /nodes is "redis:\/\/\*\*\*@:6379"/],
-    [{ nodes: ["redis://127.0.0.1:1", "redis://127.0.0.1:1"] }, /nodes has 127.0.0.1:1 twice/]
+    [{ nodes: ["redis://127.0.0.1:1", "redis://127.0.0.1:1"] }, /nodes has 127.0.0.1:1 twice/],
+    // What a missing environment variable leads to must not become a lock on localhost.
+    [{ nodes: [undefined as never] }, /nodes is an array; each must be a URL, ioredis options/],
+    [{ nodes: [new URL("redis://:secret@h") as never] }, /nodes is an array; each must be a URL/],
+    [{ nodes: "redis://:secret@h" as never }, /nodes is .*; it must be an array of at least one node/],
+    [{ retry: 3 as never }, /retry is 3; it must be a Schedule/]
   ])("a defect names the option, its value and what is allowed: %j", ([options, message]) =>
     Effect.gen(function*() {
       const problem = yield* wrong(options)
@@ -545,6 +551,94 @@ describe("wrong arguments", () => {
       }).pipe(Effect.scoped, Effect.provide(Redsync.layer({ nodes })))
       assert.deepStrictEqual(nodes.flatMap(({ asked }) => asked), [])
     }))
+})
+
+describe("found by review", () => {
+  it.effect("a program that releases its lock too late has still lost it", () =>
+    Effect.gen(function*() {
+      const clock = blockableClock()
+      const exit = yield* withLock("a", (held) =>
+        Effect.gen(function*() {
+          clock.block(2000)
+          yield* held.release
+        }), { expiry: 1000 }).pipe(
+          Effect.provide(Redsync.layerMemory(3)),
+          Effect.provideService(Clock.Clock, clock),
+          Effect.exit
+        )
+      assert.instanceOf(errorOf(exit), LockLost)
+    }))
+
+  it.effect("a schedule that waits by itself can be interrupted", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      yield* elsewhere(nodes, lock("a"))
+      const retry = Schedule.forever.pipe(Schedule.tap(() => Effect.never))
+      const fiber = yield* withLock("a", Effect.void, { retry }).pipe(
+        Effect.timeoutOption(100),
+        Effect.provide(Redsync.layer({ nodes })),
+        Effect.forkChild
+      )
+      yield* TestClock.adjust(100)
+      assert.deepStrictEqual(yield* Fiber.join(fiber), Option.none())
+    }).pipe(Effect.scoped))
+
+  it.effect("a minority that is held does not hide that a majority is dead", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      yield* nodes[0]!.acquire("a", "theirs", 60_000)
+      nodes[1]!.behave = "silent"
+      nodes[2]!.behave = "failing"
+      yield* on(
+        nodes,
+        Effect.gen(function*() {
+          const fibers = yield* Effect.forEach([
+            Effect.scoped(tryLock("a")),
+            withLockIfAvailable("a", Effect.void),
+            withLock("a", Effect.void, once)
+          ], (effect) => Effect.forkChild(Effect.exit(effect)))
+          yield* TestClock.adjust("10 seconds")
+          for (const fiber of fibers) assert.instanceOf(errorOf(yield* Fiber.join(fiber)), NodesUnavailable)
+        })
+      )
+    }))
+
+  it.effect("an option that is undefined is not given", () =>
+    Effect.gen(function*() {
+      const held = yield* lock("a", { expiry: undefined, nodeTimeout: undefined } as never)
+      assert.strictEqual(Duration.toMillis(yield* held.remaining), 60_000 - 602)
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(1, { expiry: "1 minute" }))))
+
+  it.effect("a program is as interruptible as its caller is", () =>
+    Effect.gen(function*() {
+      const done = yield* Ref.make<ReadonlyArray<string>>([])
+      const note = (step: string) => Ref.update(done, (steps) => [...steps, step])
+      const transfer = Effect.andThen(note("debit"), Effect.andThen(Effect.sleep(2000), note("credit")))
+      const options = { expiry: 1000, autoExtend: false }
+      const fiber = yield* Effect.forkChild(Effect.exit(Effect.uninterruptible(withLock("a", transfer, options))))
+      yield* TestClock.adjust("3 seconds")
+      assert.instanceOf(errorOf(yield* Fiber.join(fiber)), LockLost)
+      assert.deepStrictEqual(yield* Ref.get(done), ["debit", "credit"])
+    }).pipe(Effect.provide(Redsync.layerMemory(3))))
+
+  it.effect("values and policies that cannot be are told", () =>
+    Effect.gen(function*() {
+      for (const effect of [Effect.scoped(resume("a", "")), unlock("a", undefined as never)]) {
+        assert.match(
+          String(errorOf(yield* Effect.exit<unknown, unknown, Redsync.Redsync>(effect))),
+          /value is .*; it must be the value of a lock/
+        )
+      }
+      assert.throws(() => retryPolicy({ tries: 0 }), /tries is 0; it must be at least 1/)
+      assert.throws(() => retryPolicy({ delay: -5 }), /delay is -5; it must be a duration/)
+      assert.throws(() => retryPolicy({ delay: "abc" as never }), /delay is "abc"/)
+      assert.throws(() => retryPolicy({ within: Number.NaN }), /within is NaN/)
+    }).pipe(Effect.provide(Redsync.layerMemory())))
+
+  it("errors never repeat the arguments of a command", () => {
+    const said = "ERR unknown command 'auth', with args beginning with: 'ada' 'hunter2'"
+    assert.notInclude(nodeError("a", "acquire", new Error(said)).message, "hunter2")
+  })
 })
 
 describe("the layer", () => {

@@ -14,7 +14,16 @@ import type { KeyState } from "../LockNode.ts"
 import { HeldLock } from "./held.ts"
 import { end, type Instant, monotonicMillis, now, remainingMillis } from "./lease.ts"
 import type { Settings } from "./options.ts"
-import { acquireQuestion, type Answers, type Claim, granted, nodesUnavailable, unavailable, votes } from "./quorum.ts"
+import {
+  acquireQuestion,
+  type Answers,
+  type Claim,
+  granted,
+  nodesUnavailable,
+  type Question,
+  unavailable,
+  votes
+} from "./quorum.ts"
 import type { Room, Waiter } from "./rooms.ts"
 import type { Service } from "./service.ts"
 
@@ -25,16 +34,18 @@ export const attempt = (
   service: Service,
   name: string,
   settings: Settings,
-  restore: Restore
+  restore: Restore,
+  options?: Pick<Question<boolean>, "conclusive">
 ): Effect.Effect<HeldLock | Answers<boolean>> =>
-  Effect.map(attemptAll(service, [name], settings, restore), ([result]) => result!)
+  Effect.map(attemptAll(service, [name], settings, restore, options), ([result]) => result!)
 
 /** One attempt under each name, all in one round trip. */
 const attemptAll = (
   service: Service,
   names: ReadonlyArray<string>,
   settings: Settings,
-  restore: Restore
+  restore: Restore,
+  options?: Pick<Question<boolean>, "conclusive">
 ): Effect.Effect<Array<HeldLock | Answers<boolean>>> =>
   Effect.suspend(() => {
     const claims = names.map((name): Claim => ({ name, value: service.randomValue(), settings }))
@@ -43,7 +54,7 @@ const attemptAll = (
       const all: Array<Answers<boolean>> = []
       let open = claims.length
       claims.forEach((claim, index) =>
-        service.quorum.start(acquireQuestion(claim), (answers) => {
+        service.quorum.start({ ...acquireQuestion(claim), ...options }, (answers) => {
           all[index] = answers
           if (--open === 0) resume(Effect.succeed(all))
         })
@@ -155,7 +166,7 @@ const wait = Effect.fnUntraced(function*(
     // not end or prolong a wait.
     const now = monotonicMillis(clock)
     const error = refusal(name, service, room.answers, attempts, now - startedAt)
-    const delay = yield* step(now, error).pipe(
+    const delay = yield* restore(step(now, error)).pipe(
       Effect.map(([, delay]) => Option.some(Duration.toMillis(delay))),
       Pull.catchDone(() => Effect.succeedNone)
     )
@@ -255,7 +266,7 @@ const explained = (
     nodes
   })
   return Effect.flatMap(look, ({ byNode }) => {
-    const votes = error.votes.map((vote) => {
+    const votes = error.votes.map((vote): Vote => {
       const answer = isOpen(vote) ? byNode[nodes.findIndex(({ id }) => id === vote.node)] : undefined
       if (answer === undefined) return vote
       if (Result.isSuccess(answer)) {
@@ -263,10 +274,14 @@ const explained = (
       }
       return vote._tag === "Pending" ? failed(vote.node, answer.failure) : vote
     })
+    // What was asked once more may show that too few nodes are left, whoever holds the lock.
+    const { name } = error
+    const quorum = service.quorum.size
+    const failures = votes.filter((vote) => vote._tag === "Failed").length
     return Effect.fail(
-      error._tag === "ErrFailed"
-        ? new ErrFailed({ name: error.name, attempts: error.attempts, waited: Duration.millis(waited()), votes })
-        : new NodesUnavailable({ name: error.name, quorum: error.quorum, votes })
+      error._tag === "NodesUnavailable" || failures > votes.length - quorum
+        ? new NodesUnavailable({ name, quorum, votes })
+        : new ErrFailed({ name, attempts: error.attempts, waited: Duration.millis(waited()), votes })
     )
   })
 }
@@ -278,9 +293,10 @@ const failed = (node: string, error: NodeError): Vote => ({ _tag: "Failed", node
 
 const refusedBy = (node: string, state: KeyState): Vote => {
   const notALock = notALockReason(state)
-  return notALock === undefined
+  if (notALock !== undefined) return { _tag: "Refused", node, notALock }
+  return Number.isFinite(state.ttlMillis)
     ? { _tag: "Refused", node, ttlMillis: state.ttlMillis }
-    : { _tag: "Refused", node, notALock }
+    : { _tag: "Refused", node }
 }
 
 /** What a key is instead of a lock, if it is none. */

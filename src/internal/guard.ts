@@ -11,6 +11,10 @@ import type { LockLost } from "../LockError.ts"
 import type { HeldLock } from "./held.ts"
 
 export const guard = <A, E, R>(lock: HeldLock, program: Effect.Effect<A, E, R>): Effect.Effect<A, E | LockLost, R> =>
+  // The program gets a fiber of its own, and is as interruptible in it as the caller was.
+  Effect.uninterruptibleMask((restore) => restore(guarded(lock, restore(program))))
+
+const guarded = <A, E, R>(lock: HeldLock, program: Effect.Effect<A, E, R>): Effect.Effect<A, E | LockLost, R> =>
   Effect.withFiber((caller) =>
     Effect.callback((resume) => {
       const lost = lock.check()
@@ -20,7 +24,7 @@ export const guard = <A, E, R>(lock: HeldLock, program: Effect.Effect<A, E, R>):
         Scheduler.Scheduler,
         new LeaseScheduler(caller.cache.scheduler, lock)
       )
-      const fiber = Effect.runForkWith(context)(program)
+      const fiber = Effect.runForkWith(context)(program, { uninterruptible: true })
       const forget = lock.onLost(() => fiber.interruptUnsafe())
       fiber.addObserver((exit) => {
         forget()

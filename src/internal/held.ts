@@ -141,6 +141,8 @@ export class HeldLock implements Lock {
   /** Sends the release, once, and goes on in the background until every node has done it. */
   startRelease(): Deferred.Deferred<boolean> {
     if (this.#released !== undefined) return this.#released
+    // A release that comes too late must not hide the loss.
+    this.check()
     const released = this.#released = Deferred.makeUnsafe<boolean>()
     this.#service.holdings.delete(this)
     this.#listeners.clear()

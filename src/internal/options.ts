@@ -6,7 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
-import type * as Schedule from "effect/Schedule"
+import * as Schedule from "effect/Schedule"
 import type { LockError } from "../LockError.ts"
 import type { LockOptions } from "../Redsync.ts"
 import { validityMillis } from "./lease.ts"
@@ -38,6 +38,7 @@ export const resolve = (
   defaultRetry: Schedule.Schedule<unknown, LockError>
 ): Settings | string => {
   const { autoExtend = true, driftFactor = defaultDriftFactor, retry = defaultRetry } = options
+  if (!Schedule.isSchedule(retry)) return wrong("retry", retry, "it must be a Schedule, such as retryPolicy() makes")
   // Redis counts whole milliseconds; rounding down keeps the lease inside what was asked for.
   const expiryMillis = options.expiry === undefined ? defaultExpiryMillis : Math.floor(millis(options.expiry))
   if (!(driftFactor >= 0 && driftFactor < 1)) {
@@ -71,9 +72,12 @@ export const checkNames = (names: unknown): string | undefined => {
 const checkName = (name: unknown): string | undefined =>
   Predicate.isString(name) && name.length > 0 ? undefined : wrong("name", name, "it must be a string that is not empty")
 
+/** What is wrong with the value of a lock, if anything. */
+export const checkValue = (value: unknown): string | undefined =>
+  Predicate.isString(value) && value.length > 0 ? undefined : wrong("value", value, "it must be the value of a lock")
+
 /** What is wrong with the quorum for so many nodes, if anything. */
 export const checkQuorum = (quorum: number | undefined, nodes: number): string | undefined => {
-  if (nodes === 0) return wrong("nodes", [], "there must be at least one node")
   const least = majority(nodes)
   if (quorum === undefined || (Number.isInteger(quorum) && quorum >= least && quorum <= nodes)) return undefined
   const allowed = least === nodes ? `it must be ${nodes}` : `it must be a whole number from ${least} to ${nodes}`
@@ -86,12 +90,13 @@ export const majority = (nodes: number): number => Math.floor(nodes / 2) + 1
 export const wrong = (option: string, value: unknown, allowed: string): string =>
   `effect-redsync: the option ${option} is ${show(value)}; ${allowed}.`
 
-const show = (value: unknown): string =>
-  Duration.isDuration(value)
-    ? Duration.format(value)
-    : Predicate.isNumber(value) || Predicate.isBigInt(value)
-    ? String(value)
-    : JSON.stringify(value) ?? String(value)
+/** Never the contents of an object: they may be a password. */
+const show = (value: unknown): string => {
+  if (Duration.isDuration(value)) return Duration.format(value)
+  if (Predicate.isString(value)) return JSON.stringify(value)
+  if (Array.isArray(value)) return value.length === 0 ? "[]" : "an array"
+  return Predicate.isObject(value) ? "an object" : Predicate.isFunction(value) ? "a function" : String(value)
+}
 
 /** Wrong arguments are errors of the program: a defect, before any command is sent. */
 export const reject = (problem: string): Effect.Effect<never> => Effect.die(new Cause.IllegalArgumentError(problem))

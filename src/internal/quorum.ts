@@ -31,6 +31,8 @@ export interface Question<A> {
   readonly isYes: (answer: A) => boolean
   /** Whether to wait for every answer instead of for a decision. */
   readonly all?: boolean
+  /** Whether a refusal has to tell "held by another" from "too few nodes", for which it may have to wait longer. */
+  readonly conclusive?: boolean
   /** Those to ask; all nodes by default. */
   readonly nodes?: ReadonlyArray<LockNode>
   /** Called when every node has answered or timed out, whatever was decided before. */
@@ -197,10 +199,13 @@ export class Quorum {
     // A late answer to an old question tells nothing about a node that has answered a newer one.
     if (last !== undefined && last.question > question) return
     const was = last?.error
+    // A look that is refused, for lack of a right perhaps, keeps no lock from working.
+    if (error?.reason === "Rejected" && (operation === "inspect" || operation === "remove")) return
     // A server that refuses one operation may well allow another, and is no better for it.
     if (error === undefined && was?.reason === "Rejected" && was.operation !== operation) return
     this.#states.set(node, { error, question })
-    if (error !== undefined && was === undefined) this.fork(Effect.logWarning(`Lock node ${node.id} ${error.summary}`))
+    const isWorse = was === undefined || (was.reason === "Rejected" && error?.reason !== "Rejected")
+    if (error !== undefined && isWorse) this.fork(Effect.logWarning(`Lock node ${node.id} ${error.summary}`))
     if (error === undefined && was !== undefined) this.fork(Effect.logInfo(`Lock node ${node.id} answers again`))
   }
 }
@@ -253,7 +258,7 @@ class Round<A> implements Answers<A> {
     const error = Result.isFailure(answer) ? answer.failure : undefined
     this.#service.report(node, this.#number, this.#question.operation, error)
     const pending = this.nodes.length - this.yes - this.no - this.failed
-    if (pending === 0 || (!this.#question.all && (this.yes >= this.quorum || this.yes + pending < this.quorum))) {
+    if (pending === 0 || (this.#question.all !== true && this.#isDecided(pending))) {
       // A copy, since later answers go on counting here.
       const { failed, no, nodes, quorum, yes } = this
       this.#decide?.({ nodes, quorum, byNode: [...this.byNode], yes, no, failed })
@@ -264,6 +269,13 @@ class Round<A> implements Answers<A> {
       this.#question.onSettled?.(this)
       this.#service.end()
     }
+  }
+
+  #isDecided(pending: number): boolean {
+    if (granted(this)) return true
+    return this.#question.conclusive === true
+      ? denied(this) || unavailable(this)
+      : this.yes + pending < this.quorum
   }
 
   #failure(node: LockNode, cause: Cause.Cause<NodeError>): NodeError {

@@ -28,7 +28,8 @@ const words = (error: unknown): string =>
  * are kept: clients put the command with its arguments, such as a password, on it.
  */
 export const nodeError = (node: string, operation: NodeError["operation"], error: unknown): NodeError => {
-  const message = words(error)
+  // A server that does not know a command repeats its arguments, such as a password.
+  const message = words(error).replace(/, with args beginning with.*$/s, "")
   // Servers' errors begin with a code in capitals, such as READONLY or NOAUTH; all else comes from the connection.
   const reason = /^[A-Z]{3,} /.test(message) ? "Rejected" : "Disconnected"
   return new NodeError({ node, operation, reason, cause: new Error(message) })

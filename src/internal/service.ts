@@ -47,9 +47,11 @@ export class Service {
     this.rooms = new Rooms(this.quorum)
   }
 
-  /** The settings of one lock, or what is wrong with its options. */
+  /** The settings of one lock, or what is wrong with its options. An option that is `undefined` is not given. */
   settings(options: LockOptions | undefined): Settings | string {
-    return options === undefined ? this.#defaults : resolve({ ...this.#options, ...options }, this.#defaults.retry)
+    if (options === undefined) return this.#defaults
+    const given = Object.entries(options).filter(([, value]) => value !== undefined)
+    return resolve({ ...this.#options, ...Object.fromEntries(given) }, this.#defaults.retry)
   }
 
   /** A fresh random value: 16 bytes in base64. */

@@ -1,6 +1,7 @@
 /**
  * Redis URLs. What cannot be understood is told with its password masked.
  */
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type { RedisOptions } from "ioredis"
 import { wrong } from "./options.ts"
@@ -47,12 +48,40 @@ const decode = (part: string): string | undefined => {
   }
 }
 
+/** What a node is called: where it is, and nothing that could be a password. */
+export const addressOf = ({ db, host, name, path, port, sentinels }: RedisOptions): string => {
+  const address = sentinels
+    ? `sentinel ${name} at ${sentinels.map((sentinel) => hostAndPort(sentinel, 26379)).join(",")}`
+    : path ?? hostAndPort({ host, port }, 6379)
+  return db ? `${address}/${db}` : address
+}
+
+/** The same for what an ioredis cluster starts from: a port, a URL or options. */
+export const startupAddressOf = (node: unknown): string => {
+  if (!Predicate.isString(node)) {
+    return hostAndPort(Predicate.isNumber(node) ? { port: node } : node as RedisOptions, 6379)
+  }
+  const url = node.includes("://") ? node : `redis://${node}`
+  if (!URL.canParse(url)) return "***"
+  const { hostname, port } = new URL(url)
+  return hostAndPort({ host: hostname, port: Number(port) || undefined }, 6379)
+}
+
+interface Endpoint {
+  readonly host?: string | undefined
+  readonly port?: number | undefined
+}
+
+const hostAndPort = ({ host = "127.0.0.1", port }: Endpoint, defaultPort: number): string =>
+  // A URL by mistake where the host should be.
+  `${/[@/?]/.test(host) ? "***" : host}:${port ?? defaultPort}`
+
 /** Whatever is not clearly the scheme or the host may be a password. */
-const maskPassword = (input: string): string => {
+export const maskPassword = (input: string): string => {
   const scheme = /^[a-z][a-z0-9+.-]*:(?:\/\/)?/i.exec(input)?.[0] ?? ""
   const host = input.slice(Math.max(scheme.length, input.lastIndexOf("@") + 1))
   const hasSecret = input.includes("@")
   // Without an "@" the password may stand where the port should be: only what parses as a host is one.
-  if (!hasSecret && URL.canParse(input) && !/[?#]/.test(input)) return input
+  if (!hasSecret && scheme.endsWith("//") && URL.canParse(input) && !/[?#]/.test(input)) return input
   return `${scheme}***${hasSecret && /^[\w.:[\]/-]*$/.test(host) ? `@${host}` : ""}`
 }
