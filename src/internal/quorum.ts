@@ -20,6 +20,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { NodeError, NodesUnavailable, type Vote } from "../LockError.ts"
 import type { LockNode } from "../LockNode.ts"
+import { monotonicMillis } from "./lease.ts"
 import type { Settings } from "./options.ts"
 import { type Timer, Timers } from "./timers.ts"
 
@@ -210,6 +211,9 @@ export class Quorum {
   }
 }
 
+/** A timer that fires so much too late tells that this process was blocked or suspended. */
+const stoodStillMillis = 20
+
 /** One question on its way through the nodes. */
 class Round<A> implements Answers<A> {
   readonly nodes: ReadonlyArray<LockNode>
@@ -223,6 +227,7 @@ class Round<A> implements Answers<A> {
   readonly #number: number
   readonly #fibers: Array<Fiber.Fiber<A, NodeError>> = []
   #timer: Timer | undefined
+  #hasStoodStill = false
   #decide: ((answers: Answers<A>) => void) | undefined
 
   constructor(
@@ -289,6 +294,13 @@ class Round<A> implements Answers<A> {
   }
 
   #timeOut() {
+    const { clock, timers } = this.#service
+    // This process stood still: the question may not even have been sent, and the nodes get their time once more.
+    if (!this.#hasStoodStill && monotonicMillis(clock) - this.#timer!.at > stoodStillMillis) {
+      this.#hasStoodStill = true
+      this.#timer = timers.after(this.#question.timeoutMillis, () => this.#timeOut())
+      return
+    }
     this.#fibers.forEach((fiber, index) => {
       const { id: node } = this.nodes[index]!
       this.#settle(index, Exit.fail(new NodeError({ node, operation: this.#question.operation, reason: "Timeout" })))
