@@ -166,6 +166,10 @@ export class Rooms {
     room.joining = this.#quorum.fork(
       Effect.match(list.join(room.name, place), {
         onSuccess: (place) => {
+          room.joining = undefined
+          // Meanwhile the lock may have been got and released, and all who waited may have left.
+          if (this.#rooms.get(room.name) !== room || room.waiters.size === 0) return this.#leave(node, room.name)
+          room.listedOn = node
           room.turnOn = undefined
           this.#joined(room, place)
         },

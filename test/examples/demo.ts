@@ -16,9 +16,9 @@ import * as View from "./demo/view.ts"
 
 const actSeconds = 3
 
-/** Tries again soon, so that the lock changes hands at once, and at odd times, so that workers seldom collide. */
+/** Seldom: it is the release that wakes the next worker. */
 const retry = (board: Board) =>
-  Redsync.retryPolicy({ delay: "40 millis", tries: Number.POSITIVE_INFINITY }).pipe(
+  Redsync.retryPolicy({ delay: "500 millis", tries: Number.POSITIVE_INFINITY }).pipe(
     Schedule.setInputType<LockError.LockError>(),
     Schedule.tap(() => Effect.sync(() => board.refused++))
   )

@@ -63,7 +63,12 @@ const distant = (index: number): LockNode.LockNode => {
     ...node,
     acquire: (key, value, expiryMillis) => travel(value, node.acquire(key, value, expiryMillis)),
     extend: (key, value, expiryMillis) => travel(value, node.extend(key, value, expiryMillis)),
-    release: (key, value) => travel(value, node.release(key, value))
+    release: (key, value) => travel(value, node.release(key, value)),
+    waitingList: (waiter, hear) =>
+      Effect.map(node.waitingList!(waiter, hear), (list) => ({
+        ...list,
+        release: (key, value, listed) => travel(value, list.release(key, value, listed))
+      }))
   }
 }
 
@@ -88,7 +93,13 @@ export const observed = (board: Board) => (node: LockNode.LockNode, index: numbe
     extend: (key, value, expiryMillis) => reaching("extend", node.extend(key, value, expiryMillis)),
     release: (key, value) => reaching("release", node.release(key, value)),
     inspect: (key) => reaching("inspect", node.inspect(key)),
-    remove: (key) => reaching("remove", node.remove(key))
+    remove: (key) => reaching("remove", node.remove(key)),
+    waitingList: (waiter, hear) =>
+      Effect.map(node.waitingList!(waiter, hear), (list) => ({
+        join: (key, place) => reaching("inspect", list.join(key, place)),
+        leave: (key) => reaching("release", list.leave(key)),
+        release: (key, value, listed) => reaching("release", list.release(key, value, listed))
+      }))
   }
 }
 
