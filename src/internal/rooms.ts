@@ -35,6 +35,8 @@ export class Room {
   listedOn: LockNode | undefined
   /** The node whose list said that it is our turn, as long as we have not stood in line again or got the lock. */
   turnOn: LockNode | undefined
+  /** How often a list has said so. */
+  turns = 0
   /** The head should attempt now, without waiting for its schedule. */
   changed = false
   /** The release in here woke another service, which goes first. */
@@ -162,6 +164,7 @@ export class Rooms {
     const node = room.listedOn ??= this.#firstInRank(room.name)
     const list = node && this.#lists.get(node)
     if (node === undefined || list === undefined) return
+    const { turns } = room
     room.joining?.interruptUnsafe()
     room.joining = this.#quorum.fork(
       Effect.match(list.join(room.name, place), {
@@ -169,6 +172,8 @@ export class Rooms {
           room.joining = undefined
           // Meanwhile the lock may have been got and released, and all who waited may have left.
           if (this.#rooms.get(room.name) !== room || room.waiters.size === 0) return this.#leave(node, room.name)
+          // Our turn may have come before the answer did: then we stand in line no longer.
+          if (room.turns !== turns) return
           room.listedOn = node
           room.turnOn = undefined
           this.#joined(room, place)
@@ -222,6 +227,7 @@ export class Rooms {
         if (room.listedOn === node) room.listedOn = undefined
         room.triedFree = false
         room.turnOn = node
+        room.turns++
         return room.wake()
       }
       case "Changed": {
