@@ -173,8 +173,9 @@ const wait = Effect.fnUntraced(function*(
     if (Option.isNone(delay)) {
       return yield* restore(explained(service, settings, error, () => monotonicMillis(clock) - startedAt))
     }
-    // Behind others there is nothing to do but wait, not even with a schedule that never pauses.
-    dueAt = now + Math.max(delay.value, room.isTurnOf(waiter) ? 0 : 1)
+    dueAt = now + delay.value
+    // Behind others nothing else would, with a schedule that never pauses.
+    if (delay.value === 0) yield* Effect.yieldNow
     // Whatever wakes the head before that leads to an attempt that uses up no step.
     while (true) {
       const isDue = monotonicMillis(clock) >= dueAt
