@@ -81,9 +81,9 @@ export interface Lock {
  * **Details**
  *
  * When the lock is lost the program is interrupted, its finalizers run, and the
- * result is `LockLost`. The lease is looked at before every step of the program,
- * so one that wakes from a blocked event loop or a suspended process is stopped
- * before it does anything else. A program that succeeds after the lease has ended fails
+ * result is `LockLost`. The lease is looked at before every asynchronous step of
+ * the program, so one that wakes from a blocked event loop or a suspended process
+ * is stopped before it sends anything. A program that succeeds after the lease has ended fails
  * with `LockLost` too; one that fails by itself keeps its own failure. Releasing
  * the lock does not stop the program.
  *

@@ -45,9 +45,10 @@ const outlived = <A, E>(exit: Exit.Exit<A, E>, lost: LockLost): Exit.Exit<A, E |
 }
 
 /**
- * Looks at the lease before every step of a program. After a blocked event loop
- * or a process that stood still, the program goes on in the middle of a turn
- * before any timer can fire; here it is interrupted before its next step.
+ * Looks at the lease whenever the run loop takes up an effect, which it does with
+ * every asynchronous one. After a blocked event loop or a process that stood
+ * still, the program goes on in the middle of a turn before any timer can fire;
+ * here it is interrupted before its next asynchronous step.
  */
 class LeaseScheduler implements Scheduler.Scheduler {
   readonly executionMode: "sync" | "async"

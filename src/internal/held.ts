@@ -23,7 +23,7 @@ import {
 } from "./quorum.ts"
 import type { Service } from "./service.ts"
 
-/** How long after a round that missed the quorum the next one starts; doubled from round to round. */
+/** How long after a round that missed the quorum the next one starts; doubled from round to round, to the node timeout. */
 const firstPauseMillis = 50
 
 export class HeldLock implements Lock {
@@ -122,8 +122,7 @@ export class HeldLock implements Lock {
   check(): LockLost | undefined {
     if (this.#lost === undefined && this.#released === undefined && this.remainingMillis() === 0) {
       const missed = this.#missed
-      if (missed !== undefined && unavailable(missed)) this.lose("NodesUnavailable", votes(missed))
-      else this.lose("Expired", [])
+      this.lose(missed && unavailable(missed) ? "NodesUnavailable" : "Expired", missed ? votes(missed) : [])
     }
     return this.#lost
   }
@@ -198,7 +197,7 @@ export class HeldLock implements Lock {
     } else {
       this.#missed = answers
       holdings.set(this, Math.min(this.#pauseMillis, this.remainingMillis()))
-      this.#pauseMillis *= 2
+      this.#pauseMillis = Math.min(this.#pauseMillis * 2, this.settings.nodeTimeoutMillis)
     }
   }
 

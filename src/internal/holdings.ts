@@ -61,7 +61,8 @@ export class Holdings {
     if (this.#due.size === 0) return
     const clocksApart = this.#clock.currentTimeMillisUnsafe() - monotonicMillis(this.#clock)
     if (Math.abs(clocksApart - this.#clocksApart) > clockJumpMillis) {
-      for (const lock of this.#due.keys()) lock.check()
+      // What was to end later may end before its timer now.
+      for (const lock of [...this.#due.keys()]) lock.due()
     }
     this.#clocksApart = clocksApart
     this.#lookAround = this.#timers.after(lookAroundMillis, () => this.#look())
