@@ -198,7 +198,8 @@ const operations = (connection: Connection): Omit<LockNode, "ready" | "resends">
       id,
       (operation, lua, key, ...args) =>
         call(operation, () => run(lua, [key, scripts.waitingListKey(key)], args), identity),
-      (key) => serverOf(client, key)
+      (key) => serverOf(client, key),
+      (key) => !client.isCluster || scripts.sharesSlot(key)
     )
   }
 }

@@ -4,6 +4,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Pull from "effect/Pull"
 import * as Random from "effect/Random"
@@ -13,6 +14,7 @@ import { ErrFailed, type LockError, type NodeError, NodesUnavailable, type Vote 
 import type { KeyState } from "../LockNode.ts"
 import { HeldLock } from "./held.ts"
 import { end, type Instant, monotonicMillis, now, remainingMillis } from "./lease.ts"
+import { inspect } from "./operate.ts"
 import type { Settings } from "./options.ts"
 import {
   acquireQuestion,
@@ -24,6 +26,7 @@ import {
   unavailable,
   votes
 } from "./quorum.ts"
+import { notALockReason } from "./reply.ts"
 import type { Room, Waiter } from "./rooms.ts"
 import type { Service } from "./service.ts"
 
@@ -94,7 +97,9 @@ export const acquire = (
     const waiter: Waiter = { wake: undefined }
     const room = service.rooms.enter(name, waiter)
     const startedAt = monotonicMillis(service.clock)
-    const first = room.isTurnOf(waiter) ? attempt(service, name, settings, restore) : Effect.succeed(undefined)
+    const isTurn = room.isTurnOf(waiter)
+    if (isTurn) room.attemptedAt = startedAt
+    const first = isTurn ? attempt(service, name, settings, restore) : Effect.succeed(undefined)
     const acquired = Effect.flatMap(first, (result): Effect.Effect<HeldLock, LockError> =>
       result instanceof HeldLock
         ? Effect.succeed(result)
@@ -159,8 +164,8 @@ const wait = Effect.fnUntraced(function*(
   const { clock, rooms } = service
   const step = yield* Schedule.toStep(settings.retry)
   let splits = 0
-  let dueAt = startedAt
-  if (first !== undefined) refused(first)
+  if (first !== undefined) yield* refused(first)
+  if (yield* LogLevel.isEnabled("Debug")) service.quorum.background(sayThatWeWait(service, room, settings))
   for (let attempts = 1;; attempts++) {
     // The schedule decides when the next attempt is due, and is told the monotonic time: setting the wall clock must
     // not end or prolong a wait.
@@ -171,52 +176,68 @@ const wait = Effect.fnUntraced(function*(
       Pull.catchDone(() => Effect.succeedNone)
     )
     if (Option.isNone(delay)) {
+      // The next in line need not wait for what we find out.
+      rooms.leave(room, waiter)
       return yield* restore(explained(service, settings, error, () => monotonicMillis(clock) - startedAt))
     }
-    dueAt = now + delay.value
+    const dueAt = now + delay.value
     // Behind others nothing else would, with a schedule that never pauses.
     if (delay.value === 0) yield* Effect.yieldNow
-    // Whatever wakes the head before that leads to an attempt that uses up no step.
+    // Whatever wakes the head before it is due leads to an attempt that uses up no step.
     while (true) {
+      if (rooms.closed) return yield* Effect.fail(error)
       const isDue = monotonicMillis(clock) >= dueAt
       if (room.isTurnOf(waiter)) {
+        if (isDue) room.freeLooks = 0
         if (room.behindOthers) {
           room.behindOthers = room.changed = false
           rooms.join(room)
         } else if (room.changed || isDue) {
           room.changed = false
-          const askedAt = monotonicMillis(clock)
+          room.attemptedAt = monotonicMillis(clock)
           const result = yield* attempt(service, name, settings, restore)
           if (result instanceof HeldLock) return result
-          const took = monotonicMillis(clock) - askedAt
-          if (isSplit(result) && splits < splitTries) {
-            const random = yield* Random.next
-            yield* restore(Effect.sleep(Duration.millis(random * 2 ** ++splits * took)))
-            room.changed = true
-          } else {
-            splits = 0
-            refused(result)
-          }
+          yield* refused(result)
         }
+      } else if (isDue && now >= room.attemptedAt) {
+        // Nobody has asked since we were last due: the head's schedule must not keep us waiting.
+        room.wake()
       }
-      if (rooms.closed) return yield* Effect.fail(error)
       if (isDue) break
-      if (!(room.changed && room.isTurnOf(waiter))) yield* restore(sleep(service, waiter, dueAt))
+      yield* restore(sleep(service, room, waiter, dueAt))
     }
   }
 
-  function refused(answers: Answers<boolean>) {
+  /** Stands in line, or tries again soon if the votes were split. */
+  function* refused(answers: Answers<boolean>) {
+    const took = monotonicMillis(clock) - room.attemptedAt
     room.answers = answers
-    rooms.join(room)
+    // Contenders who have parted the nodes among them: perhaps nobody has a quorum.
+    if (answers.yes > 0 && answers.no > 0 && splits < splitTries) {
+      const random = yield* Random.next
+      rooms.wakeAfter(room, random * 2 ** ++splits * Math.max(1, took))
+    } else {
+      splits = 0
+      rooms.join(room)
+    }
   }
 })
 
-/** Several contenders have parted the nodes among them, so that perhaps nobody has a quorum. */
-const isSplit = (answers: Answers<boolean>) => answers.yes > 0 && answers.no > 0
+/** At debug level a waiter says that it waits, and for how long the holder still has. */
+const sayThatWeWait = (service: Service, { name }: Room, settings: Settings) =>
+  Effect.flatMap(inspect(service, name, settings), ({ holder }) => {
+    const held = Option.match(holder, {
+      onNone: () => "",
+      onSome: ({ ttlMillis }) => `, held by another for about ${(ttlMillis / 1000).toFixed(1)} s more`
+    })
+    return Effect.logDebug(`Waiting for lock ${JSON.stringify(name)}${held}`)
+  })
 
 /** Sleeps until an instant on the monotonic clock, or until the waiter is woken. */
-const sleep = (service: Service, waiter: Waiter, until: number): Effect.Effect<void> =>
+const sleep = (service: Service, room: Room, waiter: Waiter, until: number): Effect.Effect<void> =>
   Effect.callback((resume) => {
+    // It may have happened since we looked.
+    if (service.rooms.closed || (room.changed && room.isTurnOf(waiter))) return resume(Effect.void)
     const wake = () => {
       waiter.wake = undefined
       timer.interruptUnsafe()
@@ -300,7 +321,3 @@ const refusedBy = (node: string, state: KeyState): Vote => {
     ? { _tag: "Refused", node, ttlMillis: state.ttlMillis }
     : { _tag: "Refused", node }
 }
-
-/** What a key is instead of a lock, if it is none. */
-export const notALockReason = ({ ttlMillis, type = "string" }: KeyState): string | undefined =>
-  type !== "string" ? `a ${type}` : ttlMillis === Number.POSITIVE_INFINITY ? "a string without expiry" : undefined

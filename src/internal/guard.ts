@@ -26,6 +26,8 @@ const guarded = <A, E, R>(lock: HeldLock, program: Effect.Effect<A, E, R>): Effe
       )
       const fiber = Effect.runForkWith(context)(program, { uninterruptible: true })
       const forget = lock.onLost(() => fiber.interruptUnsafe())
+      // Its first steps have run already, and may have outlasted the lease.
+      if (lock.check() !== undefined) fiber.interruptUnsafe()
       fiber.addObserver((exit) => {
         forget()
         // It may have ended before the timer that would have interrupted it could fire.

@@ -183,9 +183,9 @@ export class HeldLock implements Lock {
   #extended(start: Instant, answers: Answers<boolean>): void {
     if (this.#released !== undefined || this.#lost !== undefined) return
     if (denied(answers)) {
-      this.lose("Taken", votes(answers))
-      // Where the key was missing the round has set it again.
-      return this.#service.cleanUp(this, this.#service.nodes)
+      // Where the key was missing the round has set it again. Deleted before anybody hears of the loss and releases.
+      this.#service.cleanUp(this, this.#service.nodes)
+      return this.lose("Taken", votes(answers))
     }
     if (this.check() !== undefined) return
     const { holdings } = this.#service

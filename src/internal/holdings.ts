@@ -62,7 +62,8 @@ export class Holdings {
     const clocksApart = this.#clock.currentTimeMillisUnsafe() - monotonicMillis(this.#clock)
     if (Math.abs(clocksApart - this.#clocksApart) > clockJumpMillis) {
       // What was to end later may end before its timer now.
-      for (const lock of [...this.#due.keys()]) lock.due()
+      const locks = [...this.#due.keys()]
+      for (const lock of locks) lock.due()
     }
     this.#clocksApart = clocksApart
     this.#lookAround = this.#timers.after(lookAroundMillis, () => this.#look())

@@ -27,12 +27,14 @@ export type Run = (
 
 /**
  * The waiting lists of a node. `clientFor` gives the client of the server that
- * has the key; the connections for hearing are made after its model.
+ * has the key; the connections for hearing are made after its model. `hasList`
+ * tells whether a list can stand beside the key.
  */
 export const waitingList = (
   id: string,
   run: Run,
-  clientFor: (key: string) => Promise<Redis | undefined>
+  clientFor: (key: string) => Promise<Redis | undefined>,
+  hasList: (key: string) => boolean
 ): NonNullable<LockNode["waitingList"]> =>
 (waiter, hear) =>
   Effect.map(
@@ -64,6 +66,8 @@ export const waitingList = (
 
       return {
         join: Effect.fnUntraced(function*(key, place) {
+          // No list can stand beside this key, so nothing is known.
+          if (!hasList(key)) return { ahead: 0, ttlMillis: Infinity }
           const ear = yield* attempt(() => earFor(key))
           // Join, then look, then sleep: or a release in between is missed.
           if (ear !== undefined) yield* attempt(() => ear.listen())
@@ -72,11 +76,17 @@ export const waitingList = (
           const isThere = ahead > 0 || ear === undefined || (yield* attempt(() => ear.watch(key)))
           return { ahead, ttlMillis: ttl === -2 || !isThere ? 0 : ttl < 0 ? Infinity : Math.max(1, ttl) }
         }),
-        leave: (key) => Effect.asVoid(run("release", scripts.leave, key, key, waiter)),
+        leave: (key) => hasList(key) ? Effect.asVoid(run("release", scripts.leave, key, key, waiter)) : Effect.void,
         release: (key, value, listed) =>
           Effect.map(
-            run("release", scripts.releaseAndWake, key, value, key, listed ? waiter : ""),
-            (reply) => ({ released: (Number(reply) & 1) === 1, woke: Number(reply) > 1 })
+            !hasList(key)
+              ? run("release", scripts.release, key, value)
+              : run("release", scripts.releaseAndWake, key, value, key, listed && ears.size > 0 ? waiter : ""),
+            (reply) => {
+              const told = Number(reply)
+              if ((told & 4) > 0) hear({ _tag: "Unable", why: "this user may not PUBLISH turns" })
+              return { released: (told & 1) > 0, woke: (told & 2) > 0 }
+            }
           )
       }
     }
@@ -177,8 +187,8 @@ class Ear {
     const connection = this.#client.duplicate(hearing)
     connection.on("error", () => {})
     connection.on("ready", () => {
-      // A connection that breaks in between comes back and gets ready again.
-      ready().catch((error: unknown) => isReplyError(error) && refused(error))
+      // One that breaks in between, or whose counterpart did, begins anew.
+      ready().catch((error: unknown) => isReplyError(error) ? refused(error) : connection.disconnect(true))
     })
     connection.connect().catch(() => {})
     return connection

@@ -6,7 +6,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { LockLost, type NodesUnavailable } from "../LockError.ts"
 import type { Inspection, NodeView } from "../Redsync.ts"
-import { notALockReason, type Restore } from "./acquire.ts"
+import type { Restore } from "./acquire.ts"
 import { HeldLock } from "./held.ts"
 import { now } from "./lease.ts"
 import type { Settings } from "./options.ts"
@@ -24,6 +24,7 @@ import {
   unavailable,
   votes
 } from "./quorum.ts"
+import { notALockReason } from "./reply.ts"
 import type { Service } from "./service.ts"
 
 /**

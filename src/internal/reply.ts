@@ -34,3 +34,7 @@ export const nodeError = (node: string, operation: NodeError["operation"], error
   const reason = /^[A-Z]{3,} /.test(message) ? "Rejected" : "Disconnected"
   return new NodeError({ node, operation, reason, cause: new Error(message) })
 }
+
+/** What a key is instead of a lock, if it is none. */
+export const notALockReason = ({ ttlMillis, type = "string" }: KeyState): string | undefined =>
+  type !== "string" ? `a ${type}` : ttlMillis === Number.POSITIVE_INFINITY ? "a string without expiry" : undefined

@@ -11,6 +11,7 @@
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Hash from "effect/Hash"
+import * as Option from "effect/Option"
 import type { NodeError } from "../LockError.ts"
 import type { LockNode, Notice, Place, WaitingList } from "../LockNode.ts"
 import type { HeldLock } from "./held.ts"
@@ -41,12 +42,13 @@ export class Room {
   changed = false
   /** The release in here woke another service, which goes first. */
   behindOthers = false
-  /** A look found no key, and the attempt it led to was refused all the same: looking again would only spin. */
-  triedFree = false
-  /** The log has said that somebody waits in here. */
-  told = false
-  joining: Fiber.Fiber<void> | undefined
-  expiry: Timer | undefined
+  /** How often since the last turn or scheduled attempt a look found no key, and the attempt was refused all the same. */
+  freeLooks = 0
+  /** When somebody in here last asked the nodes, on the monotonic clock. */
+  attemptedAt = Number.NEGATIVE_INFINITY
+  joining: Joining | undefined
+  /** When to attempt though nobody wakes us. */
+  timer: Timer | undefined
 
   constructor(name: string) {
     this.name = name
@@ -68,10 +70,18 @@ export class Room {
   }
 }
 
+/** A try to stand in line that is under way. */
+interface Joining {
+  readonly node: LockNode
+  fiber: Fiber.Fiber<void> | undefined
+}
+
 /** By how much later than the one before it a waiter tries when the key in the way should have expired. */
 const expirySpacingMillis = 5
 
-const leaveTimeoutMillis = 1000
+/** How long after a look that found no key and an attempt that was refused all the same; doubled each time. */
+const freeLookPauseMillis = 25
+const listTimeoutMillis = 1000
 const unableMillis = 60_000
 
 export class Rooms {
@@ -80,6 +90,10 @@ export class Rooms {
   readonly #lists = new Map<LockNode, WaitingList>()
   /** Nodes that refuse waiting lists, and until when they are left alone. */
   readonly #unable = new Map<LockNode, number>()
+  /** Nodes whose waiting list did not answer, and until when another is used instead. */
+  readonly #away = new Map<LockNode, number>()
+  /** What the log has said of nodes that cannot do all of this. */
+  readonly #told = new Set<string>()
   closed = false
 
   constructor(quorum: Quorum) {
@@ -115,7 +129,7 @@ export class Rooms {
 
   leave(room: Room, waiter: Waiter): void {
     const wasHead = room.head === waiter
-    room.waiters.delete(waiter)
+    if (!room.waiters.delete(waiter)) return
     if (room.waiters.size === 0) this.#empty(room)
     else if (wasHead) room.wake()
   }
@@ -140,8 +154,9 @@ export class Rooms {
     const list = this.#lists.get(node)
     if (list === undefined || this.#isUnable(node)) return node.release(lock.name, lock.value)
     const room = this.#rooms.get(lock.name)
-    const listed = room?.listedOn === node
-    if (room !== undefined && listed) room.listedOn = undefined
+    // Whoever holds stands in no line. A lock that was lost before is not the one for which we stand there now.
+    const listed = room?.holders.has(lock) === true
+    if (listed && room.listedOn === node) room.listedOn = undefined
     return list.release(lock.name, lock.value, listed).pipe(
       Effect.map(({ released, woke }) => {
         if (woke) onWoke()
@@ -165,55 +180,73 @@ export class Rooms {
     const list = node && this.#lists.get(node)
     if (node === undefined || list === undefined) return
     const { turns } = room
-    room.joining?.interruptUnsafe()
-    room.joining = this.#quorum.fork(
-      Effect.match(list.join(room.name, place), {
+    const joining: Joining = { node, fiber: undefined }
+    room.joining?.fiber?.interruptUnsafe()
+    room.joining = joining
+    joining.fiber = this.#quorum.fork(
+      Effect.match(Effect.timeoutOption(list.join(room.name, place), listTimeoutMillis), {
         onSuccess: (place) => {
-          room.joining = undefined
-          // Meanwhile the lock may have been got and released, and all who waited may have left.
+          if (room.joining === joining) room.joining = undefined
+          if (Option.isNone(place)) return this.#joinFailed(room, node)
+          // Meanwhile all who waited may have left.
           if (this.#rooms.get(room.name) !== room || room.waiters.size === 0) return this.#leave(node, room.name)
           // Our turn may have come before the answer did: then we stand in line no longer.
           if (room.turns !== turns) return
           room.listedOn = node
           room.turnOn = undefined
-          this.#joined(room, place)
+          this.#joined(room, place.value)
         },
         onFailure: (error) => {
-          if (room.listedOn === node) room.listedOn = undefined
+          if (room.joining === joining) room.joining = undefined
           if (error.reason === "Rejected") this.#giveUp(node, error)
+          this.#joinFailed(room, node)
         }
       })
     )
+  }
+
+  /** Goes on to the next list in rank, and back to this one when it may answer again. */
+  #joinFailed(room: Room, node: LockNode) {
+    if (room.listedOn === node) room.listedOn = undefined
+    this.#away.set(node, monotonicMillis(this.#quorum.clock) + listTimeoutMillis)
+    this.#quorum.timers.after(listTimeoutMillis, () => this.#rejoin(room))
+    this.#rejoin(room)
+  }
+
+  #rejoin(room: Room) {
+    if (this.#isWaiting(room) && room.listedOn === undefined && room.joining === undefined) this.join(room)
+  }
+
+  /** Whether anybody in here waits for others. */
+  #isWaiting(room: Room): boolean {
+    return this.#rooms.get(room.name) === room && room.waiters.size > 0 && room.holders.size === 0
   }
 
   /** Ends all waiting: nothing can be acquired any more. */
   close(): void {
     this.closed = true
     for (const room of this.#rooms.values()) {
-      room.joining?.interruptUnsafe()
       for (const waiter of room.waiters) waiter.wake?.()
     }
   }
 
   #joined(room: Room, { ahead, ttlMillis }: Place) {
-    if (!room.told && ttlMillis > 0) {
-      room.told = true
-      const held = Number.isFinite(ttlMillis)
-        ? `, held by another for about ${(ttlMillis / 1000).toFixed(1)} s more`
-        : ""
-      this.#quorum.fork(Effect.logDebug(`Waiting for lock ${JSON.stringify(room.name)}${held}; ${ahead} wait before`))
+    if (ttlMillis === 0) {
+      if (room.freeLooks === 0) {
+        room.freeLooks = 1
+        return room.wake()
+      }
+      // Others hold it on other nodes, and this one has lost the key: each attempt of ours changes it here.
+      this.wakeAfter(room, freeLookPauseMillis * 2 ** room.freeLooks++)
+    } else {
+      this.wakeAfter(room, ttlMillis + 1 + ahead * expirySpacingMillis)
     }
-    if (room.expiry !== undefined) this.#quorum.timers.cancel(room.expiry)
-    room.expiry = undefined
-    if (ttlMillis === 0 && !room.triedFree) {
-      room.triedFree = true
-      room.wake()
-    } else if (ttlMillis > 0 && Number.isFinite(ttlMillis)) {
-      room.expiry = this.#quorum.timers.after(ttlMillis + 1 + ahead * expirySpacingMillis, () => {
-        room.triedFree = false
-        room.wake()
-      })
-    }
+  }
+
+  /** Wakes the head after so many milliseconds, instead of when it was to be woken so far. */
+  wakeAfter(room: Room, millis: number): void {
+    if (room.timer !== undefined) this.#quorum.timers.cancel(room.timer)
+    room.timer = Number.isFinite(millis) ? this.#quorum.timers.after(millis, () => room.wake()) : undefined
   }
 
   #hear(node: LockNode, notice: Notice): void {
@@ -225,7 +258,7 @@ export class Rooms {
           return this.#leave(node, notice.key)
         }
         if (room.listedOn === node) room.listedOn = undefined
-        room.triedFree = false
+        room.freeLooks = 0
         room.turnOn = node
         room.turns++
         return room.wake()
@@ -233,20 +266,26 @@ export class Rooms {
       case "Changed": {
         // The holder's own extension is a change too, so look again before attempting.
         const room = this.#rooms.get(notice.key)
-        if (room === undefined || room.waiters.size === 0 || room.holders.size > 0) return
-        room.triedFree = false
-        return this.join(room)
+        if (room === undefined) return
+        // A release of ours gives notice of the change and of the turn at once: then there is no need to look.
+        this.#quorum.fork(Effect.andThen(
+          Effect.yieldNow,
+          Effect.sync(() => {
+            if (room.turnOn === undefined && this.#isWaiting(room)) this.join(room)
+          })
+        ))
+        return
       }
       case "Missed": {
         for (const room of this.#rooms.values()) {
-          if (room.listedOn !== node || room.waiters.size === 0 || room.holders.size > 0) continue
-          room.triedFree = false
-          this.join(room)
+          if (room.listedOn === node && this.#isWaiting(room)) this.join(room)
         }
         return
       }
       case "Unable": {
-        this.#quorum.fork(Effect.logWarning(`Lock node ${node.id} cannot tell of changes to keys: ${notice.why}`))
+        if (this.#told.has(notice.why)) return
+        this.#told.add(notice.why)
+        this.#quorum.fork(Effect.logWarning(`Lock node ${node.id} cannot give notice to all waiters: ${notice.why}`))
       }
     }
   }
@@ -263,17 +302,25 @@ export class Rooms {
     return (this.#unable.get(node) ?? 0) > monotonicMillis(this.#quorum.clock)
   }
 
+  #isAway(node: LockNode): boolean {
+    return (this.#away.get(node) ?? 0) > monotonicMillis(this.#quorum.clock)
+  }
+
   #leave(node: LockNode, name: string) {
     const list = this.#lists.get(node)
     if (list === undefined) return
-    this.#quorum.background(Effect.timeoutOption(Effect.ignore(list.leave(name)), leaveTimeoutMillis))
+    this.#quorum.background(Effect.timeoutOption(Effect.ignore(list.leave(name)), listTimeoutMillis))
   }
 
   /** Nobody waits any more. */
   #empty(room: Room) {
-    room.joining?.interruptUnsafe()
-    if (room.expiry !== undefined) this.#quorum.timers.cancel(room.expiry)
-    room.expiry = undefined
+    if (room.joining !== undefined) {
+      // Perhaps it has been sent, and what is sent from now on comes after it.
+      room.joining.fiber?.interruptUnsafe()
+      room.listedOn = room.joining.node
+      room.joining = undefined
+    }
+    this.wakeAfter(room, Number.POSITIVE_INFINITY)
     if (room.holders.size > 0) return
     this.#rooms.delete(room.name)
     // A turn that was not used is handed on.
@@ -286,7 +333,7 @@ export class Rooms {
     let first: LockNode | undefined
     let highest = Number.NEGATIVE_INFINITY
     for (const node of this.#lists.keys()) {
-      if (this.#isUnable(node) || this.#quorum.isFailing(node)) continue
+      if (this.#isUnable(node) || this.#isAway(node) || this.#quorum.isFailing(node)) continue
       const rank = Hash.string(`${name}\0${node.id}`)
       if (rank <= highest) continue
       highest = rank

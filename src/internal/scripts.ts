@@ -28,14 +28,18 @@ const wakeNext = `repeat
   local waiter = redis.pcall("LPOP", KEYS[2])
   if type(waiter) ~= "string" then break end
   local heard = redis.pcall("PUBLISH", "redsync:turn:" .. waiter, name)
-  if type(heard) ~= "number" then break end
-  if heard > 0 then woke = 2 end
+  if type(heard) ~= "number" then
+    redis.call("LPUSH", KEYS[2], waiter)
+    woke = 4
+  elseif heard > 0 then
+    woke = 2
+  end
 until woke > 0
 `
 
 /**
  * KEYS: the lock, its waiting list. ARGV: value, name, our place in the list or
- * "". 1 if it was ours and is deleted, plus 2 if somebody was told.
+ * "". 1 if it was ours and is deleted, plus 2 if somebody was told or 4 if we may not tell.
  */
 export const releaseAndWake = `${look}local name, released, woke = ARGV[2], 0, 0
 if held == ARGV[1] then
@@ -75,12 +79,18 @@ return {ahead, redis.call("PTTL", KEYS[1])}`
 /** The channel on which a waiter hears that it is its turn. The message is the name of the lock. */
 export const turnChannel = (waiter: string): string => `redsync:turn:${waiter}`
 
+/** Redis' hash tag of a key: what stands between its first `{` and the next `}`, unless that is nothing. */
+const hashTag = /^[^{]*\{([^}]+)\}/
+
 /**
  * The key of a lock's waiting list: in the same slot of a cluster as the lock,
  * for which the name stands in a hash tag or keeps the one it has.
  */
 export const waitingListKey = (name: string): string =>
-  /\{[^}]+\}/.test(name) ? `redsync:waiting:${name}` : `redsync:waiting:{${name}}`
+  hashTag.test(name) ? `redsync:waiting:${name}` : `redsync:waiting:{${name}}`
+
+/** Whether the two are in one slot, which they are not if a `}` ends the tag too soon. */
+export const sharesSlot = (name: string): boolean => hashTag.test(name) || !name.includes("}")
 
 /** KEYS: the lock. Its type, its value where it is a string, and its time to live in milliseconds. */
 export const inspect = `local kind = redis.call("TYPE", KEYS[1]).ok
