@@ -4,7 +4,6 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Pull from "effect/Pull"
 import * as Random from "effect/Random"
@@ -165,7 +164,7 @@ const wait = Effect.fnUntraced(function*(
   const step = yield* Schedule.toStep(settings.retry)
   let splits = 0
   if (first !== undefined) yield* refused(first)
-  if (yield* LogLevel.isEnabled("Debug")) service.quorum.background(sayThatWeWait(service, room, settings))
+  if (service.logsDebug) service.quorum.background(sayThatWeWait(service, room, settings))
   for (let attempts = 1;; attempts++) {
     // The schedule decides when the next attempt is due, and is told the monotonic time: setting the wall clock must
     // not end or prolong a wait.

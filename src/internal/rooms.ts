@@ -80,7 +80,7 @@ interface Joining {
 const expirySpacingMillis = 5
 
 /** How long after a look that found no key and an attempt that was refused all the same; doubled each time. */
-const freeLookPauseMillis = 25
+const freeLookPauseMillis = 5
 const listTimeoutMillis = 1000
 const unableMillis = 60_000
 
@@ -237,7 +237,7 @@ export class Rooms {
         return room.wake()
       }
       // Others hold it on other nodes, and this one has lost the key: each attempt of ours changes it here.
-      this.wakeAfter(room, freeLookPauseMillis * 2 ** room.freeLooks++)
+      this.wakeAfter(room, freeLookPauseMillis * 2 ** (room.freeLooks++ - 1))
     } else {
       this.wakeAfter(room, ttlMillis + 1 + ahead * expirySpacingMillis)
     }

@@ -8,6 +8,8 @@ import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
+import * as LogLevel from "effect/LogLevel"
+import * as References from "effect/References"
 import type { webcrypto } from "node:crypto"
 import type { LockNode } from "../LockNode.ts"
 import type { LockOptions } from "../Redsync.ts"
@@ -26,6 +28,8 @@ export class Service {
   readonly quorum: Quorum
   readonly holdings: Holdings
   readonly rooms: Rooms
+  /** Whether what is said at debug level is heard. */
+  readonly logsDebug: boolean
   readonly #crypto: Pick<webcrypto.Crypto, "getRandomValues">
   readonly #options: LockOptions
   readonly #defaults: Settings
@@ -45,6 +49,7 @@ export class Service {
     this.quorum = new Quorum(nodes, quorum, context)
     this.holdings = new Holdings(this.clock, this.quorum.timers)
     this.rooms = new Rooms(this.quorum)
+    this.logsDebug = !LogLevel.isGreaterThan(Context.get(context, References.MinimumLogLevel), "Debug")
   }
 
   /** The settings of one lock, or what is wrong with its options. An option that is `undefined` is not given. */
@@ -100,8 +105,8 @@ export class Service {
 
   /** Ends every hold, waits for pending clean-ups, and leaves nothing running. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
-    this.holdings.close()
     this.rooms.close()
+    this.holdings.close()
     return this.quorum.close
   })
 }
