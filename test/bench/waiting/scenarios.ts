@@ -1,0 +1,391 @@
+/** What is measured, and how the samples become tables. */
+import { Effect, Fiber } from "effect"
+import type { RedisServer } from "../../support/RedisServers.ts"
+import { now } from "./clock.ts"
+import { type ContenderName, manner, names } from "./contenders.ts"
+import { start, type Worker } from "./processes.ts"
+import { jain, median, overlaps, quantile, sum, type Turn } from "./statistics.ts"
+import { range, table } from "./table.ts"
+
+interface Setting {
+  readonly servers: ReadonlyArray<RedisServer>
+  readonly quick: boolean
+  /** Where the workers' CPU profiles go, if anywhere. */
+  readonly profiles: string | undefined
+}
+
+interface Report {
+  readonly lines: ReadonlyArray<string>
+  readonly aims: ReadonlyArray<{ readonly is: string; readonly met: boolean }>
+  readonly raw: unknown
+}
+
+type Scenario = (setting: Setting) => Effect.Effect<Report>
+
+/** Rounds of all contenders in turn, so that noise hits all alike. */
+const alternating = <K extends string, A>(
+  contenders: ReadonlyArray<K>,
+  rounds: number,
+  round: (contender: K) => Effect.Effect<A>
+): Effect.Effect<Record<K, Array<A>>> =>
+  Effect.gen(function*() {
+    const results = Object.fromEntries(contenders.map((name) => [name, [] as Array<A>])) as Record<K, Array<A>>
+    for (let index = 0; index < rounds; index++) {
+      for (const name of contenders) results[name].push(yield* round(name))
+    }
+    return results
+  })
+
+/** Fresh processes on empty servers. */
+const withWorkers = <A>(
+  { profiles, servers }: Setting,
+  options: { readonly processes: number; readonly clients: number; readonly contender: ContenderName },
+  body: (workers: ReadonlyArray<Worker>) => Effect.Effect<A>
+): Effect.Effect<A> =>
+  Effect.scoped(Effect.gen(function*() {
+    yield* Effect.forEach(servers, (server) => server.command("FLUSHALL"))
+    const workers = yield* start(
+      options.processes,
+      profiles === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profiles}`]
+    )
+    const open = { contender: options.contender, clients: options.clients, urls: servers.map(({ url }) => url) }
+    yield* Effect.forEach(workers, (worker) => worker.ask("open", open), { concurrency: "unbounded" })
+    return yield* body(workers)
+  }))
+
+// -----------------------------------------------------------------------------
+// hand-over
+// -----------------------------------------------------------------------------
+
+const heldMillis = 2
+/** Opens connections and compiles. */
+const warmUpMillis = 1500
+const otherWorkMillis = 50
+
+/**
+ * Two processes take turns. While one holds the lock the other works on
+ * something else for 50 ms and then asks for it; 2 ms later it is released.
+ */
+const handOver: Scenario = (setting) =>
+  Effect.gen(function*() {
+    const millis = setting.quick ? 2000 : 3500
+    const results = yield* alternating(
+      names,
+      setting.quick ? 1 : 3,
+      (contender) => withWorkers(setting, { processes: 2, clients: 1, contender }, (workers) => turns(workers, millis))
+    )
+    const rows = names.map((name) => {
+      const all = results[name]
+      const spread = (f: (round: HandOvers) => number) => range(all.map(f))
+      return [
+        name,
+        spread(({ handOvers }) => median(handOvers)),
+        spread(({ handOvers }) => quantile(handOvers, 0.99)),
+        spread(({ ping }) => median(ping)),
+        spread(({ set }) => median(set)),
+        spread(({ handOvers, set }) => median(handOvers) / median(set)),
+        String(sum(all.map(({ handOvers }) => handOvers.length))),
+        manner[name]
+      ]
+    })
+    const ratio = median(results["effect-redsync"].map(({ handOvers, set }) => median(handOvers) / median(set)))
+    return {
+      lines: table("Hand-over: 2 processes, 3 nodes, from the release to the other's acquisition, ms", [
+        ["", "p50", "p99", "PING p50", "SET NX p50", "p50 / SET NX", "turns", ""],
+        ...rows
+      ]),
+      aims: [{ is: `hand-over p50 is ${ratio.toFixed(1)} plain round trips; at most 3`, met: ratio <= 3 }],
+      raw: results
+    }
+  })
+
+interface HandOvers {
+  readonly handOvers: Array<number>
+  readonly ping: Array<number>
+  readonly set: Array<number>
+}
+
+const turns = ([first, second]: ReadonlyArray<Worker>, millis: number) =>
+  Effect.gen(function*() {
+    const result: HandOvers = { handOvers: [], ping: [], set: [] }
+    let [holder, other] = [first!, second!]
+    const from = now() + warmUpMillis
+    yield* holder.ask("take", { name: "turns" })
+    while (now() < from + millis) {
+      const isWarm = now() >= from
+      const plain = yield* other.ask("roundTrips", { restMillis: isWarm ? otherWorkMillis : 0 })
+      const asking = yield* Effect.forkChild(other.ask("take", { name: "turns" }), { startImmediately: true })
+      yield* Effect.sleep(heldMillis)
+      const left = yield* holder.ask("give")
+      const { acquired, asked } = yield* Fiber.join(asking)
+      ;[holder, other] = [other, holder]
+      if (!isWarm || asked > left) continue
+      result.handOvers.push(acquired - left)
+      result.ping.push(plain.ping)
+      result.set.push(plain.set)
+    }
+    return result
+  })
+
+// -----------------------------------------------------------------------------
+// crowd
+// -----------------------------------------------------------------------------
+
+const crowdRound = (
+  setting: Setting,
+  contender: ContenderName,
+  processes: number,
+  clients: number,
+  millis: number
+) =>
+  withWorkers(setting, { processes, clients, contender }, (workers) =>
+    Effect.gen(function*() {
+      const from = now() + warmUpMillis
+      const until = from + millis
+      const options = { name: "crowd", heldMillis, restMillis: 100, from, until }
+      const calls = Effect.andThen(Effect.sleep(from - now()), () => callsOf(setting.servers))
+      const [answers, before] = yield* Effect.all([
+        Effect.forEach(workers, (worker) => worker.ask("crowd", options), { concurrency: "unbounded" }),
+        calls
+      ], { concurrency: "unbounded" })
+      const turns = answers.flatMap(({ turns }, process) =>
+        turns.map((turn) => ({ ...turn, contender: process * clients + turn.contender }))
+      )
+      return summary(turns, {
+        from,
+        until,
+        contenders: processes * clients,
+        sent: sum(answers.map(({ sent }) => sent)),
+        calls: (yield* callsOf(setting.servers)) - before,
+        cpu: sum(answers.map(({ cpu }) => cpu))
+      })
+    }))
+
+/** All commands that the servers have executed, those that scripts ran among them. */
+const callsOf = (servers: ReadonlyArray<RedisServer>) =>
+  Effect.map(
+    Effect.forEach(servers, (server) => server.command<string>("INFO", "commandstats"), { concurrency: "unbounded" }),
+    (infos) => sum(infos.flatMap((info) => [...info.matchAll(/:calls=(\d+)/g)].map((match) => Number(match[1]))))
+  )
+
+interface Measured {
+  readonly from: number
+  readonly until: number
+  readonly contenders: number
+  readonly sent: number
+  readonly calls: number
+  readonly cpu: number
+}
+
+const summary = (turns: ReadonlyArray<Turn>, { calls, contenders, cpu, from, sent, until }: Measured) => {
+  const held = turns.filter(({ acquired }) => acquired >= from && acquired < until)
+  const waits = held.map(({ acquired, asked }) => acquired - asked)
+  // Whoever still waits in the end counts with what it has waited so far, or those that starve would be left out.
+  const unfinished = turns.filter(({ acquired }) => Number.isNaN(acquired)).map(({ asked }) => until - asked)
+  const shares = Array.from({ length: contenders }, () => 0)
+  for (const { contender } of held) shares[contender]!++
+  return {
+    perSecond: held.length / (until - from) * 1000,
+    heldShare: sum(held.map(({ acquired, left }) => Math.min(left, until) - acquired)) / (until - from),
+    mean: sum([...waits, ...unfinished]) / (waits.length + unfinished.length),
+    p50: quantile([...waits, ...unfinished], 0.5),
+    p99: quantile([...waits, ...unfinished], 0.99),
+    jain: jain(shares),
+    sent: sent / held.length,
+    calls: calls / held.length,
+    cpu: cpu / held.length,
+    overlaps: overlaps(turns),
+    waits,
+    unfinished,
+    shares
+  }
+}
+
+type Crowd = ReturnType<typeof summary>
+
+const crowdHeader = [
+  "",
+  "acquisitions/s",
+  "held %",
+  "wait mean ms",
+  "wait p50 ms",
+  "wait p99 ms",
+  "Jain",
+  "commands sent",
+  "calls on servers",
+  "CPU ms",
+  "overlaps"
+]
+
+const crowdRow = (label: string, rounds: ReadonlyArray<Crowd>) => {
+  const spread = (f: (round: Crowd) => number) => range(rounds.map(f))
+  return [
+    label,
+    spread(({ perSecond }) => perSecond),
+    spread(({ heldShare }) => heldShare * 100),
+    spread(({ mean }) => mean),
+    spread(({ p50 }) => p50),
+    spread(({ p99 }) => p99),
+    spread(({ jain }) => jain),
+    spread(({ sent }) => sent),
+    spread(({ calls }) => calls),
+    spread(({ cpu }) => cpu),
+    String(sum(rounds.map(({ overlaps }) => overlaps)))
+  ]
+}
+
+const crowdNote = "Commands, calls and the processes' CPU are per acquisition, over all nodes. " +
+  "Commands are counted where the clients send them, calls by INFO commandstats, which counts what scripts run as well.\n" +
+  "Both redlocks come to a standstill when a split vote leaves a key of theirs on each node; leases: theirs 1 s, ours 8 s."
+
+const crowd: Scenario = (setting) =>
+  Effect.gen(function*() {
+    const results = yield* alternating(
+      names,
+      setting.quick ? 1 : 3,
+      (contender) => crowdRound(setting, contender, 8, 8, setting.quick ? 2000 : 3000)
+    )
+    const of = (name: ContenderName, f: (round: Crowd) => number) => median(results[name].map(f))
+    const peers = names.filter((name) => name !== "effect-redsync")
+    const compare = (is: string, f: (round: Crowd) => number, better: (ours: number, theirs: number) => boolean) => {
+      const ours = of("effect-redsync", f)
+      const theirs = peers.map((name) => of(name, f))
+      return {
+        is: `${is}: ${ours.toPrecision(3)} against ${theirs.map((value) => value.toPrecision(3)).join(", ")}`,
+        met: theirs.every((value) => better(ours, value))
+      }
+    }
+    const more = (ours: number, theirs: number) => ours > theirs
+    const less = (ours: number, theirs: number) => ours < theirs
+    return {
+      lines: [
+        ...table(
+          "Crowd: 8 processes of 8 separate services, 3 nodes, 2 ms held, 100 ms of other work",
+          [crowdHeader, ...names.map((name) => crowdRow(name, results[name]))]
+        ),
+        crowdNote
+      ],
+      aims: [
+        compare("acquisitions/s, more than each peer", ({ perSecond }) => perSecond, more),
+        compare("share of time held, more", ({ heldShare }) => heldShare, more),
+        compare("wait on average, less", ({ mean }) => mean, less),
+        compare("wait p50, less", ({ p50 }) => p50, less),
+        compare("wait p99, less", ({ p99 }) => p99, less),
+        compare("Jain's index, more", ({ jain }) => jain, more),
+        compare("commands, at most 1.5 times the leanest", ({ sent }) => sent, (ours, value) => ours <= value * 1.5),
+        noOverlaps(results["effect-redsync"])
+      ],
+      raw: results
+    }
+  })
+
+const noOverlaps = (rounds: ReadonlyArray<Crowd>) => {
+  const count = sum(rounds.map(({ overlaps }) => overlaps))
+  return { is: `${count} overlaps; none`, met: count === 0 }
+}
+
+const growth: Scenario = (setting) =>
+  Effect.gen(function*() {
+    const sizes = { 2: [2, 1], 16: [8, 2], 64: [8, 8], 192: [8, 24] } as const
+    const labels = ["2", "16", "64", "192"] as const
+    const results = yield* alternating(
+      labels,
+      setting.quick ? 1 : 3,
+      (label) => {
+        const [processes, clients] = sizes[label]
+        return crowdRound(setting, "effect-redsync", processes, clients, setting.quick ? 2000 : 3000)
+      }
+    )
+    return {
+      lines: [
+        ...table("How ours grows with the crowd, otherwise as before", [
+          crowdHeader,
+          ...labels.map((label) => crowdRow(`${label} contenders`, results[label]))
+        ]),
+        crowdNote
+      ],
+      aims: [noOverlaps(labels.flatMap((label) => results[label]))],
+      raw: results
+    }
+  })
+
+// -----------------------------------------------------------------------------
+// one process
+// -----------------------------------------------------------------------------
+
+const local: Scenario = (setting) =>
+  Effect.gen(function*() {
+    const fibers = 1000
+    const results = yield* withWorkers(
+      setting,
+      { processes: 1, clients: 0, contender: "effect-redsync" },
+      ([worker]) =>
+        Effect.forEach(
+          Array.from({ length: setting.quick ? 1 : 5 }),
+          () => worker!.ask("localCrowd", { fibers, name: "local" })
+        )
+    )
+    const perNode = (result: typeof results[number]) => result.sent / fibers / setting.servers.length
+    const ordered = results.every(({ inOrder }) => inOrder)
+    const commands = Math.max(...results.map(perNode))
+    return {
+      lines: table("Local crowd: 1,000 fibers of one process on one name, 3 nodes", [
+        ["acquisitions/s", "commands a node and acquisition", "first come first served"],
+        [
+          range(results.map(({ millis }) => fibers / millis * 1000)),
+          range(results.map(perNode)),
+          ordered ? "yes" : "no"
+        ]
+      ]),
+      aims: [
+        { is: "strictly first come first served", met: ordered },
+        // Loading the scripts and standing in line once come on top.
+        { is: `${commands.toFixed(3)} commands a node; at most 2`, met: commands < 2.02 }
+      ],
+      raw: results
+    }
+  })
+
+const held: Scenario = (setting) =>
+  Effect.gen(function*() {
+    const locks = 10_000
+    const seconds = setting.quick ? 5 : 60
+    const result = yield* withWorkers(
+      setting,
+      { processes: 1, clients: 0, contender: "effect-redsync" },
+      ([worker]) => worker!.ask("hold", { locks, seconds, expirySeconds: 8 })
+    )
+    const cpu = result.cpu / result.millis
+    const kibibytes = result.bytesPerLock / 1024
+    const extensions = result.commands / setting.servers.length / result.millis * 1000
+    return {
+      lines: table(`Ten thousand held for ${seconds} s on 3 nodes, expiry 8 s`, [
+        [
+          "lost",
+          "CPU % of a core",
+          "KiB a lock",
+          "in the end",
+          "extensions/s",
+          "µs CPU an extension",
+          "least remaining ms"
+        ],
+        [
+          String(result.lost),
+          (cpu * 100).toFixed(1),
+          kibibytes.toFixed(2),
+          (result.bytesPerLockInTheEnd / 1024).toFixed(2),
+          extensions.toFixed(0),
+          (result.cpu * 1000 / (extensions * result.millis / 1000)).toFixed(0),
+          result.leastRemaining.toFixed(0)
+        ]
+      ]),
+      aims: [
+        { is: `${result.lost} lost; none`, met: result.lost === 0 },
+        { is: `${(cpu * 100).toFixed(1)} % of a core; at most 30 %`, met: cpu <= 0.3 },
+        { is: `${kibibytes.toFixed(2)} KiB a lock; at most 4`, met: kibibytes <= 4 }
+      ],
+      raw: result
+    }
+  })
+
+export const scenarios: Record<string, Scenario> = { handover: handOver, crowd, growth, local, held }

@@ -1,0 +1,68 @@
+/**
+ * A node in memory as one service sees it: at a distance, with or without
+ * notices, counting what it is asked. Several views of one node contend.
+ */
+import { type Clock, Effect } from "effect"
+import type { LockNode } from "../../src/index.ts"
+
+/**
+ * What becomes of the waiting list's notices:
+ *
+ * - `heard`: they arrive
+ * - `dropped`: none ever does
+ * - `absent`: the node has no waiting lists
+ */
+export type Hints = "heard" | "dropped" | "absent"
+
+export interface View extends LockNode.LockNode {
+  /** Every operation so far with the instant at which it was sent. */
+  readonly asked: Array<{ readonly operation: string; readonly at: number }>
+}
+
+export interface Options {
+  readonly hints?: Hints
+  /** The time a message takes to the node, and as much back. */
+  readonly oneWayMillis?: number
+}
+
+export const make = (node: LockNode.LockNode, { hints = "heard", oneWayMillis = 0 }: Options = {}): View => {
+  const asked: View["asked"] = []
+  const ask = <A, E>(operation: string, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.clockWith((clock: Clock.Clock) => {
+      asked.push({ operation, at: clock.currentTimeMillisUnsafe() })
+      if (oneWayMillis === 0) return effect
+      return Effect.sleep(oneWayMillis).pipe(Effect.andThen(effect), Effect.tap(Effect.sleep(oneWayMillis)))
+    })
+  const lists: LockNode.LockNode["waitingList"] = (waiter, hear) =>
+    Effect.gen(function*() {
+      const fork = Effect.runForkWith(yield* Effect.context())
+      const list = yield* node.waitingList!(waiter, (notice) => {
+        if (hints === "heard") fork(Effect.andThen(Effect.sleep(oneWayMillis), Effect.sync(() => hear(notice))))
+      })
+      return {
+        join: (...args) => ask("join", list.join(...args)),
+        leave: (key) => ask("leave", list.leave(key)),
+        release: (...args) => ask("release", list.release(...args))
+      }
+    })
+  return {
+    id: node.id,
+    asked,
+    acquire: (...args) => ask("acquire", node.acquire(...args)),
+    extend: (...args) => ask("extend", node.extend(...args)),
+    release: (...args) => ask("release", node.release(...args)),
+    inspect: (key) => ask("inspect", node.inspect(key)),
+    remove: (key) => ask("remove", node.remove(key)),
+    ...hints === "absent" ? {} : { waitingList: lists }
+  }
+}
+
+/** Views of several nodes, each at its own distance where a list is given. */
+export const makeMany = (
+  nodes: ReadonlyArray<LockNode.LockNode>,
+  options: Options & { readonly distances?: ReadonlyArray<number> } = {}
+): Array<View> =>
+  nodes.map((node, index) => {
+    const oneWayMillis = options.distances?.[index] ?? options.oneWayMillis ?? 0
+    return make(node, { ...options, oneWayMillis })
+  })
