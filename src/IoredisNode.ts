@@ -176,6 +176,8 @@ const operations = (connection: Connection): Omit<LockNode, "ready" | "resends">
     )
   }
 
+  const hasList = (key: string) => !client.isCluster || scripts.sharesSlot(key)
+
   type Arguments = ReadonlyArray<string | number>
 
   const run = (lua: string, keys: Arguments, args: Arguments, argsIfNew: Arguments = args): Promise<unknown> =>
@@ -197,9 +199,9 @@ const operations = (connection: Connection): Omit<LockNode, "ready" | "resends">
     waitingList: waitingList(
       id,
       (operation, lua, key, ...args) =>
-        call(operation, () => run(lua, [key, scripts.waitingListKey(key)], args), identity),
+        call(operation, () => run(lua, hasList(key) ? [key, scripts.waitingListKey(key)] : [key], args), identity),
       (key) => serverOf(client, key),
-      (key) => !client.isCluster || scripts.sharesSlot(key)
+      hasList
     )
   }
 }

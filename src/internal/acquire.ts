@@ -187,7 +187,7 @@ const wait = Effect.fnUntraced(function*(
       if (rooms.closed) return yield* Effect.fail(error)
       const isDue = monotonicMillis(clock) >= dueAt
       if (room.isTurnOf(waiter)) {
-        if (isDue) room.freeLooks = 0
+        if (isDue) splits = 0
         if (room.behindOthers) {
           room.behindOthers = room.changed = false
           rooms.join(room)
@@ -216,7 +216,6 @@ const wait = Effect.fnUntraced(function*(
       const random = yield* Random.next
       rooms.wakeAfter(room, random * 2 ** ++splits * Math.max(1, took))
     } else {
-      splits = 0
       rooms.join(room)
     }
   }

@@ -66,8 +66,10 @@ export const waitingList = (
 
       return {
         join: Effect.fnUntraced(function*(key, place) {
-          // No list can stand beside this key, so nothing is known.
-          if (!hasList(key)) return { ahead: 0, ttlMillis: Infinity }
+          if (!hasList(key)) {
+            hear({ _tag: "Unable", why: `in a cluster no list can stand beside the name ${JSON.stringify(key)}` })
+            return { ahead: 0, ttlMillis: Infinity }
+          }
           const ear = yield* attempt(() => earFor(key))
           // Join, then look, then sleep: or a release in between is missed.
           if (ear !== undefined) yield* attempt(() => ear.listen())

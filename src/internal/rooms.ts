@@ -42,7 +42,7 @@ export class Room {
   changed = false
   /** The release in here woke another service, which goes first. */
   behindOthers = false
-  /** How often since the last turn or scheduled attempt a look found no key, and the attempt was refused all the same. */
+  /** How often in a row a look found no key, and the attempt was refused all the same. */
   freeLooks = 0
   /** When somebody in here last asked the nodes, on the monotonic clock. */
   attemptedAt = Number.NEGATIVE_INFINITY
@@ -74,6 +74,8 @@ export class Room {
 interface Joining {
   readonly node: LockNode
   fiber: Fiber.Fiber<void> | undefined
+  /** Something has happened meanwhile: look once more. */
+  again: boolean
 }
 
 /** By how much later than the one before it a waiter tries when the key in the way should have expired. */
@@ -172,7 +174,7 @@ export class Rooms {
 
   /**
    * Stands in line, in front if it was our turn, or keeps the place there is; in
-   * the background. An earlier try that is still under way is given up.
+   * the background.
    */
   join(room: Room): void {
     const place = room.turnOn === undefined ? "back" : "front"
@@ -180,8 +182,12 @@ export class Rooms {
     const list = node && this.#lists.get(node)
     if (node === undefined || list === undefined) return
     const { turns } = room
-    const joining: Joining = { node, fiber: undefined }
+    if (room.joining?.node === node) {
+      room.joining.again = true
+      return
+    }
     room.joining?.fiber?.interruptUnsafe()
+    const joining: Joining = { node, fiber: undefined, again: false }
     room.joining = joining
     joining.fiber = this.#quorum.fork(
       Effect.match(Effect.timeoutOption(list.join(room.name, place), listTimeoutMillis), {
@@ -194,6 +200,7 @@ export class Rooms {
           if (room.turns !== turns) return
           room.listedOn = node
           room.turnOn = undefined
+          if (joining.again) return this.join(room)
           this.#joined(room, place.value)
         },
         onFailure: (error) => {
@@ -239,6 +246,7 @@ export class Rooms {
       // Others hold it on other nodes, and this one has lost the key: each attempt of ours changes it here.
       this.wakeAfter(room, freeLookPauseMillis * 2 ** (room.freeLooks++ - 1))
     } else {
+      room.freeLooks = 0
       this.wakeAfter(room, ttlMillis + 1 + ahead * expirySpacingMillis)
     }
   }
