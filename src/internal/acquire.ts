@@ -147,7 +147,7 @@ export const acquireAll = (
   })
 
 /** How often in a row a split vote is tried again before the schedule decides. */
-const splitTries = 3
+const splitTries = 2
 
 /** All that comes after the first attempt, or after finding others waiting. */
 const wait = Effect.fnUntraced(function*(
