@@ -81,7 +81,7 @@ interface Joining {
 /** By how much later than the one before it a waiter tries when the key in the way should have expired. */
 const expirySpacingMillis = 5
 
-/** How long after a look that found no key and an attempt that was refused all the same; doubled each time. */
+/** How long after a look that found no key and an attempt that was refused all the same; four times as long each time. */
 const freeLookPauseMillis = 5
 const listTimeoutMillis = 1000
 const unableMillis = 60_000
@@ -244,7 +244,7 @@ export class Rooms {
         return room.wake()
       }
       // Others hold it on other nodes, and this one has lost the key: each attempt of ours changes it here.
-      this.wakeAfter(room, freeLookPauseMillis * 2 ** (room.freeLooks++ - 1))
+      this.wakeAfter(room, freeLookPauseMillis * 4 ** (room.freeLooks++ - 1))
     } else {
       room.freeLooks = 0
       this.wakeAfter(room, ttlMillis + 1 + ahead * expirySpacingMillis)
