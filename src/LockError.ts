@@ -96,8 +96,9 @@ export type Vote = typeof Vote.Type
  *
  * **Details**
  *
- * `attempts` counts how often the nodes were asked, `waited` is the time from
- * the first attempt to the last answer, `votes` are those of the last attempt
+ * `attempts` counts the attempts of the schedule, those included that had nothing
+ * to ask because others in this service came first; attempts that a wake-up led to
+ * are not counted. `waited` is the time from the first attempt to the last answer, `votes` are those of the last attempt
  * with, for a key that is held, how long it still has.
  *
  * @category errors

@@ -151,7 +151,7 @@ export interface Place {
  * What a waiter hears: that it is its turn for a key, for which it is then no
  * longer in the list; that a key it watches has changed; that notices may have
  * been lost, so that it should look again; or that the node cannot give notice of
- * changes, only of turns.
+ * some of this, and why.
  *
  * @category models
  * @since 0.1.0
