@@ -34,27 +34,17 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redis from "effect/persistence/Redis"
 import * as Predicate from "effect/Predicate"
-import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type { Cluster, Redis as IoredisClient, RedisOptions } from "ioredis"
 import { acquire, acquireAll, attempt, type Restore } from "./internal/acquire.ts"
 import { HeldLock } from "./internal/held.ts"
+import { makeService, resolveLayer } from "./internal/layer.ts"
 import * as operate from "./internal/operate.ts"
-import {
-  checkNames,
-  checkQuorum,
-  checkValue,
-  majority,
-  reject,
-  resolve,
-  type Settings,
-  wrong
-} from "./internal/options.ts"
+import { checkNames, checkValue, reject, type Settings, wrong } from "./internal/options.ts"
+import { pipeable, type Program } from "./internal/pipeable.ts"
 import { nodesUnavailable, unavailable } from "./internal/quorum.ts"
-import { Service } from "./internal/service.ts"
-import { addressOf, maskPassword, parseRedisUrl } from "./internal/url.ts"
-import * as IoredisNode from "./IoredisNode.ts"
+import type { Service } from "./internal/service.ts"
 import { guard, type Lock } from "./Lock.ts"
 import type { LockError, LockLost, NodeError, NodesUnavailable } from "./LockError.ts"
 import type { LockNode } from "./LockNode.ts"
@@ -240,8 +230,8 @@ export const defaultRetry: Schedule.Schedule<number> = retryPolicy()
  * @since 0.1.0
  */
 export const layer = (options: LayerOptions): Layer.Layer<Redsync> => {
-  const settings = resolveLayer(options)
-  return Layer.effect(Redsync, Predicate.isString(settings) ? reject(settings) : make(options, settings))
+  const settings = resolveLayer(options, defaultRetry)
+  return Layer.effect(Redsync, Predicate.isString(settings) ? reject(settings) : makeService(options, settings))
 }
 
 /**
@@ -282,11 +272,11 @@ export const layerConfig = (options: Partial<LayerOptions> = {}): Layer.Layer<Re
         ...yield* variable("driftFactor", Config.Finite("REDSYNC_DRIFT_FACTOR")),
         ...yield* variable("nodeTimeout", duration("REDSYNC_NODE_TIMEOUT"))
       }
-      const settings = resolveLayer(configured)
+      const settings = resolveLayer(configured, defaultRetry)
       if (Predicate.isString(settings)) {
         return yield* Effect.fail(new Config.ConfigError(new ConfigProvider.SourceError({ message: settings })))
       }
-      return yield* make(configured, settings)
+      return yield* makeService(configured, settings)
     })
   )
 
@@ -318,55 +308,6 @@ export const layerMemory = (count: number = 1, options: LockOptions = {}): Layer
 export const layerRedis: Layer.Layer<Redsync, never, Redis.Redis> = Layer.unwrap(
   Effect.map(Redis.Redis, (redis) => layer({ nodes: [RedisNode.make(redis)] }))
 )
-
-const resolveLayer = (options: LayerOptions): Settings | string =>
-  checkNodes(options.nodes) ?? checkQuorum(options.quorum, options.nodes.length) ?? resolve(options, defaultRetry)
-
-const checkNodes = (nodes: ReadonlyArray<NodeInput>): string | undefined => {
-  if (!Array.isArray(nodes) || nodes.length === 0) {
-    return wrong(
-      "nodes",
-      Predicate.isString(nodes) ? maskPassword(nodes) : nodes,
-      "it must be an array of at least one node"
-    )
-  }
-  const ids = nodes.map(idOf)
-  const wrongOne = ids.find(Result.isFailure)
-  if (wrongOne !== undefined) return wrongOne.failure
-  const names = ids.map(Result.getOrThrow)
-  const twice = names.find((id, index) => names.indexOf(id) !== index)
-  return twice === undefined ? undefined : `effect-redsync: the option nodes has ${twice} twice; each counts once.`
-}
-
-/** What a node will be called, or what is wrong with it. */
-const idOf = (node: unknown): Result.Result<string, string> => {
-  if (Predicate.isString(node)) return Result.map(parseRedisUrl(node), addressOf)
-  if (isLockNode(node)) return Result.succeed(node.id)
-  if (IoredisNode.isClient(node)) return Result.succeed(IoredisNode.fromClient(node).id)
-  const isPlain = Predicate.isObject(node) && [Object.prototype, null].includes(Object.getPrototypeOf(node))
-  return isPlain
-    ? Result.succeed(addressOf(node as RedisOptions))
-    : Result.fail(wrong("nodes", [node], "each must be a URL, ioredis options, an ioredis client or a LockNode"))
-}
-
-const make = Effect.fnUntraced(function*(options: LayerOptions, settings: Settings) {
-  const nodes = yield* Effect.forEach(options.nodes, toNode)
-  const quorum = options.quorum ?? majority(nodes.length)
-  const service = new Service(nodes, quorum, options, settings, yield* Effect.context<never>())
-  yield* Effect.addFinalizer(() => service.close)
-  yield* service.rooms.open(service.randomValue())
-  yield* service.ready
-  return service
-})
-
-const toNode = (input: NodeInput): Effect.Effect<LockNode, never, Scope.Scope> =>
-  isLockNode(input)
-    ? Effect.succeed(input)
-    : IoredisNode.isClient(input)
-    ? Effect.succeed(IoredisNode.fromClient(input))
-    : IoredisNode.make(input)
-
-const isLockNode = (u: unknown): u is LockNode => Predicate.hasProperty(u, "acquire") && Predicate.isFunction(u.acquire)
 
 // -----------------------------------------------------------------------------
 // holding a lock
@@ -744,21 +685,3 @@ const use = <A, E, R>(locks: ReadonlyArray<HeldLock>, program: Effect.Effect<A, 
 
 const releaseWithScope = (lock: HeldLock) =>
   Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, lock.close))
-
-type Program<Given> = (given: Given) => Effect.Effect<unknown, unknown, unknown>
-
-/** `f(name, program, options)` that can also be called as `program.pipe(f(name, options))`. */
-// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- inferred from the annotation of the result
-function pipeable<F, Name = string, Given = Lock>(
-  body: (
-    name: Name,
-    program: Program<Given>,
-    options: LockOptions | undefined
-  ) => Effect.Effect<unknown, unknown, unknown>
-): F {
-  return ((name: Name, first?: unknown, options?: LockOptions) => {
-    if (Effect.isEffect(first)) return body(name, () => first, options)
-    if (Predicate.isFunction(first)) return body(name, (given) => Effect.suspend(() => first(given) as never), options)
-    return (program: ReturnType<Program<Given>>) => body(name, () => program, first as LockOptions | undefined)
-  }) as F
-}
