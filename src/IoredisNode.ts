@@ -190,9 +190,11 @@ const operations = (connection: Connection): Omit<LockNode, "ready" | "resends">
     id,
     acquire: (key, value, expiryMillis) =>
       call("acquire", () => client.set(key, value, "PX", expiryMillis, "NX"), isOk),
-    extend: (key, value, expiryMillis) =>
+    extend: (key, value, expiryMillis, onlyIfThere = false) => {
+      const args = [value, expiryMillis, onlyIfThere ? 0 : 1]
       // Sent twice, it may come after a release that was sent later, and must not set the key again then.
-      call("extend", () => run(scripts.extend, [key], [value, expiryMillis, 1], [value, expiryMillis, 0]), isOne),
+      return call("extend", () => run(scripts.extend, [key], args, [value, expiryMillis, 0]), isOne)
+    },
     release: (key, value) => call("release", () => run(scripts.release, [key], [value]), isOne),
     inspect: (key) => call("inspect", () => run(scripts.inspect, [key], []), keyState),
     remove: (key) => call("remove", () => client.del(key), isOne),

@@ -50,9 +50,14 @@ export interface LockNode {
    * If the key has the value, lets it expire the given milliseconds from now,
    * and only then answers `true`. If there is no such key, sets it as `acquire`
    * would, so that a lock does not erode as servers come back empty one by one;
-   * the answer is `false` all the same.
+   * the answer is `false` all the same. With `onlyIfThere` it is not set again.
    */
-  readonly extend: (key: string, value: string, expiryMillis: number) => Effect.Effect<boolean, NodeError>
+  readonly extend: (
+    key: string,
+    value: string,
+    expiryMillis: number,
+    onlyIfThere?: boolean
+  ) => Effect.Effect<boolean, NodeError>
 
   /**
    * If the key has the value, deletes it. `false` if it has another value or is

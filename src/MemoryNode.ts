@@ -107,11 +107,11 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
         entries.set(key, { value, expiresAt: now + expiryMillis })
         return true
       }),
-    extend: (key, value, expiryMillis) =>
+    extend: (key, value, expiryMillis, onlyIfThere = false) =>
       change(key, (now) => {
         const entry = live(key, now)
         const ours = entry?.value === value
-        if (ours || entry === undefined) entries.set(key, { value, expiresAt: now + expiryMillis })
+        if (ours || (entry === undefined && !onlyIfThere)) entries.set(key, { value, expiresAt: now + expiryMillis })
         return ours
       }),
     release: (key, value) => change(key, (now) => live(key, now)?.value === value && entries.delete(key)),
@@ -129,12 +129,10 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
           return {
             join: (key, place) =>
               at((now) => {
-                const list = lists.get(key) ?? []
+                let list = lists.get(key) ?? []
+                if (place === "front") list = [waiter, ...list.filter((other) => other !== waiter)]
+                else if (!list.includes(waiter)) list = [...list, waiter]
                 lists.set(key, list)
-                if (!list.includes(waiter)) {
-                  if (place === "front") list.unshift(waiter)
-                  else list.push(waiter)
-                }
                 const ahead = list.indexOf(waiter)
                 if (ahead === 0) watchers.set(key, (watchers.get(key) ?? new Set()).add(waiter))
                 const entry = live(key, now)

@@ -41,8 +41,8 @@ export const make = (redis: Redis.Redis["Service"], id: string = "redis"): LockN
     resends: true,
     acquire: (key, value, expiryMillis) =>
       call("acquire", redis.send("SET", key, value, "NX", "PX", String(expiryMillis)), isOk),
-    extend: (key, value, expiryMillis) =>
-      call("extend", run(scripts.extend, key, value, String(expiryMillis), "1"), isOne),
+    extend: (key, value, expiryMillis, onlyIfThere = false) =>
+      call("extend", run(scripts.extend, key, value, String(expiryMillis), onlyIfThere ? "0" : "1"), isOne),
     release: (key, value) => call("release", run(scripts.release, key, value), isOne),
     inspect: (key) => call("inspect", run(scripts.inspect, key), keyState),
     remove: (key) => call("remove", redis.send("DEL", key), isOne)

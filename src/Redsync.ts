@@ -38,6 +38,7 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type { Cluster, Redis as IoredisClient, RedisOptions } from "ioredis"
 import { acquire, acquireAll, attempt, type Restore } from "./internal/acquire.ts"
+import { guard } from "./internal/guard.ts"
 import { HeldLock } from "./internal/held.ts"
 import { makeService, resolveLayer } from "./internal/layer.ts"
 import * as operate from "./internal/operate.ts"
@@ -45,7 +46,7 @@ import { checkNames, checkValue, reject, type Settings, wrong } from "./internal
 import { pipeable, type Program } from "./internal/pipeable.ts"
 import { nodesUnavailable, unavailable } from "./internal/quorum.ts"
 import type { Service } from "./internal/service.ts"
-import { guard, type Lock } from "./Lock.ts"
+import type { Lock } from "./Lock.ts"
 import type { LockError, LockLost, NodeError, NodesUnavailable } from "./LockError.ts"
 import type { LockNode } from "./LockNode.ts"
 import * as MemoryNode from "./MemoryNode.ts"
@@ -370,7 +371,7 @@ export const withLock: {
       (service, settings) =>
         Effect.flatMap(
           acquire(service, name, settings, restore),
-          (lock) => use([lock], restore(guard(lock, program(lock))))
+          (lock) => use([lock], restore(guard([lock], program(lock))))
         )
     )
   )
@@ -403,7 +404,7 @@ export const withLockIfAvailable: {
         attemptOnce(service, name, settings, restore),
         Option.match({
           onNone: () => Effect.succeedNone,
-          onSome: (lock) => Effect.asSome(use([lock], restore(guard(lock, program(lock)))))
+          onSome: (lock) => Effect.asSome(use([lock], restore(guard([lock], program(lock)))))
         })
       ))
   )
@@ -458,15 +459,7 @@ export const withLocks: {
         (service, settings) =>
           Effect.flatMap(acquireAll(service, inOrder, settings, restore), (held) => {
             const locks = inOrder.map((name) => held.find((lock) => lock.name === name)!)
-            return use(
-              locks,
-              restore(
-                locks.reduce<Effect.Effect<unknown, unknown, unknown>>(
-                  (guarded, lock) => guard(lock, guarded),
-                  program(locks)
-                )
-              )
-            )
+            return use(locks, restore(guard(locks, program(locks))))
           })
       )
     )

@@ -21,7 +21,8 @@ import {
   tryLock,
   unlock,
   withLock,
-  withLockIfAvailable
+  withLockIfAvailable,
+  withLocks
 } from "../src/index.ts"
 import { nodeError } from "../src/internal/reply.ts"
 import * as FaultyNode from "./support/faultyNode.ts"
@@ -633,6 +634,26 @@ describe("found by review", () => {
       assert.throws(() => retryPolicy({ delay: -5 }), /delay is -5; it must be a duration/)
       assert.throws(() => retryPolicy({ delay: "abc" as never }), /delay is "abc"/)
       assert.throws(() => retryPolicy({ within: Number.NaN }), /within is NaN/)
+    }).pipe(Effect.provide(Redsync.layerMemory())))
+
+  it.effect("resume never brings back a lock that was released meanwhile", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      for (const node of nodes) yield* node.acquire("a", "theirs", 8000)
+      yield* on(
+        nodes,
+        Effect.gen(function*() {
+          for (const node of nodes) yield* node.release("a", "theirs")
+          assert.instanceOf(errorOf(yield* Effect.exit(resume("a", "theirs"))), LockLost)
+          assert.isTrue(yield* isFree("a"))
+        })
+      )
+    }))
+
+  it.effect("two thousand locks at once", () =>
+    Effect.gen(function*() {
+      const names = Array.from({ length: 2000 }, (_, index) => `lock-${index}`)
+      assert.strictEqual(yield* withLocks(names, Effect.succeed("held")), "held")
     }).pipe(Effect.provide(Redsync.layerMemory())))
 
   it("errors never repeat the arguments of a command", () => {

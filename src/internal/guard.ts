@@ -10,33 +10,48 @@ import * as Scheduler from "effect/Scheduler"
 import type { LockLost } from "../LockError.ts"
 import type { HeldLock } from "./held.ts"
 
-export const guard = <A, E, R>(lock: HeldLock, program: Effect.Effect<A, E, R>): Effect.Effect<A, E | LockLost, R> =>
+export const guard = <A, E, R>(
+  locks: ReadonlyArray<HeldLock>,
+  program: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | LockLost, R> =>
   // The program gets a fiber of its own, and is as interruptible in it as the caller was.
-  Effect.uninterruptibleMask((restore) => restore(guarded(lock, restore(program))))
+  Effect.uninterruptibleMask((restore) => restore(guarded(locks, restore(program))))
 
-const guarded = <A, E, R>(lock: HeldLock, program: Effect.Effect<A, E, R>): Effect.Effect<A, E | LockLost, R> =>
+const guarded = <A, E, R>(
+  locks: ReadonlyArray<HeldLock>,
+  program: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | LockLost, R> =>
   Effect.withFiber((caller) =>
     Effect.callback((resume) => {
-      const lost = lock.check()
+      const lost = firstLost(locks)
       if (lost !== undefined) return resume(Effect.fail(lost))
       const context = Context.add(
         caller.context as Context.Context<R>,
         Scheduler.Scheduler,
-        new LeaseScheduler(caller.cache.scheduler, lock)
+        new LeaseScheduler(caller.cache.scheduler, locks)
       )
       const fiber = Effect.runForkWith(context)(program, { uninterruptible: true })
-      const forget = lock.onLost(() => fiber.interruptUnsafe())
+      const listeners = locks.map((lock) => lock.onLost(() => fiber.interruptUnsafe()))
+      const forget = () => listeners.forEach((forget) => forget())
       // Its first steps have run already, and may have outlasted the lease.
-      if (lock.check() !== undefined) fiber.interruptUnsafe()
+      if (firstLost(locks) !== undefined) fiber.interruptUnsafe()
       fiber.addObserver((exit) => {
         forget()
         // It may have ended before the timer that would have interrupted it could fire.
-        const lost = lock.check()
+        const lost = firstLost(locks)
         resume(lost === undefined ? exit : outlived(exit, lost))
       })
       return Effect.andThen(Effect.sync(forget), Fiber.interrupt(fiber))
     })
   )
+
+const firstLost = (locks: ReadonlyArray<HeldLock>): LockLost | undefined => {
+  for (const lock of locks) {
+    const lost = lock.check()
+    if (lost !== undefined) return lost
+  }
+  return undefined
+}
 
 /** The end of a program that has outlived its lock: its own failure, or the loss. */
 const outlived = <A, E>(exit: Exit.Exit<A, E>, lost: LockLost): Exit.Exit<A, E | LockLost> => {
@@ -55,17 +70,18 @@ const outlived = <A, E>(exit: Exit.Exit<A, E>, lost: LockLost): Exit.Exit<A, E |
 class LeaseScheduler implements Scheduler.Scheduler {
   readonly executionMode: "sync" | "async"
   readonly #scheduler: Scheduler.Scheduler
-  readonly #lock: HeldLock
+  readonly #locks: ReadonlyArray<HeldLock>
 
-  constructor(scheduler: Scheduler.Scheduler, lock: HeldLock) {
+  constructor(scheduler: Scheduler.Scheduler, locks: ReadonlyArray<HeldLock>) {
     this.executionMode = scheduler.executionMode
     this.#scheduler = scheduler
-    this.#lock = lock
+    this.#locks = locks
   }
 
   shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
     // Whoever finds the loss has the program interrupted, which takes effect once this step has yielded.
-    return this.#lock.isLostNow() || this.#scheduler.shouldYield(fiber)
+    for (const lock of this.#locks) if (lock.isLostNow()) return true
+    return this.#scheduler.shouldYield(fiber)
   }
 
   makeDispatcher(): Scheduler.SchedulerDispatcher {

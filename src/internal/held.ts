@@ -152,6 +152,7 @@ export class HeldLock implements Lock {
     this.#service.quorum.start(
       {
         ...releaseQuestion(this),
+        nodes: this.#service.rooms.wakingFirst(this.name),
         ask: (node) => this.#service.rooms.release(node, this, onWoke),
         onSettled: (answers) => this.#service.cleanUpLater(this, failedNodes(answers))
       },
@@ -168,8 +169,10 @@ export class HeldLock implements Lock {
     if (this.check() !== undefined || this.#released !== undefined) return
     const { autoExtend, nodeTimeoutMillis } = this.settings
     const remaining = this.remainingMillis()
-    // A round is decided within the node timeout, so the end of the lease has to be watched only if that is nearer.
-    if (!autoExtend || this.#extending || remaining <= nodeTimeoutMillis) this.#service.holdings.set(this, remaining)
+    // A round is decided within twice the node timeout, so the end of the lease has to be watched only if it is nearer.
+    if (!autoExtend || this.#extending || remaining <= 2 * nodeTimeoutMillis) {
+      this.#service.holdings.set(this, remaining)
+    }
     if (!autoExtend || this.#extending) return
     this.#extending = true
     const start = now(this.#service.clock)

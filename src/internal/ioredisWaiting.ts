@@ -46,6 +46,7 @@ export const waitingList = (
         })
     ),
     (ears) => {
+      let told = false
       const earFor = async (key: string): Promise<Ear | undefined> => {
         const client = await clientFor(key)
         if (client === undefined) return undefined
@@ -67,7 +68,10 @@ export const waitingList = (
       return {
         join: Effect.fnUntraced(function*(key, place) {
           if (!hasList(key)) {
-            hear({ _tag: "Unable", why: `in a cluster no list can stand beside the name ${JSON.stringify(key)}` })
+            if (!told) {
+              hear({ _tag: "Unable", why: `in a cluster no list can stand beside the name ${JSON.stringify(key)}` })
+            }
+            told = true
             return { ahead: 0, ttlMillis: Infinity }
           }
           const ear = yield* attempt(() => earFor(key))

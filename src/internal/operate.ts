@@ -11,15 +11,12 @@ import { HeldLock } from "./held.ts"
 import { now } from "./lease.ts"
 import type { Settings } from "./options.ts"
 import {
-  type Answers,
+  adoptQuestion,
   type Claim,
   denied,
-  extendQuestion,
   failedNodes,
   granted,
-  isHeldQuestion,
   nodesUnavailable,
-  type Question,
   releaseQuestion,
   unavailable,
   votes
@@ -27,33 +24,26 @@ import {
 import { notALockReason } from "./reply.ts"
 import type { Service } from "./service.ts"
 
-/**
- * Extends a lock taken elsewhere and holds it from then on. Looks first, since an
- * extension sets the key where it is missing, and a lock that is gone must not
- * come back.
- */
+/** Extends a lock taken elsewhere, and holds it from then on. */
 export const adopt = (
   service: Service,
   claim: Claim,
   restore: Restore
 ): Effect.Effect<HeldLock, LockLost | NodesUnavailable> =>
   Effect.suspend(() => {
-    const lost = (answers: Answers<boolean>) =>
-      Effect.fail(
+    const start = now(service.clock)
+    const asked = restore(service.quorum.ask(adoptQuestion(claim)))
+    return Effect.flatMap(asked, (answers): Effect.Effect<HeldLock, LockLost | NodesUnavailable> => {
+      if (granted(answers)) {
+        const lock = new HeldLock(service, claim, start)
+        const lost = lock.check()
+        return lost === undefined ? Effect.succeed(lock) : Effect.fail(lost)
+      }
+      return Effect.fail(
         denied(answers)
           ? new LockLost({ name: claim.name, reason: "Taken", votes: votes(answers) })
           : nodesUnavailable(claim.name, answers)
       )
-    const ask = (question: Question<boolean>) => restore(service.quorum.ask(question))
-    return Effect.flatMap(ask(isHeldQuestion(claim)), (held) => {
-      if (!granted(held)) return lost(held)
-      const start = now(service.clock)
-      return Effect.flatMap(ask(extendQuestion(claim)), (answers) => {
-        if (!granted(answers)) return lost(answers)
-        const lock = new HeldLock(service, claim, start)
-        const late = lock.check()
-        return late === undefined ? Effect.succeed(lock) : Effect.fail(late)
-      })
     })
   })
 

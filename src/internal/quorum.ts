@@ -61,6 +61,14 @@ export const extendQuestion = ({ name, settings, value }: Claim): Question<boole
   isYes: identity
 })
 
+/** For a lock that may be gone, and must not come back. */
+export const adoptQuestion = ({ name, settings, value }: Claim): Question<boolean> => ({
+  operation: "extend",
+  timeoutMillis: settings.nodeTimeoutMillis,
+  ask: (node) => node.extend(name, value, settings.expiryMillis, true),
+  isYes: identity
+})
+
 export const releaseQuestion = ({ name, settings, value }: Claim): Question<boolean> => ({
   operation: "release",
   timeoutMillis: settings.nodeTimeoutMillis,

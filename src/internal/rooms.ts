@@ -151,6 +151,13 @@ export class Rooms {
     else room.wake()
   }
 
+  /** The nodes, and before the others the one whose list the first to wake stands in: there it is waited for. */
+  wakingFirst(name: string): ReadonlyArray<LockNode> {
+    const { nodes } = this.#quorum
+    const first = this.#firstInRank(name)
+    return first === undefined || first === nodes[0] ? nodes : [first, ...nodes.filter((node) => node !== first)]
+  }
+
   /** Releases on a node, and wakes the first in its waiting list if it has one. */
   release(node: LockNode, lock: HeldLock, onWoke: () => void): Effect.Effect<boolean, NodeError> {
     const list = this.#lists.get(node)
@@ -177,6 +184,7 @@ export class Rooms {
    * the background.
    */
   join(room: Room): void {
+    if (this.closed) return
     const place = room.turnOn === undefined ? "back" : "front"
     const node = room.listedOn ??= this.#firstInRank(room.name)
     const list = node && this.#lists.get(node)
@@ -197,7 +205,7 @@ export class Rooms {
           // Meanwhile all who waited may have left.
           if (this.#rooms.get(room.name) !== room || room.waiters.size === 0) return this.#leave(node, room.name)
           // Our turn may have come before the answer did: then we stand in line no longer.
-          if (room.turns !== turns) return
+          if (room.turns !== turns) return joining.again ? this.join(room) : undefined
           room.listedOn = node
           room.turnOn = undefined
           if (joining.again) return this.join(room)

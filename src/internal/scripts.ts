@@ -64,6 +64,7 @@ return woke`
  */
 export const join = `local kind = redis.call("TYPE", KEYS[2]).ok
 if kind ~= "list" and kind ~= "none" then redis.call("DEL", KEYS[2]) end
+if ARGV[2] == "front" then redis.call("LREM", KEYS[2], 0, ARGV[1]) end
 local ahead = redis.call("LPOS", KEYS[2], ARGV[1])
 if not ahead then
   if ARGV[2] == "front" then

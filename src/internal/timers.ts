@@ -46,6 +46,7 @@ export class Timers {
   /** Forgets all timers. */
   close(): void {
     this.#byMillis.clear()
+    this.#wakeAt = Number.POSITIVE_INFINITY
     this.#sleeper?.interruptUnsafe()
   }
 
