@@ -188,7 +188,10 @@ export class Rooms {
     const place = room.turnOn === undefined ? "back" : "front"
     const node = room.listedOn ??= this.#firstInRank(room.name)
     const list = node && this.#lists.get(node)
-    if (node === undefined || list === undefined) return
+    if (node === undefined || list === undefined) {
+      if (this.#lists.size > 0) this.#quorum.timers.after(listTimeoutMillis, () => this.#rejoin(room))
+      return
+    }
     const { turns } = room
     if (room.joining?.node === node) {
       room.joining.again = true
