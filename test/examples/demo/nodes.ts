@@ -5,6 +5,7 @@
 import { Cause, Config, Effect, Exit, Option, Schema } from "effect"
 import { errorReported } from "effect/Runtime"
 import { IoredisNode, type LockNode, MemoryNode, NodeError } from "../../../src/index.ts"
+import { waitingListKey } from "../../../src/internal/scripts.ts"
 import type { Board } from "./board.ts"
 
 /** Why the demo failed, in one line. */
@@ -103,10 +104,17 @@ export const observed = (board: Board) => (node: LockNode.LockNode, index: numbe
   }
 }
 
-/** Deletes what is left of the name, past the wrappers. Returns on how many nodes there was something. */
+/**
+ * Deletes what is left of the name, past the wrappers: workers that end while a node is cut off cannot take their
+ * places out of a waiting list there. Returns on how many nodes the lock itself was left.
+ */
 export const clear = (nodes: ReadonlyArray<LockNode.LockNode>, name: string): Effect.Effect<number> =>
   Effect.forEach(
     nodes,
-    (node) => Effect.orElseSucceed(Effect.timeout(node.remove(name), "1 second"), () => false),
+    (node) =>
+      Effect.andThen(node.remove(waitingListKey(name)), node.remove(name)).pipe(
+        Effect.timeout("1 second"),
+        Effect.orElseSucceed(() => false)
+      ),
     { concurrency: "unbounded" }
   ).pipe(Effect.map((removed) => removed.filter(Boolean).length))
