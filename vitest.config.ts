@@ -13,6 +13,9 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     globalSetup: ["./test/support/globalSetup.ts"],
+    // The servers and child processes of one file keep a small machine busy: files side by side would disturb the timing
+    // of each other's faults.
+    maxWorkers: 1,
     testTimeout: 30_000,
     hookTimeout: 120_000
   }
