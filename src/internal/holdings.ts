@@ -4,7 +4,7 @@
  * A lock that is held only briefly costs an entry in a map and a timer that it
  * shares with the others. A timer stands still while the machine is suspended
  * and knows nothing of the wall clock, so both clocks are looked at once a
- * second too, as long as any lock is held.
+ * second too while locks are held.
  */
 import type { Clock } from "effect/Clock"
 import type { HeldLock } from "./held.ts"
