@@ -2,6 +2,7 @@
 import { Effect } from "effect"
 import * as root from "effect-redsync"
 import { Redsync, withLock } from "effect-redsync"
+import * as Fencing from "effect-redsync/Fencing"
 import * as IoredisNode from "effect-redsync/IoredisNode"
 import * as Lock from "effect-redsync/Lock"
 import * as LockError from "effect-redsync/LockError"
@@ -11,7 +12,7 @@ import * as RedisNode from "effect-redsync/RedisNode"
 import * as RedsyncModule from "effect-redsync/Redsync"
 import assert from "node:assert/strict"
 
-const modules = { IoredisNode, Lock, LockError, LockNode, MemoryNode, RedisNode, Redsync: RedsyncModule }
+const modules = { Fencing, IoredisNode, Lock, LockError, LockNode, MemoryNode, RedisNode, Redsync: RedsyncModule }
 for (const [name, module] of Object.entries(modules)) {
   assert.equal(module, root[name as keyof typeof modules], `effect-redsync/${name} is the namespace ${name}`)
 }

@@ -17,7 +17,7 @@ import { type Cluster, Redis, type RedisOptions } from "ioredis"
 import { createHash } from "node:crypto"
 import { waitingList } from "./internal/ioredisWaiting.ts"
 import { reject } from "./internal/options.ts"
-import { isOk, isOne, keyState, nodeError } from "./internal/reply.ts"
+import { abstention, isOk, isOne, keyState, nodeError, tokenOf } from "./internal/reply.ts"
 import * as scripts from "./internal/scripts.ts"
 import { addressOf, parseRedisUrl, startupAddressOf } from "./internal/url.ts"
 import type { NodeError } from "./LockError.ts"
@@ -59,10 +59,7 @@ export const make = (target: string | RedisOptions): Effect.Effect<LockNode, nev
  * @category constructors
  * @since 0.1.0
  */
-export const fromClient = (client: Redis | Cluster): LockNode => ({
-  ...operations({ client }),
-  resends: true
-})
+export const fromClient = (client: Redis | Cluster): LockNode => operations({ client }, { resends: true })
 
 /**
  * Whether a value is an ioredis client or cluster, of whichever copy of ioredis.
@@ -124,7 +121,7 @@ const connect = (options: RedisOptions) =>
       }),
       ({ connection }) => Effect.sync(() => connection.client.disconnect())
     ),
-    ({ connection, tried }): LockNode => ({ ...operations(connection), ready: Deferred.await(tried) })
+    ({ connection, tried }) => operations(connection, { ready: Deferred.await(tried) })
   )
 
 interface Connection {
@@ -141,8 +138,18 @@ interface Connection {
 const sha1 = (text: string): string => createHash("sha1").update(text).digest("hex")
 
 const shas = new Map(
-  [scripts.release, scripts.extend, scripts.inspect, scripts.join, scripts.leave, scripts.releaseAndWake]
-    .map((lua) => [lua, sha1(lua)])
+  [
+    scripts.acquire,
+    scripts.acquireFenced,
+    scripts.extend,
+    scripts.inspect,
+    scripts.join,
+    scripts.leave,
+    scripts.raise,
+    scripts.release,
+    scripts.releaseAndWake,
+    scripts.uptime
+  ].map((lua) => [lua, sha1(lua)])
 )
 
 // A server that refuses the load, or lost its scripts since, gets the source with the first call instead.
@@ -150,9 +157,15 @@ const loadScripts = (client: Redis) => {
   for (const lua of shas.keys()) client.script("LOAD", lua).catch(() => {})
 }
 
-const operations = (connection: Connection): Omit<LockNode, "ready" | "resends"> => {
+const operations = (
+  connection: Connection,
+  traits: Pick<LockNode, "ready" | "resends">,
+  leastUptimeMillis: number = 0
+): LockNode => {
   const { client } = connection
   const id = idOf(client)
+  /** The values of attempts whose script is on its way, and may have to be sent again. */
+  const acquiring = new Set<string>()
 
   const call = <A>(
     operation: NodeError["operation"],
@@ -176,34 +189,84 @@ const operations = (connection: Connection): Omit<LockNode, "ready" | "resends">
     )
   }
 
-  const hasList = (key: string) => !client.isCluster || scripts.sharesSlot(key)
+  const sharesSlot = (key: string) => !client.isCluster || scripts.sharesSlot(key)
 
   type Arguments = ReadonlyArray<string | number>
 
   const run = (lua: string, keys: Arguments, args: Arguments, argsIfNew: Arguments = args): Promise<unknown> =>
     client.evalsha(shas.get(lua)!, keys.length, ...keys, ...args).catch((error: unknown) => {
-      if (!(error instanceof Error && error.message.startsWith("NOSCRIPT"))) throw error
+      if (!isMissingScript(error)) throw error
       return client.eval(lua, keys.length, ...keys, ...argsIfNew)
     })
 
+  /** Sent again for want of the script, it may come after a release that was sent meanwhile, and must not be then. */
+  const runAcquire = (lua: string, keys: Arguments, value: string, ...args: Arguments): Promise<unknown> => {
+    acquiring.add(value)
+    return client.evalsha(shas.get(lua)!, keys.length, ...keys, value, ...args)
+      .catch((error: unknown) => {
+        if (!isMissingScript(error)) throw error
+        return acquiring.has(value) ? client.eval(lua, keys.length, ...keys, value, ...args) : 0
+      })
+      .finally(() => acquiring.delete(value))
+  }
+
+  const runRelease = (lua: string, keys: Arguments, args: ReadonlyArray<string>): Promise<unknown> => {
+    acquiring.delete(args[0]!)
+    return run(lua, keys, args)
+  }
+
+  const beside = (key: string, send: (keys: Arguments) => Promise<unknown>): Promise<unknown> =>
+    sharesSlot(key)
+      ? send([key, scripts.counterKey(key)])
+      : Promise.reject(new Error(`ERR in a cluster no counter can stand beside the name ${JSON.stringify(key)}`))
+
   return {
+    ...traits,
     id,
     acquire: (key, value, expiryMillis) =>
-      call("acquire", () => client.set(key, value, "PX", expiryMillis, "NX"), isOk),
+      leastUptimeMillis > 0
+        ? call("acquire", () => runAcquire(scripts.acquire, [key], value, expiryMillis, leastUptimeMillis), isOne)
+        : call("acquire", () => client.set(key, value, "PX", expiryMillis, "NX"), isOk),
     extend: (key, value, expiryMillis, onlyIfThere = false) => {
       const args = [value, expiryMillis, onlyIfThere ? 0 : 1]
       // Sent twice, it may come after a release that was sent later, and must not set the key again then.
       return call("extend", () => run(scripts.extend, [key], args, [value, expiryMillis, 0]), isOne)
     },
-    release: (key, value) => call("release", () => run(scripts.release, [key], [value]), isOne),
+    release: (key, value) => call("release", () => runRelease(scripts.release, [key], [value]), isOne),
     inspect: (key) => call("inspect", () => run(scripts.inspect, [key], []), keyState),
     remove: (key) => call("remove", () => client.del(key), isOne),
+    fencing: {
+      acquire: (key, value, expiryMillis, proposal) =>
+        call("acquire", () => {
+          const args = [expiryMillis, proposal, scripts.counterMillis, leastUptimeMillis]
+          return beside(key, (keys) => runAcquire(scripts.acquireFenced, keys, value, ...args))
+        }, tokenOf),
+      raise: (key, value, token) =>
+        call("acquire", () => {
+          const args = [value, token, scripts.counterMillis]
+          return beside(key, (keys) => run(scripts.raise, keys, args))
+        }, isOne)
+    },
+    delayedRestart: (millis) => operations(connection, traits, millis),
+    ...(leastUptimeMillis > 0 && {
+      abstention: (key) =>
+        call("inspect", () => run(scripts.uptime, [key], []), (up) => abstention(Number(up), leastUptimeMillis))
+    }),
     waitingList: waitingList(
       id,
       (operation, lua, key, ...args) =>
-        call(operation, () => run(lua, hasList(key) ? [key, scripts.waitingListKey(key)] : [key], args), identity),
+        call(
+          operation,
+          () =>
+            (operation === "release" ? runRelease : run)(
+              lua,
+              sharesSlot(key) ? [key, scripts.waitingListKey(key)] : [key],
+              args
+            ),
+          identity
+        ),
       (key) => serverOf(client, key),
-      hasList
+      sharesSlot
     )
   }
 }
@@ -227,6 +290,8 @@ const coalesceWrites = ({ stream }: Redis) => {
 const isMissingConnection = (error: unknown) =>
   error instanceof Error &&
   (error.name === "MaxRetriesPerRequestError" || error.message.startsWith("Stream isn't writeable"))
+
+const isMissingScript = (error: unknown) => error instanceof Error && error.message.startsWith("NOSCRIPT")
 
 const broken = new Error("the connection was closed")
 

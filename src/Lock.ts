@@ -8,6 +8,7 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type { FencingToken } from "./Fencing.ts"
 import * as internal from "./internal/guard.ts"
 import { HeldLock } from "./internal/held.ts"
 import type { LockLost, NodesUnavailable } from "./LockError.ts"
@@ -73,6 +74,17 @@ export interface Lock {
    * lock is released it waits for ever.
    */
   readonly lost: Effect.Effect<never, LockLost>
+}
+
+/**
+ * A held lock with a fencing token.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FencedLock extends Lock {
+  /** Larger than the token of everybody who held a lock of this name before. */
+  readonly token: FencingToken
 }
 
 /**

@@ -21,6 +21,8 @@ import * as Schema from "effect/Schema"
  * - `"Timeout"`: no answer within the node timeout. The command may still take effect later.
  * - `"Disconnected"`: there is no connection, or it broke before the answer came.
  * - `"Rejected"`: the server answered with an error, such as `READONLY`, `OOM`, `NOAUTH` or `NOPERM`.
+ * - `"Abstained"`: the server was restarted a moment ago and casts no vote on new locks yet, as the option
+ *   `delayedRestart` says. `cause` says since when and how much longer.
  *
  * `node` is the node's `id`; `cause`, where there is one, is what the client or
  * server said, without the command's arguments.
@@ -31,7 +33,7 @@ import * as Schema from "effect/Schema"
 export class NodeError extends Schema.TaggedError<NodeError>("effect-redsync/NodeError")("NodeError", {
   node: Schema.String,
   operation: Schema.Literals(["acquire", "extend", "release", "inspect", "remove"]),
-  reason: Schema.Literals(["Timeout", "Disconnected", "Rejected"]),
+  reason: Schema.Literals(["Timeout", "Disconnected", "Rejected", "Abstained"]),
   cause: Schema.optionalKey(Schema.Defect())
 }) {
   /**
@@ -49,6 +51,8 @@ export class NodeError extends Schema.TaggedError<NodeError>("effect-redsync/Nod
         return `is not connected${said}`
       case "Rejected":
         return `answered with an error${said}`
+      case "Abstained":
+        return `abstains${said}`
     }
   }
 

@@ -92,6 +92,28 @@ export interface LockNode {
   readonly ready?: Effect.Effect<boolean>
 
   /**
+   * Fencing counters, kept beside the keys. Without it the node cannot be used
+   * with fencing tokens.
+   */
+  readonly fencing?: FencingCounters
+
+  /**
+   * The same node, which casts no vote on new locks while its server has been up
+   * for less than so many milliseconds: `acquire` then fails as `"Abstained"` and
+   * writes nothing. The server itself has to look, in the same atomic step, so
+   * that no restart comes in between. Without it the node cannot be used with
+   * delayed restarts.
+   */
+  readonly delayedRestart?: (leastUptimeMillis: number) => LockNode
+
+  /**
+   * Why the node would cast no vote on a new lock now, none if it would. There
+   * on a node that delays restarts; given a key, since in a cluster each has its
+   * server.
+   */
+  readonly abstention?: (key: string) => Effect.Effect<Option.Option<string>, NodeError>
+
+  /**
    * The node's waiting lists as one waiter sees them, which hears for as long as
    * the scope is open. What that takes, such as connections, is opened by the
    * first `join`. Without it waiting is done by the schedule alone.
@@ -100,6 +122,37 @@ export interface LockNode {
     waiter: string,
     hear: (notice: Notice) => void
   ) => Effect.Effect<WaitingList, never, Scope.Scope>
+}
+
+/**
+ * A counter beside each key, from which fencing tokens come.
+ *
+ * **Details**
+ *
+ * Each operation is atomic on the node, together with the key. A counter is
+ * forgotten an hour after it was last written.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FencingCounters {
+  /**
+   * `acquire`, and where that does it, counts up: the counter becomes the larger
+   * of the proposal and itself plus one, and is the answer. None if the key was
+   * there; then the counter is left alone.
+   */
+  readonly acquire: (
+    key: string,
+    value: string,
+    expiryMillis: number,
+    proposal: number
+  ) => Effect.Effect<Option.Option<number>, NodeError>
+
+  /**
+   * If the key has the value, lets the counter be at least the token, and only
+   * then answers `true`.
+   */
+  readonly raise: (key: string, value: string, token: number) => Effect.Effect<boolean, NodeError>
 }
 
 /**

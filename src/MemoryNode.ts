@@ -12,6 +12,7 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { monotonicMillis } from "./internal/lease.ts"
+import { counterMillis } from "./internal/scripts.ts"
 import type { KeyState, LockNode, Notice, WaitingList } from "./LockNode.ts"
 
 interface Entry {
@@ -56,13 +57,33 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
 
   // Keys that nobody asks for again would stay for ever.
   const sweep = (now: number) => {
-    if (entries.size < sweepAt) return
+    if (entries.size + counters.size < sweepAt) return
     for (const key of entries.keys()) live(key, now)
-    sweepAt = Math.max(1024, entries.size * 2)
+    for (const [key, { expiresAt }] of counters) if (expiresAt <= now) counters.delete(key)
+    sweepAt = Math.max(1024, (entries.size + counters.size) * 2)
+  }
+
+  const set = (key: string, value: string, expiryMillis: number, now: number): boolean => {
+    if (live(key, now) !== undefined) return false
+    sweep(now)
+    entries.set(key, { value, expiresAt: now + expiryMillis })
+    return true
   }
 
   const at = <A>(f: (now: number) => A): Effect.Effect<A> =>
     Effect.clockWith((clock: Clock.Clock) => Effect.succeed(f(monotonicMillis(clock))))
+
+  const counters = new Map<string, { readonly token: number; readonly expiresAt: number }>()
+
+  const counter = (key: string, now: number): number => {
+    const counter = counters.get(key)
+    return counter === undefined || counter.expiresAt <= now ? 0 : counter.token
+  }
+
+  const count = (key: string, token: number, now: number) => {
+    counters.set(key, { token, expiresAt: now + counterMillis })
+    return token
+  }
 
   const lists = new Map<string, Array<string>>()
   const ears = new Map<string, (notice: Notice) => void>()
@@ -100,13 +121,7 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
 
   const node: LockNode = {
     id,
-    acquire: (key, value, expiryMillis) =>
-      at((now) => {
-        if (live(key, now) !== undefined) return false
-        sweep(now)
-        entries.set(key, { value, expiresAt: now + expiryMillis })
-        return true
-      }),
+    acquire: (key, value, expiryMillis) => at((now) => set(key, value, expiryMillis, now)),
     extend: (key, value, expiryMillis, onlyIfThere = false) =>
       change(key, (now) => {
         const entry = live(key, now)
@@ -122,6 +137,22 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
         )
       ),
     remove: (key) => change(key, (now) => live(key, now) !== undefined && entries.delete(key)),
+    fencing: {
+      acquire: (key, value, expiryMillis, proposal) =>
+        at((now) =>
+          set(key, value, expiryMillis, now)
+            ? Option.some(count(key, Math.max(counter(key, now) + 1, proposal), now))
+            : Option.none()
+        ),
+      raise: (key, value, token) =>
+        at((now) => {
+          if (live(key, now)?.value !== value) return false
+          count(key, Math.max(counter(key, now), token), now)
+          return true
+        })
+    },
+    // It lives and dies with this process, and so does all that it excludes.
+    delayedRestart: () => node,
     waitingList: (waiter, hear) =>
       Effect.acquireRelease(
         Effect.sync((): WaitingList => {

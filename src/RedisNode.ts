@@ -8,7 +8,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Redis from "effect/persistence/Redis"
-import { isOk, isOne, keyState, nodeError } from "./internal/reply.ts"
+import { abstention, isOk, isOne, keyState, nodeError, tokenOf } from "./internal/reply.ts"
 import * as scripts from "./internal/scripts.ts"
 import type { NodeError } from "./LockError.ts"
 import type { LockNode } from "./LockNode.ts"
@@ -25,7 +25,9 @@ import type { LockNode } from "./LockNode.ts"
  * @category constructors
  * @since 0.1.0
  */
-export const make = (redis: Redis.Redis["Service"], id: string = "redis"): LockNode => {
+export const make = (redis: Redis.Redis["Service"], id: string = "redis"): LockNode => operations(redis, id, 0)
+
+const operations = (redis: Redis.Redis["Service"], id: string, leastUptimeMillis: number): LockNode => {
   const call = <A, B>(
     operation: NodeError["operation"],
     effect: Effect.Effect<A, Redis.RedisError>,
@@ -34,17 +36,35 @@ export const make = (redis: Redis.Redis["Service"], id: string = "redis"): LockN
     Effect.mapBoth(effect, { onFailure: (error) => nodeError(id, operation, error), onSuccess: map })
 
   // Not `redis.eval`: it may load a script first, and then a release could overtake an extension.
-  const run = (lua: string, key: string, ...args: ReadonlyArray<string>) => redis.send("EVAL", lua, "1", key, ...args)
+  const run = (lua: string, key: string, ...args: ReadonlyArray<string | number>) =>
+    redis.send("EVAL", lua, "1", key, ...args.map(String))
+
+  const runCounting = (lua: string, key: string, ...args: ReadonlyArray<string | number>) =>
+    redis.send("EVAL", lua, "2", key, scripts.counterKey(key), ...args.map(String))
 
   return {
     id,
     resends: true,
     acquire: (key, value, expiryMillis) =>
-      call("acquire", redis.send("SET", key, value, "NX", "PX", String(expiryMillis)), isOk),
+      leastUptimeMillis > 0
+        ? call("acquire", run(scripts.acquire, key, value, expiryMillis, leastUptimeMillis), isOne)
+        : call("acquire", redis.send("SET", key, value, "NX", "PX", String(expiryMillis)), isOk),
     extend: (key, value, expiryMillis, onlyIfThere = false) =>
-      call("extend", run(scripts.extend, key, value, String(expiryMillis), onlyIfThere ? "0" : "1"), isOne),
+      call("extend", run(scripts.extend, key, value, expiryMillis, onlyIfThere ? 0 : 1), isOne),
     release: (key, value) => call("release", run(scripts.release, key, value), isOne),
     inspect: (key) => call("inspect", run(scripts.inspect, key), keyState),
-    remove: (key) => call("remove", redis.send("DEL", key), isOne)
+    remove: (key) => call("remove", redis.send("DEL", key), isOne),
+    fencing: {
+      acquire: (key, value, expiryMillis, proposal) => {
+        const args = [value, expiryMillis, proposal, scripts.counterMillis, leastUptimeMillis]
+        return call("acquire", runCounting(scripts.acquireFenced, key, ...args), tokenOf)
+      },
+      raise: (key, value, token) =>
+        call("acquire", runCounting(scripts.raise, key, value, token, scripts.counterMillis), isOne)
+    },
+    delayedRestart: (millis) => operations(redis, id, millis),
+    ...(leastUptimeMillis > 0 && {
+      abstention: (key) => call("inspect", run(scripts.uptime, key), (up) => abstention(Number(up), leastUptimeMillis))
+    })
   }
 }

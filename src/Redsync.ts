@@ -37,6 +37,7 @@ import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type { Cluster, Redis as IoredisClient, RedisOptions } from "ioredis"
+import type { FencingToken } from "./Fencing.ts"
 import { acquire, acquireAll, attempt, type Restore } from "./internal/acquire.ts"
 import { guard } from "./internal/guard.ts"
 import { HeldLock } from "./internal/held.ts"
@@ -46,7 +47,7 @@ import { checkNames, checkValue, reject, type Settings, wrong } from "./internal
 import { pipeable, type Program } from "./internal/pipeable.ts"
 import { nodesUnavailable, unavailable } from "./internal/quorum.ts"
 import type { Service } from "./internal/service.ts"
-import type { Lock } from "./Lock.ts"
+import type { FencedLock, Lock } from "./Lock.ts"
 import type { LockError, LockLost, NodeError, NodesUnavailable } from "./LockError.ts"
 import type { LockNode } from "./LockNode.ts"
 import * as MemoryNode from "./MemoryNode.ts"
@@ -118,6 +119,15 @@ export type NodeInput = string | RedisOptions | IoredisClient | Cluster | LockNo
  *
  * - `nodes`: at least one, with ids that differ. Use an odd number of servers that share nothing, 3 or 5.
  * - `quorum`: how many have to agree: a majority of the nodes by default, which is the least allowed.
+ * - `delayedRestart`: for how long a server has to be up before it casts a vote on new locks. A server that was
+ *   restarted may have come back empty, without the locks it granted: set this to the longest expiry in use, so that
+ *   they have ended by then. Off by default. Not needed where servers write every command to disk before they answer
+ *   (`appendfsync always`).
+ *
+ * **Gotchas**
+ *
+ * Servers tell their uptime in whole seconds, by their own wall clock: one whose
+ * clock is set forward after its start looks older than it is.
  *
  * @category options
  * @since 0.1.0
@@ -125,6 +135,7 @@ export type NodeInput = string | RedisOptions | IoredisClient | Cluster | LockNo
 export interface LayerOptions extends LockOptions {
   readonly nodes: ReadonlyArray<NodeInput>
   readonly quorum?: number
+  readonly delayedRestart?: Duration.Input
 }
 
 // -----------------------------------------------------------------------------
@@ -271,7 +282,8 @@ export const layerConfig = (options: Partial<LayerOptions> = {}): Layer.Layer<Re
         ...yield* variable("quorum", Config.Int("REDSYNC_QUORUM")),
         ...yield* variable("expiry", duration("REDSYNC_EXPIRY")),
         ...yield* variable("driftFactor", Config.Finite("REDSYNC_DRIFT_FACTOR")),
-        ...yield* variable("nodeTimeout", duration("REDSYNC_NODE_TIMEOUT"))
+        ...yield* variable("nodeTimeout", duration("REDSYNC_NODE_TIMEOUT")),
+        ...yield* variable("delayedRestart", duration("REDSYNC_DELAYED_RESTART"))
       }
       const settings = resolveLayer(configured, defaultRetry)
       if (Predicate.isString(settings)) {
@@ -449,7 +461,7 @@ export const withLocks: {
     names: ReadonlyArray<string> | ReadonlySet<string>,
     options?: LockOptions
   ): <A, E, R>(program: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LockError | LockLost, R | Redsync>
-} = pipeable((names: ReadonlyArray<string> | ReadonlySet<string>, program: Program<ReadonlyArray<Lock>>, options) =>
+} = pipeable((names: ReadonlyArray<string> | ReadonlySet<string>, program: Program<[ReadonlyArray<Lock>]>, options) =>
   Effect.suspend(() => {
     const inOrder = [...new Set(names)]
     return Effect.uninterruptibleMask((restore) =>
@@ -464,6 +476,64 @@ export const withLocks: {
       )
     )
   })
+)
+
+/**
+ * Like {@link withLock}, and gives the program a fencing token.
+ *
+ * **Details**
+ *
+ * The token is a positive safe integer, larger than that of everybody who held a
+ * lock of this name before, whichever quorum granted it. The program sends it
+ * along with what it writes, and the resource turns away whatever comes with a
+ * smaller token than it has seen; see `Fencing` for the resource's side. The
+ * program also gets the lock.
+ *
+ * Costs one round trip as long as the nodes agree on the token, which they do
+ * unless some have missed a grant; else two.
+ *
+ * **Gotchas**
+ *
+ * Tokens come from counters beside the keys, and from the clients' clocks where a
+ * counter is gone: an hour after its last use, or when a server comes back empty.
+ * So the clients' clocks must agree within the hour, and within `delayedRestart`
+ * of the layer where servers may come back empty. A lock that was taken by
+ * `withLock`, or by another library, has no token, and is excluded all the same.
+ *
+ * **Example** (A write that says who it is from)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { withFencedLock } from "effect-redsync"
+ *
+ * const program = withFencedLock("invoices", (token) =>
+ *   Effect.log(`UPDATE invoices SET …, token = ${token} WHERE id = 42 AND token <= ${token}`))
+ * ```
+ *
+ * @category locking
+ * @since 0.1.0
+ */
+export const withFencedLock: {
+  <A, E, R>(
+    name: string,
+    program: (token: FencingToken, lock: FencedLock) => Effect.Effect<A, E, R>,
+    options?: LockOptions
+  ): Effect.Effect<A, E | LockError | LockLost, R | Redsync>
+  (name: string, options?: LockOptions): <A, E, R>(
+    program: (token: FencingToken, lock: FencedLock) => Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | LockError | LockLost, R | Redsync>
+} = pipeable((name, program: Program<[FencingToken, FencedLock]>, options) =>
+  Effect.uninterruptibleMask((restore) =>
+    withFencing(
+      name,
+      options,
+      (service, settings) =>
+        Effect.flatMap(acquire(service, name, settings, restore), (lock) => {
+          const fenced = lock as FencedLock
+          return use([lock], restore(guard([lock], program(fenced.token, fenced))))
+        })
+    )
+  )
 )
 
 /**
@@ -484,6 +554,28 @@ export const lock = (name: string, options?: LockOptions): Effect.Effect<Lock, L
       name,
       options,
       (service, settings) => Effect.tap(acquire(service, name, settings, restore), releaseWithScope)
+    )
+  )
+
+/**
+ * Like {@link lock}, with a fencing token on the lock; see {@link withFencedLock}.
+ *
+ * @category locking
+ * @since 0.1.0
+ */
+export const fencedLock = (
+  name: string,
+  options?: LockOptions
+): Effect.Effect<FencedLock, LockError, Redsync | Scope.Scope> =>
+  Effect.uninterruptibleMask((restore) =>
+    withFencing(
+      name,
+      options,
+      (service, settings) =>
+        Effect.map(
+          Effect.tap(acquire(service, name, settings, restore), releaseWithScope),
+          (lock) => lock as FencedLock
+        )
     )
   )
 
@@ -625,13 +717,24 @@ export interface Inspection {
  * What one node has under a name: nothing, a lock, something that is no lock, or
  * it failed to answer.
  *
+ * **Details**
+ *
+ * `abstains` is there if the node casts no vote on new locks for now, and says
+ * why, for instance `"restarted 4 s ago, waits 26 s more"`.
+ *
  * @category models
  * @since 0.1.0
  */
 export type NodeView =
-  | { readonly _tag: "Free"; readonly node: string }
-  | { readonly _tag: "Held"; readonly node: string; readonly value: string; readonly ttlMillis: number }
-  | { readonly _tag: "NotALock"; readonly node: string; readonly found: string }
+  | { readonly _tag: "Free"; readonly node: string; readonly abstains?: string }
+  | {
+    readonly _tag: "Held"
+    readonly node: string
+    readonly value: string
+    readonly ttlMillis: number
+    readonly abstains?: string
+  }
+  | { readonly _tag: "NotALock"; readonly node: string; readonly found: string; readonly abstains?: string }
   | { readonly _tag: "Failed"; readonly node: string; readonly error: NodeError }
 
 // -----------------------------------------------------------------------------
@@ -646,6 +749,19 @@ const withService = <A, E, R>(
   Effect.flatMap(Redsync, (service) => {
     const settings = checkNames(names) ?? service.settings(options)
     return Predicate.isString(settings) ? reject(settings) : f(service, settings)
+  })
+
+/** Every node has to keep fencing counters: one without could not tell what it has granted before. */
+const withFencing = <A, E, R>(
+  name: string,
+  options: LockOptions | undefined,
+  f: (service: Service, settings: Settings) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R | Redsync> =>
+  withService(name, options, (service, settings) => {
+    const unable = service.nodes.find((node) => node.fencing === undefined)
+    return unable === undefined
+      ? f(service, { ...settings, isFenced: true })
+      : reject(`effect-redsync: the node ${unable.id} keeps no fencing counters; fenced locks need them on every node.`)
   })
 
 const checked = <A, E, R>(problem: string | undefined, effect: Effect.Effect<A, E, R>) =>

@@ -8,6 +8,8 @@
  */
 
 /** @since 0.1.0 */
+export * as Fencing from "./Fencing.ts"
+/** @since 0.1.0 */
 export * as IoredisNode from "./IoredisNode.ts"
 /** @since 0.1.0 */
 export * as Lock from "./Lock.ts"
@@ -26,6 +28,7 @@ export * as Redsync from "./Redsync.ts"
 export { ErrFailed, LockLost, NodeError, NodesUnavailable } from "./LockError.ts"
 /** @since 0.1.0 */
 export {
+  fencedLock,
   forceUnlock,
   inspect,
   lock,
@@ -33,6 +36,7 @@ export {
   retryPolicy,
   tryLock,
   unlock,
+  withFencedLock,
   withLock,
   withLockIfAvailable,
   withLocks

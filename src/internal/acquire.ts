@@ -11,6 +11,7 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import { ErrFailed, type LockError, type NodeError, NodesUnavailable, type Vote } from "../LockError.ts"
 import type { KeyState } from "../LockNode.ts"
+import { Fence } from "./fence.ts"
 import { HeldLock } from "./held.ts"
 import { end, type Instant, monotonicMillis, now, remainingMillis } from "./lease.ts"
 import { inspect } from "./operate.ts"
@@ -22,6 +23,7 @@ import {
   granted,
   nodesUnavailable,
   type Question,
+  raiseQuestion,
   unavailable,
   votes
 } from "./quorum.ts"
@@ -50,7 +52,12 @@ const attemptAll = (
   options?: Pick<Question<boolean>, "conclusive">
 ): Effect.Effect<Array<HeldLock | Answers<boolean>>> =>
   Effect.suspend(() => {
-    const claims = names.map((name): Claim => ({ name, value: service.randomValue(), settings }))
+    const claims = names.map((name): Claim => ({
+      name,
+      value: service.randomValue(),
+      settings,
+      ...(settings.isFenced && { fence: new Fence(service.clock) })
+    }))
     const start = now(service.clock)
     const asked = Effect.callback<Array<Answers<boolean>>>((resume) => {
       const all: Array<Answers<boolean>> = []
@@ -62,12 +69,21 @@ const attemptAll = (
         })
       )
     })
+    const agreed = settings.isFenced
+      ? Effect.flatMap(asked, (all) => Effect.forEach(all, (answers, index) => agree(service, claims[index]!, answers)))
+      : asked
     // Outside `restore`, so that it sees an interruption that comes after the votes were in.
-    return Effect.onExitPrimitive(restore(asked), (exit) => {
+    return Effect.onExitPrimitive(restore(agreed), (exit) => {
       if (Exit.isFailure(exit)) { for (const claim of claims) service.cleanUp(claim, service.nodes) }
       return undefined
     }).pipe(Effect.map((all) => all.map((answers, index) => conclude(service, claims[index]!, start, answers))))
   })
+
+/** Before a fenced lock is handed out, a quorum that still has our value has to count as far as the token. */
+const agree = (service: Service, claim: Claim, answers: Answers<boolean>): Effect.Effect<Answers<boolean>> =>
+  claim.fence === undefined || !granted(answers) || claim.fence.settle(answers)
+    ? Effect.succeed(answers)
+    : service.quorum.ask(raiseQuestion(claim))
 
 /** What the votes on a claim that was made at `start` mean. */
 const conclude = (service: Service, claim: Claim, start: Instant, answers: Answers<boolean>) => {

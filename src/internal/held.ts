@@ -4,8 +4,10 @@
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type { FencingToken } from "../Fencing.ts"
 import type { Lock } from "../Lock.ts"
 import { LockLost, type NodesUnavailable, type Vote } from "../LockError.ts"
+import type { Fence } from "./fence.ts"
 import { end, type Instant, monotonicMillis, now, remainingMillis } from "./lease.ts"
 import type { Settings } from "./options.ts"
 import {
@@ -17,6 +19,8 @@ import {
   granted,
   isHeldQuestion,
   nodesUnavailable,
+  type Question,
+  raiseQuestion,
   releaseQuestion,
   unavailable,
   votes
@@ -26,10 +30,11 @@ import type { Service } from "./service.ts"
 /** How long after a round that missed the quorum the next one starts; doubled from round to round, to the node timeout. */
 const firstPauseMillis = 50
 
-export class HeldLock implements Lock {
+export class HeldLock implements Lock, Claim {
   readonly name: string
   readonly value: string
   readonly settings: Settings
+  readonly fence?: Fence
   readonly #service: Service
   #end: Instant
   #lost: LockLost | undefined
@@ -46,10 +51,15 @@ export class HeldLock implements Lock {
     this.name = claim.name
     this.value = claim.value
     this.settings = claim.settings
+    if (claim.fence !== undefined) this.fence = claim.fence
     this.#service = service
     this.#end = end(start, claim.settings.validityMillis)
     service.holdings.set(this, claim.settings.expiryMillis / 3)
     service.rooms.hold(this)
+  }
+
+  get token(): FencingToken | undefined {
+    return this.fence?.token
   }
 
   get remaining(): Effect.Effect<Duration.Duration> {
@@ -176,7 +186,7 @@ export class HeldLock implements Lock {
     if (!autoExtend || this.#extending) return
     this.#extending = true
     const start = now(this.#service.clock)
-    this.#service.quorum.start(extendQuestion(this), (answers) => {
+    this.#service.quorum.start(this.#extendQuestion(), (answers) => {
       this.#extending = false
       this.#extended(start, answers)
     })
@@ -204,9 +214,20 @@ export class HeldLock implements Lock {
     }
   }
 
+  /** A node that got its key back gets its fencing counter back too. */
+  #extendQuestion(): Question<boolean> {
+    const question = extendQuestion(this)
+    return this.fence === undefined ? question : {
+      ...question,
+      onSettled: (answers) => {
+        if (answers.no > 0) this.#service.quorum.start(raiseQuestion(this), () => {})
+      }
+    }
+  }
+
   #extend(): Effect.Effect<void, LockLost | NodesUnavailable> {
     const start = now(this.#service.clock)
-    const asked = this.#service.quorum.ask(extendQuestion(this))
+    const asked = this.#service.quorum.ask(this.#extendQuestion())
     return Effect.flatMap(asked, (answers): Effect.Effect<void, LockLost | NodesUnavailable> => {
       this.#extended(start, answers)
       const lost = this.#lost ?? (this.#released && this.#loss("Expired", []))

@@ -9,13 +9,22 @@ import type { RedisOptions } from "ioredis"
 import * as IoredisNode from "../IoredisNode.ts"
 import type { LockNode } from "../LockNode.ts"
 import type { LayerOptions, NodeInput } from "../Redsync.ts"
-import { checkQuorum, majority, resolve, type Settings, wrong } from "./options.ts"
+import { checkQuorum, leastUptimeMillis, majority, resolve, type Settings, wrong } from "./options.ts"
 import { Service } from "./service.ts"
 import { addressOf, maskPassword, parseRedisUrl } from "./url.ts"
 
 /** The settings that are the defaults of a service, or what is wrong with its options. */
 export const resolveLayer = (options: LayerOptions, defaultRetry: Settings["retry"]): Settings | string =>
-  checkNodes(options.nodes) ?? checkQuorum(options.quorum, options.nodes.length) ?? resolve(options, defaultRetry)
+  checkNodes(options.nodes) ?? checkQuorum(options.quorum, options.nodes.length) ?? checkDelayedRestart(options) ??
+    resolve(options, defaultRetry)
+
+const checkDelayedRestart = ({ delayedRestart, nodes }: LayerOptions): string | undefined => {
+  if (delayedRestart === undefined) return undefined
+  const least = leastUptimeMillis(delayedRestart)
+  if (Predicate.isString(least)) return least
+  const unable = nodes.find((node) => isLockNode(node) && node.delayedRestart === undefined) as LockNode | undefined
+  return unable && wrong("delayedRestart", delayedRestart, `the node ${unable.id} cannot tell when it was restarted`)
+}
 
 const checkNodes = (nodes: ReadonlyArray<NodeInput>): string | undefined => {
   if (!Array.isArray(nodes) || nodes.length === 0) {
@@ -46,7 +55,9 @@ const idOf = (node: unknown): Result.Result<string, string> => {
 
 /** Opens the nodes, and a service over them for as long as the scope is open. */
 export const makeService = Effect.fnUntraced(function*(options: LayerOptions, settings: Settings) {
-  const nodes = yield* Effect.forEach(options.nodes, toNode)
+  const opened = yield* Effect.forEach(options.nodes, toNode)
+  const leastUptime = options.delayedRestart === undefined ? 0 : leastUptimeMillis(options.delayedRestart) as number
+  const nodes = leastUptime > 0 ? opened.map((node) => node.delayedRestart!(leastUptime)) : opened
   const quorum = options.quorum ?? majority(nodes.length)
   const service = new Service(nodes, quorum, options, settings, yield* Effect.context<never>())
   yield* Effect.addFinalizer(() => service.close)

@@ -80,8 +80,9 @@ export const inspect = (service: Service, name: string, settings: Settings): Eff
     service.quorum.ask({
       operation: "inspect",
       timeoutMillis: settings.nodeTimeoutMillis,
-      ask: (node) => node.inspect(name),
-      isYes: Option.isSome,
+      ask: (node) =>
+        Effect.all([node.inspect(name), node.abstention?.(name) ?? Effect.succeedNone], { concurrency: "unbounded" }),
+      isYes: ([state]) => Option.isSome(state),
       all: true
     }),
     ({ byNode, quorum }) => {
@@ -89,13 +90,13 @@ export const inspect = (service: Service, name: string, settings: Settings): Eff
         const answer = byNode[index]
         if (answer === undefined) return []
         if (Result.isFailure(answer)) return [{ _tag: "Failed", node, error: answer.failure }]
-        if (Option.isNone(answer.success)) return [{ _tag: "Free", node }]
-        const state = answer.success.value
-        const found = notALockReason(state)
+        const [state, abstention] = answer.success
+        const rest = { node, ...(Option.isSome(abstention) && { abstains: abstention.value }) }
+        if (Option.isNone(state)) return [{ _tag: "Free", ...rest }]
+        const { ttlMillis, value } = state.value
+        const found = notALockReason(state.value)
         return [
-          found === undefined
-            ? { _tag: "Held", node, value: state.value, ttlMillis: state.ttlMillis }
-            : { _tag: "NotALock", node, found }
+          found === undefined ? { _tag: "Held", value, ttlMillis, ...rest } : { _tag: "NotALock", found, ...rest }
         ]
       })
       return { name, quorum, nodes, holder: holder(nodes, quorum) }

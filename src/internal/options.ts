@@ -18,6 +18,8 @@ export interface Settings {
   readonly nodeTimeoutMillis: number
   readonly driftFactor: number
   readonly autoExtend: boolean
+  /** Whether the lock comes with a fencing token. */
+  readonly isFenced: boolean
   readonly retry: Schedule.Schedule<unknown, LockError>
 }
 
@@ -58,7 +60,7 @@ export const resolve = (
   if (!(nodeTimeoutMillis > 0 && Number.isFinite(nodeTimeoutMillis))) {
     return wrong("nodeTimeout", options.nodeTimeout, "it must be a finite duration of more than 0 ms")
   }
-  return { expiryMillis, validityMillis: validity, nodeTimeoutMillis, driftFactor, autoExtend, retry }
+  return { expiryMillis, validityMillis: validity, nodeTimeoutMillis, driftFactor, autoExtend, isFenced: false, retry }
 }
 
 /** What is wrong with the name of a lock, or with one of several names, if anything. */
@@ -75,6 +77,14 @@ const checkName = (name: unknown): string | undefined =>
 /** What is wrong with the value of a lock, if anything. */
 export const checkValue = (value: unknown): string | undefined =>
   Predicate.isString(value) && value.length > 0 ? undefined : wrong("value", value, "it must be the value of a lock")
+
+/** For how long a server has to be up before it votes on new locks, or what is wrong with that. */
+export const leastUptimeMillis = (delay: Duration.Input): number | string => {
+  const least = millis(delay)
+  return least > 0 && Number.isFinite(least)
+    ? least
+    : wrong("delayedRestart", delay, "it must be a finite duration of more than 0 ms")
+}
 
 /** What is wrong with the quorum for so many nodes, if anything. */
 export const checkQuorum = (quorum: number | undefined, nodes: number): string | undefined => {

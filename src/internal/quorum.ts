@@ -20,6 +20,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { NodeError, NodesUnavailable, type Vote } from "../LockError.ts"
 import type { LockNode } from "../LockNode.ts"
+import type { Fence } from "./fence.ts"
 import { monotonicMillis } from "./lease.ts"
 import type { Settings } from "./options.ts"
 import { type Timer, Timers } from "./timers.ts"
@@ -45,12 +46,25 @@ export interface Claim {
   readonly name: string
   readonly value: string
   readonly settings: Settings
+  /** How far the nodes have counted, where the lock is to have a fencing token. */
+  readonly fence?: Fence
 }
 
-export const acquireQuestion = ({ name, settings, value }: Claim): Question<boolean> => ({
+export const acquireQuestion = ({ fence, name, settings, value }: Claim): Question<boolean> => ({
   operation: "acquire",
   timeoutMillis: settings.nodeTimeoutMillis,
-  ask: (node) => node.acquire(name, value, settings.expiryMillis),
+  ask: (node) =>
+    fence === undefined
+      ? node.acquire(name, value, settings.expiryMillis)
+      : fence.acquire(node, name, value, settings.expiryMillis),
+  isYes: identity
+})
+
+/** Lets the counters be at least the token, where the nodes still have our value. */
+export const raiseQuestion = ({ fence, name, settings, value }: Claim): Question<boolean> => ({
+  operation: "acquire",
+  timeoutMillis: settings.nodeTimeoutMillis,
+  ask: (node) => node.fencing!.raise(name, value, fence!.token!),
   isYes: identity
 })
 
@@ -211,13 +225,17 @@ export class Quorum {
     // A look that is refused, for lack of a right perhaps, keeps no lock from working.
     if (error?.reason === "Rejected" && (operation === "inspect" || operation === "remove")) return
     // A server that refuses one operation may well allow another, and is no better for it.
-    if (error === undefined && was?.reason === "Rejected" && was.operation !== operation) return
+    if (error === undefined && was !== undefined && severity(was) === 1 && was.operation !== operation) return
     this.#states.set(node, { error, question })
-    const isWorse = was === undefined || (was.reason === "Rejected" && error?.reason !== "Rejected")
+    const isWorse = severity(error) > severity(was) || (error?.reason === "Abstained" && was?.reason !== "Abstained")
     if (error !== undefined && isWorse) this.fork(Effect.logWarning(`Lock node ${node.id} ${error.summary}`))
     if (error === undefined && was !== undefined) this.fork(Effect.logInfo(`Lock node ${node.id} answers again`))
   }
 }
+
+/** A node that answers with an error is better off than one that does not answer. */
+const severity = (error: NodeError | undefined): number =>
+  error === undefined ? 0 : error.reason === "Rejected" || error.reason === "Abstained" ? 1 : 2
 
 /** A timer that fires so much too late tells that this process was blocked or suspended. */
 const stoodStillMillis = 20

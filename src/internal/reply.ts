@@ -19,6 +19,21 @@ export const keyState = (reply: unknown): Option.Option<KeyState> => {
   return type === "none" ? Option.none() : Option.some({ type, value, ttlMillis: ttlMillis < 0 ? Infinity : ttlMillis })
 }
 
+/** The answer of a script that counts up: none for 0. */
+export const tokenOf = (reply: unknown): Option.Option<number> => {
+  // Some clients are set up to give numbers as strings.
+  const token = Number(reply)
+  return token === 0 ? Option.none() : Option.some(token)
+}
+
+/** Why a server that has been up for so long abstains until it has been up for longer, if it does. */
+export const abstention = (upMillis: number, leastUptimeMillis: number): Option.Option<string> => {
+  const seconds = (millis: number) => `${Math.ceil(millis / 1000)} s`
+  return upMillis >= leastUptimeMillis
+    ? Option.none()
+    : Option.some(`restarted ${seconds(upMillis)} ago, waits ${seconds(leastUptimeMillis - upMillis)} more`)
+}
+
 /** The first message in a chain of causes. */
 const words = (error: unknown): string =>
   error instanceof Error ? error.message || words(error.cause) : typeof error === "string" ? error : "no reason given"
@@ -30,6 +45,11 @@ const words = (error: unknown): string =>
 export const nodeError = (node: string, operation: NodeError["operation"], error: unknown): NodeError => {
   // A server that does not know a command repeats its arguments, such as a password.
   const message = words(error).replace(/, with args beginning with.*$/s, "")
+  const abstains = /^ABSTAINS (\d+) (\d+)$/.exec(message)
+  if (abstains !== null) {
+    const why = Option.getOrThrow(abstention(Number(abstains[1]), Number(abstains[2])))
+    return new NodeError({ node, operation, reason: "Abstained", cause: why })
+  }
   // Servers' errors begin with a code in capitals, such as READONLY or NOAUTH; all else comes from the connection.
   const reason = /^[A-Z]{3,} /.test(message) ? "Rejected" : "Disconnected"
   return new NodeError({ node, operation, reason, cause: new Error(message) })

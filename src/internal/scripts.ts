@@ -1,5 +1,6 @@
 /**
- * The Lua scripts. Each touches one key and is atomic on its server.
+ * The Lua scripts. Each is atomic on its server and touches the lock's key, some
+ * also its waiting list or fencing counter beside it.
  *
  * `GET` runs under `pcall`, so that a key which is no string counts as "not
  * ours" instead of failing the script; any other error, such as a missing
@@ -13,6 +14,50 @@ if type(held) == "table" and held.err and not string.find(held.err, "WRONGTYPE",
 /** KEYS: the lock. ARGV: value. 1 if it was ours and is deleted. */
 export const release = `${look}if held == ARGV[1] then return redis.call("DEL", KEYS[1]) end
 return 0`
+
+/**
+ * Before a new lock is granted: how long the server has to be up for that, in
+ * milliseconds, is the last argument, 0 for any. The uptime comes in whole seconds,
+ * rounded down.
+ */
+const abstain = `local least = tonumber(ARGV[#ARGV])
+if least > 0 then
+  local up = 1000 * tonumber(string.match(redis.call("INFO", "server"), "uptime_in_seconds:(%d+)"))
+  if up < least then return redis.error_reply(string.format("ABSTAINS %d %d", up, least)) end
+end
+`
+
+/** KEYS: the lock. ARGV: value, expiry in milliseconds, the least uptime. 1 if it is ours now. */
+export const acquire = `${abstain}if redis.call("SET", KEYS[1], ARGV[1], "NX", "PX", ARGV[2]) then return 1 end
+return 0`
+
+/** A counter that somebody has written to by hand, or that can count no further, grants nothing: a token must not repeat. */
+const counter = `local counter = redis.call("GET", KEYS[2]) or "0"
+if not string.find(counter, "^%d+$") or tonumber(counter) >= 9007199254740991 then
+  return redis.error_reply("ERR the fencing counter " .. KEYS[2] .. " is no number that can be counted up")
+end
+`
+
+/**
+ * KEYS: the lock, its fencing counter. ARGV: value, expiry in milliseconds, proposal,
+ * how long the counter lives in milliseconds, the least uptime. The token if it is ours now, else 0.
+ */
+export const acquireFenced = `${abstain}${counter}local token = math.max(tonumber(counter) + 1, tonumber(ARGV[3]))
+if not redis.call("SET", KEYS[1], ARGV[1], "NX", "PX", ARGV[2]) then return 0 end
+redis.call("SET", KEYS[2], string.format("%.0f", token), "PX", ARGV[4])
+return token`
+
+/**
+ * KEYS: the lock, its fencing counter. ARGV: value, token, how long the counter
+ * lives in milliseconds. 1 if the lock is ours and its counter at least the token.
+ */
+export const raise = `${look}if held ~= ARGV[1] then return 0 end
+${counter}local token = math.max(tonumber(counter), tonumber(ARGV[2]))
+redis.call("SET", KEYS[2], string.format("%.0f", token), "PX", ARGV[3])
+return 1`
+
+/** How long the server has been up, in milliseconds. The key says which server of a cluster is meant. */
+export const uptime = `return 1000 * tonumber(string.match(redis.call("INFO", "server"), "uptime_in_seconds:(%d+)"))`
 
 /**
  * KEYS: the lock. ARGV: value, expiry in milliseconds, 1 if a key that is gone is
@@ -87,8 +132,16 @@ const hashTag = /^[^{]*\{([^}]+)\}/
  * The key of a lock's waiting list: in the same slot of a cluster as the lock,
  * for which the name stands in a hash tag or keeps the one it has.
  */
-export const waitingListKey = (name: string): string =>
-  hashTag.test(name) ? `redsync:waiting:${name}` : `redsync:waiting:{${name}}`
+export const waitingListKey = (name: string): string => keyBeside("waiting", name)
+
+/** How long a fencing counter lives after it was last written. */
+export const counterMillis = 3_600_000
+
+/** The key of a lock's fencing counter, likewise. */
+export const counterKey = (name: string): string => keyBeside("fencing", name)
+
+const keyBeside = (what: string, name: string) =>
+  hashTag.test(name) ? `redsync:${what}:${name}` : `redsync:${what}:{${name}}`
 
 /** Whether the two are in one slot, which they are not if a `}` ends the tag too soon. */
 export const sharesSlot = (name: string): boolean => hashTag.test(name) || !name.includes("}")

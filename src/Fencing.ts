@@ -1,0 +1,126 @@
+/**
+ * Fencing tokens: the resource's side of a lock.
+ *
+ * No lock can stop a process that is frozen while it holds it: when it wakes,
+ * what it had already begun goes on, though the lease has ended and another
+ * holds the lock by now. The resource can: `Redsync.withFencedLock` gives each
+ * holder a token that is larger than all tokens before it, the holder sends it
+ * along, and the resource turns away whatever carries a smaller one than it has
+ * seen. The README has recipes for PostgreSQL and Redis.
+ *
+ * @see Martin Kleppmann on why: https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Order_ from "effect/Order"
+import * as Schema from "effect/Schema"
+
+/**
+ * A fencing token: a positive safe integer. Of two holders of one name the later
+ * one has the larger token.
+ *
+ * **Details**
+ *
+ * Tokens of one name increase strictly, in the order in which the lock is
+ * granted, but not by one: usually a token is the time of the grant in
+ * microseconds since 1970. Those of different names mean nothing to each other.
+ *
+ * This is a schema too: decode tokens that come from elsewhere with it.
+ *
+ * **Example** (A token from the environment)
+ *
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Fencing } from "effect-redsync"
+ *
+ * const token = Schema.decodeSync(Fencing.FencingToken)(1795545273765361)
+ * ```
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const FencingToken = Schema.Int.check(Schema.isGreaterThan(0)).pipe(
+  Schema.brand("effect-redsync/FencingToken")
+)
+
+/**
+ * A fencing token: a positive safe integer. Of two holders of one name the later
+ * one has the larger token.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type FencingToken = typeof FencingToken.Type
+
+/**
+ * Orders tokens of one name from the earliest holder's to the latest's.
+ *
+ * @category ordering
+ * @since 0.1.0
+ */
+export const Order: Order_.Order<FencingToken> = Order_.Number
+
+/**
+ * A token was turned away: the resource has seen the larger token `newest`, so
+ * another holds the lock by now.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class StaleToken extends Schema.TaggedError<StaleToken>("effect-redsync/StaleToken")("StaleToken", {
+  token: FencingToken,
+  newest: FencingToken
+}) {
+  override get message(): string {
+    return `The fencing token ${this.token} is stale: the resource has seen ${this.newest}`
+  }
+}
+
+/**
+ * Makes a guard that accepts a token if it is at least as large as the largest
+ * that it has seen, and otherwise fails with `StaleToken`.
+ *
+ * **Details**
+ *
+ * This is what a resource that is written under a fenced lock has to do, here in
+ * memory: for resources inside one process, for tests, and as a reference. The
+ * look and the note are one atomic step. An equal token is accepted: a holder
+ * writes as often as it likes.
+ *
+ * **Gotchas**
+ *
+ * What is guarded has to happen in the same atomic step as the check; where it
+ * takes time, a later holder may come in between. So check where the write takes
+ * effect: in the `UPDATE`, in the script.
+ *
+ * **Example** (A late write is turned away)
+ *
+ * ```ts
+ * import { Console, Effect } from "effect"
+ * import { Fencing, Redsync, withFencedLock } from "effect-redsync"
+ *
+ * const program = Effect.gen(function*() {
+ *   const accept = yield* Fencing.guard
+ *   const early = yield* withFencedLock("invoices", Effect.succeed)
+ *   const late = yield* withFencedLock("invoices", Effect.succeed)
+ *   yield* accept(late)
+ *   const error = yield* Effect.flip(accept(early))
+ *   yield* Console.log(error._tag)
+ *   // => StaleToken
+ * })
+ *
+ * await Effect.runPromise(program.pipe(Effect.provide(Redsync.layerMemory(3))))
+ * ```
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const guard: Effect.Effect<(token: FencingToken) => Effect.Effect<void, StaleToken>> = Effect.sync(() => {
+  let newest: FencingToken | undefined
+  return (token) =>
+    Effect.suspend(() => {
+      if (newest !== undefined && token < newest) return Effect.fail(new StaleToken({ token, newest }))
+      newest = token
+      return Effect.void
+    })
+})
