@@ -160,14 +160,17 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
           return {
             join: (key, place) =>
               at((now) => {
+                const entry = live(key, now)
+                const ttlMillis = entry === undefined ? 0 : Math.ceil(entry.expiresAt - now)
+                // Nobody would take it out of the list again.
+                if (!ears.has(waiter)) return { ahead: 0, ttlMillis }
                 let list = lists.get(key) ?? []
                 if (place === "front") list = [waiter, ...list.filter((other) => other !== waiter)]
                 else if (!list.includes(waiter)) list = [...list, waiter]
                 lists.set(key, list)
                 const ahead = list.indexOf(waiter)
                 if (ahead === 0) watchers.set(key, (watchers.get(key) ?? new Set()).add(waiter))
-                const entry = live(key, now)
-                return { ahead, ttlMillis: entry === undefined ? 0 : Math.ceil(entry.expiresAt - now) }
+                return { ahead, ttlMillis }
               }),
             leave: (key) =>
               Effect.suspend(() => {
@@ -181,7 +184,14 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
               })
           }
         }),
-        () => Effect.sync(() => ears.delete(waiter))
+        () =>
+          Effect.sync(() => {
+            ears.delete(waiter)
+            for (const key of lists.keys()) take(key, waiter)
+            for (const [key, waiters] of watchers) {
+              if (waiters.delete(waiter) && waiters.size === 0) watchers.delete(key)
+            }
+          })
       )
   }
   return node

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Option } from "effect"
+import { Effect, Exit, Layer, Option, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { MemoryNode } from "../src/index.ts"
 import { Subject, suite } from "./support/conformance.ts"
@@ -46,6 +46,22 @@ describe("MemoryNode on the test clock", () => {
       assert.strictEqual(left.length, 5000)
       assert.isTrue(left.every((index) => index % 100 >= 50))
     }))
+
+  it.effect("a waiter that is gone stands in none of its lists, and joins none", () =>
+    Effect.gen(function*() {
+      const node = MemoryNode.make()
+      const open = (waiter: string) => node.waitingList!(waiter, () => {})
+      const scope = yield* Scope.make()
+      const gone = yield* Scope.provide(open("gone"), scope)
+      const keys = ["a", "b", "c"]
+      for (const key of keys) yield* gone.join(key, "back")
+      yield* Scope.close(scope, Exit.void)
+      const next = yield* open("next")
+      for (const key of keys) {
+        yield* gone.join(key, "front")
+        assert.strictEqual((yield* next.join(key, "back")).ahead, 0)
+      }
+    }).pipe(Effect.scoped))
 
   it("has a name of its own unless given one", () => {
     assert.notStrictEqual(MemoryNode.make().id, MemoryNode.make().id)

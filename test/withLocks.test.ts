@@ -147,25 +147,70 @@ describe("withLocks", () => {
       }
     }).pipe(scoped))
 
-  it.effect("one that is lost while another is waited for never lets the program start", () =>
+  it.effect.each(
+    [true, false]
+  )(
+    "one that is lost while another is waited for ends the waiting at once, interruptible: %s",
+    (isInterruptible) =>
+      Effect.gen(function*() {
+        for (const autoExtend of [true, false]) {
+          const nodes = memory(3)
+          const service = yield* open(nodes)
+          yield* elsewhere(nodes, lock("b", { expiry: "1 minute" }))
+          const ran = yield* Deferred.make<void>()
+          const program = Deferred.succeed(ran, undefined)
+          const taking = withLocks(["a", "b", "c"], program, { ...hourly, expiry: 9000, autoExtend })
+          const fiber = yield* Effect.forkChild(
+            Effect.provide(isInterruptible ? taking : Effect.uninterruptible(taking), service)
+          )
+          yield* TestClock.adjust(10)
+          if (autoExtend) { for (const node of nodes) yield* node.remove("a") }
+          // The next round of extension, or the end of the lease.
+          yield* TestClock.adjust(autoExtend ? 3000 : 9000)
+          const error = errorOf<unknown, unknown>(fiber.pollUnsafe() ?? Exit.void)
+          assert.instanceOf(error, LockLost)
+          assert.deepStrictEqual([error.name, error.reason], ["a", autoExtend ? "Taken" : "Expired"])
+          assert.isFalse(Deferred.isDoneUnsafe(ran))
+          assert.deepStrictEqual(yield* elsewhere(nodes, heldOf(["a", "b", "c"])), ["b"])
+          assert.isFalse(yield* Effect.provide(Effect.map(Redsync.Redsync, ({ rooms }) => rooms.isBusy("b")), service))
+        }
+      }).pipe(scoped)
+  )
+
+  it.effect("one that is lost at whatever moment of getting the other: none is kept, the program does not run on", () =>
+    Effect.gen(function*() {
+      for (const moment of numbers(30)) {
+        const nodes = memory(3)
+        const service = yield* open(View.makeMany(nodes, { oneWayMillis: 5 }))
+        for (const node of nodes) yield* node.acquire("b", "theirs", 1000)
+        const fiber = yield* Effect.forkChild(
+          Effect.provide(
+            withLocks(["a", "b"], Effect.never, { ...hourly, expiry: 985 + moment, autoExtend: false, driftFactor: 0 }),
+            service
+          )
+        )
+        yield* TestClock.adjust(2000)
+        assert.instanceOf(errorOf(fiber.pollUnsafe() ?? Exit.void), LockLost, `expiry ${985 + moment}`)
+        assert.deepStrictEqual(yield* elsewhere(nodes, heldOf(["a", "b"])), [])
+      }
+    }).pipe(scoped))
+
+  it.effect("one that is refused is asked for again when the schedule says so, not at once", () =>
     Effect.gen(function*() {
       const nodes = memory(3)
-      const service = yield* open(nodes)
-      const holder = yield* elsewhere(nodes, lock("b"))
-      const ran = yield* Deferred.make<void>()
+      yield* elsewhere(nodes, lock("b", { expiry: "1 hour" }))
+      const views = View.makeMany(nodes, { hints: "absent" })
+      const service = yield* open(views)
       const fiber = yield* Effect.forkChild(
-        Effect.provide(withLocks(["a", "b"], Deferred.succeed(ran, undefined), hourly), service)
+        Effect.provide(withLocks(["b"], Effect.void, { retry: retryPolicy({ tries: 3 }) }), service)
       )
-      yield* TestClock.adjust(10)
-      for (const node of nodes) yield* node.remove("a")
-      yield* TestClock.adjust("3 seconds")
-      yield* holder.release
-      yield* TestClock.adjust("1 second")
+      yield* TestClock.adjust("1 minute")
       const error = errorOf(yield* Fiber.await(fiber))
-      assert.instanceOf(error, LockLost)
-      assert.strictEqual(error.name, "a")
-      assert.isFalse(Deferred.isDoneUnsafe(ran))
-      assert.deepStrictEqual(yield* elsewhere(nodes, heldOf(["a", "b"])), [])
+      assert.instanceOf(error, ErrFailed)
+      assert.strictEqual(error.attempts, 3)
+      for (const { asked } of views) {
+        assert.strictEqual(asked.filter(({ operation }) => operation === "acquire").length, 3)
+      }
     }).pipe(scoped))
 
   it.effect("overlapping names in opposite orders never dead-lock, in one service or several", () =>

@@ -9,9 +9,10 @@ import * as Pull from "effect/Pull"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
-import { ErrFailed, type LockError, type NodeError, NodesUnavailable, type Vote } from "../LockError.ts"
+import { ErrFailed, type LockError, type LockLost, type NodeError, NodesUnavailable, type Vote } from "../LockError.ts"
 import type { KeyState } from "../LockNode.ts"
 import { Fence } from "./fence.ts"
+import { untilLost } from "./guard.ts"
 import { HeldLock } from "./held.ts"
 import { end, type Instant, monotonicMillis, now, remainingMillis } from "./lease.ts"
 import { inspect } from "./operate.ts"
@@ -101,20 +102,29 @@ const possiblyGranted = (answers: Answers<boolean>) =>
     return node.resends === true || answer === undefined || Result.isFailure(answer) || answer.success
   })
 
+/** A first attempt that has been made already, and when it was sent. */
+interface Refused {
+  readonly answers: Answers<boolean>
+  readonly at: number
+}
+
 /** Attempts until the lock is granted or the schedule is used up. */
 export const acquire = (
   service: Service,
   name: string,
   settings: Settings,
-  restore: Restore
+  restore: Restore,
+  before?: Refused
 ): Effect.Effect<HeldLock, LockError> =>
   Effect.suspend(() => {
     const waiter: Waiter = { wake: undefined }
     const room = service.rooms.enter(name, waiter)
-    const startedAt = monotonicMillis(service.clock)
+    const startedAt = before?.at ?? monotonicMillis(service.clock)
     const isTurn = room.isTurnOf(waiter)
     if (isTurn) room.attemptedAt = startedAt
-    const first = isTurn ? attempt(service, name, settings, restore) : Effect.succeed(undefined)
+    const first = isTurn && before === undefined
+      ? attempt(service, name, settings, restore)
+      : Effect.succeed(isTurn ? before?.answers : undefined)
     const acquired = Effect.flatMap(first, (result): Effect.Effect<HeldLock, LockError> =>
       result instanceof HeldLock
         ? Effect.succeed(result)
@@ -129,17 +139,18 @@ export const acquire = (
  * Acquires all of the names or none. All that nobody in here waits for are tried
  * at once. If one is refused, those that sort before it are kept and it is waited
  * for: as all wait in the order of the names, nobody waits for one that waits for
- * them.
+ * them. The loss of one that is kept ends the waiting.
  */
 export const acquireAll = (
   service: Service,
   names: Iterable<string>,
   settings: Settings,
   restore: Restore
-): Effect.Effect<Array<HeldLock>, LockError> =>
+): Effect.Effect<Array<HeldLock>, LockError | LockLost> =>
   Effect.suspend(() => {
     const held: Array<HeldLock> = []
-    const next = (names: ReadonlyArray<string>): Effect.Effect<Array<HeldLock>, LockError> => {
+    const next = (names: ReadonlyArray<string>): Effect.Effect<Array<HeldLock>, LockError | LockLost> => {
+      const at = monotonicMillis(service.clock)
       const busy = names.findIndex((name) => service.rooms.isBusy(name))
       const tried = busy === -1 ? names : names.slice(0, busy)
       const attempts = tried.length === 0 ? Effect.succeed([]) : attemptAll(service, tried, settings, restore)
@@ -150,10 +161,15 @@ export const acquireAll = (
         if (refused !== -1) { for (const lock of locks.slice(refused)) lock.startRelease() }
         const waitedFor = names[refused === -1 ? tried.length : refused]
         if (waitedFor === undefined) return Effect.succeed(held)
-        return Effect.flatMap(acquire(service, waitedFor, settings, restore), (lock) => {
-          held.push(lock)
-          return next(names.slice(names.indexOf(waitedFor) + 1))
-        })
+        const before = refused === -1 ? undefined : { answers: results[refused] as Answers<boolean>, at }
+        // Kept as soon as it is there: the loss may come at the same moment, and then it is released with the others.
+        const waiting = Effect.uninterruptibleMask((restore) =>
+          Effect.map(acquire(service, waitedFor, settings, restore, before), (lock) => held.push(lock))
+        )
+        return Effect.flatMap(
+          restore(untilLost([...held], waiting)),
+          () => next(names.slice(names.indexOf(waitedFor) + 1))
+        )
       })
     }
     return Effect.onExitPrimitive(next([...new Set(names)].sort()), (exit) => {

@@ -17,6 +17,12 @@ export const guard = <A, E, R>(
   // The program gets a fiber of its own, and is as interruptible in it as the caller was.
   Effect.uninterruptibleMask((restore) => restore(guarded(locks, restore(program))))
 
+/** `guard` for a program that is interrupted by the loss even where the caller is not interruptible. */
+export const untilLost = <A, E, R>(
+  locks: ReadonlyArray<HeldLock>,
+  program: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | LockLost, R> => guarded(locks, Effect.interruptible(program))
+
 const guarded = <A, E, R>(
   locks: ReadonlyArray<HeldLock>,
   program: Effect.Effect<A, E, R>
