@@ -45,6 +45,8 @@ const words = (error: unknown): string =>
 export const nodeError = (node: string, operation: NodeError["operation"], error: unknown): NodeError => {
   // A server that does not know a command repeats its arguments, such as a password.
   const message = words(error).replace(/, with args beginning with.*$/s, "")
+    // What OpenSSL says stands between an address of its own and the line of its source.
+    .replace(/^.*:SSL routines:[^:]*:([^:]*):.*$/s, "TLS: $1")
   const abstains = /^ABSTAINS (\d+) (\d+)$/.exec(message)
   if (abstains !== null) {
     const why = Option.getOrThrow(abstention(Number(abstains[1]), Number(abstains[2])))

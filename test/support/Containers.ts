@@ -6,9 +6,7 @@ import { GenericContainer, getContainerRuntimeClient, Wait } from "testcontainer
 import type { StartedTestContainer } from "testcontainers"
 import type { Address, Instance, InstanceOptions, Reservation } from "./Instance.ts"
 import { call, eventually, onFreePort, reservePort, serverArgs, untilRefused } from "./Instance.ts"
-import type { ServerSource } from "./ServerSource.ts"
-
-type ContainerSource = Extract<ServerSource, { readonly kind: "containers" }>
+import type { ContainerSource } from "./ServerSource.ts"
 
 export const startContainer = (source: ContainerSource, options: InstanceOptions): Promise<Instance> =>
   onFreePort(async (reservation) => {

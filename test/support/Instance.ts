@@ -33,6 +33,8 @@ export interface Instance extends Address {
 export interface InstanceOptions {
   readonly args: ReadonlyArray<string>
   readonly password?: string | undefined
+  /** A Sentinel, which keeps its state in a file of its own. Processes only. */
+  readonly isSentinel?: boolean
 }
 
 export const serverArgs = (port: number, options: InstanceOptions): ReadonlyArray<string> => [

@@ -6,13 +6,11 @@
  * that was killed itself.
  */
 import { type ChildProcess, spawn } from "node:child_process"
-import { closeSync, openSync, readFileSync } from "node:fs"
+import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { Instance, InstanceOptions, Reservation } from "./Instance.ts"
 import { call, eventually, GiveUp, onFreePort, serverArgs, untilRefused } from "./Instance.ts"
-import type { ServerSource } from "./ServerSource.ts"
-
-type ProcessSource = Extract<ServerSource, { readonly kind: "processes" }>
+import type { ProgramSource } from "./ServerSource.ts"
 
 const alive = new Map<ChildProcess, Reservation>()
 
@@ -23,7 +21,7 @@ process.on("exit", () => {
   }
 })
 
-export const startProcess = (source: ProcessSource, options: InstanceOptions): Promise<Instance> =>
+export const startProcess = (source: ProgramSource, options: InstanceOptions): Promise<Instance> =>
   onFreePort(async (reservation) => {
     const instance = makeInstance(source, options, reservation)
     try {
@@ -35,9 +33,17 @@ export const startProcess = (source: ProcessSource, options: InstanceOptions): P
     }
   })
 
-const makeInstance = (source: ProcessSource, options: InstanceOptions, reservation: Reservation): Instance => {
+const makeInstance = (source: ProgramSource, options: InstanceOptions, reservation: Reservation): Instance => {
   const address = { host: "127.0.0.1", port: reservation.port, password: options.password }
-  const args = ["--bind", address.host, "--loglevel", "warning", ...serverArgs(address.port, options)]
+  const sentinel = join(reservation.directory, "sentinel.conf")
+  const args = [
+    ...(options.isSentinel === true ? [sentinel, "--sentinel"] : []),
+    "--bind",
+    address.host,
+    "--loglevel",
+    "warning",
+    ...serverArgs(address.port, options)
+  ]
   const command = source.setpriv
     ? ["setpriv", "--pdeathsig", "KILL", source.program, ...args] as const
     : [source.program, ...args] as const
@@ -47,6 +53,7 @@ const makeInstance = (source: ProcessSource, options: InstanceOptions, reservati
   const signal = (name: NodeJS.Signals) => running?.child.kill(name)
 
   const start = async () => {
+    if (options.isSentinel === true) writeFileSync(sentinel, "")
     const output = openSync(log, "a")
     const child = spawn(command[0], command.slice(1), {
       cwd: reservation.directory,

@@ -7,11 +7,11 @@
  * Effect's clock, so the layers work under a test clock too; the servers' time
  * of course is real.
  */
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, type Scope } from "effect"
 import type { Address, Instance, InstanceOptions } from "./Instance.ts"
 import { call, eventually } from "./Instance.ts"
 import { startProcess } from "./Processes.ts"
-import { serverSource } from "./ServerSource.ts"
+import { serverProgram, serverSource } from "./ServerSource.ts"
 
 export interface RedisServer {
   readonly host: string
@@ -61,6 +61,21 @@ export class RedisServers extends Context.Service<RedisServers, ReadonlyArray<Re
       )
     )
 }
+
+/**
+ * One more server for as long as the scope is open, a process whatever the others
+ * are: it can reach its like and the files of this machine.
+ */
+export const startServer = (
+  options: Partial<InstanceOptions> = {}
+): Effect.Effect<RedisServer, never, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.promise(async () => startProcess(await serverProgram(), { args: [], ...options })),
+      (instance) => Effect.promise(() => instance.close())
+    ),
+    makeServer
+  )
 
 const startInstance = (options: InstanceOptions) =>
   Effect.acquireRelease(

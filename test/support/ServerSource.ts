@@ -13,15 +13,21 @@ import { promisify } from "node:util"
 
 const run = promisify(execFile)
 
-export type ServerSource =
-  | { readonly kind: "containers"; readonly image: string; readonly description: string }
-  | {
-    readonly kind: "processes"
-    readonly program: string
-    /** Whether `setpriv --pdeathsig` is there, to end servers whose parent was killed. */
-    readonly setpriv: boolean
-    readonly description: string
-  }
+export type ServerSource = ContainerSource | ProgramSource
+
+export interface ContainerSource {
+  readonly kind: "containers"
+  readonly image: string
+  readonly description: string
+}
+
+export interface ProgramSource {
+  readonly kind: "processes"
+  readonly program: string
+  /** Whether `setpriv --pdeathsig` is there, to end servers whose parent was killed. */
+  readonly setpriv: boolean
+  readonly description: string
+}
 
 /** Forces one kind: `containers` or `processes`. */
 const override = "REDSYNC_TEST_SERVERS"
@@ -35,6 +41,17 @@ let current: Promise<ServerSource> | undefined
 
 /** The source for this run, decided on the first call. */
 export const serverSource = (): Promise<ServerSource> => current ??= decide()
+
+/**
+ * A server program of this machine, for servers that have to reach each other or
+ * its files, whatever the others run on.
+ */
+export const serverProgram = async (): Promise<ProgramSource> => {
+  const source = await serverSource()
+  return source.kind === "processes" ? source : program ??= processes()
+}
+
+let program: Promise<ProgramSource> | undefined
 
 const decide = async (): Promise<ServerSource> => {
   const inherited = process.env[decided]
@@ -86,7 +103,7 @@ const within = async <A>(millis: number, promise: Promise<A>): Promise<A> => {
   }
 }
 
-const processes = async (): Promise<ServerSource> => {
+const processes = async (): Promise<ProgramSource> => {
   const found = await findProgram() ?? await install().then(findProgram)
   if (found === undefined) {
     throw new Error(
