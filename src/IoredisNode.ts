@@ -189,7 +189,8 @@ const operations = (
     )
   }
 
-  const sharesSlot = (key: string) => !client.isCluster || scripts.sharesSlot(key)
+  const prefix = client.isCluster ? client.options.keyPrefix ?? "" : ""
+  const sharesSlot = (key: string) => !client.isCluster || scripts.sharesSlot(prefix + key)
 
   type Arguments = ReadonlyArray<string | number>
 
@@ -217,7 +218,7 @@ const operations = (
 
   const beside = (key: string, send: (keys: Arguments) => Promise<unknown>): Promise<unknown> =>
     sharesSlot(key)
-      ? send([key, scripts.counterKey(key)])
+      ? send([key, scripts.counterKey(key, prefix)])
       : Promise.reject(new Error(`ERR in a cluster no counter can stand beside the name ${JSON.stringify(key)}`))
 
   return {
@@ -260,7 +261,7 @@ const operations = (
           () =>
             (operation === "release" ? runRelease : run)(
               lua,
-              sharesSlot(key) ? [key, scripts.waitingListKey(key)] : [key],
+              sharesSlot(key) ? [key, scripts.waitingListKey(key, prefix)] : [key],
               args
             ),
           identity

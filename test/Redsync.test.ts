@@ -505,6 +505,11 @@ describe("from elsewhere", () => {
 })
 
 describe("wrong arguments", () => {
+  /** A node with nothing but what every node must have. */
+  const plain = (id: string): LockNode.LockNode => {
+    const { acquire, extend, inspect, release, remove } = MemoryNode.make(id)
+    return { id, acquire, extend, inspect, release, remove }
+  }
   const nodes = ["redis://127.0.0.1:1", "redis://127.0.0.1:2", "redis://127.0.0.1:3"]
   const wrong = (options: Partial<Redsync.LayerOptions>) =>
     Effect.map(
@@ -525,6 +530,12 @@ describe("wrong arguments", () => {
     [{ driftFactor: -0.1 }, /driftFactor is -0.1/],
     [{ driftFactor: Number.NaN }, /driftFactor is NaN/],
     [{ nodeTimeout: 0 }, /nodeTimeout is 0; it must be a finite duration of more than 0 ms/],
+    [{ delayedRestart: 0 }, /delayedRestart is 0; it must be a finite duration of more than 0 ms/],
+    [{ delayedRestart: "soon" as never }, /delayedRestart is "soon"; it must be a finite duration/],
+    [
+      { delayedRestart: 1000, nodes: [plain("mine")] },
+      /delayedRestart is 1000; the node mine cannot tell when it was restarted/
+    ],
     [{ nodes: ["http://h:1"] }, /nodes is "http:\/\/h:1"; it must be like "redis:/],
     [{ nodes: ["redis://u:secret@:6379"] }, /nodes is "redis:\/\/\*\*\*@:6379"/],
     [{ nodes: ["redis://127.0.0.1:1", "redis://127.0.0.1:1"] }, /nodes has 127.0.0.1:1 twice/],

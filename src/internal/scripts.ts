@@ -130,18 +130,19 @@ const hashTag = /^[^{]*\{([^}]+)\}/
 
 /**
  * The key of a lock's waiting list: in the same slot of a cluster as the lock,
- * for which the name stands in a hash tag or keeps the one it has.
+ * for which the lock's key stands in a hash tag or keeps the one it has. `prefix` is
+ * what a cluster client puts before every key by itself.
  */
-export const waitingListKey = (name: string): string => keyBeside("waiting", name)
+export const waitingListKey = (name: string, prefix: string = ""): string => keyBeside("waiting", name, prefix)
 
 /** How long a fencing counter lives after it was last written. */
 export const counterMillis = 3_600_000
 
 /** The key of a lock's fencing counter, likewise. */
-export const counterKey = (name: string): string => keyBeside("fencing", name)
+export const counterKey = (name: string, prefix: string = ""): string => keyBeside("fencing", name, prefix)
 
-const keyBeside = (what: string, name: string) =>
-  hashTag.test(name) ? `redsync:${what}:${name}` : `redsync:${what}:{${name}}`
+const keyBeside = (what: string, name: string, prefix: string) =>
+  hashTag.test(prefix + name) ? `redsync:${what}:${name}` : `redsync:${what}:{${prefix}${name}}`
 
 /** Whether the two are in one slot, which they are not if a `}` ends the tag too soon. */
 export const sharesSlot = (name: string): boolean => hashTag.test(name) || !name.includes("}")

@@ -3,7 +3,7 @@
  * nodes, `redisSuite` adds what a real server shows of it.
  */
 import { assert, layer, type Vitest } from "@effect/vitest"
-import { Context, Duration, Effect, type Layer, Option } from "effect"
+import { Context, Duration, Effect, type Layer, Option, Schedule } from "effect"
 import type { LockNode, NodeError } from "../../src/index.ts"
 
 /** The node under test. */
@@ -187,6 +187,60 @@ const nodeCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void => {
       yield* assertFree("undone")
     }))
 
+  it.effect("counts up with each grant, to the proposal if that is more", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      const counted: Array<number> = []
+      for (const proposal of [100, 50, 101, 200, 1]) {
+        counted.push(Option.getOrThrow(yield* node.fencing!.acquire("counted", "mine", expiry, proposal)))
+        yield* assertHeld("counted", "mine", expiry)
+        yield* node.release("counted", "mine")
+      }
+      assert.deepStrictEqual(counted, [100, 101, 102, 200, 201])
+    }))
+
+  it.effect("does not count where it refuses, and keeps counters apart", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      const fencing = node.fencing!
+      yield* node.acquire("not counted", "theirs", expiry)
+      assert.deepStrictEqual(yield* fencing.acquire("not counted", "mine", expiry, 1000), Option.none())
+      yield* assertHeld("not counted", "theirs", expiry)
+      yield* node.release("not counted", "theirs")
+      assert.deepStrictEqual(yield* fencing.acquire("not counted", "mine", expiry, 1), Option.some(1))
+      assert.deepStrictEqual(yield* fencing.acquire("not counted either", "mine", expiry, 7), Option.some(7))
+    }))
+
+  it.effect("a counter is raised for the owner only, and never lowered", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      const fencing = node.fencing!
+      yield* fencing.acquire("raised", "mine", expiry, 1)
+      assert.isFalse(yield* fencing.raise("raised", "theirs", 1000))
+      assert.isTrue(yield* fencing.raise("raised", "mine", 500))
+      assert.isTrue(yield* fencing.raise("raised", "mine", 2))
+      yield* node.release("raised", "mine")
+      assert.isFalse(yield* fencing.raise("raised", "mine", 1000))
+      assert.deepStrictEqual(yield* fencing.acquire("raised", "mine", expiry, 1), Option.some(501))
+    }))
+
+  it.effect("counts tokens as large as the clock makes them", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      const year2250 = 8_835_000_000_000_123
+      yield* node.fencing!.acquire("large", "mine", expiry, year2250)
+      yield* node.release("large", "mine")
+      assert.deepStrictEqual(yield* node.fencing!.acquire("large", "mine", expiry, 1), Option.some(year2250 + 1))
+    }))
+
+  it.effect.each(oddKeys)("counts beside a key with %s", ([_, key]) =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      assert.deepStrictEqual(yield* node.fencing!.acquire(key, "mine", expiry, 5), Option.some(5))
+      assert.isTrue(yield* node.fencing!.raise(key, "mine", 6))
+      assert.isTrue(yield* node.release(key, "mine"))
+    }))
+
   it.effect.each(oddKeys)("a key with %s", ([_, key]) =>
     Effect.gen(function*() {
       const { node } = yield* Subject
@@ -198,6 +252,14 @@ const nodeCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void => {
       yield* assertFree(key)
     }))
 }
+
+/** The node as one that delays restarts by a second, once the key's server has been up for so long. */
+const oldEnough = (key: string) =>
+  Effect.gen(function*() {
+    const old = (yield* Subject).node.delayedRestart!(1000)
+    yield* Effect.repeat(old.abstention!(key), { schedule: Schedule.spaced("50 millis"), until: Option.isNone })
+    return old
+  })
 
 const redisCases = (it: Vitest.MethodsNonLive<Subject | Backend>): void => {
   it.effect.each(oddKeys)(
@@ -216,6 +278,88 @@ const redisCases = (it: Vitest.MethodsNonLive<Subject | Backend>): void => {
         assert.strictEqual(yield* onKey("EXISTS", key), 0)
       })
   )
+
+  it.effect("a counter that is no number grants nothing", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      const { onKey } = yield* Backend
+      const counter = "redsync:fencing:{by hand}"
+      for (const rubbish of ["many", "-1", "9007199254740991"]) {
+        yield* onKey("SET", counter, rubbish)
+        const error = yield* Effect.flip(node.fencing!.acquire("by hand", "mine", expiry, 1))
+        assertNodeError(
+          error,
+          node,
+          "acquire",
+          "Rejected",
+          /^ERR the fencing counter redsync:fencing:\{by hand\} is no/
+        )
+        yield* assertFree("by hand")
+      }
+      yield* onKey("DEL", counter)
+      yield* onKey("RPUSH", counter, "a list")
+      const error = yield* Effect.flip(node.fencing!.acquire("by hand", "mine", expiry, 1))
+      assertNodeError(error, node, "acquire", "Rejected", /WRONGTYPE/)
+      yield* assertFree("by hand")
+    }))
+
+  it.effect("a counter lives for an hour after it was last written", () =>
+    Effect.gen(function*() {
+      const { node, slackMillis } = yield* Subject
+      const { onKey } = yield* Backend
+      const counter = "redsync:fencing:{an hour}"
+      yield* node.fencing!.acquire("an hour", "mine", expiry, 1)
+      assertTtl(slackMillis, yield* onKey<number>("PTTL", counter), 3_600_000)
+      yield* onKey("PEXPIRE", counter, "60000")
+      yield* node.fencing!.raise("an hour", "mine", 1)
+      assertTtl(slackMillis, yield* onKey<number>("PTTL", counter), 3_600_000)
+    }))
+
+  it.effect("a server that is too young abstains from new locks, writes nothing, and does all else", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      const young = node.delayedRestart!(3_600_000)
+      const words = /^restarted \d+ s ago, waits \d+ s more$/
+      const abstained: ReadonlyArray<Effect.Effect<unknown, NodeError>> = [
+        young.acquire("young", "mine", expiry),
+        young.fencing!.acquire("young", "mine", expiry, 1)
+      ]
+      for (const acquire of abstained) {
+        assertNodeError(yield* Effect.flip(acquire), node, "acquire", "Abstained", words)
+        yield* assertFree("young")
+      }
+      assert.match(Option.getOrThrow(yield* young.abstention!("young")), words)
+      yield* node.acquire("young", "mine", expiry)
+      assert.isTrue(yield* young.extend("young", "mine", expiry * 2))
+      yield* assertHeld("young", "mine", expiry * 2)
+      assert.isTrue(yield* young.release("young", "mine"))
+    }))
+
+  it.effect("a server that is old enough does not abstain", () =>
+    Effect.gen(function*() {
+      const old = yield* oldEnough("old")
+      assert.isTrue(yield* old.acquire("old", "mine", expiry))
+      assert.isFalse(yield* old.acquire("old", "other", expiry))
+      assert.isTrue(yield* old.release("old", "mine"))
+      assert.deepStrictEqual(yield* old.fencing!.acquire("old", "mine", expiry, 3), Option.some(3))
+    }))
+
+  it.effect("a script that is sent again for want of it grants nothing after the release", () =>
+    Effect.gen(function*() {
+      const { flushScripts } = yield* Backend
+      const node = yield* oldEnough("sent again")
+      for (const acquire of [node.fencing!.acquire, node.acquire]) {
+        yield* flushScripts
+        yield* Effect.all([acquire("sent again", "mine", expiry, 1), node.release("sent again", "mine")], {
+          concurrency: "unbounded"
+        })
+        yield* assertFree("sent again")
+        yield* flushScripts
+        yield* acquire("sent again", "mine", expiry, 1)
+        yield* assertHeld("sent again", "mine", expiry)
+        yield* node.release("sent again", "mine")
+      }
+    }))
 
   it.effect("a list is not a lock: refused, left alone, shown as what it is", () =>
     Effect.gen(function*() {

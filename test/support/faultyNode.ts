@@ -7,7 +7,9 @@ import { LockError, type LockNode, MemoryNode } from "../../src/index.ts"
 
 export interface FaultyNode extends LockNode.LockNode {
   /** Every operation so far, in order. */
-  readonly asked: Array<LockError.NodeError["operation"]>
+  readonly asked: Array<LockError.NodeError["operation"] | "raise">
+  /** It comes back without its keys and counters. */
+  readonly restart: () => void
   /** How it behaves from now on. */
   behave: Behaviour
 }
@@ -22,13 +24,14 @@ export interface FaultyNode extends LockNode.LockNode {
 export type Behaviour = "healthy" | "failing" | "silent" | "lateReply" | number
 
 export const make = (id: string): FaultyNode => {
-  const memory = MemoryNode.make(id)
+  let memory = MemoryNode.make(id)
   const ask = <A>(
-    operation: LockError.NodeError["operation"],
+    asked: FaultyNode["asked"][number],
     effect: Effect.Effect<A, LockError.NodeError>
   ): Effect.Effect<A, LockError.NodeError> =>
     Effect.suspend(() => {
-      node.asked.push(operation)
+      const operation = asked === "raise" ? "acquire" : asked
+      node.asked.push(asked)
       switch (node.behave) {
         case "healthy":
           return effect
@@ -52,7 +55,14 @@ export const make = (id: string): FaultyNode => {
     extend: (...args) => ask("extend", memory.extend(...args)),
     release: (...args) => ask("release", memory.release(...args)),
     inspect: (key) => ask("inspect", memory.inspect(key)),
-    remove: (key) => ask("remove", memory.remove(key))
+    remove: (key) => ask("remove", memory.remove(key)),
+    fencing: {
+      acquire: (...args) => ask("acquire", memory.fencing!.acquire(...args)),
+      raise: (...args) => ask("raise", memory.fencing!.raise(...args))
+    },
+    restart: () => {
+      memory = MemoryNode.make(id)
+    }
   }
   return node
 }
