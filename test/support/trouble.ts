@@ -112,12 +112,14 @@ export interface Child {
   readonly exited: Effect.Effect<void>
 }
 
-/** A program of `test/support/children` in a process of its own, which ends with the scope at the latest. */
-export const child = (program: string, options: Record<string, unknown>) =>
+/** A program, of `test/support/children` where named, in a process of its own, which ends with the scope at the latest. */
+export const child = (program: string | URL, options: object) =>
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => {
-        const path = fileURLToPath(new URL(`children/${program}.ts`, import.meta.url))
+        const path = fileURLToPath(
+          new URL(typeof program === "string" ? `children/${program}.ts` : program, import.meta.url)
+        )
         const running = spawn(process.execPath, [path, JSON.stringify(options)], {
           stdio: ["pipe", "pipe", "inherit"]
         })

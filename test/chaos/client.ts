@@ -1,0 +1,113 @@
+/**
+ * A client of a chaos run, in a process of its own: fibers that take locks, hold
+ * them and write down when. It ends when told so, or when its parent is gone.
+ */
+import { Duration, Effect, Logger, Random } from "effect"
+import { createInterface } from "node:readline"
+import { type Lock, type LockError, LockLost, Redsync, retryPolicy, withLock } from "../../src/index.ts"
+import { now, writer } from "./log.ts"
+
+export interface ClientOptions {
+  readonly process: number
+  readonly log: string
+  readonly nodes: ReadonlyArray<string>
+  readonly names: ReadonlyArray<string>
+  readonly fibers: number
+  readonly expiryMillis: number
+  readonly delayedRestart: boolean
+}
+
+const options: ClientOptions = JSON.parse(process.argv[2]!)
+const { delayedRestart, expiryMillis, fibers, names, nodes } = options
+const self = { process: options.process }
+
+const write = writer(options.log)
+
+let holds = 0
+
+/** What a program does that has the lock: it takes its time in small steps, and looks at its lease. */
+const hold = (lock: Lock.Lock, name: string, waited: number, millis: number) =>
+  Effect.acquireUseRelease(
+    Effect.gen(function*() {
+      const at = now()
+      const leaseEnd = yield* leaseEndOf(lock, at)
+      const self = { hold: holds++, leaseEnd }
+      write({ kind: "entered", at, ...self, process: options.process, name, waited })
+      return self
+    }),
+    Effect.fnUntraced(function*(held) {
+      let leaseEnd = held.leaseEnd
+      const until = now() + millis * 1000
+      while (now() < until) {
+        yield* Effect.sleep(Math.min(20, Math.max(0, until - now()) / 1000))
+        const at = now()
+        const end = yield* leaseEndOf(lock, at)
+        if (end <= leaseEnd + 1000) continue
+        leaseEnd = end
+        write({ kind: "extended", at, ...self, hold: held.hold, leaseEnd })
+      }
+    }),
+    (held) => Effect.sync(() => write({ kind: "left", at: now(), ...self, hold: held.hold }))
+  )
+
+/** No later than it is: the lease is looked at after `at`. */
+const leaseEndOf = (lock: Lock.Lock, at: number) =>
+  Effect.map(lock.remaining, (remaining) => at + Math.floor(Duration.toMillis(remaining) * 1000))
+
+const between = (min: number, max: number) => Random.nextBetween(min, max)
+
+/** Mostly short, some through several extensions, a few that outlast a lease which is not extended. */
+const task = Effect.gen(function*() {
+  const kind = yield* Random.next
+  if (kind < 0.002) return { autoExtend: false, millis: yield* between(expiryMillis, expiryMillis * 1.5) }
+  if (kind < 0.007) return { autoExtend: true, millis: yield* between(expiryMillis / 2, expiryMillis * 2.5) }
+  if (kind < 0.03) return { autoExtend: true, millis: yield* between(20, 100) }
+  return { autoExtend: true, millis: Math.max(0, yield* between(-2, 5)) }
+})
+
+const retry = retryPolicy({ delay: "150 millis", within: "20 seconds" })
+
+const turn = Effect.gen(function*() {
+  yield* Effect.sleep(yield* between(0, 20))
+  const name = names[Math.floor(yield* between(0, names.length))]!
+  const { autoExtend, millis } = yield* task
+  const askedAt = now()
+  const held = withLock(name, (lock) => hold(lock, name, now() - askedAt, millis), { autoExtend, retry })
+  yield* Effect.catchIf(held, () => true, (error: LockError.LockError | LockLost) =>
+    Effect.sync(() => {
+      const reason = error instanceof LockLost ? `${error._tag}: ${error.reason}` : error._tag
+      write({ kind: "failed", at: now(), ...self, reason })
+    }))
+})
+
+/** Looks whether the event loop turns. Whoever does not get the processor cannot stop a program in time. */
+const watch = () => {
+  let last = now()
+  setInterval(() => {
+    const at = now()
+    if (at - last > 25_000) write({ kind: "stood still", at, ...self, from: last })
+    last = at
+  }, 10)
+}
+
+const told = Effect.callback<void>((resume) => {
+  const input = createInterface({ input: process.stdin })
+  input.on("line", () => resume(Effect.void))
+  input.on("close", () => resume(Effect.void))
+})
+
+watch()
+await Effect.forEach(Array.from({ length: fibers }), () => Effect.forever(turn), { concurrency: "unbounded" }).pipe(
+  Effect.raceFirst(told),
+  Effect.provide(
+    Redsync.layer({
+      nodes,
+      expiry: expiryMillis,
+      nodeTimeout: Math.max(100, expiryMillis / 10),
+      ...delayedRestart ? { delayedRestart: expiryMillis } : {}
+    })
+  ),
+  Effect.provide(Logger.layer([])),
+  Effect.runPromise
+)
+process.exit(0)
