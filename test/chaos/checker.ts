@@ -22,7 +22,7 @@ export interface Hold {
   readonly process: number
   readonly name: string
   readonly entered: number
-  readonly token: number | undefined
+  readonly token: number
   readonly waited: number
   leaseEnd: number
   left: number
@@ -180,7 +180,6 @@ const fence = (holds: ReadonlyArray<Hold>, passed: Array<Hold>, outOfOrder: Arra
   let newest: Hold | undefined
   for (const { first, hold } of writes) {
     const { token } = hold
-    if (token === undefined) continue
     if (first && hold.leaseEnd > hold.entered) {
       if (token <= largest) outOfOrder.push(hold)
       newest = hold

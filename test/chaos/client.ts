@@ -4,7 +4,15 @@
  */
 import { Duration, Effect, Logger, Random } from "effect"
 import { createInterface } from "node:readline"
-import { type Lock, type LockError, LockLost, Redsync, retryPolicy, withLock } from "../../src/index.ts"
+import {
+  type Fencing,
+  type Lock,
+  type LockError,
+  LockLost,
+  Redsync,
+  retryPolicy,
+  withFencedLock
+} from "../../src/index.ts"
 import { now, writer } from "./log.ts"
 
 export interface ClientOptions {
@@ -26,14 +34,14 @@ const write = writer(options.log)
 let holds = 0
 
 /** What a program does that has the lock: it takes its time in small steps, and looks at its lease. */
-const hold = (lock: Lock.Lock, name: string, waited: number, millis: number) =>
+const hold = (token: Fencing.FencingToken, lock: Lock.Lock, waited: number, millis: number) =>
   Effect.acquireUseRelease(
     Effect.gen(function*() {
       const at = now()
       const leaseEnd = yield* leaseEndOf(lock, at)
-      const self = { hold: holds++, leaseEnd }
-      write({ kind: "entered", at, ...self, process: options.process, name, waited })
-      return self
+      const held = { hold: holds++, leaseEnd }
+      write({ kind: "entered", at, ...self, ...held, name: lock.name, waited, token })
+      return held
     }),
     Effect.fnUntraced(function*(held) {
       let leaseEnd = held.leaseEnd
@@ -72,7 +80,8 @@ const turn = Effect.gen(function*() {
   const name = names[Math.floor(yield* between(0, names.length))]!
   const { autoExtend, millis } = yield* task
   const askedAt = now()
-  const held = withLock(name, (lock) => hold(lock, name, now() - askedAt, millis), { autoExtend, retry })
+  const program = (token: Fencing.FencingToken, lock: Lock.Lock) => hold(token, lock, now() - askedAt, millis)
+  const held = withFencedLock(name, program, { autoExtend, retry })
   yield* Effect.catchIf(held, () => true, (error: LockError.LockError | LockLost) =>
     Effect.sync(() => {
       const reason = error instanceof LockLost ? `${error._tag}: ${error.reason}` : error._tag

@@ -15,7 +15,7 @@ export type Event =
     readonly name: string
     readonly leaseEnd: number
     readonly waited: number
-    readonly token?: number
+    readonly token: number
   }
   /** The program has found its lease extended. */
   | {

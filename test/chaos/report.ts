@@ -62,5 +62,4 @@ export const violations = (outcome: Outcome, options: Pick<Options, "delayedRest
 const pair = ({ newer, older }: Overlap) => `${describe(older)} and ${describe(newer)}`
 
 const describe = (hold: Hold) =>
-  `${hold.name} in process ${hold.process} from ${hold.entered} to ${hold.left} µs, lease to ${hold.leaseEnd}` +
-  (hold.token === undefined ? "" : `, token ${hold.token}`)
+  `${hold.name} in process ${hold.process} from ${hold.entered} to ${hold.left} µs, lease to ${hold.leaseEnd}, token ${hold.token}`
