@@ -81,5 +81,5 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
       )
       const expected = [...code.matchAll(/^ *\/\/ => (.*)$/gm)].map(([, line]) => line)
       assert.deepStrictEqual(printed, expected)
-    }))
+    }), 120_000)
 })
