@@ -1,0 +1,46 @@
+/**
+ * How a command ends that does not end well: a code that scripts can tell apart
+ * and a line for the person who reads it. Codes are those of sysexits.h where
+ * it has one.
+ */
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import { errorExitCode, errorReported } from "effect/Runtime"
+import type { LockError, LockLost } from "../LockError.ts"
+
+export const wrongUsage = 64
+export const nodesUnavailable = 69
+export const lockLost = 70
+export const heldByAnother = 75
+export const cannotExecute = 126
+export const notFound = 127
+
+/** Ends the process with the code. The message is printed unless it is empty. */
+export class Failure extends Data.TaggedError("Failure")<{ readonly code: number; readonly message: string }> {
+  override readonly [errorExitCode] = this.code
+  override readonly [errorReported] = false
+}
+
+export const fail = (code: number, message: string): Effect.Effect<never, Failure> =>
+  Effect.fail(new Failure({ code, message }))
+
+/** What the library says, as the end of a command. */
+export const fromLockError = (error: LockError | LockLost): Failure => {
+  const { message } = error
+  switch (error._tag) {
+    case "ErrFailed":
+      return new Failure({ code: heldByAnother, message })
+    case "NodesUnavailable":
+      return new Failure({ code: nodesUnavailable, message })
+    case "LockLost":
+      return new Failure({ code: lockLost, message })
+  }
+}
+
+/** A wrong option is a defect of a program, but wrong usage of a command line. */
+export const wrongOptionsAreUsage = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | Failure, R> =>
+  Effect.catchDefect(effect, (defect): Effect.Effect<never, Failure> =>
+    Cause.isIllegalArgumentError(defect)
+      ? fail(wrongUsage, defect.message.replace("effect-redsync: ", ""))
+      : Effect.die(defect))

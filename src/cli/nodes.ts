@@ -1,0 +1,92 @@
+/**
+ * The root command with what all commands need: the nodes.
+ */
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redsync from "../Redsync.ts"
+import { fail, Failure, wrongUsage } from "./failure.ts"
+
+/** `redsync`, with the flags that name the nodes. */
+export const redsync = Command.make("redsync").pipe(
+  Command.withSharedFlags({
+    node: Flag.String("node").pipe(
+      Flag.withMetavar("url"),
+      Flag.withDescription(
+        "A Redis server: redis://, rediss:// or unix:. Repeat it for each. " +
+          "A password given here can be seen by ps: use the file or REDSYNC_NODES for that"
+      ),
+      Flag.atLeast(0)
+    ),
+    nodesFile: Flag.String("nodes-file").pipe(
+      Flag.withMetavar("file"),
+      Flag.withDescription("A file with a URL a line. Without both, REDSYNC_NODES has the URLs, separated by commas"),
+      Flag.optional
+    )
+  }),
+  Command.withDescription("Locks over independent Redis servers, from the command line.")
+)
+
+/** The URLs of the nodes: those of the flags, or else of REDSYNC_NODES. */
+export const nodeUrls = Effect.gen(function*() {
+  const { node, nodesFile } = yield* redsync
+  const fromFile = Option.isNone(nodesFile) ? [] : yield* readNodes(nodesFile.value)
+  const given = [...node, ...fromFile]
+  const urls = given.length > 0 ? given : listed((process.env["REDSYNC_NODES"] ?? "").split(","))
+  return urls.length > 0 ? urls : yield* fail(
+    wrongUsage,
+    "no nodes: name them with --node URL (repeat it for each), --nodes-file FILE, or " +
+      "REDSYNC_NODES=redis://a:6379,redis://b:6379,redis://c:6379"
+  )
+})
+
+const readNodes = Effect.fnUntraced(function*(path: string) {
+  const { readFileString } = yield* FileSystem.FileSystem
+  const text = yield* readFileString(path).pipe(
+    Effect.mapError(() => new Failure({ code: wrongUsage, message: `cannot read the file of nodes ${path}` }))
+  )
+  const urls = listed(text.split("\n"))
+  return urls.length > 0 ? urls : yield* fail(wrongUsage, `the file ${path} names no node`)
+})
+
+const listed = (urls: ReadonlyArray<string>) =>
+  urls.map((url) => url.trim()).filter((url) => url !== "" && !url.startsWith("#"))
+
+/**
+ * The service over the nodes. What else the library takes from the environment,
+ * such as REDSYNC_QUORUM, counts as well.
+ */
+export const connected = (options: Redsync.LockOptions = {}) =>
+  Layer.unwrap(Effect.map(nodeUrls, (nodes) => {
+    // The flags win.
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => name !== "REDSYNC_NODES"))
+    return Redsync.layerConfig({ ...options, nodes }).pipe(
+      Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: env as Record<string, string> }))),
+      Layer.catch((error) =>
+        Layer.effectContext(
+          fail(wrongUsage, error.message.replace(/^.*effect-redsync: /s, ""))
+        )
+      )
+    )
+  }))
+
+const units = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** A duration as people write it on a command line: `500ms`, `30s`, `5m`, `0`. */
+export const durationFlag = (name: string): Flag.Flag<Duration.Duration> =>
+  Flag.String(name).pipe(
+    Flag.withMetavar("duration"),
+    Flag.filterMap(
+      (text) => {
+        const [, number, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text.trim()) ?? []
+        if (unit !== undefined) return Option.some(Duration.millis(Number(number) * units[unit as keyof typeof units]))
+        return text.trim() === "0" ? Option.some(Duration.zero) : Option.none()
+      },
+      (text) => `${JSON.stringify(text)} is no duration; write 500ms, 30s, 5m or 2h`
+    )
+  )

@@ -1,0 +1,131 @@
+/**
+ * `redsync run`: a command that runs while the lock is held.
+ */
+import * as Argument from "effect/cli/Argument"
+import * as Cli from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import { isatty } from "node:tty"
+import type { Lock } from "../Lock.ts"
+import type { LockError } from "../LockError.ts"
+import * as Redsync from "../Redsync.ts"
+import { Child, type Command } from "./child.ts"
+import { Failure, fromLockError, lockLost, wrongOptionsAreUsage } from "./failure.ts"
+import { connected, durationFlag } from "./nodes.ts"
+import { logToStandardError, say } from "./output.ts"
+import { Signals } from "./signals.ts"
+
+/** For how long too few nodes may answer, whatever the patience with the holder. */
+const unavailableMillis = 10_000
+
+/** Tries on until the wait is over, or too few nodes have answered for too long. */
+const patience = (wait: Option.Option<Duration.Duration>): Schedule.Schedule<unknown, LockError> => {
+  const waitMillis = Duration.toMillis(Option.getOrElse(wait, () => Duration.infinity))
+  if (waitMillis === 0) return Redsync.retryPolicy({ tries: 1 })
+  let answeredAt = 0
+  return Redsync.retryPolicy({ delay: "500 millis", within: waitMillis }).pipe(
+    Schedule.setInputType<LockError>(),
+    Schedule.while(({ elapsed, input }) => {
+      if (input._tag !== "NodesUnavailable") answeredAt = elapsed
+      return elapsed - answeredAt < unavailableMillis
+    })
+  )
+}
+
+/** Says that it waits, where a person sits and waits too. */
+const sayThatWeWait = (name: string) =>
+  isatty(2)
+    ? Effect.delay(say(`waiting for lock ${JSON.stringify(name)}`), "1 second")
+    : Effect.void
+
+/** Returns when no more than the reserve is left of the lease: extending it fails, or it would be longer. */
+const untilNearEnd = (lock: Lock, reserveMillis: number): Effect.Effect<void> =>
+  Effect.flatMap(lock.remaining, (remaining) => {
+    const left = Duration.toMillis(remaining) - reserveMillis
+    return left <= 0 ? Effect.void : Effect.andThen(Effect.sleep(left), untilNearEnd(lock, reserveMillis))
+  })
+
+/**
+ * Runs the command for as long as the lock is held, and ends it before the lease
+ * does: only so is it certainly gone when another gets the lock.
+ */
+const supervise = (lock: Lock, command: Command, grace: Duration.Duration, expiry: Duration.Duration) =>
+  Effect.gen(function*() {
+    const signals = yield* Signals
+    const graceMillis = Duration.toMillis(grace)
+    const reserveMillis = Math.min(graceMillis, Duration.toMillis(expiry) / 3)
+    return yield* Effect.acquireUseRelease(
+      Effect.sync(() => {
+        const child = new Child(command)
+        signals.receiver = (signal) => child.forward(signal)
+        return child
+      }),
+      (child) =>
+        Effect.raceFirst(
+          child.exitCode,
+          Effect.andThen(
+            untilNearEnd(lock, reserveMillis),
+            Effect.fail(
+              new Failure({
+                code: lockLost,
+                message: `Lock ${JSON.stringify(lock.name)} could not be extended: ended the command before the lease`
+              })
+            )
+          )
+        ),
+      (child) => Effect.ensuring(child.terminate(graceMillis), Effect.sync(() => signals.receiver = undefined))
+    )
+  })
+
+export const run = Cli.make(
+  "run",
+  {
+    name: Argument.String("name").pipe(Argument.withDescription("The lock: the key on the nodes")),
+    command: Argument.String("command").pipe(
+      Argument.withDescription("The command and its arguments, after --"),
+      Argument.variadic({ min: 1 })
+    ),
+    expiry: durationFlag("expiry").pipe(
+      Flag.withDescription("How long the lock outlives a redsync that crashes; extended while the command runs"),
+      Flag.withDefault(Duration.seconds(30))
+    ),
+    wait: durationFlag("wait").pipe(
+      Flag.withDescription("How long to wait for the lock: for ever without it, 0 tries once"),
+      Flag.optional
+    ),
+    grace: durationFlag("grace").pipe(
+      Flag.withDescription("How long the command has to end after SIGTERM when the lock is lost, before SIGKILL"),
+      Flag.withDefault(Duration.seconds(10))
+    )
+  },
+  Effect.fn(function*({ command: [program = "", ...args], expiry, grace, name, wait }) {
+    const env = { ...process.env, REDSYNC_LOCK: name }
+    const options = { expiry, retry: patience(wait) }
+    const code = yield* Effect.gen(function*() {
+      const waiting = yield* Effect.forkChild(sayThatWeWait(name))
+      return yield* Redsync.withLock(name, (lock) => {
+        waiting.interruptUnsafe()
+        return supervise(lock, { program, args, env }, grace, expiry)
+      }, options)
+    }).pipe(
+      Effect.catchTags({
+        ErrFailed: (error) => Effect.fail(fromLockError(error)),
+        NodesUnavailable: (error) => Effect.fail(fromLockError(error)),
+        LockLost: (error) => Effect.fail(fromLockError(error))
+      }),
+      Effect.provide(connected()),
+      wrongOptionsAreUsage,
+      Effect.provide(logToStandardError)
+    )
+    if (code !== 0) return yield* Effect.fail(new Failure({ code, message: "" }))
+  })
+).pipe(
+  Cli.withDescription("Runs a command while holding a lock."),
+  Cli.withExamples([
+    { command: "redsync run nightly-billing -- ./bill.sh --all", description: "Waits its turn, then runs ./bill.sh" },
+    { command: "redsync run --wait 0 report -- make report", description: "Exits with 75 if another has the lock" }
+  ])
+)

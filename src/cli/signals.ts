@@ -1,0 +1,45 @@
+/**
+ * Signals sent to this process. They interrupt the command, unless it takes them
+ * itself, as `run` does for as long as its child runs.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Runtime from "effect/Runtime"
+import { constants } from "node:os"
+
+/** 128 and the number of the signal: what shells answer for a process that a signal ended. */
+export const exitCodeOf = (signal: NodeJS.Signals): number => 128 + constants.signals[signal]
+
+/** Where signals go at the moment. */
+export class Signals extends Context.Service<Signals, { receiver: ((signal: NodeJS.Signals) => void) | undefined }>()(
+  "effect-redsync/cli/Signals"
+) {}
+
+export const signals = Signals.of({ receiver: undefined })
+
+/** Those that end a process that does nothing about them, or that mean something to a child. */
+const handled: ReadonlyArray<NodeJS.Signals> = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2"]
+
+/** Runs a program as the process: the exit code is its end's, or that of the signal that interrupted it. */
+export const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
+  let interruptedBy: NodeJS.Signals | undefined
+  const interrupt = (signal: NodeJS.Signals) => {
+    interruptedBy ??= signal
+    fiber.interruptUnsafe(fiber.id)
+  }
+  for (const signal of handled) {
+    process.on(signal, () => signals.receiver === undefined ? interrupt(signal) : signals.receiver(signal))
+  }
+  fiber.addObserver((exit) => {
+    const isInterrupted = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
+    if (isInterrupted && interruptedBy !== undefined) process.exit(exitCodeOf(interruptedBy))
+    teardown(exit, (code) => process.exit(code))
+  })
+})
+
+/** Whoever reads the output has left, as `head` does: nobody is there to show anything to. */
+export const endWithReader = Effect.sync(() => {
+  process.stdout.on("error", () => process.exit(exitCodeOf("SIGPIPE")))
+})

@@ -1,0 +1,81 @@
+/**
+ * `redsync status`: who holds a lock, on which nodes.
+ */
+import * as Argument from "effect/cli/Argument"
+import * as Cli from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import { isatty } from "node:tty"
+import * as Redsync from "../Redsync.ts"
+import { fail, nodesUnavailable, wrongOptionsAreUsage } from "./failure.ts"
+import { describe, isUnknown, toJson } from "./holder.ts"
+import { connected } from "./nodes.ts"
+import { noLog, paint } from "./output.ts"
+import { endWithReader } from "./signals.ts"
+
+/** Everything once. */
+const look = (names: ReadonlyArray<string>, json: boolean) =>
+  Effect.gen(function*() {
+    const inspections = yield* Effect.forEach(names, Redsync.inspect, { concurrency: "unbounded" })
+    const colours = yield* paint
+    const lines = json
+      ? [JSON.stringify(inspections.map(toJson))]
+      : inspections.flatMap((inspection) => describe(inspection, colours))
+    return { lines, unknown: inspections.filter(isUnknown).map(({ name }) => name) }
+  })
+
+/** Again and again: in place on a terminal, one below the other elsewhere. */
+const watch = (names: ReadonlyArray<string>, json: boolean) =>
+  Effect.suspend(() => {
+    const inPlace = isatty(1) && !json
+    let height = 0
+    const draw = Effect.flatMap(look(names, json), ({ lines }) => {
+      const back = height === 0 ? "" : `\x1b[${height}A`
+      height = lines.length
+      // Overwritten, never cleared first, so that it does not flicker.
+      return Console.log(inPlace ? `${back}${lines.map((line) => `${line}\x1b[K`).join("\n")}` : lines.join("\n"))
+    })
+    return Effect.repeat(draw, Schedule.spaced("1 second"))
+  })
+
+export const status = Cli.make(
+  "status",
+  {
+    names: Argument.String("name").pipe(
+      Argument.withDescription("The locks to look at"),
+      Argument.variadic({ min: 1 })
+    ),
+    json: Flag.Boolean("json").pipe(
+      Flag.withDescription("One JSON array, with --watch one a line"),
+      Flag.withDefault(false)
+    ),
+    watch: Flag.Boolean("watch").pipe(
+      Flag.withDescription("Look again every second until interrupted"),
+      Flag.withDefault(false)
+    )
+  },
+  Effect.fn(function*({ json, names, watch: again }) {
+    yield* endWithReader
+    yield* Effect.gen(function*() {
+      if (again) yield* watch(names, json)
+      const { lines, unknown } = yield* look(names, json)
+      yield* Console.log(lines.join("\n"))
+      if (unknown.length > 0) {
+        return yield* fail(nodesUnavailable, `too few nodes answer to tell who holds ${unknown.join(", ")}`)
+      }
+    }).pipe(
+      Effect.provide(connected()),
+      wrongOptionsAreUsage,
+      Effect.provide(noLog)
+    )
+  })
+).pipe(
+  Cli.withDescription("Shows who holds a lock on which node, for how long, and whether that is a quorum."),
+  Cli.withExamples([
+    { command: "redsync status nightly-billing report", description: "Two locks at once" },
+    { command: "redsync status --watch nightly-billing", description: "Redraws every second" },
+    { command: "redsync status --json report | jq '.[0].holder'", description: "The holder, or null" }
+  ])
+)

@@ -1,0 +1,205 @@
+/**
+ * `redsync status` and `unlock`, wrong usage, and that passwords stay hidden.
+ */
+import { assert, layer } from "@effect/vitest"
+import { Effect } from "effect"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { type Ended, redsync, start } from "../support/commandLine.ts"
+import { RedisServers } from "../support/RedisServers.ts"
+
+const password = "hidden away"
+
+/** What was printed, where nothing may tell the password. */
+const printed = (ended: Ended) => {
+  const text = decodeURIComponent(`${ended.output}${ended.errors}`.replaceAll("%", "%25"))
+  assert.notInclude(text, password)
+  assert.notInclude(text, encodeURIComponent(password))
+  return ended
+}
+
+const nodes = Effect.map(RedisServers, (servers) => servers.map(({ url }) => url))
+
+const cli = (...args: ReadonlyArray<string>) =>
+  Effect.map(Effect.flatMap(nodes, (nodes) => redsync(args, { nodes })), printed)
+
+const ids = Effect.map(RedisServers, (servers) => servers.map(({ host, port }) => `${host}:${port}`))
+
+/** Sets a key on the first so many nodes. */
+const set = (count: number, key: string, value: string, ...args: ReadonlyArray<string>) =>
+  Effect.flatMap(
+    RedisServers,
+    (servers) => Effect.forEach(servers.slice(0, count), ({ command }) => command("SET", key, value, ...args))
+  )
+
+layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurrent: true })("redsync status", (it) => {
+  it.effect("tells who holds it on which node", () =>
+    Effect.gen(function*() {
+      yield* set(2, "held", "one value", "PX", "60000")
+      yield* set(1, "part", "another", "PX", "60000")
+      const { code, output } = yield* cli("status", "held", "part", "free")
+      const nodes = yield* ids
+      assert.strictEqual(code, 0)
+      assert.deepStrictEqual(output.replaceAll(/\d+\.\d s/g, "_ s").split("\n"), [
+        "held  held by one value for _ s more, on 2 of 3 nodes, 2 have to agree",
+        `  ${nodes[0]}  one value for _ s`,
+        `  ${nodes[1]}  one value for _ s`,
+        `  ${nodes[2]}  free`,
+        "part  held by nobody, but not free either: keys on 1 of 3 nodes, 2 have to agree",
+        `  ${nodes[0]}  another for _ s`,
+        `  ${nodes[1]}  free`,
+        `  ${nodes[2]}  free`,
+        "free  free",
+        ...nodes.map((node) => `  ${node}  free`),
+        ""
+      ])
+    }))
+
+  it.effect("tells it to programs", () =>
+    Effect.gen(function*() {
+      yield* set(2, "json", "one value", "PX", "60000")
+      const { code, output } = yield* cli("status", "--json", "json")
+      assert.strictEqual(code, 0)
+      const [{ holder, name, nodes, quorum, state }] = JSON.parse(output)
+      assert.deepStrictEqual({ name, quorum, state, value: holder.value }, {
+        name: "json",
+        quorum: 2,
+        state: "held",
+        value: "one value"
+      })
+      assert.isAbove(holder.ttlMillis, 0)
+      assert.deepStrictEqual(nodes.map(({ state }: { readonly state: string }) => state), ["held", "held", "free"])
+    }))
+
+  it.effect("goes on looking until it is interrupted", () =>
+    Effect.gen(function*() {
+      const running = yield* start(["status", "--watch", "--json", "watched"], { nodes: yield* nodes })
+      yield* running.printed("\"state\":\"free\"")
+      yield* set(3, "watched", "a value", "PX", "60000")
+      yield* running.printed("\"value\":\"a value\"")
+      yield* running.signal("SIGINT")
+      const { code, errors } = yield* running.ended
+      assert.deepStrictEqual({ code, errors }, { code: 130, errors: "" })
+    }))
+
+  it.effect("exits with 69 when too few nodes answer", () =>
+    Effect.gen(function*() {
+      const [url = ""] = yield* nodes
+      const down = "redis://:hidden%20away@127.0.0.1:1,redis://:hidden%20away@127.0.0.1:2"
+      const { code, errors, output } = printed(yield* redsync(["status", "x"], { nodes: [url, down] }))
+      assert.strictEqual(code, 69)
+      assert.include(output, "x  unknown: too few nodes answer")
+      assert.include(output, "127.0.0.1:1")
+      assert.strictEqual(errors, "redsync: too few nodes answer to tell who holds x\n")
+    }))
+})
+
+layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurrent: true })("redsync unlock", (it) => {
+  const left = (key: string) =>
+    Effect.flatMap(RedisServers, (servers) => Effect.forEach(servers, ({ command }) => command("EXISTS", key)))
+
+  it.effect("shows the holder and deletes", () =>
+    Effect.gen(function*() {
+      yield* set(3, "gone", "a value", "PX", "60000")
+      const { code, errors, output } = yield* cli("unlock", "--yes", "gone")
+      assert.deepStrictEqual({ code, errors }, { code: 0, errors: "" })
+      assert.match(output, /^gone {2}held by a value for .*\nDeleted\.\n$/s)
+      assert.deepStrictEqual(yield* left("gone"), [0, 0, 0])
+    }))
+
+  it.effect("deletes nothing unless told to, where nobody can be asked", () =>
+    Effect.gen(function*() {
+      yield* set(3, "kept", "a value", "PX", "60000")
+      const { code, errors } = yield* cli("unlock", "kept")
+      assert.strictEqual(code, 64)
+      assert.include(errors, "--yes")
+      assert.deepStrictEqual(yield* left("kept"), [1, 1, 1])
+    }))
+
+  it.effect("deletes what is left of a lock, and strings that never expire, but no other data", () =>
+    Effect.gen(function*() {
+      yield* set(1, "rest", "a value", "PX", "60000")
+      yield* set(2, "for ever", "a value")
+      const servers = yield* RedisServers
+      yield* servers[2]!.command("LPUSH", "list", "precious")
+      assert.include((yield* cli("unlock", "--yes", "rest")).output, "Deleted.")
+      assert.include((yield* cli("unlock", "--yes", "for ever")).output, "Deleted.")
+      const { code, errors, output } = yield* cli("unlock", "--yes", "list")
+      assert.strictEqual(code, 1)
+      assert.include(output, "no lock but a list")
+      assert.include(errors, "left alone")
+      assert.deepStrictEqual(yield* left("rest"), [0, 0, 0])
+      assert.deepStrictEqual(yield* left("for ever"), [0, 0, 0])
+      assert.deepStrictEqual(yield* left("list"), [0, 0, 1])
+      assert.include((yield* cli("unlock", "never was")).output, "There is nothing to delete.")
+    }))
+})
+
+layer(RedisServers.layer(1, { password }), { excludeTestServices: true, concurrent: true })("redsync", (it) => {
+  it.effect("says in a line what is wrong, exits with 64, and keeps the password", () =>
+    Effect.gen(function*() {
+      const secret = encodeURIComponent(password)
+      const wrong: ReadonlyArray<readonly [args: ReadonlyArray<string>, reason: string]> = [
+        [["status"], "Missing required argument: name"],
+        [["run", "x"], "command"],
+        [["run", "--expiry", "1 fortnight", "x", "--", "true"], "\"1 fortnight\" is no duration"],
+        [["run", "--expiry", "0", "x", "--", "true"], "the option expiry is"],
+        [["run", "", "--", "true"], "the option name is"],
+        [["status", `--nodez=redis://:${secret}@a`, "x"], "--nodez"],
+        [["status", "--node", `http://:${secret}@a`, "x"], "it must be like"],
+        [["status", "--node", `redis://:${secret}@a`, "--node", `redis://:${secret}@a`, "x"], "a:6379 twice"],
+        [[`redis://:${secret}@a`, "status", "x"], "Unknown subcommand"],
+        [["status", "--nodes-file", "/nowhere", "x"], "cannot read the file of nodes /nowhere"]
+      ]
+      const [url = ""] = yield* nodes
+      yield* Effect.forEach(wrong, ([args, reason]) =>
+        Effect.map(redsync(args, { nodes: [url] }), (ended) => {
+          const { code, errors, output } = printed(ended)
+          assert.deepStrictEqual({ code, output }, { code: 64, output: "" }, reason)
+          assert.include(errors, reason)
+          assert.match(errors, /^(redsync: .+\n)+$/)
+        }), { concurrency: 2 })
+    }))
+
+  it.effect("without nodes says how to name them", () =>
+    Effect.gen(function*() {
+      const { code, errors, output } = yield* redsync(["status", "x"])
+      assert.deepStrictEqual({ code, output }, { code: 64, output: "" })
+      assert.match(errors, /^redsync: no nodes: .*--node.*--nodes-file.*REDSYNC_NODES=.*\n$/)
+    }))
+
+  it.effect("takes the nodes from flags, a file, or the environment, in this order", () =>
+    Effect.gen(function*() {
+      const [url = ""] = yield* nodes
+      const [id = ""] = yield* ids
+      const directory = mkdtempSync(join(tmpdir(), "redsync-"))
+      yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(directory, { recursive: true })))
+      const file = join(directory, "nodes")
+      writeFileSync(file, `# ours\n${url}\n\n`)
+      const down = { nodes: ["redis://127.0.0.1:1"] }
+      const [flags, fromFile, environment] = yield* Effect.all([
+        redsync(["--node", url, "status", "x"], down),
+        redsync(["status", "x", "--nodes-file", file], down),
+        redsync(["status", "x"], { nodes: [url] })
+      ], { concurrency: 3 })
+      for (const ended of [flags, fromFile, environment]) {
+        assert.deepStrictEqual(printed(ended), { code: 0, output: `x  free\n  ${id}  free\n`, errors: "" })
+      }
+    }))
+
+  it.effect("explains itself, with examples and completions", () =>
+    Effect.gen(function*() {
+      const [url = ""] = yield* nodes
+      yield* Effect.forEach(["run", "status", "unlock"], (name) =>
+        Effect.map(redsync([name, "--help"], { nodes: [url] }), (ended) => {
+          const { code, errors, output } = printed(ended)
+          assert.deepStrictEqual({ code, errors }, { code: 0, errors: "" })
+          assert.include(output, "EXAMPLES")
+          assert.include(output, `redsync ${name} `)
+        }), { concurrency: 3 })
+      const { code, output } = yield* redsync(["--completions", "bash"])
+      assert.strictEqual(code, 0)
+      assert.include(output, "unlock")
+    }))
+})

@@ -1,0 +1,88 @@
+/**
+ * The command line as a user starts it: a process of its own.
+ */
+import { Effect } from "effect"
+import { type ChildProcess, spawn } from "node:child_process"
+import { fileURLToPath } from "node:url"
+
+const program = fileURLToPath(new URL("../../src/bin.ts", import.meta.url))
+
+export interface Ended {
+  /** The exit code, or the signal that ended it. */
+  readonly code: number | NodeJS.Signals
+  readonly output: string
+  readonly errors: string
+}
+
+export interface Running {
+  readonly pid: number
+  /** Waits until so much has been printed on standard output. */
+  readonly printed: (text: string) => Effect.Effect<void>
+  readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>
+  readonly ended: Effect.Effect<Ended>
+}
+
+export interface Options {
+  readonly nodes?: ReadonlyArray<string>
+  readonly input?: string
+  readonly env?: Record<string, string>
+}
+
+/** Starts `redsync` with these arguments; killed when the scope closes. */
+export const start = (args: ReadonlyArray<string>, options: Options = {}) =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => launch(args, options)),
+      ({ child }) => Effect.sync(() => child.kill("SIGKILL"))
+    ),
+    ({ running }) => running
+  )
+
+/** Runs it to its end. */
+export const redsync = (args: ReadonlyArray<string>, options?: Options): Effect.Effect<Ended> =>
+  Effect.scoped(Effect.flatMap(start(args, options), ({ ended }) => ended))
+
+const launch = (args: ReadonlyArray<string>, { env, input, nodes }: Options) => {
+  const { REDSYNC_NODES: _, ...inherited } = process.env
+  const child = spawn(process.execPath, [program, ...args], {
+    env: { ...inherited, NO_COLOR: "1", ...nodes !== undefined && { REDSYNC_NODES: nodes.join(",") }, ...env },
+    stdio: ["pipe", "pipe", "pipe"],
+    // Without the terminal of whoever runs the tests.
+    detached: true
+  })
+  child.stdin.on("error", () => {})
+  child.stdin.end(input ?? "")
+  return { child, running: observe(child) }
+}
+
+const observe = (child: ChildProcess): Running => {
+  let output = ""
+  let errors = ""
+  const listeners = new Set<() => void>()
+  child.stdout!.setEncoding("utf8").on("data", (text: string) => {
+    output += text
+    for (const listener of listeners) listener()
+  })
+  child.stderr!.setEncoding("utf8").on("data", (text: string) => {
+    errors += text
+  })
+  const ended = new Promise<Ended>((resolve) => {
+    child.once("close", (code, signal) => resolve({ code: code ?? signal!, output, errors }))
+  })
+  return {
+    pid: child.pid!,
+    printed: (text) =>
+      Effect.callback((resume) => {
+        const look = () => {
+          if (!output.includes(text)) return
+          listeners.delete(look)
+          resume(Effect.void)
+        }
+        listeners.add(look)
+        look()
+        void ended.then(({ errors }) => resume(Effect.die(new Error(`It never printed ${text}:\n${output}${errors}`))))
+      }),
+    signal: (signal) => Effect.sync(() => child.kill(signal)),
+    ended: Effect.promise(() => ended)
+  }
+}
