@@ -126,8 +126,9 @@ export type NodeInput = string | RedisOptions | IoredisClient | Cluster | LockNo
  *
  * **Gotchas**
  *
- * Servers tell their uptime in whole seconds, by their own wall clock: one whose
- * clock is set forward after its start looks older than it is.
+ * Servers tell their uptime in whole seconds, by their own wall clock: one may
+ * abstain for up to two seconds more than `delayedRestart`, and one whose clock is set
+ * forward after its start looks older than it is.
  *
  * @category options
  * @since 0.1.0

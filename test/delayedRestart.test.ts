@@ -21,10 +21,11 @@ import { type RedisServer, RedisServers } from "./support/RedisServers.ts"
 const once = { retry: retryPolicy({ tries: 1 }) }
 const expiry = 60_000
 
+/** At least: it is a difference of two times in whole seconds. */
 const upSeconds = (server: RedisServer) =>
   Effect.map(
     server.command<string>("INFO", "server"),
-    (info) => Number(/uptime_in_seconds:(\d+)/.exec(info)![1])
+    (info) => Number(/uptime_in_seconds:(\d+)/.exec(info)![1]) - 1
   )
 
 const untilUp = (servers: ReadonlyArray<RedisServer>, seconds: number) =>
@@ -140,6 +141,20 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
       })
       yield* Effect.all([restarts, hammer(1), hammer(2)], { concurrency: "unbounded" })
       assert.strictEqual(yield* a.command("DBSIZE"), 0)
+    }).pipe(Effect.scoped))
+
+  it.effect("uptime comes in whole seconds: a server that was started late in one does not vote sooner", () =>
+    Effect.gen(function*() {
+      const [a] = yield* five
+      const node = (yield* IoredisNode.make(a.url)).delayedRestart!(2000)
+      for (let round = 0; round < 3; round++) {
+        yield* a.kill
+        yield* Effect.suspend(() => Effect.sleep((1880 - Date.now() % 1000) % 1000))
+        const startedAt = performance.now()
+        yield* a.restart
+        yield* Effect.retry(node.acquire("a", "mine", expiry), { schedule: Schedule.spaced("20 millis") })
+        assert.isAtLeast(performance.now() - startedAt, 2000)
+      }
     }).pipe(Effect.scoped))
 
   it.effect("layerConfig takes it from REDSYNC_DELAYED_RESTART", () =>

@@ -16,13 +16,19 @@ export const release = `${look}if held == ARGV[1] then return redis.call("DEL", 
 return 0`
 
 /**
+ * For how many milliseconds the server has been up at least. Its uptime is the
+ * difference of two times in whole seconds: a server that was started at 10.9 s says
+ * at 12.0 s that it has been up for 2 s.
+ */
+const atLeastUp = `1000 * math.max(0, tonumber(string.match(redis.call("INFO", "server"), "uptime_in_seconds:(%d+)")) - 1)`
+
+/**
  * Before a new lock is granted: how long the server has to be up for that, in
- * milliseconds, is the last argument, 0 for any. The uptime comes in whole seconds,
- * rounded down.
+ * milliseconds, is the last argument, 0 for any.
  */
 const abstain = `local least = tonumber(ARGV[#ARGV])
 if least > 0 then
-  local up = 1000 * tonumber(string.match(redis.call("INFO", "server"), "uptime_in_seconds:(%d+)"))
+  local up = ${atLeastUp}
   if up < least then return redis.error_reply(string.format("ABSTAINS %d %d", up, least)) end
 end
 `
@@ -56,8 +62,8 @@ ${counter}local token = math.max(tonumber(counter), tonumber(ARGV[2]))
 redis.call("SET", KEYS[2], string.format("%.0f", token), "PX", ARGV[3])
 return 1`
 
-/** How long the server has been up, in milliseconds. The key says which server of a cluster is meant. */
-export const uptime = `return 1000 * tonumber(string.match(redis.call("INFO", "server"), "uptime_in_seconds:(%d+)"))`
+/** For how long the server has been up at least, in milliseconds. The key says which server of a cluster is meant. */
+export const uptime = `return ${atLeastUp}`
 
 /**
  * KEYS: the lock. ARGV: value, expiry in milliseconds, 1 if a key that is gone is
