@@ -20,7 +20,8 @@ return 0`
  * difference of two times in whole seconds: a server that was started at 10.9 s says
  * at 12.0 s that it has been up for 2 s.
  */
-const atLeastUp = `1000 * math.max(0, tonumber(string.match(redis.call("INFO", "server"), "uptime_in_seconds:(%d+)")) - 1)`
+const atLeastUp =
+  `1000 * math.max(0, tonumber(string.match(redis.call("INFO", "server"), "uptime_in_seconds:(%d+)")) - 1)`
 
 /**
  * Before a new lock is granted: how long the server has to be up for that, in
