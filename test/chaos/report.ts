@@ -1,5 +1,5 @@
 /** What came of a chaos run: a table, and what must not have happened. */
-import { quantile } from "../bench/waiting/statistics.ts"
+import { quantile } from "../bench/statistics.ts"
 import type { Hold, Overlap, OverlapKind } from "./checker.ts"
 import type { Options, Outcome } from "./run.ts"
 

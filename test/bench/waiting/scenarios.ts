@@ -1,40 +1,15 @@
 /** What is measured, and how the samples become tables. */
 import { Effect, Fiber } from "effect"
 import type { RedisServer } from "../../support/RedisServers.ts"
-import { now } from "./clock.ts"
+import { now } from "../clock.ts"
+import { start, type Worker as AnyWorker } from "../processes.ts"
+import { alternating, type Scenario, type Setting } from "../scenario.ts"
+import { jain, median, overlaps, quantile, sum, type Turn } from "../statistics.ts"
+import { range } from "../table.ts"
 import { type ContenderName, manner, names } from "./contenders.ts"
-import { start, type Worker } from "./processes.ts"
-import { jain, median, overlaps, quantile, sum, type Turn } from "./statistics.ts"
-import { range, table } from "./table.ts"
+import type { WaitingJobs } from "./worker.ts"
 
-interface Setting {
-  readonly servers: ReadonlyArray<RedisServer>
-  readonly quick: boolean
-  /** Where the workers' CPU profiles go, if anywhere. */
-  readonly profiles: string | undefined
-}
-
-interface Report {
-  readonly lines: ReadonlyArray<string>
-  readonly aims: ReadonlyArray<{ readonly is: string; readonly met: boolean }>
-  readonly raw: unknown
-}
-
-type Scenario = (setting: Setting) => Effect.Effect<Report>
-
-/** Rounds of all contenders in turn, so that noise hits all alike. */
-const alternating = <K extends string, A>(
-  contenders: ReadonlyArray<K>,
-  rounds: number,
-  round: (contender: K) => Effect.Effect<A>
-): Effect.Effect<Record<K, Array<A>>> =>
-  Effect.gen(function*() {
-    const results = Object.fromEntries(contenders.map((name) => [name, [] as Array<A>])) as Record<K, Array<A>>
-    for (let index = 0; index < rounds; index++) {
-      for (const name of contenders) results[name].push(yield* round(name))
-    }
-    return results
-  })
+type Worker = AnyWorker<WaitingJobs>
 
 /** Fresh processes on empty servers. */
 const withWorkers = <A>(
@@ -44,9 +19,10 @@ const withWorkers = <A>(
 ): Effect.Effect<A> =>
   Effect.scoped(Effect.gen(function*() {
     yield* Effect.forEach(servers, (server) => server.command("FLUSHALL"))
-    const workers = yield* start(
-      options.processes,
-      profiles === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profiles}`]
+    const flags = profiles === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profiles}`]
+    const workers = yield* Effect.forEach(
+      Array.from({ length: options.processes }),
+      () => start<WaitingJobs>(new URL("./worker.ts", import.meta.url), flags)
     )
     const open = { contender: options.contender, clients: options.clients, urls: servers.map(({ url }) => url) }
     yield* Effect.forEach(workers, (worker) => worker.ask("open", open), { concurrency: "unbounded" })
@@ -90,12 +66,12 @@ const handOver: Scenario = (setting) =>
     })
     const ratio = median(results["effect-redsync"].map(({ handOvers, set }) => median(handOvers) / median(set)))
     return {
-      lines: table("Hand-over: 2 processes, 3 nodes, from the release to the other's acquisition, ms", [
-        ["", "p50", "p99", "PING p50", "SET NX p50", "p50 / SET NX", "turns", ""],
-        ...rows
-      ]),
+      tables: [{
+        title: "Hand-over: 2 processes, 3 nodes, from the release to the other's acquisition, ms",
+        rows: [["", "p50", "p99", "PING p50", "SET NX p50", "p50 / SET NX", "turns", ""], ...rows]
+      }],
       aims: [{ is: `hand-over p50 is ${ratio.toFixed(1)} plain round trips; at most 3`, met: ratio <= 3 }],
-      raw: results
+      samples: results
     }
   })
 
@@ -234,9 +210,11 @@ const crowdRow = (label: string, rounds: ReadonlyArray<Crowd>) => {
   ]
 }
 
-const crowdNote = "Commands, calls and the processes' CPU are per acquisition, over all nodes. " +
-  "Commands are counted where the clients send them, calls by INFO commandstats, which counts what scripts run as well.\n" +
+const crowdNotes = [
+  "Commands, calls and the processes' CPU are per acquisition, over all nodes. Commands are counted where the clients " +
+  "send them, calls by INFO commandstats, which counts what scripts run as well.",
   "Both redlocks come to a standstill when a split vote leaves a key of theirs on each node; leases: theirs 1 s, ours 8 s."
+]
 
 const crowd: Scenario = (setting) =>
   Effect.gen(function*() {
@@ -258,13 +236,11 @@ const crowd: Scenario = (setting) =>
     const more = (ours: number, theirs: number) => ours > theirs
     const less = (ours: number, theirs: number) => ours < theirs
     return {
-      lines: [
-        ...table(
-          "Crowd: 8 processes of 8 separate services, 3 nodes, 2 ms held, 100 ms of other work",
-          [crowdHeader, ...names.map((name) => crowdRow(name, results[name]))]
-        ),
-        crowdNote
-      ],
+      tables: [{
+        title: "Crowd: 8 processes of 8 separate services, 3 nodes, 2 ms held, 100 ms of other work",
+        rows: [crowdHeader, ...names.map((name) => crowdRow(name, results[name]))],
+        notes: crowdNotes
+      }],
       aims: [
         compare("acquisitions/s, more than each peer", ({ perSecond }) => perSecond, more),
         compare("share of time held, more", ({ heldShare }) => heldShare, more),
@@ -275,7 +251,7 @@ const crowd: Scenario = (setting) =>
         compare("commands, at most 1.5 times the leanest", ({ sent }) => sent, (ours, value) => ours <= value * 1.5),
         noOverlaps(results["effect-redsync"])
       ],
-      raw: results
+      samples: results
     }
   })
 
@@ -297,15 +273,13 @@ const growth: Scenario = (setting) =>
       }
     )
     return {
-      lines: [
-        ...table("How ours grows with the crowd, otherwise as before", [
-          crowdHeader,
-          ...labels.map((label) => crowdRow(`${label} contenders`, results[label]))
-        ]),
-        crowdNote
-      ],
+      tables: [{
+        title: "How ours grows with the crowd, otherwise as before",
+        rows: [crowdHeader, ...labels.map((label) => crowdRow(`${label} contenders`, results[label]))],
+        notes: crowdNotes
+      }],
       aims: [noOverlaps(labels.flatMap((label) => results[label]))],
-      raw: results
+      samples: results
     }
   })
 
@@ -329,20 +303,23 @@ const local: Scenario = (setting) =>
     const ordered = results.every(({ inOrder }) => inOrder)
     const commands = Math.max(...results.map(perNode))
     return {
-      lines: table("Local crowd: 1,000 fibers of one process on one name, 3 nodes", [
-        ["acquisitions/s", "commands a node and acquisition", "first come first served"],
-        [
-          range(results.map(({ millis }) => fibers / millis * 1000)),
-          range(results.map(perNode)),
-          ordered ? "yes" : "no"
+      tables: [{
+        title: "Local crowd: 1,000 fibers of one process on one name, 3 nodes",
+        rows: [
+          ["acquisitions/s", "commands a node and acquisition", "first come first served"],
+          [
+            range(results.map(({ millis }) => fibers / millis * 1000)),
+            range(results.map(perNode)),
+            ordered ? "yes" : "no"
+          ]
         ]
-      ]),
+      }],
       aims: [
         { is: "strictly first come first served", met: ordered },
         // Loading the scripts and standing in line once come on top.
         { is: `${commands.toFixed(3)} commands a node; at most 2`, met: commands < 2.02 }
       ],
-      raw: results
+      samples: results
     }
   })
 
@@ -359,32 +336,35 @@ const held: Scenario = (setting) =>
     const kibibytes = result.bytesPerLock / 1024
     const extensions = result.commands / setting.servers.length / result.millis * 1000
     return {
-      lines: table(`Ten thousand held for ${seconds} s on 3 nodes, expiry 8 s`, [
-        [
-          "lost",
-          "CPU % of a core",
-          "KiB a lock",
-          "in the end",
-          "extensions/s",
-          "µs CPU an extension",
-          "least remaining ms"
-        ],
-        [
-          String(result.lost),
-          (cpu * 100).toFixed(1),
-          kibibytes.toFixed(2),
-          (result.bytesPerLockInTheEnd / 1024).toFixed(2),
-          extensions.toFixed(0),
-          (result.cpu * 1000 / (extensions * result.millis / 1000)).toFixed(0),
-          result.leastRemaining.toFixed(0)
+      tables: [{
+        title: `Ten thousand held for ${seconds} s on 3 nodes, expiry 8 s`,
+        rows: [
+          [
+            "lost",
+            "CPU % of a core",
+            "KiB a lock",
+            "in the end",
+            "extensions/s",
+            "µs CPU an extension",
+            "least remaining ms"
+          ],
+          [
+            String(result.lost),
+            (cpu * 100).toFixed(1),
+            kibibytes.toFixed(2),
+            (result.bytesPerLockInTheEnd / 1024).toFixed(2),
+            extensions.toFixed(0),
+            (result.cpu * 1000 / (extensions * result.millis / 1000)).toFixed(0),
+            result.leastRemaining.toFixed(0)
+          ]
         ]
-      ]),
+      }],
       aims: [
         { is: `${result.lost} lost; none`, met: result.lost === 0 },
         { is: `${(cpu * 100).toFixed(1)} % of a core; at most 30 %`, met: cpu <= 0.3 },
         { is: `${kibibytes.toFixed(2)} KiB a lock; at most 4`, met: kibibytes <= 4 }
       ],
-      raw: result
+      samples: result
     }
   })
 

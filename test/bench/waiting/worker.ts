@@ -7,9 +7,10 @@ import { Redis } from "ioredis"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { lock, Redsync, withLock } from "../../../src/index.ts"
-import { now } from "./clock.ts"
+import { now } from "../clock.ts"
+import { serve } from "../serve.ts"
+import type { Turn } from "../statistics.ts"
 import { type Client, type ContenderName, contenders } from "./contenders.ts"
-import type { Turn } from "./statistics.ts"
 
 const scope = Scope.makeUnsafe()
 let clients: ReadonlyArray<Client> = []
@@ -213,15 +214,16 @@ const heap = () => {
 // the parent's wishes
 // -----------------------------------------------------------------------------
 
-const jobs = { open, take, give: () => give, roundTrips, crowd, localCrowd, hold }
+const jobs = {
+  open: (options: Parameters<typeof open>[0]) => Effect.runPromise(open(options)),
+  take: (options: Parameters<typeof take>[0]) => Effect.runPromise(take(options)),
+  give: () => Effect.runPromise(give),
+  roundTrips: (options: Parameters<typeof roundTrips>[0]) => Effect.runPromise(roundTrips(options)),
+  crowd: (options: CrowdOptions) => Effect.runPromise(crowd(options)),
+  localCrowd: (options: Parameters<typeof localCrowd>[0]) => Effect.runPromise(localCrowd(options)),
+  hold: (options: HoldOptions) => Effect.runPromise(hold(options))
+}
 
-export type Jobs = typeof jobs
+export type WaitingJobs = typeof jobs
 
-process.on("message", ({ id, job, options }: { readonly id: number; readonly job: keyof Jobs; options: never }) => {
-  Effect.runPromise(jobs[job](options) as Effect.Effect<unknown>).then(
-    (answer) => process.send!({ id, answer }),
-    (error) => process.send!({ id, error: String(error) })
-  )
-})
-
-process.on("disconnect", () => process.exit())
+serve(jobs)

@@ -1,18 +1,19 @@
 /** The processes of a benchmark, as seen from the parent. */
 import { Effect, type Scope } from "effect"
 import { type ChildProcess, fork } from "node:child_process"
-import type { Jobs } from "./worker.ts"
+import type { Jobs } from "./serve.ts"
 
-type Options<Job extends keyof Jobs> = Parameters<Jobs[Job]>
-type Answer<Job extends keyof Jobs> = Effect.Success<ReturnType<Jobs[Job]>>
+type Options<J extends Jobs, Job extends keyof J> = Parameters<J[Job]>
+type Answer<J extends Jobs, Job extends keyof J> = Awaited<ReturnType<J[Job]>>
 
-export class Worker {
+/** A process that does the jobs of one `serve`. */
+export class Worker<J extends Jobs> {
   readonly #child: ChildProcess
   readonly #open = new Map<number, (reply: { readonly answer: unknown; readonly error?: string }) => void>()
   #asked = 0
 
-  constructor(execArgv: ReadonlyArray<string>) {
-    this.#child = fork(new URL("./worker.ts", import.meta.url), {
+  constructor(program: URL, execArgv: ReadonlyArray<string>) {
+    this.#child = fork(program, {
       serialization: "advanced",
       execArgv: [...process.execArgv, ...execArgv]
     })
@@ -27,14 +28,14 @@ export class Worker {
     })
   }
 
-  ask<Job extends keyof Jobs>(job: Job, ...options: Options<Job>): Effect.Effect<Answer<Job>> {
+  ask<Job extends keyof J & string>(job: Job, ...options: Options<J, Job>): Effect.Effect<Answer<J, Job>> {
     return Effect.callback((resume) => {
       const id = this.#asked++
       this.#open.set(
         id,
         ({ answer, error }) =>
           resume(
-            error === undefined ? Effect.succeed(answer as Answer<Job>) : Effect.die(new Error(`${job}: ${error}`))
+            error === undefined ? Effect.succeed(answer as Answer<J, Job>) : Effect.die(new Error(`${job}: ${error}`))
           )
       )
       this.#child.send({ id, job, options: options[0] })
@@ -49,12 +50,9 @@ export class Worker {
   })
 }
 
-/** Starts so many processes, which end with the scope. */
-export const start = (
-  count: number,
+/** Starts a process, which ends with the scope. */
+export const start = <J extends Jobs>(
+  program: URL,
   execArgv: ReadonlyArray<string> = []
-): Effect.Effect<Array<Worker>, never, Scope.Scope> =>
-  Effect.forEach(
-    Array.from({ length: count }),
-    () => Effect.acquireRelease(Effect.sync(() => new Worker(execArgv)), ({ close }) => close)
-  )
+): Effect.Effect<Worker<J>, never, Scope.Scope> =>
+  Effect.acquireRelease(Effect.sync(() => new Worker<J>(program, execArgv)), ({ close }) => close)

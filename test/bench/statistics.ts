@@ -1,6 +1,6 @@
 /** The numbers the tables are made of. */
 
-export const quantile = (values: ReadonlyArray<number>, q: number): number => {
+export const quantile = (values: Iterable<number>, q: number): number => {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN
 }
