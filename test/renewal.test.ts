@@ -255,7 +255,7 @@ describe("loss", () => {
       yield* TestClock.adjust(lease)
       const { reason, votes } = yield* lossOf(held)
       assert.strictEqual(reason, "Expired")
-      assert.deepStrictEqual(votes.map(({ _tag }) => _tag), ["Failed", "Refused", "Pending"])
+      assert.deepStrictEqual(votes.map(({ _tag }) => _tag), ["Failed", "Refused", "Granted"])
       nodes[0]!.behave = "healthy"
     }).pipe(Effect.scoped))
 

@@ -51,6 +51,7 @@ export const unlock = (service: Service, claim: Claim): Effect.Effect<boolean, N
   Effect.flatMap(
     service.quorum.ask({
       ...releaseQuestion(claim),
+      conclusive: true,
       onSettled: (answers) => service.cleanUpLater(claim, failedNodes(answers))
     }),
     (answers) =>

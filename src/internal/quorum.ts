@@ -33,7 +33,7 @@ export interface Question<A> {
   readonly isYes: (answer: A) => boolean
   /** Whether to wait for every answer instead of for a decision. */
   readonly all?: boolean
-  /** Whether a refusal has to tell "held by another" from "too few nodes", for which it may have to wait longer. */
+  /** Whether a refusal has to tell "not ours" from "too few nodes", for which it may have to wait longer. */
   readonly conclusive?: boolean
   /** Those to ask; all nodes by default. */
   readonly nodes?: ReadonlyArray<LockNode>
@@ -72,7 +72,8 @@ export const extendQuestion = ({ name, settings, value }: Claim): Question<boole
   operation: "extend",
   timeoutMillis: settings.nodeTimeoutMillis,
   ask: (node) => node.extend(name, value, settings.expiryMillis),
-  isYes: identity
+  isYes: identity,
+  conclusive: true
 })
 
 /** For a lock that may be gone, and must not come back. */
@@ -80,7 +81,8 @@ export const adoptQuestion = ({ name, settings, value }: Claim): Question<boolea
   operation: "extend",
   timeoutMillis: settings.nodeTimeoutMillis,
   ask: (node) => node.extend(name, value, settings.expiryMillis, true),
-  isYes: identity
+  isYes: identity,
+  conclusive: true
 })
 
 export const releaseQuestion = ({ name, settings, value }: Claim): Question<boolean> => ({
@@ -94,7 +96,8 @@ export const isHeldQuestion = ({ name, settings, value }: Claim): Question<boole
   operation: "inspect",
   timeoutMillis: settings.nodeTimeoutMillis,
   ask: (node) => Effect.map(node.inspect(name), Option.exists((state) => state.value === value)),
-  isYes: identity
+  isYes: identity,
+  conclusive: true
 })
 
 /** The answers so far: by node, in the order of the nodes, `undefined` where one is still to come. */

@@ -1,0 +1,127 @@
+/**
+ * One history: a plan carried out, and what the checker has to say of it.
+ */
+import { Chance } from "./chance.ts"
+import { Checker, type Violation } from "./checker.ts"
+import { type Client, live } from "./client.ts"
+import { Link } from "./link.ts"
+import * as Node from "./node.ts"
+import type { Fault, Plan } from "./plan.ts"
+import { Process } from "./process.ts"
+import { Server } from "./server.ts"
+import { World } from "./world.ts"
+
+export interface History {
+  readonly violations: ReadonlyArray<Violation>
+  readonly counts: ReadonlyMap<string, number>
+  readonly timeline: ReadonlyArray<string>
+  readonly events: number
+  /** How much time went by. */
+  readonly millis: number
+}
+
+/** Long after everything should be over. Timers that were cancelled may be left. */
+const horizonMillis = 10_000_000
+
+export const run = (plan: Plan, record = false): History => {
+  const world = new World(new Chance(plan.seed, 1), record)
+  const checker = new Checker(world, plan)
+  const servers = plan.servers.map((options) => new Server(world, options, checker))
+  const links: Array<Array<Link>> = []
+  // Clean-ups are tried again ever more rarely: by then each that failed before the network healed has had its turn.
+  const cleanAt = plan.healedAt * 2 + 3000
+  const clients = plan.processes.map((options): Client => {
+    const process = new Process(world, options)
+    process.onTurn = () => checker.afterTurn()
+    process.onLog = (line) => {
+      world.log(() => `${process.name} logs: ${line}`)
+      checker.logged(process, line)
+    }
+    const calls: Node.Calls = {
+      underWay: 0,
+      onAcquire: (value) => checker.asked(process, value),
+      onRaise: (value) => checker.raising(value),
+      onTurn: () => checker.count("turns given notice of"),
+      short: (value) => checker.short(value)
+    }
+    const own = servers.map((server) => new Link(process, server, plan.link))
+    links.push(own)
+    const nodes = own.map((link) => Node.make(link, plan.hasLists, calls))
+    return { process, plan: options, nodes, calls, isClosed: false, isDone: false }
+  })
+  for (const client of clients) {
+    world.at(
+      client.plan.startsAt,
+      () => client.process.deliver(() => client.process.fork(live(client, { plan, checker, servers, cleanAt })))
+    )
+  }
+  for (const fault of plan.faults) {
+    world.at(fault.at, () => {
+      checker.count(`fault: ${fault._tag}`)
+      happen(fault, world, clients, servers, links)
+    })
+  }
+  world.at(plan.healedAt, () => {
+    world.log(() => "the network has healed")
+    for (const link of links.flat()) link.isFaulty = false
+  })
+  world.runOut(horizonMillis)
+  if (world.stopped) checker.violated("no spinning", `there is no end after ${world.events} events`)
+  for (const { isDone, process } of clients) {
+    if (!isDone && !process.dead) checker.violated("liveness", `${process.name} has not come to its end`)
+  }
+  const { counts, violations } = checker
+  return { violations, counts, timeline: world.timeline ?? [], events: world.events, millis: world.now }
+}
+
+const happen = (
+  fault: Fault,
+  world: World,
+  clients: ReadonlyArray<Client>,
+  servers: ReadonlyArray<Server>,
+  links: ReadonlyArray<ReadonlyArray<Link>>
+): void => {
+  const between = (
+    { process, server }: { readonly process: number | undefined; readonly server: number | undefined }
+  ) =>
+    (process === undefined ? links.flat() : links[process] ?? [])
+      .filter((link) => server === undefined || link.server === servers[server])
+  switch (fault._tag) {
+    case "Partition": {
+      const cut = between(fault)
+      const places = `${fault.process === undefined ? "all" : `p${fault.process + 1}`} and ${
+        fault.server === undefined ? "all" : `n${fault.server + 1}`
+      }`
+      world.log(() => `${fault.lost} between ${places} are lost for ${fault.millis.toFixed(1)} ms`)
+      for (const link of cut) link.cut[fault.lost]++
+      return world.after(fault.millis, () => {
+        world.log(() => `${fault.lost} between ${places} come through again`)
+        for (const link of cut) link.cut[fault.lost]--
+      })
+    }
+    case "Break":
+      return between(fault).forEach((link) => link.break())
+    case "ServerCrash":
+      servers[fault.server]!.crash(fault.millis, fault.loss)
+      if (fault.noticed) between({ process: undefined, server: fault.server }).forEach((link) => link.break())
+      return
+    case "ServerPause":
+      return servers[fault.server]!.pause(fault.millis)
+    case "ServerClock":
+      return servers[fault.server]!.setClock(fault.byMillis)
+    case "Crash": {
+      const { process } = clients[fault.process]!
+      world.log(() => `${process.name} crashes`)
+      process.crash()
+      return links[fault.process]!.forEach((link) => link.abandon())
+    }
+    case "Block":
+      return clients[fault.process]!.process.blockAtRead(fault.reads, fault.millis)
+    case "Stop":
+      return clients[fault.process]!.process.stop(fault.millis)
+    case "Suspend":
+      return clients[fault.process]!.process.suspend(fault.millis)
+    case "SetWall":
+      return clients[fault.process]!.process.setWall(fault.byMillis)
+  }
+}

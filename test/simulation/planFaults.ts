@@ -1,0 +1,107 @@
+/**
+ * What goes wrong in a history, and when.
+ */
+import type { Chance } from "./chance.ts"
+import type { Kind } from "./plan.ts"
+import type { Loss } from "./server.ts"
+
+/** Processes and servers by their place in the plan; all of them where none is given. */
+interface Between {
+  readonly process: number | undefined
+  readonly server: number | undefined
+}
+
+export type Fault =
+  & { readonly at: number }
+  & (
+    | { readonly _tag: "Partition"; readonly lost: "requests" | "replies" | "refusing"; readonly millis: number }
+      & Between
+    | { readonly _tag: "Break" } & Between
+    | {
+      readonly _tag: "ServerCrash"
+      readonly server: number
+      readonly millis: number
+      readonly loss: Loss
+      /** Whether connections break at once, as when only the server process dies. */
+      readonly noticed: boolean
+    }
+    | { readonly _tag: "ServerPause"; readonly server: number; readonly millis: number }
+    | { readonly _tag: "ServerClock"; readonly server: number; readonly byMillis: number }
+    | { readonly _tag: "Block"; readonly process: number; readonly millis: number; readonly reads: number }
+    | { readonly _tag: "Stop"; readonly process: number; readonly millis: number }
+    | { readonly _tag: "Suspend"; readonly process: number; readonly millis: number }
+    | { readonly _tag: "SetWall"; readonly process: number; readonly byMillis: number }
+    | { readonly _tag: "Crash"; readonly process: number }
+  )
+
+export interface Surroundings {
+  readonly kind: Kind
+  readonly healedAt: number
+  readonly servers: number
+  readonly processes: number
+  readonly quorum: number
+  /** Whether servers may lose data. */
+  readonly mayLose: boolean
+}
+
+export const faults = (chance: Chance, around: Surroundings): Array<Fault> => {
+  switch (around.kind) {
+    case "calm":
+      return []
+    case "minority":
+      return minority(chance, around)
+    default:
+      return Array.from({ length: chance.skewedInt(1, 16) }, () => fault(chance, around)).sort((a, b) => a.at - b.at)
+  }
+}
+
+/** So many servers as a quorum can do without are away from the beginning until the network heals. */
+const minority = (chance: Chance, { healedAt, quorum, servers }: Surroundings): Array<Fault> => {
+  const spare = chance.int(1, servers - quorum)
+  const first = chance.int(0, servers - 1)
+  return Array.from({ length: spare }, (_, index): Fault => {
+    const server = (first + index) % servers
+    return chance.in(0.5)
+      ? { _tag: "ServerPause", at: 0, server, millis: healedAt }
+      : chance.in(0.5)
+      ? { _tag: "ServerCrash", at: 0, server, millis: healedAt, loss: "nothing", noticed: true }
+      : {
+        _tag: "Partition",
+        at: 0,
+        millis: healedAt,
+        process: undefined,
+        server,
+        lost: chance.pick(["requests", "replies", "refusing"])
+      }
+  })
+}
+
+const fault = (chance: Chance, { healedAt, kind, mayLose, processes, servers }: Surroundings): Fault => {
+  const at = chance.between(0, healedAt)
+  const left = healedAt - at
+  const millis = Math.min(left, chance.in(0.2) ? chance.between(0, 3000) : chance.skewed(0, 400))
+  const server = chance.int(0, servers - 1)
+  const process = chance.int(0, processes - 1)
+  const between = {
+    process: chance.in(0.7) ? process : undefined,
+    server: chance.in(0.7) ? server : undefined
+  }
+  const roll = chance.double()
+  if (roll < 0.25) {
+    return { _tag: "Partition", at, millis, ...between, lost: chance.pick(["requests", "replies", "refusing"]) }
+  }
+  if (roll < 0.33) return { _tag: "Break", at, ...between }
+  if (roll < 0.45) {
+    const loss: Loss = mayLose ? chance.pick(["nothing", "everything", "the last second"]) : "nothing"
+    return { _tag: "ServerCrash", at, server, millis, loss, noticed: chance.in(0.7) }
+  }
+  if (roll < 0.55) return { _tag: "ServerPause", at, server, millis }
+  if (roll < 0.6 && kind === "wild") {
+    return { _tag: "ServerClock", at, server, byMillis: chance.between(-2000, 2000) }
+  }
+  if (roll < 0.75) return { _tag: "Block", at, process, millis, reads: chance.skewedInt(1, 12) }
+  if (roll < 0.85) return { _tag: "Stop", at, process, millis }
+  if (roll < 0.9) return { _tag: "Suspend", at, process, millis }
+  if (roll < 0.94) return { _tag: "SetWall", at, process, byMillis: chance.between(-3000, 3000) }
+  return { _tag: "Crash", at, process }
+}

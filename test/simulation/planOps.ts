@@ -1,0 +1,88 @@
+/**
+ * What the fibers of a process do: verbs with their options, and what they do
+ * while they hold a lock.
+ */
+import type { Chance } from "./chance.ts"
+import type { Kind } from "./plan.ts"
+
+export type Verb =
+  | "lock"
+  | "tryLock"
+  | "withLock"
+  | "withLockIfAvailable"
+  | "withLocks"
+  | "withFencedLock"
+  | "fencedLock"
+  | "resume"
+  | "unlock"
+  | "inspect"
+  | "forceUnlock"
+
+/** One thing done while a lock is held. */
+export type Step =
+  | { readonly _tag: "Work"; readonly millis: number }
+  | { readonly _tag: "Block"; readonly millis: number }
+  | { readonly _tag: "Extend" | "IsHeld" | "Release" | "Fail" | "Spin" }
+
+export interface Op {
+  readonly verb: Verb
+  readonly names: ReadonlyArray<string>
+  readonly options: {
+    readonly expiry: number
+    readonly autoExtend: boolean
+    readonly nodeTimeout: number
+  }
+  readonly retry: { readonly tries: number; readonly delay: number }
+  /** Milliseconds before it. */
+  readonly think: number
+  readonly hold: ReadonlyArray<Step>
+  /** Interrupted so many milliseconds after it began. */
+  readonly interruptAfter: number | undefined
+  /** For a scoped lock: whether what it does is guarded. */
+  readonly guarded: boolean
+}
+
+const verbs: ReadonlyArray<Verb> = [
+  ...Array.from({ length: 6 }, () => "withLock" as const),
+  ...["lock", "lock", "lock", "tryLock", "tryLock", "withLocks", "withLocks"] as const,
+  ...["withFencedLock", "withFencedLock", "withFencedLock", "fencedLock"] as const,
+  ...["withLockIfAvailable", "withLockIfAvailable", "resume", "unlock", "inspect"] as const
+]
+
+export const ops = (chance: Chance, kind: Kind, names: ReadonlyArray<string>, count: number): Array<Op> => {
+  const expiries = chance.pick([[100, 300], [300, 1000], [1000, 4000], [8000, 30_000]])
+  return Array.from({ length: count }, () => op(chance, kind, names, expiries as [number, number]))
+}
+
+const op = (chance: Chance, kind: Kind, names: ReadonlyArray<string>, expiries: [number, number]): Op => {
+  const expiry = chance.int(...expiries)
+  const verb = kind !== "minority" && chance.in(0.01) ? "forceUnlock" : chance.pick(verbs)
+  return {
+    verb,
+    names: verb === "withLocks" ? names.filter(() => chance.in(0.7)).concat(chance.pick(names)) : [chance.pick(names)],
+    options: {
+      expiry,
+      autoExtend: kind === "minority" || chance.in(0.7),
+      nodeTimeout: kind === "minority" ? 50 : chance.pick([10, 30, 50, Math.max(50, expiry * 0.05)])
+    },
+    retry: { tries: chance.skewedInt(1, 30), delay: chance.pick([0, 5, 50, 200]) },
+    think: chance.skewed(0, 200),
+    hold: Array.from({ length: chance.int(1, 4) }, () => step(chance, expiry)),
+    interruptAfter: chance.in(0.15) ? chance.skewed(0, 300) : undefined,
+    guarded: chance.in(0.5)
+  }
+}
+
+const step = (chance: Chance, expiry: number): Step => {
+  const roll = chance.double()
+  if (roll < 0.75) {
+    return { _tag: "Work", millis: chance.in(0.1) ? expiry * chance.between(0.5, 2) : chance.skewed(0, 60) }
+  }
+  if (roll < 0.8) {
+    return { _tag: "Block", millis: chance.in(0.3) ? expiry * chance.between(0.5, 2) : chance.skewed(0, 60) }
+  }
+  if (roll < 0.88) return { _tag: "Extend" }
+  if (roll < 0.92) return { _tag: "IsHeld" }
+  if (roll < 0.95) return { _tag: "Release" }
+  return { _tag: chance.pick(["Fail", "Spin"]) }
+}

@@ -1,0 +1,75 @@
+/**
+ * What many histories contained, and what one that failed looked like.
+ */
+import type { History } from "./history.ts"
+import { run } from "./history.ts"
+import { shrink, without } from "./parts.ts"
+import { makePlan, type Plan } from "./plan.ts"
+
+export class Summary {
+  histories = 0
+  events = 0
+  /** Simulated time. */
+  millis = 0
+  readonly counts = new Map<string, number>()
+  readonly failed: Array<number> = []
+
+  add(plan: Plan, history: History): void {
+    this.histories++
+    this.events += history.events
+    this.millis += history.millis
+    this.#count(`histories: ${plan.kind}`, 1)
+    for (const [what, count] of history.counts) this.#count(what, count)
+    if (history.violations.length > 0) this.failed.push(plan.seed)
+  }
+
+  count(what: string): number {
+    return this.counts.get(what) ?? 0
+  }
+
+  /** The counts as a table, in the order of their names. */
+  lines(): Array<string> {
+    const rows: Array<readonly [string, number]> = [
+      ["histories", this.histories],
+      ["hours of simulated time", Math.round(this.millis / 3_600_000)],
+      ["events", this.events],
+      ...[...this.counts].sort(([a], [b]) => a < b ? -1 : 1)
+    ]
+    return rows.map(([what, count]) => `${count.toLocaleString("en").padStart(14)}  ${what}`)
+  }
+
+  #count(what: string, by: number) {
+    this.counts.set(what, (this.counts.get(what) ?? 0) + by)
+  }
+}
+
+/** A history that failed: what was violated, how to see it again, and what is left when all that can be is left out. */
+export const failure = (seed: number): Array<string> => {
+  const plan = makePlan(seed)
+  const [first] = run(plan).violations
+  if (first === undefined) return [`Seed ${seed} violates nothing.`]
+  const parts = shrink(plan, first.promise)
+  return [
+    `Seed ${seed} violates a promise: ${first.promise}: ${first.what}`,
+    `Replay it with: npm run simulate -- --seed ${seed}`,
+    ...parts.length === 0
+      ? []
+      : [`Without what does not matter: npm run simulate -- --seed ${seed} --without ${parts.join(",")}`],
+    ...story(without(plan, parts))
+  ]
+}
+
+/** A history to read. */
+export const story = (plan: Plan): Array<string> => {
+  const { timeline, violations } = run(plan, true)
+  const { delayedRestart, driftFactor, kind, link, names, quorum, servers } = plan
+  return [
+    `A history of kind ${kind}: ${servers.length} servers, a quorum of ${quorum}, names ${names.join(", ")}, ` +
+    `drift factor ${driftFactor}, ${delayedRestart > 0 ? `restarts delayed by ${delayedRestart} ms, ` : ""}` +
+    `${link.resends ? "commands sent again after a break, " : ""}healed at ${plan.healedAt.toFixed(0)} ms`,
+    ...timeline,
+    ...violations.length === 0 ?
+      ["No promise is violated."] :
+      violations.map(({ at, promise, what }) => `At ${at.toFixed(3)}: ${promise}: ${what}`)
+  ]
+}
