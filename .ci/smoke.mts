@@ -6,13 +6,24 @@ import * as Fencing from "effect-redsync/Fencing"
 import * as IoredisNode from "effect-redsync/IoredisNode"
 import * as Lock from "effect-redsync/Lock"
 import * as LockError from "effect-redsync/LockError"
+import * as LockMetrics from "effect-redsync/LockMetrics"
 import * as LockNode from "effect-redsync/LockNode"
 import * as MemoryNode from "effect-redsync/MemoryNode"
 import * as RedisNode from "effect-redsync/RedisNode"
 import * as RedsyncModule from "effect-redsync/Redsync"
 import assert from "node:assert/strict"
 
-const modules = { Fencing, IoredisNode, Lock, LockError, LockNode, MemoryNode, RedisNode, Redsync: RedsyncModule }
+const modules = {
+  Fencing,
+  IoredisNode,
+  Lock,
+  LockError,
+  LockMetrics,
+  LockNode,
+  MemoryNode,
+  RedisNode,
+  Redsync: RedsyncModule
+}
 for (const [name, module] of Object.entries(modules)) {
   assert.equal(module, root[name as keyof typeof modules], `effect-redsync/${name} is the namespace ${name}`)
 }

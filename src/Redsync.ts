@@ -38,15 +38,15 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type { Cluster, Redis as IoredisClient, RedisOptions } from "ioredis"
 import type { FencingToken } from "./Fencing.ts"
-import { acquire, acquireAll, attempt, type Restore } from "./internal/acquire.ts"
+import { acquire, acquireAll, attemptOnce, type Restore } from "./internal/acquire.ts"
 import { guard } from "./internal/guard.ts"
-import { HeldLock } from "./internal/held.ts"
+import type { HeldLock } from "./internal/held.ts"
 import { makeService, resolveLayer } from "./internal/layer.ts"
 import * as operate from "./internal/operate.ts"
 import { checkNames, checkValue, reject, type Settings, wrong } from "./internal/options.ts"
 import { pipeable, type Program } from "./internal/pipeable.ts"
-import { nodesUnavailable, unavailable } from "./internal/quorum.ts"
 import type { Service } from "./internal/service.ts"
+import { acquiring, holdSpan, spanned } from "./internal/tracing.ts"
 import type { FencedLock, Lock } from "./Lock.ts"
 import type { LockError, LockLost, NodeError, NodesUnavailable } from "./LockError.ts"
 import type { LockNode } from "./LockNode.ts"
@@ -383,7 +383,7 @@ export const withLock: {
       options,
       (service, settings) =>
         Effect.flatMap(
-          acquire(service, name, settings, restore),
+          acquireOne(service, name, settings, restore),
           (lock) => use([lock], restore(guard([lock], program(lock))))
         )
     )
@@ -414,7 +414,7 @@ export const withLockIfAvailable: {
   Effect.uninterruptibleMask((restore) =>
     withService(name, options, (service, settings) =>
       Effect.flatMap(
-        attemptOnce(service, name, settings, restore),
+        tryOne(service, name, settings, restore),
         Option.match({
           onNone: () => Effect.succeedNone,
           onSome: (lock) => Effect.asSome(use([lock], restore(guard([lock], program(lock)))))
@@ -470,7 +470,7 @@ export const withLocks: {
         inOrder,
         options,
         (service, settings) =>
-          Effect.flatMap(acquireAll(service, inOrder, settings, restore), (held) => {
+          Effect.flatMap(acquireMany(service, inOrder, settings, restore), (held) => {
             const locks = inOrder.map((name) => held.find((lock) => lock.name === name)!)
             return use(locks, restore(guard(locks, program(locks))))
           })
@@ -529,7 +529,7 @@ export const withFencedLock: {
       name,
       options,
       (service, settings) =>
-        Effect.flatMap(acquire(service, name, settings, restore), (lock) => {
+        Effect.flatMap(acquireOne(service, name, settings, restore), (lock) => {
           const fenced = lock as FencedLock
           return use([lock], restore(guard([lock], program(fenced.token, fenced))))
         })
@@ -554,7 +554,7 @@ export const lock = (name: string, options?: LockOptions): Effect.Effect<Lock, L
     withService(
       name,
       options,
-      (service, settings) => Effect.tap(acquire(service, name, settings, restore), releaseWithScope)
+      (service, settings) => Effect.tap(acquireOne(service, name, settings, restore), releaseWithScope)
     )
   )
 
@@ -574,7 +574,7 @@ export const fencedLock = (
       options,
       (service, settings) =>
         Effect.map(
-          Effect.tap(acquire(service, name, settings, restore), releaseWithScope),
+          Effect.tap(acquireOne(service, name, settings, restore), releaseWithScope),
           (lock) => lock as FencedLock
         )
     )
@@ -593,7 +593,7 @@ export const tryLock = (
   Effect.uninterruptibleMask((restore) =>
     withService(name, options, (service, settings) =>
       Effect.tap(
-        attemptOnce(service, name, settings, restore),
+        tryOne(service, name, settings, restore),
         Option.match({ onNone: () => Effect.void, onSome: releaseWithScope })
       ))
   )
@@ -768,30 +768,28 @@ const withFencing = <A, E, R>(
 const checked = <A, E, R>(problem: string | undefined, effect: Effect.Effect<A, E, R>) =>
   problem === undefined ? effect : reject(problem)
 
-/** One attempt that tells "held by another" from "too few nodes". */
-const attemptOnce = (
-  service: Service,
-  name: string,
-  settings: Settings,
-  restore: Restore
-): Effect.Effect<Option.Option<HeldLock>, NodesUnavailable> =>
-  // What is held in this very service is known without asking.
-  service.rooms.isHeld(name) ?
-    Effect.succeedNone :
-    Effect.flatMap(attempt(service, name, settings, restore, { conclusive: true }), (result) =>
-      result instanceof HeldLock
-        ? Effect.succeedSome(result)
-        : unavailable(result)
-        ? Effect.fail(nodesUnavailable(name, result))
-        : Effect.succeedNone)
+const acquireOne = (service: Service, name: string, settings: Settings, restore: Restore) =>
+  acquiring(service, name, settings, (settings) => acquire(service, name, settings, restore))
+
+const acquireMany = (service: Service, names: ReadonlyArray<string>, settings: Settings, restore: Restore) =>
+  acquiring(service, names, settings, (settings) => acquireAll(service, names, settings, restore))
+
+const tryOne = (service: Service, name: string, settings: Settings, restore: Restore) =>
+  acquiring(service, name, settings, (settings) => attemptOnce(service, name, settings, restore))
 
 /** Runs the program and then releases, all at once; if one is lost, in the background. */
 const use = <A, E, R>(locks: ReadonlyArray<HeldLock>, program: Effect.Effect<A, E, R>) =>
-  Effect.onExitPrimitive(program, () => {
+  Effect.onExitPrimitive(spanned("Redsync.hold", locks, program), () => {
     const lost = locks.filter((lock) => lock.check() !== undefined)
     for (const lock of locks) lock.startRelease()
-    return lost.length > 0 ? undefined : Effect.forEach(locks, ({ release }) => release, { discard: true })
+    return lost.length > 0
+      ? undefined
+      : spanned("Redsync.release", locks, Effect.forEach(locks, ({ release }) => release, { discard: true }))
   })
 
 const releaseWithScope = (lock: HeldLock) =>
-  Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, lock.close))
+  Effect.flatMap(Effect.scope, (scope) =>
+    Effect.andThen(
+      Scope.addFinalizer(scope, spanned("Redsync.release", [lock], lock.close)),
+      holdSpan(lock)
+    ))

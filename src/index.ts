@@ -16,6 +16,8 @@ export * as Lock from "./Lock.ts"
 /** @since 0.1.0 */
 export * as LockError from "./LockError.ts"
 /** @since 0.1.0 */
+export * as LockMetrics from "./LockMetrics.ts"
+/** @since 0.1.0 */
 export * as LockNode from "./LockNode.ts"
 /** @since 0.1.0 */
 export * as MemoryNode from "./MemoryNode.ts"

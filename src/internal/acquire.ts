@@ -1,6 +1,7 @@
 /**
  * Acquiring: one attempt, and attempts on a schedule.
  */
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -15,6 +16,7 @@ import { Fence } from "./fence.ts"
 import { untilLost } from "./guard.ts"
 import { HeldLock } from "./held.ts"
 import { end, type Instant, monotonicMillis, now, remainingMillis } from "./lease.ts"
+import type { Outcome } from "./metrics.ts"
 import { inspect } from "./operate.ts"
 import type { Settings } from "./options.ts"
 import {
@@ -88,6 +90,7 @@ const agree = (service: Service, claim: Claim, answers: Answers<boolean>): Effec
 
 /** What the votes on a claim that was made at `start` mean. */
 const conclude = (service: Service, claim: Claim, start: Instant, answers: Answers<boolean>) => {
+  claim.settings.trace?.attempted(answers)
   if (granted(answers) && remainingMillis(service.clock, end(start, claim.settings.validityMillis)) > 0) {
     return new HeldLock(service, claim, start)
   }
@@ -100,6 +103,32 @@ const possiblyGranted = (answers: Answers<boolean>) =>
   answers.nodes.filter((node, index) => {
     const answer = answers.byNode[index]
     return node.resends === true || answer === undefined || Result.isFailure(answer) || answer.success
+  })
+
+/** One attempt that tells "held by another" from "too few nodes". */
+export const attemptOnce = (
+  service: Service,
+  name: string,
+  settings: Settings,
+  restore: Restore
+): Effect.Effect<Option.Option<HeldLock>, NodesUnavailable> =>
+  Effect.suspend(() => {
+    const at = monotonicMillis(service.clock)
+    // What is held in this very service is known without asking.
+    const tried = service.rooms.isHeld(name) ? Effect.succeed(undefined) : attempt(service, name, settings, restore, {
+      conclusive: true
+    })
+    const acquired = Effect.flatMap(tried, (result) =>
+      result instanceof HeldLock
+        ? Effect.succeedSome(result)
+        : result !== undefined && unavailable(result)
+        ? Effect.fail(nodesUnavailable(name, result))
+        : Effect.succeedNone)
+    return Effect.onExitPrimitive(acquired, (exit) => {
+      const isHeld = Exit.isSuccess(exit) && Option.isNone(exit.value)
+      service.quorum.metrics.acquired(isHeld ? "held_by_another" : outcome(exit), monotonicMillis(service.clock) - at)
+      return undefined
+    })
   })
 
 /** A first attempt that has been made already, and when it was sent. */
@@ -129,11 +158,20 @@ export const acquire = (
       result instanceof HeldLock
         ? Effect.succeed(result)
         : wait(service, room, waiter, settings, restore, startedAt, result))
-    return Effect.onExitPrimitive(acquired, () => {
+    return Effect.onExitPrimitive(acquired, (exit) => {
       service.rooms.leave(room, waiter)
+      service.quorum.metrics.acquired(outcome(exit), monotonicMillis(service.clock) - startedAt)
       return undefined
     })
   })
+
+/** What became of an acquisition, for the metrics. */
+const outcome = (exit: Exit.Exit<unknown, LockError>): Outcome => {
+  if (Exit.isSuccess(exit)) return "granted"
+  const error = Cause.findErrorOption(exit.cause)
+  if (Option.isNone(error)) return "interrupted"
+  return error.value._tag === "ErrFailed" ? "held_by_another" : "nodes_unavailable"
+}
 
 /**
  * Acquires all of the names or none. All that nobody in here waits for are tried
@@ -157,6 +195,8 @@ export const acquireAll = (
       return Effect.flatMap(attempts, (results: Array<HeldLock | Answers<boolean>>) => {
         const locks = results.filter((result) => result instanceof HeldLock)
         const refused = results.findIndex((result) => !(result instanceof HeldLock))
+        const millis = monotonicMillis(service.clock) - at
+        for (const _ of locks) service.quorum.metrics.acquired("granted", millis)
         held.push(...(refused === -1 ? locks : locks.slice(0, refused)))
         if (refused !== -1) { for (const lock of locks.slice(refused)) lock.startRelease() }
         const waitedFor = names[refused === -1 ? tried.length : refused]
@@ -243,6 +283,7 @@ const wait = Effect.fnUntraced(function*(
   function* refused(answers: Answers<boolean>) {
     const took = monotonicMillis(clock) - room.attemptedAt
     room.answers = answers
+    rooms.refused(room)
     // Contenders who have parted the nodes among them: perhaps nobody has a quorum.
     if (answers.yes > 0 && answers.no > 0 && splits < splitTries) {
       const random = yield* Random.next

@@ -36,6 +36,7 @@ export class HeldLock implements Lock, Claim {
   readonly settings: Settings
   readonly fence?: Fence
   readonly #service: Service
+  readonly #grantedAt: number
   #end: Instant
   #lost: LockLost | undefined
   #released: Deferred.Deferred<boolean> | undefined
@@ -54,6 +55,8 @@ export class HeldLock implements Lock, Claim {
     if (claim.fence !== undefined) this.fence = claim.fence
     this.#service = service
     this.#end = end(start, claim.settings.validityMillis)
+    this.#grantedAt = start.monotonic
+    service.quorum.metrics.held()
     service.holdings.set(this, claim.settings.expiryMillis / 3)
     service.rooms.hold(this)
   }
@@ -141,6 +144,8 @@ export class HeldLock implements Lock, Claim {
   lose(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void {
     if (this.#lost !== undefined || this.#released !== undefined) return
     this.#lost = this.#loss(reason, votes)
+    this.#service.quorum.metrics.lost(reason)
+    this.#ended()
     this.#service.holdings.delete(this)
     for (const listener of this.#listeners) listener(this.#lost)
     this.#listeners.clear()
@@ -152,6 +157,7 @@ export class HeldLock implements Lock, Claim {
     if (this.#released !== undefined) return this.#released
     // A release that comes too late must not hide the loss.
     this.check()
+    if (this.#lost === undefined) this.#ended()
     const released = this.#released = Deferred.makeUnsafe<boolean>()
     this.#service.holdings.delete(this)
     this.#listeners.clear()
@@ -174,6 +180,11 @@ export class HeldLock implements Lock, Claim {
     return released
   }
 
+  #ended() {
+    const { clock, quorum } = this.#service
+    quorum.metrics.ended(monotonicMillis(clock) - this.#grantedAt)
+  }
+
   /** Called when it is time to extend, or the lease has ended. */
   due(): void {
     if (this.check() !== undefined || this.#released !== undefined) return
@@ -194,6 +205,8 @@ export class HeldLock implements Lock, Claim {
 
   /** What a round of extension, sent at `start`, means for the lease. */
   #extended(start: Instant, answers: Answers<boolean>): void {
+    const { metrics } = this.#service.quorum
+    metrics.extended(granted(answers) ? "extended" : denied(answers) ? "taken" : "missed")
     if (this.#released !== undefined || this.#lost !== undefined) return
     if (denied(answers)) {
       // Where the key was missing the round has set it again. Deleted before anybody hears of the loss and releases.

@@ -10,6 +10,7 @@ import * as Schedule from "effect/Schedule"
 import type { LockError } from "../LockError.ts"
 import type { LockOptions } from "../Redsync.ts"
 import { validityMillis } from "./lease.ts"
+import type { Trace } from "./tracing.ts"
 
 /** The options of one lock, as the algorithm wants them. */
 export interface Settings {
@@ -20,6 +21,8 @@ export interface Settings {
   readonly autoExtend: boolean
   /** Whether the lock comes with a fencing token. */
   readonly isFenced: boolean
+  /** Who follows the attempts, if anybody does. */
+  readonly trace?: Trace
   readonly retry: Schedule.Schedule<unknown, LockError>
 }
 

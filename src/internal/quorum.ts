@@ -22,6 +22,7 @@ import { NodeError, NodesUnavailable, type Vote } from "../LockError.ts"
 import type { LockNode } from "../LockNode.ts"
 import type { Fence } from "./fence.ts"
 import { monotonicMillis } from "./lease.ts"
+import { Metrics } from "./metrics.ts"
 import type { Settings } from "./options.ts"
 import { type Timer, Timers } from "./timers.ts"
 
@@ -146,6 +147,7 @@ export class Quorum {
   readonly size: number
   readonly clock: Clock.Clock
   readonly timers: Timers
+  readonly metrics: Metrics
   readonly #context: Context.Context<never>
   readonly #states = new Map<LockNode, { readonly error: NodeError | undefined; readonly question: number }>()
   readonly #closing = Latch.makeUnsafe(false)
@@ -158,6 +160,7 @@ export class Quorum {
     this.size = size
     this.#context = context
     this.clock = Context.get(context, Clock.Clock)
+    this.metrics = new Metrics(context)
     this.timers = new Timers(this.clock, (effect) => this.fork(effect))
   }
 
@@ -230,6 +233,9 @@ export class Quorum {
     // A server that refuses one operation may well allow another, and is no better for it.
     if (error === undefined && was !== undefined && severity(was) === 1 && was.operation !== operation) return
     this.#states.set(node, { error, question })
+    if (last === undefined || (was === undefined) !== (error === undefined)) {
+      this.metrics.isUp(node.id, error === undefined)
+    }
     const isWorse = severity(error) > severity(was) || (error?.reason === "Abstained" && was?.reason !== "Abstained")
     if (error !== undefined && isWorse) this.fork(Effect.logWarning(`Lock node ${node.id} ${error.summary}`))
     if (error === undefined && was !== undefined) this.fork(Effect.logInfo(`Lock node ${node.id} answers again`))
@@ -255,6 +261,7 @@ class Round<A> implements Answers<A> {
   readonly #question: Question<A>
   readonly #number: number
   readonly #fibers: Array<Fiber.Fiber<A, NodeError>> = []
+  #sentAt = 0
   #timer: Timer | undefined
   #hasStoodStill = false
   #decide: ((answers: Answers<A>) => void) | undefined
@@ -278,6 +285,7 @@ class Round<A> implements Answers<A> {
     // Sent to all before the first answer is looked at, so that one that answers at once delays nobody.
     for (const node of this.nodes) this.#fibers.push(this.#service.fork(Effect.suspend(() => ask(node))))
     this.#timer = this.#service.timers.after(timeoutMillis, () => this.#timeOut())
+    this.#sentAt = this.#timer.at - timeoutMillis
     this.#fibers.forEach((fiber, index) => fiber.addObserver((exit) => this.#settle(index, exit)))
   }
 
@@ -286,10 +294,17 @@ class Round<A> implements Answers<A> {
     const node = this.nodes[index]!
     const answer = Exit.isSuccess(exit) ? Result.succeed(exit.value) : Result.fail(this.#failure(node, exit.cause))
     this.byNode[index] = answer
-    if (Result.isFailure(answer)) this.failed++
-    else if (this.#question.isYes(answer.success)) this.yes++
-    else this.no++
+    const { metrics } = this.#service
     const error = Result.isFailure(answer) ? answer.failure : undefined
+    if (Result.isFailure(answer)) {
+      this.failed++
+      metrics.failed(answer.failure)
+    } else {
+      const isYes = this.#question.isYes(answer.success)
+      if (isYes) this.yes++
+      else this.no++
+      metrics.answered(node.id, this.#question.operation, isYes, monotonicMillis(this.#service.clock) - this.#sentAt)
+    }
     this.#service.report(node, this.#number, this.#question.operation, error)
     const pending = this.nodes.length - this.yes - this.no - this.failed
     if (pending === 0 || (this.#question.all !== true && this.#isDecided(pending))) {

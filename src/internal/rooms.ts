@@ -44,6 +44,8 @@ export class Room {
   behindOthers = false
   /** How often in a row a look found no key, and the attempt was refused all the same. */
   freeLooks = 0
+  /** A turn was given to us, and no attempt has been made since. */
+  wasWokenUp = false
   /** When somebody in here last asked the nodes, on the monotonic clock. */
   attemptedAt = Number.NEGATIVE_INFINITY
   joining: Joining | undefined
@@ -126,12 +128,14 @@ export class Rooms {
   enter(name: string, waiter: Waiter): Room {
     const room = this.#room(name)
     room.waiters.add(waiter)
+    this.#quorum.metrics.waiting(1)
     return room
   }
 
   leave(room: Room, waiter: Waiter): void {
     const wasHead = room.head === waiter
     if (!room.waiters.delete(waiter)) return
+    this.#quorum.metrics.waiting(-1)
     if (room.waiters.size === 0) this.#empty(room)
     else if (wasHead) room.wake()
   }
@@ -140,6 +144,7 @@ export class Rooms {
     const room = this.#room(lock.name)
     room.holders.add(lock)
     room.turnOn = undefined
+    this.#wokenUp(room, "used")
   }
 
   /** A lock held in here was lost or released; `woke` if that woke another service. */
@@ -274,12 +279,15 @@ export class Rooms {
         const room = this.#rooms.get(notice.key)
         if (room === undefined || (room.waiters.size === 0 && room.holders.size === 0)) {
           // Whom it was for has left: the next in line has to hear of it.
+          this.#quorum.metrics.wokenUp("wasted")
           return this.#leave(node, notice.key)
         }
         if (room.listedOn === node) room.listedOn = undefined
         room.freeLooks = 0
         room.turnOn = node
         room.turns++
+        this.#wokenUp(room, "wasted")
+        room.wasWokenUp = true
         return room.wake()
       }
       case "Changed": {
@@ -331,8 +339,19 @@ export class Rooms {
     this.#quorum.background(Effect.timeoutOption(Effect.ignore(list.leave(name)), listTimeoutMillis))
   }
 
+  #wokenUp(room: Room, outcome: "used" | "wasted") {
+    if (room.wasWokenUp) this.#quorum.metrics.wokenUp(outcome)
+    room.wasWokenUp = false
+  }
+
+  /** An attempt of ours was refused. */
+  refused(room: Room): void {
+    this.#wokenUp(room, "wasted")
+  }
+
   /** Nobody waits any more. */
   #empty(room: Room) {
+    if (room.holders.size === 0) this.#wokenUp(room, "wasted")
     if (room.joining !== undefined) {
       // Perhaps it has been sent, and what is sent from now on comes after it.
       room.joining.fiber?.interruptUnsafe()
