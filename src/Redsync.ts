@@ -40,6 +40,7 @@ import type { Cluster, Redis as IoredisClient, RedisOptions } from "ioredis"
 import type { FencingToken } from "./Fencing.ts"
 import { acquire, acquireAll, attemptOnce, type Restore } from "./internal/acquire.ts"
 import { guard } from "./internal/guard.ts"
+import { health as healthOf } from "./internal/health.ts"
 import type { HeldLock } from "./internal/held.ts"
 import { makeService, resolveLayer } from "./internal/layer.ts"
 import * as operate from "./internal/operate.ts"
@@ -696,6 +697,42 @@ export const forceUnlock = (name: string): Effect.Effect<boolean, NodesUnavailab
   withService(name, undefined, (service, settings) => operate.forceUnlock(service, name, settings))
 
 /**
+ * Whether the nodes answer: for readiness probes.
+ *
+ * **Details**
+ *
+ * Asks every node for a key, and waits for all answers, for the node timeout at
+ * most. Never fails. `isReady` if so many answer that a quorum is possible.
+ *
+ * **Gotchas**
+ *
+ * A node that answers may still refuse a lock, for lack of memory for instance.
+ * Do not use it for liveness probes: restarting the program mends no node.
+ *
+ * **Example** (A readiness probe)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Redsync } from "effect-redsync"
+ *
+ * const probe = Effect.map(Redsync.health, ({ isReady, nodes }) => ({
+ *   status: isReady ? 200 : 503,
+ *   body: nodes.map((node) => `${node.node} ${node._tag === "Up" ? "up" : node.error.summary}`)
+ * }))
+ * ```
+ *
+ * @category operating
+ * @since 0.1.0
+ */
+export const health: Effect.Effect<Health, never, Redsync> = Effect.flatMap(
+  Redsync,
+  (service) => {
+    const settings = service.settings(undefined)
+    return Predicate.isString(settings) ? reject(settings) : healthOf(service, settings)
+  }
+)
+
+/**
  * What the nodes have under a name.
  *
  * **Details**
@@ -737,6 +774,29 @@ export type NodeView =
   }
   | { readonly _tag: "NotALock"; readonly node: string; readonly found: string; readonly abstains?: string }
   | { readonly _tag: "Failed"; readonly node: string; readonly error: NodeError }
+
+/**
+ * Whether the nodes answer, in the order of the layer's, and whether those that
+ * do can make a quorum.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Health {
+  readonly isReady: boolean
+  readonly quorum: number
+  readonly nodes: ReadonlyArray<NodeHealth>
+}
+
+/**
+ * Whether one node answers, and why not.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type NodeHealth =
+  | { readonly _tag: "Up"; readonly node: string }
+  | { readonly _tag: "Down"; readonly node: string; readonly error: NodeError }
 
 // -----------------------------------------------------------------------------
 // internal

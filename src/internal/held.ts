@@ -90,12 +90,15 @@ export class HeldLock implements Lock, Claim {
     return Effect.suspend(() => Deferred.await(this.startRelease()))
   }
 
-  /** The release as a finalizer: waits for it, unless the lock is lost anyway. */
+  /**
+   * The release as a finalizer: waits for it, unless the lock is lost anyway or too few nodes answer. A scope closes one
+   * lock after the other, and each would wait for the same nodes.
+   */
   get close(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const lost = this.check()
+      const isInVain = this.check() !== undefined || this.#service.quorum.isCutOff
       const released = this.startRelease()
-      return lost === undefined ? Effect.asVoid(Deferred.await(released)) : Effect.void
+      return isInVain ? Effect.void : Effect.asVoid(Deferred.await(released))
     })
   }
 

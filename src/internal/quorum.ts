@@ -217,6 +217,11 @@ export class Quorum {
     return this.#states.get(node)?.error !== undefined
   }
 
+  /** Whether so many nodes failed when they were last asked that no quorum is left. */
+  get isCutOff(): boolean {
+    return this.nodes.filter((node) => this.isFailing(node)).length > this.nodes.length - this.size
+  }
+
   /** Keeps the state of each node, and says once when it changes. */
   report(
     node: LockNode,
