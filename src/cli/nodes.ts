@@ -4,12 +4,12 @@
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as ConfigProvider from "effect/ConfigProvider"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redsync from "../Redsync.ts"
+import { durationFlag } from "./duration.ts"
 import { fail, Failure, wrongUsage } from "./failure.ts"
 
 /** `redsync`, with the flags that name the nodes. */
@@ -26,6 +26,10 @@ export const redsync = Command.make("redsync").pipe(
     nodesFile: Flag.String("nodes-file").pipe(
       Flag.withMetavar("file"),
       Flag.withDescription("A file with a URL a line. Without both, REDSYNC_NODES has the URLs, separated by commas"),
+      Flag.optional
+    ),
+    delayedRestart: durationFlag("delayed-restart").pipe(
+      Flag.withDescription("For how long a server must be up before it counts for new locks, as it may have lost some"),
       Flag.optional
     )
   }),
@@ -62,31 +66,14 @@ const listed = (urls: ReadonlyArray<string>) =>
  * such as REDSYNC_QUORUM, counts as well.
  */
 export const connected = (options: Redsync.LockOptions = {}) =>
-  Layer.unwrap(Effect.map(nodeUrls, (nodes) => {
+  Layer.unwrap(Effect.gen(function*() {
+    const nodes = yield* nodeUrls
+    const delayedRestart = Option.getOrUndefined((yield* redsync).delayedRestart)
     // The flags win.
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => name !== "REDSYNC_NODES"))
-    return Redsync.layerConfig({ ...options, nodes }).pipe(
+    const given = ["REDSYNC_NODES", ...delayedRestart === undefined ? [] : ["REDSYNC_DELAYED_RESTART"]]
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !given.includes(name)))
+    return Redsync.layerConfig({ ...options, nodes, ...delayedRestart !== undefined && { delayedRestart } }).pipe(
       Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: env as Record<string, string> }))),
-      Layer.catch((error) =>
-        Layer.effectContext(
-          fail(wrongUsage, error.message.replace(/^.*effect-redsync: /s, ""))
-        )
-      )
+      Layer.catch(({ message }) => Layer.effectContext(fail(wrongUsage, message.replace(/^.*effect-redsync: /s, ""))))
     )
   }))
-
-const units = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
-
-/** A duration as people write it on a command line: `500ms`, `30s`, `5m`, `0`. */
-export const durationFlag = (name: string): Flag.Flag<Duration.Duration> =>
-  Flag.String(name).pipe(
-    Flag.withMetavar("duration"),
-    Flag.filterMap(
-      (text) => {
-        const [, number, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text.trim()) ?? []
-        if (unit !== undefined) return Option.some(Duration.millis(Number(number) * units[unit as keyof typeof units]))
-        return text.trim() === "0" ? Option.some(Duration.zero) : Option.none()
-      },
-      (text) => `${JSON.stringify(text)} is no duration; write 500ms, 30s, 5m or 2h`
-    )
-  )

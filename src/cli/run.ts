@@ -13,8 +13,9 @@ import type { Lock } from "../Lock.ts"
 import type { LockError } from "../LockError.ts"
 import * as Redsync from "../Redsync.ts"
 import { Child, type Command } from "./child.ts"
+import { durationFlag } from "./duration.ts"
 import { Failure, fromLockError, lockLost, wrongOptionsAreUsage } from "./failure.ts"
-import { connected, durationFlag } from "./nodes.ts"
+import { connected } from "./nodes.ts"
 import { logToStandardError, say } from "./output.ts"
 import { Signals } from "./signals.ts"
 
@@ -56,7 +57,9 @@ const supervise = (lock: Lock, command: Command, grace: Duration.Duration, expir
   Effect.gen(function*() {
     const signals = yield* Signals
     const graceMillis = Duration.toMillis(grace)
-    const reserveMillis = Math.min(graceMillis, Duration.toMillis(expiry) / 3)
+    // With something to spare, as timers are late on a busy machine; but extending has to have its chances first.
+    const expiryMillis = Duration.toMillis(expiry)
+    const reserveMillis = Math.min(graceMillis, expiryMillis / 3) + expiryMillis / 20
     return yield* Effect.acquireUseRelease(
       Effect.sync(() => {
         const child = new Child(command)
@@ -80,6 +83,24 @@ const supervise = (lock: Lock, command: Command, grace: Duration.Duration, expir
     )
   })
 
+/** Holds the lock, with a token if it is to be fenced, and says so if it has to wait for it. */
+const hold = Effect.fnUntraced(function*<A, E, R>(
+  name: string,
+  fenced: boolean,
+  options: Redsync.LockOptions,
+  program: (lock: Lock, env: NodeJS.ProcessEnv) => Effect.Effect<A, E, R>
+) {
+  const waiting = yield* Effect.forkChild(sayThatWeWait(name))
+  const begin = (lock: Lock, env: NodeJS.ProcessEnv) => {
+    waiting.interruptUnsafe()
+    return program(lock, { REDSYNC_LOCK: name, ...env })
+  }
+  return yield* fenced
+    ? Redsync.withFencedLock(name, (token, lock) => begin(lock, { REDSYNC_TOKEN: String(token) }), options)
+    // Nor one of a `run` that this one runs under.
+    : Redsync.withLock(name, (lock) => begin(lock, { REDSYNC_TOKEN: undefined }), options)
+})
+
 export const run = Cli.make(
   "run",
   {
@@ -89,28 +110,31 @@ export const run = Cli.make(
       Argument.variadic({ min: 1 })
     ),
     expiry: durationFlag("expiry").pipe(
-      Flag.withDescription("How long the lock outlives a redsync that crashes; extended while the command runs"),
+      Flag.withDescription(
+        "How long the lock outlives a redsync that crashes (30s); it is extended while the command runs"
+      ),
       Flag.withDefault(Duration.seconds(30))
     ),
     wait: durationFlag("wait").pipe(
-      Flag.withDescription("How long to wait for the lock: for ever without it, 0 tries once"),
+      Flag.withDescription("How long to wait for the lock (for ever); 0 tries once"),
       Flag.optional
     ),
     grace: durationFlag("grace").pipe(
-      Flag.withDescription("How long the command has to end after SIGTERM when the lock is lost, before SIGKILL"),
+      Flag.withDescription("How long the command has to end after SIGTERM when the lock is lost, before SIGKILL (10s)"),
       Flag.withDefault(Duration.seconds(10))
+    ),
+    fenced: Flag.Boolean("fenced").pipe(
+      Flag.withDescription("Give the command a fencing token in REDSYNC_TOKEN"),
+      Flag.withDefault(false)
     )
   },
-  Effect.fn(function*({ command: [program = "", ...args], expiry, grace, name, wait }) {
-    const env = { ...process.env, REDSYNC_LOCK: name }
-    const options = { expiry, retry: patience(wait) }
-    const code = yield* Effect.gen(function*() {
-      const waiting = yield* Effect.forkChild(sayThatWeWait(name))
-      return yield* Redsync.withLock(name, (lock) => {
-        waiting.interruptUnsafe()
-        return supervise(lock, { program, args, env }, grace, expiry)
-      }, options)
-    }).pipe(
+  Effect.fn(function*({ command: [program = "", ...args], expiry, fenced, grace, name, wait }) {
+    const code = yield* hold(
+      name,
+      fenced,
+      { expiry, retry: patience(wait) },
+      (lock, env) => supervise(lock, { program, args, env: { ...process.env, ...env } }, grace, expiry)
+    ).pipe(
       Effect.catchTags({
         ErrFailed: (error) => Effect.fail(fromLockError(error)),
         NodesUnavailable: (error) => Effect.fail(fromLockError(error)),
@@ -123,9 +147,20 @@ export const run = Cli.make(
     if (code !== 0) return yield* Effect.fail(new Failure({ code, message: "" }))
   })
 ).pipe(
-  Cli.withDescription("Runs a command while holding a lock."),
+  Cli.withDescription(
+    "Runs a command while holding a lock.\n\n" +
+      "The command finds the lock's name in REDSYNC_LOCK. It gets the signals that redsync gets. When the lock is lost " +
+      "or cannot be extended, it gets SIGTERM, and SIGKILL after --grace.\n\n" +
+      "Exits with the command's code, or 128 and the number of the signal that ended it; 75 if another holds the lock, " +
+      "69 if too few nodes answer, 70 if the lock was lost, 64 for wrong usage, 127 if there is no such command."
+  ),
+  Cli.withShortDescription("Runs a command while holding a lock."),
   Cli.withExamples([
     { command: "redsync run nightly-billing -- ./bill.sh --all", description: "Waits its turn, then runs ./bill.sh" },
-    { command: "redsync run --wait 0 report -- make report", description: "Exits with 75 if another has the lock" }
+    { command: "redsync run --wait 0 report -- make report", description: "Exits with 75 if another has the lock" },
+    {
+      command: "redsync run --fenced import -- sh -c './import --token $REDSYNC_TOKEN'",
+      description: "With a number that is higher for every holder, for the resource to check"
+    }
   ])
 )

@@ -62,6 +62,24 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       assert.strictEqual(forbidden.code, 126)
     }))
 
+  it.effect("gives the command a token with --fenced, higher for each that holds the lock", () =>
+    Effect.gen(function*() {
+      const script = "echo \"$REDSYNC_LOCK $REDSYNC_TOKEN\""
+      const outputs = yield* Effect.forEach(
+        [1, 2, 3],
+        () => Effect.map(run("--fenced", "fenced", "--", "sh", "-c", script), ({ output }) => output.split(" "))
+      )
+      assert.deepStrictEqual(outputs.map(([name]) => name), ["fenced", "fenced", "fenced"])
+      const tokens = outputs.map(([, token]) => Number(token))
+      assert.isAbove(tokens[1]!, tokens[0]!)
+      assert.isAbove(tokens[2]!, tokens[1]!)
+      const nested = yield* redsync(["run", "fenced", "--", "sh", "-c", "echo ${REDSYNC_TOKEN-none}"], {
+        nodes: yield* nodes,
+        env: { REDSYNC_TOKEN: "1" }
+      })
+      assert.strictEqual(nested.output, "none\n")
+    }))
+
   it.effect("exits with 75 if another has the lock for longer than the wait", () =>
     Effect.gen(function*() {
       const holder = yield* startRun("busy", "--", "sh", "-c", "echo up; exec sleep 60")
@@ -141,5 +159,28 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       for (const { command } of yield* RedisServers) yield* command("DEL", "deaf")
       // It has ended when the last process that could write to the output has.
       assert.strictEqual((yield* running.ended).code, 70)
+    }))
+})
+
+layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run", (it) => {
+  it.effect("a lease that cannot be extended outlasts the command, even one that ignores SIGTERM", () =>
+    Effect.gen(function*() {
+      const servers = yield* RedisServers
+      const endsAt = Effect.map(
+        Effect.forEach(servers, ({ command }) => command<number>("PEXPIRETIME", "frozen"), { concurrency: 3 }),
+        (times) => Math.max(...times)
+      )
+      const running = yield* startRun("--expiry", "6s", "--grace", "1s", "frozen", "--", "sh", "-c", deaf)
+      yield* running.printed("up")
+      // Just extended: the servers stand still before the next time.
+      const first = yield* endsAt
+      const end = yield* Effect.repeat(endsAt, { until: (end) => end > first })
+      yield* Effect.forEach(servers, ({ stop }) => stop, { concurrency: 3 })
+      const { code, errors } = yield* running.ended
+      const left = end - Date.now()
+      yield* Effect.forEach(servers, ({ resume }) => resume)
+      assert.strictEqual(code, 70)
+      assert.include(errors, "Lock \"frozen\" could not be extended: ended the command before the lease")
+      assert.isAbove(left, 0)
     }))
 })
