@@ -15,6 +15,7 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { type Cluster, Redis, type RedisOptions } from "ioredis"
 import { createHash } from "node:crypto"
+import { type Replicas, replicated, type Send } from "./internal/ioredisReplicas.ts"
 import { waitingList } from "./internal/ioredisWaiting.ts"
 import { reject } from "./internal/options.ts"
 import { abstention, isOk, isOne, keyState, nodeError, tokenOf } from "./internal/reply.ts"
@@ -102,6 +103,9 @@ const connect = (options: RedisOptions) =>
           connection.lastError = error
           // ioredis goes on without the database it was to select: the locks would be in another one.
           if (isRefusedSelect(error)) connection.refused = error
+          // There may be no end of trying: with Sentinels, none of which answers, a connection is never closed.
+          connection.connecting = undefined
+          Deferred.doneUnsafe(tried, Effect.succeed(false))
         })
         client.on("connect", () => {
           connection.refused = undefined
@@ -157,12 +161,19 @@ const loadScripts = (client: Redis) => {
   for (const lua of shas.keys()) client.script("LOAD", lua).catch(() => {})
 }
 
+/** What a node wants to be sure of before it says yes. */
+interface Demands {
+  readonly leastUptimeMillis?: number
+  readonly replicas?: Replicas
+}
+
 const operations = (
   connection: Connection,
   traits: Pick<LockNode, "ready" | "resends">,
-  leastUptimeMillis: number = 0
+  demands: Demands = {}
 ): LockNode => {
   const { client } = connection
+  const { leastUptimeMillis = 0, replicas } = demands
   const id = idOf(client)
   /** The values of attempts whose script is on its way, and may have to be sent again. */
   const acquiring = new Set<string>()
@@ -192,21 +203,25 @@ const operations = (
   const prefix = client.isCluster ? client.options.keyPrefix ?? "" : ""
   const sharesSlot = (key: string) => !client.isCluster || scripts.sharesSlot(prefix + key)
 
+  const send: Send = (command, ...args) => client.call(command, ...args)
+  /** For what a lock must not lose: its key, its expiry, its token. */
+  const write = replicas === undefined ? send : replicated(client, replicas)
+
   type Arguments = ReadonlyArray<string | number>
 
-  const run = (lua: string, keys: Arguments, args: Arguments, argsIfNew: Arguments = args): Promise<unknown> =>
-    client.evalsha(shas.get(lua)!, keys.length, ...keys, ...args).catch((error: unknown) => {
+  const run = (lua: string, keys: Arguments, args: Arguments, argsIfNew = args, via = send): Promise<unknown> =>
+    via("evalsha", shas.get(lua)!, keys.length, ...keys, ...args).catch((error: unknown) => {
       if (!isMissingScript(error)) throw error
-      return client.eval(lua, keys.length, ...keys, ...argsIfNew)
+      return via("eval", lua, keys.length, ...keys, ...argsIfNew)
     })
 
   /** Sent again for want of the script, it may come after a release that was sent meanwhile, and must not be then. */
   const runAcquire = (lua: string, keys: Arguments, value: string, ...args: Arguments): Promise<unknown> => {
     acquiring.add(value)
-    return client.evalsha(shas.get(lua)!, keys.length, ...keys, value, ...args)
+    return write("evalsha", shas.get(lua)!, keys.length, ...keys, value, ...args)
       .catch((error: unknown) => {
         if (!isMissingScript(error)) throw error
-        return acquiring.has(value) ? client.eval(lua, keys.length, ...keys, value, ...args) : 0
+        return acquiring.has(value) ? write("eval", lua, keys.length, ...keys, value, ...args) : 0
       })
       .finally(() => acquiring.delete(value))
   }
@@ -227,11 +242,11 @@ const operations = (
     acquire: (key, value, expiryMillis) =>
       leastUptimeMillis > 0
         ? call("acquire", () => runAcquire(scripts.acquire, [key], value, expiryMillis, leastUptimeMillis), isOne)
-        : call("acquire", () => client.set(key, value, "PX", expiryMillis, "NX"), isOk),
+        : call("acquire", () => write("set", key, value, "PX", expiryMillis, "NX"), isOk),
     extend: (key, value, expiryMillis, onlyIfThere = false) => {
       const args = [value, expiryMillis, onlyIfThere ? 0 : 1]
       // Sent twice, it may come after a release that was sent later, and must not set the key again then.
-      return call("extend", () => run(scripts.extend, [key], args, [value, expiryMillis, 0]), isOne)
+      return call("extend", () => run(scripts.extend, [key], args, [value, expiryMillis, 0], write), isOne)
     },
     release: (key, value) => call("release", () => runRelease(scripts.release, [key], [value]), isOne),
     inspect: (key) => call("inspect", () => run(scripts.inspect, [key], []), keyState),
@@ -245,10 +260,12 @@ const operations = (
       raise: (key, value, token) =>
         call("acquire", () => {
           const args = [value, token, scripts.counterMillis]
-          return beside(key, (keys) => run(scripts.raise, keys, args))
+          return beside(key, (keys) => run(scripts.raise, keys, args, args, write))
         }, isOne)
     },
-    delayedRestart: (millis) => operations(connection, traits, millis),
+    delayedRestart: (millis) => operations(connection, traits, { ...demands, leastUptimeMillis: millis }),
+    replicas: (count, withinMillis) =>
+      operations(connection, traits, { ...demands, replicas: { count, withinMillis } }),
     ...(leastUptimeMillis > 0 && {
       abstention: (key) =>
         call("inspect", () => run(scripts.uptime, [key], []), (up) => abstention(Number(up), leastUptimeMillis))

@@ -114,6 +114,14 @@ export interface LockNode {
   readonly abstention?: (key: string) => Effect.Effect<Option.Option<string>, NodeError>
 
   /**
+   * The same node, which says yes to a lock, an extension or a token only once so
+   * many replicas have it, and fails if they have not acknowledged it within the
+   * given milliseconds. Then a replica that takes over knows of every lock that
+   * counts. Without it the node cannot be used with `replicas`.
+   */
+  readonly replicas?: (count: number, withinMillis: number) => LockNode
+
+  /**
    * The node's waiting lists as one waiter sees them, which hears for as long as
    * the scope is open. What that takes, such as connections, is opened by the
    * first `join`. Without it waiting is done by the schedule alone.

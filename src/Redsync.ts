@@ -124,8 +124,14 @@ export type NodeInput = string | RedisOptions | IoredisClient | Cluster | LockNo
  *   restarted may have come back empty, without the locks it granted: set this to the longest expiry in use, so that
  *   they have ended by then. Off by default. Not needed where servers write every command to disk before they answer
  *   (`appendfsync always`).
+ * - `replicas`: how many replicas of a node have to have a lock, its extension and its token before the node's yes
+ *   counts, by `WAIT`; they get a third of the node timeout for it. For nodes that fail over to a replica, as with
+ *   Sentinel or in a Cluster: set it to the number of replicas each has, or one less if one may be down. 0 by default,
+ *   as independent servers have none.
  *
  * **Gotchas**
+ *
+ * With `replicas`, a node that has fewer of them left grants and extends nothing.
  *
  * Servers tell their uptime in whole seconds, by their own wall clock: one may
  * abstain for up to two seconds more than `delayedRestart`, and one whose clock is set
@@ -138,6 +144,7 @@ export interface LayerOptions extends LockOptions {
   readonly nodes: ReadonlyArray<NodeInput>
   readonly quorum?: number
   readonly delayedRestart?: Duration.Input
+  readonly replicas?: number
 }
 
 // -----------------------------------------------------------------------------
@@ -260,6 +267,8 @@ export const layer = (options: LayerOptions): Layer.Layer<Redsync> => {
  * | `REDSYNC_EXPIRY` | `expiry` | `10 seconds` |
  * | `REDSYNC_DRIFT_FACTOR` | `driftFactor` | `0.02` |
  * | `REDSYNC_NODE_TIMEOUT` | `nodeTimeout` | `200 millis` |
+ * | `REDSYNC_DELAYED_RESTART` | `delayedRestart` | `30 seconds` |
+ * | `REDSYNC_REPLICAS` | `replicas` | `1` |
  *
  * Fails with a `ConfigError` where a variable is missing or its value is not
  * allowed; passwords in URLs are masked. `REDSYNC_NODES` may be missing if
@@ -285,7 +294,8 @@ export const layerConfig = (options: Partial<LayerOptions> = {}): Layer.Layer<Re
         ...yield* variable("expiry", duration("REDSYNC_EXPIRY")),
         ...yield* variable("driftFactor", Config.Finite("REDSYNC_DRIFT_FACTOR")),
         ...yield* variable("nodeTimeout", duration("REDSYNC_NODE_TIMEOUT")),
-        ...yield* variable("delayedRestart", duration("REDSYNC_DELAYED_RESTART"))
+        ...yield* variable("delayedRestart", duration("REDSYNC_DELAYED_RESTART")),
+        ...yield* variable("replicas", Config.Int("REDSYNC_REPLICAS"))
       }
       const settings = resolveLayer(configured, defaultRetry)
       if (Predicate.isString(settings)) {

@@ -16,7 +16,7 @@ import { addressOf, maskPassword, parseRedisUrl } from "./url.ts"
 /** The settings that are the defaults of a service, or what is wrong with its options. */
 export const resolveLayer = (options: LayerOptions, defaultRetry: Settings["retry"]): Settings | string =>
   checkNodes(options.nodes) ?? checkQuorum(options.quorum, options.nodes.length) ?? checkDelayedRestart(options) ??
-    resolve(options, defaultRetry)
+    checkReplicas(options) ?? resolve(options, defaultRetry)
 
 const checkDelayedRestart = ({ delayedRestart, nodes }: LayerOptions): string | undefined => {
   if (delayedRestart === undefined) return undefined
@@ -24,6 +24,15 @@ const checkDelayedRestart = ({ delayedRestart, nodes }: LayerOptions): string | 
   if (Predicate.isString(least)) return least
   const unable = nodes.find((node) => isLockNode(node) && node.delayedRestart === undefined) as LockNode | undefined
   return unable && wrong("delayedRestart", delayedRestart, `the node ${unable.id} cannot tell when it was restarted`)
+}
+
+const checkReplicas = ({ nodes, replicas }: LayerOptions): string | undefined => {
+  if (replicas === undefined) return undefined
+  if (!Number.isInteger(replicas) || replicas < 0) {
+    return wrong("replicas", replicas, "it must be a whole number of at least 0")
+  }
+  const unable = nodes.find((node) => isLockNode(node) && node.replicas === undefined) as LockNode | undefined
+  return replicas === 0 ? undefined : unable && wrong("replicas", replicas, `the node ${unable.id} cannot wait for any`)
 }
 
 const checkNodes = (nodes: ReadonlyArray<NodeInput>): string | undefined => {
@@ -57,7 +66,10 @@ const idOf = (node: unknown): Result.Result<string, string> => {
 export const makeService = Effect.fnUntraced(function*(options: LayerOptions, settings: Settings) {
   const opened = yield* Effect.forEach(options.nodes, toNode)
   const leastUptime = options.delayedRestart === undefined ? 0 : leastUptimeMillis(options.delayedRestart) as number
-  const nodes = leastUptime > 0 ? opened.map((node) => node.delayedRestart!(leastUptime)) : opened
+  const { replicas = 0 } = options
+  const nodes = opened
+    .map((node) => leastUptime > 0 ? node.delayedRestart!(leastUptime) : node)
+    .map((node) => replicas > 0 ? node.replicas!(replicas, settings.nodeTimeoutMillis / 3) : node)
   const quorum = options.quorum ?? majority(nodes.length)
   const service = new Service(nodes, quorum, options, settings, yield* Effect.context<never>())
   yield* Effect.addFinalizer(() => service.close)

@@ -144,7 +144,7 @@ const startClusterNodes = Effect.gen(function*() {
 const slots = 16_384
 
 /** What `redis-cli --cluster create` does, which is not everywhere where a server is. */
-const formCluster = async (nodes: ReadonlyArray<Address>): Promise<void> => {
+export const formCluster = async (nodes: ReadonlyArray<Address>): Promise<void> => {
   const firstSlot = (index: number) => Math.ceil(index * slots / nodes.length)
   for (const [index, node] of nodes.entries()) {
     await call(node, ["CLUSTER", "ADDSLOTSRANGE", `${firstSlot(index)}`, `${firstSlot(index + 1) - 1}`])

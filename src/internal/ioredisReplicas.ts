@@ -1,0 +1,86 @@
+/**
+ * Writes over ioredis that count only once replicas have them.
+ *
+ * Redis replicates after it has answered. `WAIT` on the connection of a write asks
+ * how many replicas have all that was written before, and waits for so many; it
+ * keeps everything behind it on that connection waiting too. On another
+ * connection it would tell nothing about the write: asked on a new one, of a
+ * server that has just been promoted and never saw the write, it says yes at once.
+ *
+ * @see WAIT: https://redis.io/docs/latest/commands/wait/
+ */
+import type { Cluster, Redis } from "ioredis"
+
+/** How many replicas have to have a write, and within how much time. */
+export interface Replicas {
+  readonly count: number
+  readonly withinMillis: number
+}
+
+/** Sends a command. */
+export type Send = (command: string, ...args: ReadonlyArray<string | number>) => Promise<unknown>
+
+/** Sends a write, whose yes comes once the replicas have acknowledged it. It fails when too few do. */
+export const replicated = (client: Redis | Cluster, replicas: Replicas): Send =>
+  client.isCluster ? inCluster(client as Cluster, replicas) : onOneConnection(client as Redis, replicas)
+
+/**
+ * One `WAIT` at a time, shared by all that was answered before it was sent: however
+ * many locks are under way, none of them waits for more than two.
+ */
+const onOneConnection = (client: Redis, replicas: Replicas): Send => {
+  let current: Promise<unknown> = Promise.resolve()
+  let next: Promise<number> | undefined
+
+  const acknowledged = () => {
+    if (next === undefined) {
+      const sent = next = current.then(() => {
+        next = undefined
+        return client.wait(replicas.count, Math.ceil(replicas.withinMillis))
+      })
+      current = sent.catch(() => {})
+    }
+    return next
+  }
+
+  return async (command, ...args) => {
+    const reply = await client.call(command, ...args)
+    if (isNo(reply)) return reply
+    const { stream } = client
+    const count = await acknowledged()
+    if (client.stream !== stream) throw new Error("the connection was lost before the replicas had acknowledged")
+    check(count, replicas)
+    return reply
+  }
+}
+
+/** Which of its connections a cluster client takes is its own affair; only a pipeline is sure to be sent on one. */
+const inCluster = (cluster: Cluster, replicas: Replicas): Send => async (command, ...args) => {
+  const [answer, acknowledged] = await cluster.pipeline([
+    [command, ...args],
+    ["wait", replicas.count, Math.ceil(replicas.withinMillis)]
+  ]).exec() ?? []
+  // A pipeline that writes is not sent again elsewhere. Nor may we: a release may have been sent meanwhile.
+  if (answer?.[0]?.message.startsWith("MOVED ")) cluster.refreshSlotsCache()
+  const reply = resultOf(answer)
+  if (!isNo(reply)) check(Number(resultOf(acknowledged)), replicas)
+  return reply
+}
+
+const resultOf = (answer: readonly [error: Error | null, result: unknown] | undefined): unknown => {
+  if (answer === undefined) throw new Error("there was no answer")
+  const [error, result] = answer
+  if (error !== null) throw error
+  return result
+}
+
+/** A refused `SET` or a script that did nothing. Some clients are set up to give numbers as strings. */
+const isNo = (reply: unknown) => reply === null || Number(reply) === 0
+
+const check = (count: number, replicas: Replicas): void => {
+  if (count >= replicas.count) return
+  const word = replicas.count === 1 ? "replica" : "replicas"
+  throw new Error(
+    `NOREPLICAS ${count} of ${replicas.count} ${word} acknowledged within ${Math.ceil(replicas.withinMillis)} ms`
+  )
+}
