@@ -3,7 +3,7 @@
  * real exporters' formats.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { type Context, Effect, Fiber, Layer, Metric, Tracer } from "effect"
+import { type Context, Effect, Fiber, Layer, Logger, Metric, References, Tracer } from "effect"
 import { FetchHttpClient } from "effect/http"
 import { Otlp, OtlpExporter, PrometheusMetrics } from "effect/observability"
 import { TestClock } from "effect/testing"
@@ -304,6 +304,40 @@ describe("spans", () => {
       const span = yield* withLock("a", Effect.currentParentSpan.pipe(Effect.option))
       assert.strictEqual(span._tag, "None")
     }).pipe(Effect.provide(Redsync.layerMemory())))
+})
+
+// -----------------------------------------------------------------------------
+// logs
+// -----------------------------------------------------------------------------
+
+describe("logs", () => {
+  it.effect("one structured line for each change of a node's state and for each lost lock, and no other", () =>
+    Effect.gen(function*() {
+      const lines: Array<readonly [level: string, message: string, about: object]> = []
+      const logger = Logger.make(({ fiber, logLevel, message }) => {
+        lines.push([logLevel, [message].flat().join(" "), fiber.getRef(References.CurrentLogAnnotations)])
+      })
+      const nodes = FaultyNode.makeMany(3)
+      yield* Effect.gen(function*() {
+        yield* withLock("a", Effect.void)
+        assert.deepStrictEqual(lines, [])
+        nodes[0]!.behave = "failing"
+        for (let round = 0; round < 3; round++) yield* withLock("a", Effect.void)
+        nodes[0]!.behave = "healthy"
+        for (let round = 0; round < 3; round++) yield* withLock("a", Effect.void)
+        yield* TestClock.adjust("1 second")
+        yield* Effect.exit(withLock("b", TestClock.adjust("1 minute"), { autoExtend: false }))
+      }).pipe(Effect.provide(Layer.provide(Redsync.layer({ nodes }), Logger.layer([logger]))))
+      assert.deepStrictEqual(lines, [
+        ["Warn", "Lock node node-1 answered with an error: OOM is near", { "redsync.node": "node-1" }],
+        ["Info", "Lock node node-1 answers again", { "redsync.node": "node-1" }],
+        [
+          "Warn",
+          "Lock \"b\" is no longer held: its lease has ended or it was released",
+          { "redsync.name": "b", "redsync.reason": "Expired" }
+        ]
+      ])
+    }))
 })
 
 // -----------------------------------------------------------------------------

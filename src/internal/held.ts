@@ -147,7 +147,9 @@ export class HeldLock implements Lock, Claim {
   lose(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void {
     if (this.#lost !== undefined || this.#released !== undefined) return
     this.#lost = this.#loss(reason, votes)
-    this.#service.quorum.metrics.lost(reason)
+    const { quorum } = this.#service
+    quorum.metrics.lost(reason)
+    quorum.log("Warn", this.#lost.message, { "redsync.name": this.name, "redsync.reason": reason })
     this.#ended()
     this.#service.holdings.delete(this)
     for (const listener of this.#listeners) listener(this.#lost)

@@ -242,8 +242,13 @@ export class Quorum {
       this.metrics.isUp(node.id, error === undefined)
     }
     const isWorse = severity(error) > severity(was) || (error?.reason === "Abstained" && was?.reason !== "Abstained")
-    if (error !== undefined && isWorse) this.fork(Effect.logWarning(`Lock node ${node.id} ${error.summary}`))
-    if (error === undefined && was !== undefined) this.fork(Effect.logInfo(`Lock node ${node.id} answers again`))
+    const about = { "redsync.node": node.id }
+    if (error !== undefined && isWorse) this.log("Warn", `Lock node ${node.id} ${error.summary}`, about)
+    if (error === undefined && was !== undefined) this.log("Info", `Lock node ${node.id} answers again`, about)
+  }
+
+  log(level: "Warn" | "Info", message: string, about: Record<string, string>): void {
+    this.fork(Effect.annotateLogs(Effect.logWithLevel(level)(message), about))
   }
 }
 

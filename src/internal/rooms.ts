@@ -312,7 +312,7 @@ export class Rooms {
       case "Unable": {
         if (this.#told.has(notice.why)) return
         this.#told.add(notice.why)
-        this.#quorum.fork(Effect.logWarning(`Lock node ${node.id} cannot give notice to all waiters: ${notice.why}`))
+        this.#warn(node, `Lock node ${node.id} cannot give notice to all waiters: ${notice.why}`)
       }
     }
   }
@@ -322,7 +322,11 @@ export class Rooms {
     const isFirst = !this.#unable.has(node)
     this.#unable.set(node, monotonicMillis(this.#quorum.clock) + unableMillis)
     if (!isFirst) return
-    this.#quorum.fork(Effect.logWarning(`Lock node ${node.id} keeps no waiting lists, so waiters poll: it ${summary}`))
+    this.#warn(node, `Lock node ${node.id} keeps no waiting lists, so waiters poll: it ${summary}`)
+  }
+
+  #warn(node: LockNode, message: string) {
+    this.#quorum.log("Warn", message, { "redsync.node": node.id })
   }
 
   #isUnable(node: LockNode): boolean {
