@@ -712,7 +712,8 @@ export const forceUnlock = (name: string): Effect.Effect<boolean, NodesUnavailab
  * **Details**
  *
  * Asks every node for a key, and waits for all answers, for the node timeout at
- * most. Never fails. `isReady` if so many answer that a quorum is possible.
+ * most. Never fails. `isReady` if so many answer that a quorum is possible; one
+ * that casts no vote yet because of `delayedRestart` is down.
  *
  * **Gotchas**
  *

@@ -81,6 +81,17 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("in production", (it
       assert.deepStrictEqual(yield* b!.command("KEYS", "*"), [])
     }))
 
+  it.effect("a server that was restarted a moment ago is not ready to vote", () =>
+    Effect.gen(function*() {
+      const nodes = (yield* RedisServers).map(({ url }) => url)
+      const { isReady, nodes: [node] } = yield* Effect.provide(
+        Redsync.health,
+        Redsync.layer({ nodes, delayedRestart: "1 hour" })
+      )
+      assert.isFalse(isReady)
+      assert.strictEqual(node?._tag === "Down" ? node.error.reason : node?._tag, "Abstained")
+    }))
+
   it.effect("SIGTERM under runMain releases every lock before the process ends", () =>
     Effect.gen(function*() {
       assert.strictEqual(yield* terminated(Effect.void), 130)

@@ -4,6 +4,7 @@
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as ConfigProvider from "effect/ConfigProvider"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
@@ -46,6 +47,20 @@ export const nodeUrls = Effect.gen(function*() {
     wrongUsage,
     "no nodes: name them with --node URL (repeat it for each), --nodes-file FILE, or " +
       "REDSYNC_NODES=redis://a:6379,redis://b:6379,redis://c:6379"
+  )
+})
+
+/** How long a server must be up before it counts: by the flag, or else as the library takes it from the environment. */
+export const delayedRestart = Effect.gen(function*() {
+  const { delayedRestart } = yield* redsync
+  const configured = process.env["REDSYNC_DELAYED_RESTART"] ?? "0"
+  const millis = Number(configured)
+  return Option.getOrElse(
+    Option.orElse(
+      delayedRestart,
+      () => Duration.fromInput(Number.isNaN(millis) ? configured as Duration.Input : millis)
+    ),
+    () => Duration.zero
   )
 })
 

@@ -2,8 +2,10 @@
  * Whether the nodes answer, for readiness probes.
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type { NodeError } from "../LockError.ts"
+import { NodeError } from "../LockError.ts"
+import type { LockNode } from "../LockNode.ts"
 import type { Health, NodeHealth } from "../Redsync.ts"
 import type { Settings } from "./options.ts"
 import type { Service } from "./service.ts"
@@ -15,21 +17,29 @@ const probe = "redsync:health"
 const isAnswer = ({ cause, reason }: NodeError): boolean =>
   reason === "Rejected" && cause instanceof Error && cause.message.startsWith("NOPERM")
 
+/** Asks the node to answer, and why it would cast no vote, if it is one that may not. */
+const abstention = (node: LockNode): Effect.Effect<Option.Option<string>, NodeError> =>
+  Effect.andThen(node.inspect(probe), node.abstention === undefined ? Effect.succeedNone : node.abstention(probe))
+
 export const health = (service: Service, settings: Settings): Effect.Effect<Health> =>
   Effect.map(
     service.quorum.ask({
       operation: "inspect",
       timeoutMillis: settings.nodeTimeoutMillis,
-      ask: (node) => node.inspect(probe),
-      isYes: () => true,
+      ask: abstention,
+      isYes: Option.isNone,
       all: true
     }),
     ({ byNode, quorum }) => {
       const nodes = service.nodes.map(({ id: node }, index): NodeHealth => {
-        const answer = byNode[index]!
-        return Result.isFailure(answer) && !isAnswer(answer.failure)
-          ? { _tag: "Down", node, error: answer.failure }
-          : { _tag: "Up", node }
+        const error = Result.match(byNode[index]!, {
+          onFailure: (error) => isAnswer(error) ? undefined : error,
+          onSuccess: Option.match({
+            onNone: () => undefined,
+            onSome: (cause) => new NodeError({ node, operation: "acquire", reason: "Abstained", cause })
+          })
+        })
+        return error === undefined ? { _tag: "Up", node } : { _tag: "Down", node, error }
       })
       const up = nodes.filter(({ _tag }) => _tag === "Up").length
       return { isReady: up >= quorum, quorum, nodes }

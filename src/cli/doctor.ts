@@ -1,0 +1,121 @@
+/**
+ * `redsync doctor`: whether the nodes are fit for locks, in plain words.
+ */
+import * as Cli from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Console from "effect/Console"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { majority } from "../internal/options.ts"
+import { examine } from "./doctor/examine.ts"
+import { error, type Finding, note, type Patient, warning } from "./doctor/finding.ts"
+import { Failure, wrongOptionsAreUsage } from "./failure.ts"
+import { delayedRestart, nodeUrls } from "./nodes.ts"
+import { type Colour, noLog, type Paint, paint } from "./output.ts"
+import { endWithReader } from "./signals.ts"
+
+/** What only shows when all nodes are seen together. */
+export const compare = (patients: ReadonlyArray<Patient>): ReadonlyArray<Finding> => {
+  const byServer = new Map<string, Array<string>>()
+  for (const { node, runId } of patients) {
+    if (runId !== undefined) byServer.set(runId, [...byServer.get(runId) ?? [], node])
+  }
+  const shared = [...byServer.values()].filter((nodes) => nodes.length > 1).map((nodes) =>
+    error("same server", `${nodes.join(" and ")} are one server, which then has ${nodes.length} votes`, "Name it once.")
+  )
+  const count = patients.length
+  const spare = count - majority(count)
+  if (count === 1) return [...shared, note("count", "with one node, locks go away with it; 3 or 5 tolerate failures")]
+  return count % 2 === 1 ? shared : [
+    ...shared,
+    warning(
+      "count",
+      `${count} nodes tolerate ${spare === 0 ? "no failure" : `the failure of ${spare}`}, as ${
+        count - 1
+      } do, and vote ` +
+        "in vain more often",
+      `Use an odd number: ${count - 1} or ${count + 1}.`
+    )
+  ]
+}
+
+const marks: Record<Finding["level"], readonly [Colour, string]> = {
+  error: ["red", "error  "],
+  warning: ["yellow", "warning"],
+  note: ["dim", "note   "]
+}
+
+const findingLine = (paint: Paint) => ({ advice, level, message }: Finding): string => {
+  const [colour, mark] = marks[level]
+  return `  ${paint(colour, mark)}  ${message.replace(/\.*$/, ".")}${advice === undefined ? "" : ` ${advice}`}`
+}
+
+const describe = (patient: Patient, paint: Paint): ReadonlyArray<string> => {
+  const { clockOffsetMillis, findings, node, role, roundTripMillis, uptimeSeconds, version } = patient
+  const facts = [
+    version,
+    role,
+    uptimeSeconds === undefined ? undefined : `up ${Duration.format(Duration.seconds(uptimeSeconds))}`,
+    roundTripMillis === undefined ? undefined : `round trip ${roundTripMillis} ms`,
+    clockOffsetMillis === undefined ? undefined : `clock ${clockOffsetMillis >= 0 ? "+" : ""}${clockOffsetMillis} ms`
+  ].filter((fact) => fact !== undefined)
+  const isWell = findings.every(({ level }) => level === "note")
+  return [
+    `${paint("bold", node)}  ${isWell ? paint("green", "fit for locks") : ""}${isWell ? ": " : ""}${facts.join(", ")}`,
+    ...findings.map(findingLine(paint))
+  ]
+}
+
+export const doctor = Cli.make(
+  "doctor",
+  {
+    json: Flag.Boolean("json").pipe(Flag.withDescription("One JSON object"), Flag.withDefault(false)),
+    name: Flag.String("name").pipe(
+      Flag.withDescription("A name to try locks under, with something added, for a user who is confined to some names"),
+      Flag.withDefault("redsync:doctor")
+    )
+  },
+  Effect.fn(function*({ json, name }) {
+    yield* endWithReader
+    const urls = yield* nodeUrls
+    const options = { name, delayedRestartMillis: Duration.toMillis(yield* delayedRestart) }
+    const patients = yield* Effect.forEach(urls, (url) => examine(url, options), { concurrency: "unbounded" }).pipe(
+      wrongOptionsAreUsage,
+      Effect.provide(noLog)
+    )
+    const findings = compare(patients)
+    const all = [...findings, ...patients.flatMap(({ findings }) => findings)]
+    const count = (level: Finding["level"]) => all.filter((finding) => finding.level === level).length
+    if (json) {
+      yield* Console.log(
+        JSON.stringify({ nodes: patients, findings, errors: count("error"), warnings: count("warning") })
+      )
+    } else {
+      const colours = yield* paint
+      const lines = patients.flatMap((patient) => describe(patient, colours))
+      const together = findings.length === 0
+        ? []
+        : [colours("bold", "all nodes"), ...findings.map(findingLine(colours))]
+      yield* Console.log([...lines, ...together, verdict(patients.length, count("error"), count("warning"))].join("\n"))
+    }
+    if (count("error") > 0) return yield* Effect.fail(new Failure({ code: 1, message: "" }))
+  })
+).pipe(
+  Cli.withDescription(
+    "Tells whether the nodes are fit for locks: reachable, independent, allowed to do what locks need, and not about to " +
+      "forget or evict them. Tries locks under a name of its own. Exits with 1 if there are errors."
+  ),
+  Cli.withShortDescription("Tells whether the nodes are fit for locks."),
+  Cli.withExamples([
+    { command: "redsync doctor", description: "The nodes of REDSYNC_NODES" },
+    { command: "redsync doctor --delayed-restart 1m", description: "As your services have it" },
+    { command: "redsync doctor --json | jq '.errors'", description: "For a monitor" }
+  ])
+)
+
+const counted = (count: number, what: string) => `${count} ${what}${count === 1 ? "" : "s"}`
+
+const verdict = (nodes: number, errors: number, warnings: number): string =>
+  `${counted(nodes, "node")}, ${majority(nodes)} ${nodes === 1 ? "has" : "have"} to agree: ${
+    counted(errors, "error")
+  }, ${counted(warnings, "warning")}`

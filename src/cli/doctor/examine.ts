@@ -1,0 +1,118 @@
+/**
+ * One server from the outside: whether it can be reached, what it says about
+ * itself, and whether it does what locks need.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import * as Probe from "../../internal/ioredisProbe.ts"
+import * as IoredisNode from "../../IoredisNode.ts"
+import type { NodeError } from "../../LockError.ts"
+import { error, type Finding, note, type Patient } from "./finding.ts"
+import {
+  examineClock,
+  examineFailure,
+  examineFsync,
+  examineInfo,
+  type Info,
+  parseInfo,
+  persistenceOf,
+  roleOf,
+  versionOf
+} from "./server.ts"
+import { rights, trial } from "./trial.ts"
+
+export interface Options {
+  /** A name that the user may lock; something is added to it. */
+  readonly name: string
+  readonly delayedRestartMillis: number
+}
+
+export const examine = (url: string, options: Options): Effect.Effect<Patient> =>
+  Effect.gen(function*() {
+    const probe = yield* Probe.make(url)
+    const node = probe.id
+    const first = yield* Effect.result(ping(probe))
+    if (first._tag === "Failure") return { node, findings: [examineFailure(first.failure.summary)] }
+    const roundTripMillis = yield* roundTrip(probe)
+    const { findings, info } = yield* selfDescription(probe, options)
+    const clock = yield* clockOffset(probe)
+    const random = (yield* Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER)).toString(36)
+    // What is no node of its own would only fail.
+    const isNode = findings.every(({ check }) => check !== "role")
+    const trials = !isNode ?
+      [] :
+      yield* Effect.flatMap(IoredisNode.make(url), (node) => trial(node, `${options.name}:${random}`, random))
+    const uptime = info.get("uptime_in_seconds")
+    return {
+      node,
+      ...defined("version", versionOf(info)),
+      ...defined("role", roleOf(info)),
+      ...defined("runId", info.get("run_id")),
+      ...defined("uptimeSeconds", uptime === undefined ? undefined : Number(uptime)),
+      roundTripMillis,
+      ...defined("clockOffsetMillis", clock?.offsetMillis),
+      ...defined("persistence", persistenceOf(info)),
+      ...defined("evictionPolicy", info.get("maxmemory_policy")),
+      findings: [
+        ...findings,
+        ...clock === undefined ? [] : examineClock(clock.offsetMillis, clock.roundTripMillis),
+        ...trials
+      ]
+    }
+  }).pipe(Effect.scoped)
+
+const defined = <K extends string, A>(key: K, value: A | undefined) =>
+  (value === undefined ? {} : { [key]: value }) as { readonly [P in K]?: A }
+
+const monotonic = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos) / 1e6)
+
+const timed = <A, E>(effect: Effect.Effect<A, E>) =>
+  Effect.gen(function*() {
+    const start = yield* monotonic
+    const value = yield* effect
+    return { value, millis: (yield* monotonic) - start }
+  })
+
+/** Any answer will do: the user may lack the right to ask for this one. */
+const ping = ({ call }: Probe.Probe) => Effect.catchIf(call("PING"), isForbidden, () => Effect.succeed("NOPERM"))
+
+const isForbidden = ({ summary }: NodeError) => summary.includes("NOPERM")
+
+/** The median of a few. */
+const roundTrip = (probe: Probe.Probe) =>
+  Effect.forEach([1, 2, 3, 4, 5], () => Effect.map(timed(Effect.ignore(ping(probe))), ({ millis }) => millis)).pipe(
+    Effect.map((millis) => Math.round(millis.sort((a, b) => a - b)[2]! * 100) / 100)
+  )
+
+const selfDescription = Effect.fnUntraced(function*({ call }: Probe.Probe, { delayedRestartMillis }: Options) {
+  const info = yield* Effect.result(call("INFO"))
+  if (info._tag === "Failure") {
+    const message = `does not let us look at its settings: ${info.failure.summary}`
+    const findings = [
+      delayedRestartMillis === 0
+        ? note("info", message)
+        : error("info", `${message}. A delayed restart needs that`, rights)
+    ]
+    return { info: new Map() as Info, findings }
+  }
+  const fields = parseInfo(String(info.success))
+  const findings: Array<Finding> = [...examineInfo(fields, delayedRestartMillis)]
+  if (fields.get("aof_enabled") === "1") {
+    const fsync = yield* Effect.result(call("CONFIG", "GET", "appendfsync"))
+    if (fsync._tag === "Success" && Array.isArray(fsync.success) && fsync.success.length > 1) {
+      findings.push(...examineFsync(String(fsync.success[1]), delayedRestartMillis))
+    }
+  }
+  return { info: fields, findings }
+})
+
+/** How far the server's clock is ahead, known to half a round trip; none where we may not ask. */
+const clockOffset = ({ call }: Probe.Probe) =>
+  Effect.gen(function*() {
+    const before = yield* Clock.currentTimeMillis
+    const { millis, value } = yield* timed(call("TIME"))
+    if (!Array.isArray(value)) return undefined
+    const theirs = Number(value[0]) * 1000 + Number(value[1]) / 1000
+    return { offsetMillis: Math.round(theirs - (before + millis / 2)), roundTripMillis: millis }
+  }).pipe(Effect.orElseSucceed(() => undefined))

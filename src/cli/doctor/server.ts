@@ -1,0 +1,131 @@
+/**
+ * What a server says about itself, and what is wrong with that.
+ */
+import { error, type Finding, note, warning } from "./finding.ts"
+
+/** The answer to INFO, by field. */
+export type Info = ReadonlyMap<string, string>
+
+export const parseInfo = (text: string): Info =>
+  new Map(
+    text.split("\r\n").flatMap((line): Array<[string, string]> => {
+      const colon = line.indexOf(":")
+      return colon === -1 || line.startsWith("#") ? [] : [[line.slice(0, colon), line.slice(colon + 1)]]
+    })
+  )
+
+/** Name and version: Valkey gives that of the Redis it is compatible with, too. */
+export const versionOf = (info: Info): string | undefined => {
+  const valkey = info.get("valkey_version")
+  const redis = info.get("redis_version")
+  return valkey !== undefined ? `Valkey ${valkey}` : redis === undefined ? undefined : `Redis ${redis}`
+}
+
+export const roleOf = (info: Info): string | undefined => {
+  const role = info.get("role")
+  return role === "slave" ? "replica" : role
+}
+
+/** How much a restart forgets, as far as INFO tells. */
+export const persistenceOf = (info: Info): string | undefined => {
+  const appendOnly = info.get("aof_enabled")
+  return appendOnly === undefined ? undefined : appendOnly === "1" ? "append-only file" : "none between snapshots"
+}
+
+export const examineInfo = (info: Info, delayedRestartMillis: number): ReadonlyArray<Finding> => [
+  ...version(info),
+  ...role(info),
+  ...eviction(info),
+  ...restarts(info, delayedRestartMillis)
+]
+
+const oldest = [6, 0, 6] as const
+
+function* version(info: Info): Iterable<Finding> {
+  const text = info.get("redis_version")
+  if (text === undefined) return
+  const parts = text.split(".").map(Number)
+  const difference = oldest.map((least, index) => (parts[index] ?? 0) - least).find((difference) => difference !== 0)
+  if (difference !== undefined && difference < 0) {
+    yield warning("version", `is ${text}: waiters are not woken before 6.0.6, they poll`, "Upgrade the server.")
+  }
+}
+
+function* role(info: Info): Iterable<Finding> {
+  if (info.get("role") === "slave") {
+    const primary = `${info.get("master_host")}:${info.get("master_port")}`
+    yield error("role", `is a replica of ${primary}: it takes no locks, and is no node of its own`, `Name ${primary}.`)
+  }
+  if (info.get("cluster_enabled") === "1") {
+    yield error(
+      "role",
+      "is one server of a Redis Cluster: it has only some of the keys",
+      "Use independent servers, or give the library a cluster client, which counts as one node."
+    )
+  }
+}
+
+function* eviction(info: Info): Iterable<Finding> {
+  const policy = info.get("maxmemory_policy")
+  if (policy === undefined || policy === "noeviction") return
+  if (info.get("maxmemory") !== "0") {
+    yield error(
+      "eviction",
+      `deletes locks when its memory is full: maxmemory-policy is ${policy}`,
+      "CONFIG SET maxmemory-policy noeviction, or keep locks on a server of their own."
+    )
+  } else {
+    yield note("eviction", `would delete locks if it had a maxmemory: maxmemory-policy is ${policy}`)
+  }
+}
+
+function* restarts(info: Info, delayedRestartMillis: number): Iterable<Finding> {
+  const uptime = Number(info.get("uptime_in_seconds"))
+  if (delayedRestartMillis === 0) {
+    if (info.get("aof_enabled") === "0") {
+      yield warning(
+        "persistence",
+        "forgets its locks when it restarts, and then helps a second holder in",
+        "Set delayedRestart (--delayed-restart) to more than your longest expiry, or appendonly yes with appendfsync always."
+      )
+    }
+  } else if (uptime * 1000 < delayedRestartMillis) {
+    const left = Math.ceil(delayedRestartMillis / 1000 - uptime)
+    yield warning("uptime", `was restarted ${uptime} s ago and casts no vote on new locks for ${left} s more`)
+  }
+}
+
+/** What appendfsync means, where we may ask for it. */
+export const examineFsync = (appendFsync: string, delayedRestartMillis: number): ReadonlyArray<Finding> =>
+  appendFsync === "always" || delayedRestartMillis > 0 ? [] : [warning(
+    "persistence",
+    `may forget the locks of its last moments when it crashes: appendfsync is ${appendFsync}`,
+    "Set delayedRestart (--delayed-restart) to more than your longest expiry, or appendfsync always."
+  )]
+
+/** Leases need no common time. A clock that is off tells of one that may be set at any moment. */
+export const examineClock = (offsetMillis: number, roundTripMillis: number): ReadonlyArray<Finding> => {
+  if (Math.abs(offsetMillis) <= 1000 + roundTripMillis) return []
+  const seconds = (Math.abs(offsetMillis) / 1000).toFixed(1)
+  return [warning(
+    "clock",
+    `has a clock that is ${seconds} s ${offsetMillis > 0 ? "ahead of" : "behind"} this machine's`,
+    "Let NTP keep both. A clock that is set jumps, and keys with it expire early or late."
+  )]
+}
+
+/** Why there was no answer, and what may help. */
+export const examineFailure = (summary: string): Finding => {
+  const advice = ([
+    ["ECONNREFUSED", "Is the server running, and does it listen there?"],
+    ["ENOTFOUND", "The name is unknown here: check the URL and DNS."],
+    ["NOAUTH", "It wants a password: redis://user:password@host."],
+    ["WRONGPASS", "User or password are wrong; in a URL, special characters are written as %XX."],
+    ["NOPERM", "The user lacks rights: see the README for the exact rule."],
+    ["LOADING", "It is starting: try again in a moment."],
+    ["did not answer in time", "It is overloaded or stands still, or a firewall swallows packets."],
+    ["TLS", "rediss:// is for TLS, redis:// without; NODE_EXTRA_CA_CERTS names the file of a private authority."],
+    ["certificate", "NODE_EXTRA_CA_CERTS names the file of a private authority."]
+  ] as const).find(([sign]) => summary.includes(sign))?.[1]
+  return error("reachable", summary, advice)
+}

@@ -1,0 +1,66 @@
+/**
+ * A plain look at one server, whatever state it is in: for diagnosing, never for
+ * locking.
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import { Redis, type RedisOptions } from "ioredis"
+import { NodeError } from "../LockError.ts"
+import { reject } from "./options.ts"
+import { nodeError } from "./reply.ts"
+import { addressOf, parseRedisUrl } from "./url.ts"
+
+export interface Probe {
+  /** What the node is called. */
+  readonly id: string
+  readonly call: (command: string, ...args: ReadonlyArray<string>) => Effect.Effect<unknown, NodeError>
+}
+
+/** How long a connection may take to be made, and a server to answer. */
+const patience = "3 seconds"
+
+/** A connection of its own, closed with the scope. The first call finds out whether there is one. */
+export const make = (url: string): Effect.Effect<Probe, never, Scope.Scope> =>
+  Effect.suspend(() => {
+    const options = parseRedisUrl(url)
+    return Result.isFailure(options) ? reject(options.failure) : connect(options.success)
+  })
+
+const connect = (options: RedisOptions): Effect.Effect<Probe, never, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const client = new Redis({
+          ...options,
+          lazyConnect: true,
+          enableReadyCheck: false,
+          protocol: 2,
+          disableClientInfo: true,
+          disconnectTimeout: 0,
+          retryStrategy: () => null
+        } as Omit<RedisOptions, "replyMapping">)
+        const probe = { client, lastError: undefined as unknown }
+        // Tells what was wrong, where the promises only say that there is no connection.
+        client.on("error", (error) => probe.lastError ??= error)
+        const connected = client.connect()
+        connected.catch(() => {})
+        return { probe, connected }
+      }),
+      ({ probe }) => Effect.sync(() => probe.client.disconnect())
+    ),
+    ({ connected, probe }) => {
+      const id = addressOf(options)
+      return {
+        id,
+        call: (command, ...args) =>
+          Effect.tryPromise({
+            try: () => connected.then(() => probe.client.call(command, ...args)),
+            catch: (error) => nodeError(id, "inspect", probe.lastError ?? error)
+          }).pipe(Effect.timeoutOrElse({
+            duration: patience,
+            orElse: () => Effect.fail(new NodeError({ node: id, operation: "inspect", reason: "Timeout" }))
+          }))
+      }
+    }
+  )
