@@ -14,6 +14,7 @@ import * as Layer from "effect/Layer"
 import { ChildProcessSpawner, make as makeSpawner } from "effect/process/ChildProcessSpawner"
 import * as Terminal from "effect/Terminal"
 import { readFileSync } from "node:fs"
+import { demo } from "./demo.ts"
 import { doctor } from "./doctor.ts"
 import { Failure, wrongUsage } from "./failure.ts"
 import { redsync } from "./nodes.ts"
@@ -53,7 +54,7 @@ const noTerminal = Layer.succeed(
 )
 
 redsync.pipe(
-  Command.withSubcommands([run, status, unlock, doctor]),
+  Command.withSubcommands([run, status, unlock, doctor, demo]),
   Command.run({ version }),
   Effect.catchTag("ShowHelp", (_: CliError.ShowHelp) => Effect.fail(new Failure({ code: wrongUsage, message: "" }))),
   Effect.tapErrorTag("Failure", ({ message }) => message === "" ? Effect.void : say(message)),

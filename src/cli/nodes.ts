@@ -38,17 +38,20 @@ export const redsync = Command.make("redsync").pipe(
 )
 
 /** The URLs of the nodes: those of the flags, or else of REDSYNC_NODES. */
-export const nodeUrls = Effect.gen(function*() {
+export const givenUrls = Effect.gen(function*() {
   const { node, nodesFile } = yield* redsync
   const fromFile = Option.isNone(nodesFile) ? [] : yield* readNodes(nodesFile.value)
   const given = [...node, ...fromFile]
-  const urls = given.length > 0 ? given : listed((process.env["REDSYNC_NODES"] ?? "").split(","))
-  return urls.length > 0 ? urls : yield* fail(
+  return given.length > 0 ? given : listed((process.env["REDSYNC_NODES"] ?? "").split(","))
+})
+
+/** The same where there have to be some. */
+export const nodeUrls = Effect.filterOrElse(givenUrls, (urls) => urls.length > 0, () =>
+  fail(
     wrongUsage,
     "no nodes: name them with --node URL (repeat it for each), --nodes-file FILE, or " +
       "REDSYNC_NODES=redis://a:6379,redis://b:6379,redis://c:6379"
-  )
-})
+  ))
 
 /** How long a server must be up before it counts: by the flag, or else as the library takes it from the environment. */
 export const delayedRestart = Effect.gen(function*() {

@@ -20,7 +20,15 @@ export class Signals extends Context.Service<Signals, { receiver: ((signal: Node
 export const signals = Signals.of({ receiver: undefined })
 
 /** Those that end a process that does nothing about them, or that mean something to a child. */
-const handled: ReadonlyArray<NodeJS.Signals> = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2"]
+const handled: ReadonlyArray<NodeJS.Signals> = [
+  "SIGHUP",
+  "SIGINT",
+  "SIGPIPE",
+  "SIGQUIT",
+  "SIGTERM",
+  "SIGUSR1",
+  "SIGUSR2"
+]
 
 /** Runs a program as the process: the exit code is its end's, or that of the signal that interrupted it. */
 export const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
@@ -41,5 +49,6 @@ export const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
 
 /** Whoever reads the output has left, as `head` does: nobody is there to show anything to. */
 export const endWithReader = Effect.sync(() => {
-  process.stdout.on("error", () => process.exit(exitCodeOf("SIGPIPE")))
+  // Node keeps the signal from us that other programs get for this.
+  process.stdout.on("error", () => process.emit("SIGPIPE", "SIGPIPE"))
 })

@@ -1,25 +1,25 @@
 /**
  * Eight workers contend for one lock on five nodes, one of which fails on the
- * way. Run it with `npm run demo`; it ends by itself after ten seconds.
- *
- * The nodes are in this process. `REDSYNC_NODES=redis://a:6379,redis://b:6379`
- * runs it on those servers instead, under a key of its own that it removes.
+ * way. It ends by itself after ten seconds.
  */
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import * as NodeStdio from "@effect/platform-node/NodeStdio"
-import * as NodeTerminal from "@effect/platform-node/NodeTerminal"
-import { Console, Effect, Layer, Logger, Random, Schedule } from "effect"
-import { type LockError, Redsync, withLock } from "../../src/index.ts"
-import { Board, type Worker } from "./demo/board.ts"
-import * as Nodes from "./demo/nodes.ts"
-import * as View from "./demo/view.ts"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import * as Schedule from "effect/Schedule"
+import type { LockError } from "../../LockError.ts"
+import * as Redsync from "../../Redsync.ts"
+import { Failure } from "../failure.ts"
+import { Board, type Worker } from "./board.ts"
+import * as Nodes from "./nodes.ts"
+import * as View from "./view.ts"
 
 const actSeconds = 3
 
 /** Seldom: it is the release that wakes the next worker. */
 const retry = (board: Board) =>
   Redsync.retryPolicy({ delay: "500 millis", tries: Number.POSITIVE_INFINITY }).pipe(
-    Schedule.setInputType<LockError.LockError>(),
+    Schedule.setInputType<LockError>(),
     Schedule.tap(() => Effect.sync(() => board.refused++))
   )
 
@@ -34,7 +34,7 @@ const work = (board: Board, worker: Worker, name: string) =>
       () => pause(60, 110),
       () => Effect.map(View.now, (now) => board.leave(worker, now))
     )
-    yield* withLock(name, turn).pipe(
+    yield* Redsync.withLock(name, turn).pipe(
       Effect.catchTag("LockLost", () => Effect.sync(() => board.lost++)),
       Effect.ensuring(Effect.sync(() => worker.state = "resting"))
     )
@@ -68,8 +68,9 @@ const consequence = ({ nodes, quorum }: Board) =>
     ? `The other ${nodes.length - 1} are enough: the turns go on.`
     : "Too few are left to grant the lock: nobody gets it until the node is back."
 
-const demo = Effect.gen(function*() {
-  const { embedded, nodes } = yield* Nodes.make
+/** On these servers, under a key of its own that it removes; without any, on nodes in this process. */
+export const demo = Effect.fnUntraced(function*(urls: ReadonlyArray<string>) {
+  const { embedded, nodes } = yield* Nodes.make(urls)
   const name = `effect-redsync-demo:${(yield* Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER)).toString(36)}`
   const board = new Board(nodes.map(({ id }) => id), yield* View.now, 3 * actSeconds)
   const seen = nodes.map(Nodes.observed(board))
@@ -91,19 +92,7 @@ const demo = Effect.gen(function*() {
     Effect.onInterrupt(() => Console.log("\nStopped early. The lock is released."))
   )
   yield* Console.log(View.summary(board, (yield* View.now) - board.startedAt))
-  if (board.overlaps > 0) return yield* new Nodes.DemoFailed({ message: "Two workers held the lock at once." })
-})
-
-/** Whoever reads the output has left, as `head` does: nobody is there to show anything to. */
-const readerLeft = Effect.callback<never>((resume) => {
-  process.stdout.on("error", () => resume(Effect.interrupt))
-})
-
-demo.pipe(
-  Effect.scoped,
-  Effect.raceFirst(readerLeft),
-  Effect.tapError(({ message }) => Console.error(message)),
-  // The library logs that a node fails, once a worker. The demo shows it in its own way.
-  Effect.provide(Layer.mergeAll(NodeStdio.layer, NodeTerminal.layer, Logger.layer([]))),
-  NodeRuntime.runMain
-)
+  if (board.overlaps > 0) {
+    return yield* Effect.fail(new Failure({ code: 1, message: "two workers held the lock at once" }))
+  }
+}, Effect.scoped)

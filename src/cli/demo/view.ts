@@ -2,8 +2,13 @@
  * How the demo shows itself: a picture redrawn in place on a terminal, plain
  * lines everywhere else, and the same summary on both.
  */
-import { Clock, Config, Console, Effect, Option, Schedule, Stdio, Terminal } from "effect"
-import type { Scope } from "effect"
+import * as Clock from "effect/Clock"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import { isatty } from "node:tty"
+import { type Paint, paint as chosenPaint, plainly, seconds } from "../output.ts"
 import type { Board, Outage, Worker } from "./board.ts"
 
 export interface View {
@@ -16,12 +21,11 @@ export const now: Effect.Effect<number> = Effect.map(Clock.monotonicTimeNanos, (
 const legend = "votes: ✓ granted  ✗ held by another  · no answer"
 const columns = 78
 
-export const make = (board: Board): Effect.Effect<View, never, Scope.Scope | Stdio.Stdio | Terminal.Terminal> =>
-  Effect.gen(function*() {
-    const stdio = yield* Stdio.Stdio
-    const terminal = yield* Terminal.Terminal
-    const fits = (yield* terminal.columns) >= columns && (yield* terminal.rows) > frame(board, 0, plainly).length
-    return (yield* stdio.stdoutIsTerminal) && fits ? yield* live(board) : yield* lines(board)
+export const make = (board: Board): Effect.Effect<View, never, Scope.Scope> =>
+  Effect.suspend(() => {
+    const { stdout } = process
+    const fits = stdout.columns >= columns && stdout.rows > frame(board, 0, plainly).length
+    return isatty(1) && fits ? live(board) : lines(board)
   })
 
 // -----------------------------------------------------------------------------
@@ -51,16 +55,8 @@ const holder = ({ workers }: Board) => {
 // live
 // -----------------------------------------------------------------------------
 
-type Colour = "bold" | "dim" | "red" | "green" | "yellow"
-type Paint = (colour: Colour, text: string) => string
-
-const codes: Record<Colour, number> = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 }
-const coloured: Paint = (colour, text) => `\x1b[${codes[colour]}m${text}\x1b[0m`
-const plainly: Paint = (_, text) => text
-
 const live = Effect.fnUntraced(function*(board: Board) {
-  const noColour = yield* Effect.orDie(Config.option(Config.String("NO_COLOR")))
-  const paint = Option.exists(noColour, (value) => value !== "") ? plainly : coloured
+  const paint = yield* chosenPaint
   let height = 0
   const draw = Effect.flatMap(now, (now) => {
     const lines = frame(board, now - board.startedAt, paint)
@@ -159,5 +155,3 @@ const spread = (millis: ReadonlyArray<number>): string => {
 }
 
 const count = (n: number, what: string) => `${n} ${what}${n === 1 ? "" : "s"}`
-
-const seconds = (millis: number) => `${(millis / 1000).toFixed(1)} s`

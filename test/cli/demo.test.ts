@@ -6,9 +6,9 @@ import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
-import { RedisServers } from "./support/RedisServers.ts"
+import { RedisServers } from "../support/RedisServers.ts"
 
-const program = fileURLToPath(new URL("examples/demo.ts", import.meta.url))
+const program = fileURLToPath(new URL("../../src/bin.ts", import.meta.url))
 
 interface Run {
   readonly code: number | null
@@ -22,7 +22,7 @@ const demo = (nodes: string | undefined, interruptAt?: string) =>
   Effect.callback<Run>((resume) => {
     const { REDSYNC_NODES: _, ...env } = process.env
     const startedAt = performance.now()
-    const child = spawn(process.execPath, [program], {
+    const child = spawn(process.execPath, [program, "demo"], {
       env: { ...env, ...nodes !== undefined && { REDSYNC_NODES: nodes } },
       stdio: ["ignore", "pipe", "pipe"]
     })
@@ -80,20 +80,19 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       for (const { command } of servers) assert.strictEqual(yield* command("DBSIZE"), 0)
     }))
 
-  it.effect("says in one line why it cannot use REDSYNC_NODES, and keeps the password", () =>
+  it.effect("says in one line why it cannot use the servers, and keeps the password", () =>
     Effect.gen(function*() {
       const [server] = yield* RedisServers
-      const wrong = {
-        "redis://:hidden@127.0.0.1:1": "127.0.0.1:1 is not connected",
-        "http://:hidden@somewhere": "it must be like \"redis://host:6379\"",
-        [`redis://:hidden@${server!.host}:${server!.port}`]: "WRONGPASS",
-        [`${server!.url},${server!.url}`]: "twice",
-        ",": "names no server"
-      }
-      yield* Effect.forEach(Object.entries(wrong), ([nodes, reason]) =>
+      const wrong: ReadonlyArray<readonly [nodes: string, code: number, reason: string]> = [
+        ["redis://:hidden@127.0.0.1:1", 69, "127.0.0.1:1 is not connected"],
+        ["http://:hidden@somewhere", 64, "it must be like \"redis://host:6379\""],
+        [`redis://:hidden@${server!.host}:${server!.port}`, 69, "WRONGPASS"],
+        [`${server!.url},${server!.url}`, 64, "twice"]
+      ]
+      yield* Effect.forEach(wrong, ([nodes, expected, reason]) =>
         Effect.map(demo(nodes), ({ code, errors, output }) => {
-          assert.deepStrictEqual({ code, output }, { code: 1, output: "" })
-          assert.match(errors, /^Cannot use REDSYNC_NODES: .+\n$/)
+          assert.deepStrictEqual({ code, output }, { code: expected, output: "" })
+          assert.match(errors, /^redsync: .+\n$/)
           assert.include(errors, reason)
           assert.notInclude(errors, "hidden")
           assert.notInclude(decodeURIComponent(errors), password)

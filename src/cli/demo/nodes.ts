@@ -1,47 +1,33 @@
 /**
- * The nodes of the demo: five in this process, or the servers of REDSYNC_NODES,
+ * The nodes of the demo: five in this process, or servers of the user's,
  * each in a wrapper that notes its votes and can cut it off from the workers.
  */
-import { Cause, Config, Effect, Exit, Option, Schema } from "effect"
-import { errorReported } from "effect/Runtime"
-import { IoredisNode, type LockNode, MemoryNode, NodeError } from "../../../src/index.ts"
-import { waitingListKey } from "../../../src/internal/scripts.ts"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { waitingListKey } from "../../internal/scripts.ts"
+import * as IoredisNode from "../../IoredisNode.ts"
+import { NodeError } from "../../LockError.ts"
+import type { LockNode } from "../../LockNode.ts"
+import * as MemoryNode from "../../MemoryNode.ts"
+import { fail, nodesUnavailable, wrongUsage } from "../failure.ts"
 import type { Board } from "./board.ts"
 
-/** Why the demo failed, in one line. */
-export class DemoFailed extends Schema.TaggedError<DemoFailed>()("DemoFailed", { message: Schema.String }) {
-  override readonly [errorReported] = false
-}
-
 /** The user's servers if there are any, otherwise five nodes inside this process. */
-export const make = Effect.gen(function*() {
-  const configured = yield* Config.option(Config.String("REDSYNC_NODES"))
-  if (Option.isNone(configured)) {
-    return { embedded: true, nodes: Array.from({ length: 5 }, (_, index) => distant(index)) }
-  }
-  const urls = configured.value.split(",").map((url) => url.trim()).filter((url) => url !== "")
-  if (urls.length === 0) return yield* cannotStart("it names no server; give URLs, separated by commas")
+export const make = Effect.fnUntraced(function*(urls: ReadonlyArray<string>) {
+  if (urls.length === 0) return { embedded: true, nodes: Array.from({ length: 5 }, (_, index) => distant(index)) }
   const nodes = yield* Effect.forEach(urls, IoredisNode.make)
   const twice = nodes.find(({ id }, index) => nodes.findIndex((node) => node.id === id) !== index)
-  if (twice !== undefined) return yield* cannotStart(`it names ${twice.id} twice`)
+  if (twice !== undefined) return yield* fail(wrongUsage, `the nodes have ${twice.id} twice`)
   const answers = yield* Effect.forEach(nodes, (node) => Effect.result(reach(node)), { concurrency: "unbounded" })
   const failures = answers.flatMap((answer) => answer._tag === "Failure" ? [answer.failure] : [])
   if (failures.length > 0) {
-    return yield* cannotStart(failures.map(({ node, summary }) => `${node} ${summary}`).join("; "))
+    const why = failures.map(({ node, summary }) => `${node} ${summary}`).join("; ")
+    return yield* fail(nodesUnavailable, `the demo needs all nodes: ${why}`)
   }
   return { embedded: false, nodes }
-}).pipe(
-  // A URL that cannot be understood; the message masks its password.
-  Effect.catchDefect((defect) =>
-    Cause.isIllegalArgumentError(defect)
-      ? cannotStart(defect.message.replace("effect-redsync: ", ""))
-      : Effect.die(defect)
-  )
-)
+})
 
-const cannotStart = (why: string) => Effect.fail(new DemoFailed({ message: `Cannot use REDSYNC_NODES: ${why}` }))
-
-const reach = (node: LockNode.LockNode) =>
+const reach = (node: LockNode) =>
   Effect.andThen(node.ready ?? Effect.void, node.inspect("effect-redsync-demo")).pipe(
     Effect.timeoutOrElse({
       duration: "3 seconds",
@@ -54,7 +40,7 @@ const reach = (node: LockNode.LockNode) =>
  * attempt, so that they arrive in order, and differs between attempts, so that
  * two workers who ask at once can part the nodes between them.
  */
-const distant = (index: number): LockNode.LockNode => {
+const distant = (index: number): LockNode => {
   const node = MemoryNode.make(`node-${index + 1}`)
   const travel = <A, E>(value: string, ask: Effect.Effect<A, E>) => {
     const millis = 1 + value.charCodeAt(index) % 4
@@ -74,7 +60,7 @@ const distant = (index: number): LockNode.LockNode => {
 }
 
 /** The node as the workers see it: its votes go on the board, and nothing reaches it while it is cut off. */
-export const observed = (board: Board) => (node: LockNode.LockNode, index: number): LockNode.LockNode => {
+export const observed = (board: Board) => (node: LockNode, index: number): LockNode => {
   const reaching = <A>(operation: NodeError["operation"], ask: Effect.Effect<A, NodeError>) =>
     Effect.suspend(() =>
       board.nodes[index]!.cutOff
@@ -108,7 +94,7 @@ export const observed = (board: Board) => (node: LockNode.LockNode, index: numbe
  * Deletes what is left of the name, past the wrappers: workers that end while a node is cut off cannot take their
  * places out of a waiting list there. Returns on how many nodes the lock itself was left.
  */
-export const clear = (nodes: ReadonlyArray<LockNode.LockNode>, name: string): Effect.Effect<number> =>
+export const clear = (nodes: ReadonlyArray<LockNode>, name: string): Effect.Effect<number> =>
   Effect.forEach(
     nodes,
     (node) =>
