@@ -32,10 +32,10 @@ export const run = (plan: Plan, record = false): History => {
   const cleanAt = plan.healedAt * 2 + 3000
   const clients = plan.processes.map((options): Client => {
     const process = new Process(world, options)
-    process.onTurn = () => checker.afterTurn()
+    process.onTurn = () => checker.leases.afterTurn(process)
     process.onLog = (line) => {
       world.log(() => `${process.name} logs: ${line}`)
-      checker.logged(process, line)
+      checker.logged(line)
     }
     const calls: Node.Calls = {
       underWay: 0,

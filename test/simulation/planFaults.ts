@@ -2,7 +2,7 @@
  * What goes wrong in a history, and when.
  */
 import type { Chance } from "./chance.ts"
-import type { Kind } from "./plan.ts"
+import type { Kind, Theme } from "./plan.ts"
 import type { Loss } from "./server.ts"
 
 /** Processes and servers by their place in the plan; all of them where none is given. */
@@ -36,6 +36,7 @@ export type Fault =
 
 export interface Surroundings {
   readonly kind: Kind
+  readonly theme: Theme
   readonly healedAt: number
   readonly servers: number
   readonly processes: number
@@ -76,7 +77,7 @@ const minority = (chance: Chance, { healedAt, quorum, servers }: Surroundings): 
   })
 }
 
-const fault = (chance: Chance, { healedAt, kind, mayLose, processes, servers }: Surroundings): Fault => {
+const fault = (chance: Chance, { healedAt, kind, mayLose, processes, servers, theme }: Surroundings): Fault => {
   const at = chance.between(0, healedAt)
   const left = healedAt - at
   const millis = Math.min(left, chance.in(0.2) ? chance.between(0, 3000) : chance.skewed(0, 400))
@@ -85,6 +86,11 @@ const fault = (chance: Chance, { healedAt, kind, mayLose, processes, servers }: 
   const between = {
     process: chance.in(0.7) ? process : undefined,
     server: chance.in(0.7) ? server : undefined
+  }
+  if (theme === "ends" && chance.in(0.5)) {
+    return mayLose
+      ? { _tag: "ServerCrash", at, server, millis: Math.min(left, 20), loss: "everything", noticed: true }
+      : { _tag: "Suspend", at, process, millis }
   }
   const roll = chance.double()
   if (roll < 0.25) {

@@ -3,7 +3,7 @@
  * while they hold a lock.
  */
 import type { Chance } from "./chance.ts"
-import type { Kind } from "./plan.ts"
+import type { Plan } from "./plan.ts"
 
 export type Verb =
   | "lock"
@@ -35,7 +35,8 @@ export interface Op {
   readonly retry: { readonly tries: number; readonly delay: number }
   /** Milliseconds before it. */
   readonly think: number
-  readonly hold: ReadonlyArray<Step>
+  /** What is done while holding it, or for how many milliseconds it blocks as a single synchronous step. */
+  readonly hold: ReadonlyArray<Step> | number
   /** Interrupted so many milliseconds after it began. */
   readonly interruptAfter: number | undefined
   /** For a scoped lock: whether what it does is guarded. */
@@ -49,25 +50,41 @@ const verbs: ReadonlyArray<Verb> = [
   ...["withLockIfAvailable", "withLockIfAvailable", "resume", "unlock", "inspect"] as const
 ]
 
-export const ops = (chance: Chance, kind: Kind, names: ReadonlyArray<string>, count: number): Array<Op> => {
-  const expiries = chance.pick([[100, 300], [300, 1000], [1000, 4000], [8000, 30_000]])
-  return Array.from({ length: count }, () => op(chance, kind, names, expiries as [number, number]))
+const fencedVerbs: ReadonlyArray<Verb> = ["withFencedLock", "withFencedLock", "fencedLock"]
+
+type About = Pick<Plan, "kind" | "theme" | "names">
+
+export const ops = (chance: Chance, about: About, count: number): Array<Op> => {
+  const expiries = chance.pick(
+    about.theme === "ends" ? [[100, 300], [300, 1000]] : [[100, 300], [300, 1000], [1000, 4000], [8000, 30_000]]
+  )
+  return Array.from({ length: count }, () => op(chance, about, expiries as [number, number]))
 }
 
-const op = (chance: Chance, kind: Kind, names: ReadonlyArray<string>, expiries: [number, number]): Op => {
+const op = (chance: Chance, { kind, names, theme }: About, expiries: [number, number]): Op => {
   const expiry = chance.int(...expiries)
-  const verb = kind !== "minority" && chance.in(0.01) ? "forceUnlock" : chance.pick(verbs)
+  const verb = kind !== "minority" && chance.in(0.01)
+    ? "forceUnlock"
+    : chance.pick(theme === "tokens" && chance.in(0.9) ? fencedVerbs : verbs)
+  const isLong = theme === "ends" && chance.in(0.5)
   return {
     verb,
     names: verb === "withLocks" ? names.filter(() => chance.in(0.7)).concat(chance.pick(names)) : [chance.pick(names)],
     options: {
       expiry,
-      autoExtend: kind === "minority" || chance.in(0.7),
+      autoExtend: kind === "minority" || chance.in(theme === "ends" ? 0.2 : 0.7),
       nodeTimeout: kind === "minority" ? 50 : chance.pick([10, 30, 50, Math.max(50, expiry * 0.05)])
     },
-    retry: { tries: chance.skewedInt(1, 30), delay: chance.pick([0, 5, 50, 200]) },
-    think: chance.skewed(0, 200),
-    hold: Array.from({ length: chance.int(1, 4) }, () => step(chance, expiry)),
+    retry: { tries: chance.skewedInt(1, 30), delay: chance.pick(theme === "ends" ? [0, 5, 50] : [0, 5, 50, 200]) },
+    think: chance.skewed(0, theme === "tokens" ? 20 : 200),
+    hold: chance.in(0.03)
+      ? expiry * chance.between(0, 2)
+      : Array.from({ length: chance.int(1, 4) }, () =>
+        theme === "tokens" && chance.in(0.8)
+          ? { _tag: "Work", millis: chance.skewed(0, 5) }
+          : isLong
+          ? { _tag: "Work", millis: expiry * chance.between(0.5, 1.5) }
+          : step(chance, expiry)),
     interruptAfter: chance.in(0.15) ? chance.skewed(0, 300) : undefined,
     guarded: chance.in(0.5)
   }
@@ -75,12 +92,9 @@ const op = (chance: Chance, kind: Kind, names: ReadonlyArray<string>, expiries: 
 
 const step = (chance: Chance, expiry: number): Step => {
   const roll = chance.double()
-  if (roll < 0.75) {
-    return { _tag: "Work", millis: chance.in(0.1) ? expiry * chance.between(0.5, 2) : chance.skewed(0, 60) }
-  }
-  if (roll < 0.8) {
-    return { _tag: "Block", millis: chance.in(0.3) ? expiry * chance.between(0.5, 2) : chance.skewed(0, 60) }
-  }
+  const long = expiry * chance.between(0.5, 2)
+  if (roll < 0.75) return { _tag: "Work", millis: chance.in(0.1) ? long : chance.skewed(0, 60) }
+  if (roll < 0.8) return { _tag: "Block", millis: chance.in(0.3) ? long : chance.skewed(0, 60) }
   if (roll < 0.88) return { _tag: "Extend" }
   if (roll < 0.92) return { _tag: "IsHeld" }
   if (roll < 0.95) return { _tag: "Release" }

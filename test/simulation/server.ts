@@ -26,9 +26,11 @@ export interface Ear {
 /** What somebody who sees everything wants to hear of. */
 export interface ServerObserver {
   readonly onGone: (server: Server, key: string, value: string, how: "released" | "removed" | "lost") => void
-  readonly onVote: (value: string, isYes: boolean) => void
+  readonly onVote: (server: Server, value: string, isYes: boolean) => void
+  readonly onExtended: (server: Server, value: string) => void
   readonly onPlanted: () => void
   readonly onDataLost: (server: Server) => void
+  readonly onClockSet: (server: Server) => void
 }
 
 export type Loss = "nothing" | "everything" | "the last second"
@@ -66,6 +68,7 @@ export class Server {
   setClock(byMillis: number): void {
     this.world.log(() => `${this.name} has its clock set by ${byMillis.toFixed(1)} ms`)
     this.#ahead += byMillis
+    this.#observer.onClockSet(this)
   }
 
   /** A command has come in. One that stands still executes it later, in the order of arrival. */
@@ -119,7 +122,7 @@ export class Server {
 
   acquire(key: string, value: string, expiryMillis: number): boolean {
     const isFree = this.live(key) === undefined
-    this.#observer.onVote(value, isFree)
+    this.#observer.onVote(this, value, isFree)
     if (isFree) this.#set(key, value, expiryMillis)
     return isFree
   }
@@ -146,6 +149,7 @@ export class Server {
     if (entry?.value === value) {
       this.#set(key, value, expiryMillis)
       this.#changed(key)
+      this.#observer.onExtended(this, value)
       return true
     }
     if (entry === undefined && !onlyIfThere) {

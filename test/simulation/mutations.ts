@@ -1,0 +1,200 @@
+/**
+ * The simulator put to the test: wrong algorithms, and after how many histories
+ * each is found out.
+ *
+ * A mutation is an exact piece of source and what stands in its place while the
+ * module is loaded. Nothing in `src/` knows of it. A piece that is not there, or
+ * there more than once, is an error. `node test/simulation/mutations.ts` tries
+ * them all and prints a line of JSON for each; names as arguments choose some.
+ */
+import { registerHooks } from "node:module"
+import { fileURLToPath } from "node:url"
+import type * as History from "./history.ts"
+import type * as Plan from "./plan.ts"
+
+interface Edit {
+  /** From the root of the repository. */
+  readonly file: string
+  readonly piece: string
+  readonly instead: string
+}
+
+export interface Mutation {
+  readonly name: string
+  readonly edits: ReadonlyArray<Edit>
+  /** It is to be found within so many histories. */
+  readonly within: number
+}
+
+const edit = (file: string, piece: string, instead: string): Edit => ({ file, piece, instead })
+
+export const mutations: ReadonlyArray<Mutation> = [
+  {
+    name: "a quorum of half the nodes",
+    edits: [edit("src/internal/options.ts", "Math.floor(nodes / 2) + 1", "Math.ceil(nodes / 2)")],
+    within: 500
+  },
+  {
+    name: "drift ignored",
+    edits: [edit("src/internal/lease.ts", "expiryMillis - (expiryMillis * driftFactor + 2)", "expiryMillis")],
+    within: 500
+  },
+  {
+    name: "the wall clock ignored",
+    edits: [edit("src/internal/lease.ts", ", end.wall - clock.currentTimeMillisUnsafe()", "")],
+    within: 500
+  },
+  {
+    name: "the same value for all attempts",
+    edits: [edit(
+      "src/internal/acquire.ts",
+      "value: service.randomValue()",
+      "value: (service as unknown as { only?: string }).only ??= service.randomValue()"
+    )],
+    within: 500
+  },
+  {
+    name: "no clean-up after a timeout",
+    edits: [edit("src/internal/acquire.ts", "Result.isFailure(answer) || answer.success", "answer.success")],
+    within: 500
+  },
+  {
+    name: "a straggler's late SET unreleased",
+    edits: [edit(
+      "src/internal/acquire.ts",
+      "answer === undefined || Result.isFailure(answer) || answer.success",
+      "(answer !== undefined && (Result.isFailure(answer) || answer.success))"
+    )],
+    within: 500
+  },
+  {
+    name: "no clean-up after an interruption",
+    edits: [edit(
+      "src/internal/acquire.ts",
+      "if (Exit.isFailure(exit)) { for (const claim of claims) service.cleanUp(claim, service.nodes) }",
+      ""
+    )],
+    within: 500
+  },
+  {
+    // What the node's script does is done here by the server.
+    name: "extension counts nodes that were planted again",
+    edits: [edit(
+      "test/simulation/server.ts",
+      "this.#observer.onPlanted()",
+      "this.#observer.onPlanted()\n      return true"
+    )],
+    within: 500
+  },
+  {
+    name: "a token without the second round",
+    edits: [edit("src/internal/acquire.ts", "claim.fence.settle(answers)", "(claim.fence.settle(answers), true)")],
+    within: 500
+  },
+  {
+    name: "a late extension after the release",
+    edits: [edit(
+      "src/internal/held.ts",
+      "this.#service.rooms.ended(this, woke)",
+      "this.#service.rooms.ended(this, woke)\n        this.#service.quorum.start(extendQuestion(this), () => {})"
+    )],
+    within: 500
+  },
+  {
+    name: "validity counted from the reply",
+    edits: [edit(
+      "src/internal/acquire.ts",
+      "new HeldLock(service, claim, start)",
+      "new HeldLock(service, claim, now(service.clock))"
+    )],
+    within: 500
+  },
+  {
+    name: "extended validity counted from the reply",
+    edits: [edit(
+      "src/internal/held.ts",
+      "this.#end = end(start, this.settings.validityMillis)",
+      "this.#end = end(now(this.#service.clock), this.settings.validityMillis)"
+    )],
+    within: 500
+  },
+  {
+    name: "a loss that interrupts nobody",
+    edits: [edit("src/internal/guard.ts", "lock.onLost(() => fiber.interruptUnsafe())", "lock.onLost(() => {})")],
+    within: 500
+  },
+  {
+    name: "success after the lease has ended",
+    edits: [edit("src/internal/guard.ts", "lost === undefined ? exit : outlived(exit, lost)", "exit")],
+    within: 500
+  },
+  {
+    name: "servers that vote as soon as they are back",
+    edits: [edit("src/internal/layer.ts", "leastUptime > 0 ?", "leastUptime < 0 ?")],
+    within: 1000
+  }
+]
+
+export interface Verdict {
+  readonly name: string
+  /** The number of histories until the first that broke a promise, none if there was none within the bound. */
+  readonly histories: number | undefined
+  readonly within: number
+  readonly promise: string | undefined
+}
+
+const root = new URL("../../", import.meta.url)
+
+/** Loads the simulator, and the library under it, as modules of their own that the edits were made to. */
+const load = async (mutation: Mutation): Promise<(seed: number) => string | undefined> => {
+  const { edits } = mutation
+  const query = `?mutation=${mutations.indexOf(mutation)}`
+  const made = new Set<Edit>()
+  const hooks = registerHooks({
+    resolve: (specifier, context, next) => {
+      const found = next(specifier, context)
+      const isOurs = found.url.startsWith(root.href) && !found.url.includes("/node_modules/")
+      return context.parentURL?.endsWith(query) === true && isOurs ? { ...found, url: found.url + query } : found
+    },
+    load: (url, context, next) => {
+      if (!url.endsWith(query)) return next(url, context)
+      const loaded = next(url.slice(0, -query.length), context)
+      let source = typeof loaded.source === "string"
+        ? loaded.source
+        : Buffer.from(loaded.source as Uint8Array).toString()
+      for (const edit of edits) {
+        if (url !== new URL(edit.file, root).href + query) continue
+        const { length } = source.split(edit.piece)
+        if (length !== 2) throw new Error(`${edit.file} has ${length - 1} times what is to be mutated: ${edit.piece}`)
+        source = source.replace(edit.piece, () => edit.instead)
+        made.add(edit)
+      }
+      return { ...loaded, source }
+    }
+  })
+  const { makePlan }: typeof Plan = await import(new URL("plan.ts", import.meta.url).href + query)
+  const { run }: typeof History = await import(new URL("history.ts", import.meta.url).href + query)
+  hooks.deregister()
+  const missing = edits.find((edit) => !made.has(edit))
+  if (missing !== undefined) throw new Error(`${missing.file} was not loaded`)
+  return (seed) => run(makePlan(seed)).violations[0]?.promise
+}
+
+const attempt = async (mutation: Mutation): Promise<Verdict> => {
+  const { name, within } = mutation
+  const simulate = await load(mutation)
+  for (let seed = 1; seed <= within; seed++) {
+    const promise = simulate(seed)
+    if (promise !== undefined) return { name, histories: seed, within, promise }
+  }
+  return { name, histories: undefined, within, promise: undefined }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  Error.stackTraceLimit = 0
+  const chosen = process.argv.slice(2)
+  for (const mutation of mutations) {
+    if (chosen.length > 0 && !chosen.includes(mutation.name)) continue
+    console.log(JSON.stringify(await attempt(mutation)))
+  }
+}
