@@ -19,7 +19,7 @@ export interface ClientOptions {
   readonly process: number
   readonly log: string
   readonly nodes: ReadonlyArray<string>
-  readonly names: ReadonlyArray<string>
+  readonly names: { readonly long: ReadonlyArray<string>; readonly short: ReadonlyArray<string> }
   readonly fibers: number
   readonly expiryMillis: number
   readonly delayedRestart: boolean
@@ -64,30 +64,38 @@ const leaseEndOf = (lock: Lock.Lock, at: number) =>
 
 const between = (min: number, max: number) => Random.nextBetween(min, max)
 
-/** Mostly short, some through several extensions, a few that outlast a lease which is not extended. */
-const task = Effect.gen(function*() {
-  const kind = yield* Random.next
-  if (kind < 0.002) return { autoExtend: false, millis: yield* between(expiryMillis, expiryMillis * 1.5) }
-  if (kind < 0.007) return { autoExtend: true, millis: yield* between(expiryMillis / 2, expiryMillis * 2.5) }
-  if (kind < 0.03) return { autoExtend: true, millis: yield* between(20, 100) }
-  return { autoExtend: true, millis: Math.max(0, yield* between(-2, 5)) }
+const pick = <A>(from: ReadonlyArray<A>) => Effect.map(Random.next, (random) => from[Math.floor(random * from.length)]!)
+
+/** Through several extensions, or with a lease that is not extended, which a few outlast. */
+const longTask = Effect.gen(function*() {
+  const autoExtend = (yield* Random.next) < 0.5
+  const most = autoExtend ? 2.5 : 1.1
+  return { name: yield* pick(names.long), autoExtend, millis: yield* between(expiryMillis / 2, expiryMillis * most) }
+})
+
+const shortTask = Effect.gen(function*() {
+  const most = (yield* Random.next) < 0.02 ? 100 : 5
+  return { name: yield* pick(names.short), autoExtend: true, millis: Math.max(0, yield* between(-2, most)) }
 })
 
 const retry = retryPolicy({ delay: "150 millis", within: "20 seconds" })
 
-const turn = Effect.gen(function*() {
-  yield* Effect.sleep(yield* between(0, 20))
-  const name = names[Math.floor(yield* between(0, names.length))]!
-  const { autoExtend, millis } = yield* task
-  const askedAt = now()
-  const program = (token: Fencing.FencingToken, lock: Lock.Lock) => hold(token, lock, now() - askedAt, millis)
-  const held = withFencedLock(name, program, { autoExtend, retry })
-  yield* Effect.catchIf(held, () => true, (error: LockError.LockError | LockLost) =>
-    Effect.sync(() => {
-      const reason = error instanceof LockLost ? `${error._tag}: ${error.reason}` : error._tag
-      write({ kind: "failed", at: now(), ...self, reason })
-    }))
-})
+const turn = (task: typeof longTask) =>
+  Effect.gen(function*() {
+    yield* Effect.sleep(yield* between(0, 20))
+    const { autoExtend, millis, name } = yield* task
+    const askedAt = now()
+    const program = (token: Fencing.FencingToken, lock: Lock.Lock) => hold(token, lock, now() - askedAt, millis)
+    const held = withFencedLock(name, program, { autoExtend, retry })
+    yield* Effect.catchIf(held, () => true, (error: LockError.LockError | LockLost) =>
+      Effect.sync(() => {
+        const reason = error instanceof LockLost ? `${error._tag}: ${error.reason}` : error._tag
+        write({ kind: "failed", at: now(), ...self, reason })
+      }))
+  })
+
+/** Names that are held for long have a fiber of their own, or in the end all would wait for those. */
+const tasks = [longTask, ...Array.from({ length: fibers - 1 }, () => shortTask)]
 
 /** Looks whether the event loop turns. Whoever does not get the processor cannot stop a program in time. */
 const watch = () => {
@@ -106,7 +114,7 @@ const told = Effect.callback<void>((resume) => {
 })
 
 watch()
-await Effect.forEach(Array.from({ length: fibers }), () => Effect.forever(turn), { concurrency: "unbounded" }).pipe(
+await Effect.forEach(tasks, (task) => Effect.forever(turn(task)), { concurrency: "unbounded" }).pipe(
   Effect.raceFirst(told),
   Effect.provide(
     Redsync.layer({

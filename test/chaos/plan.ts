@@ -28,25 +28,30 @@ export type NodeKind = typeof nodeKinds[number]
 export type InstantKind = typeof instantKinds[number]
 export type ClientKind = typeof clientKinds[number]
 
+interface Common {
+  /** When it begins, in milliseconds from the beginning. */
+  readonly at: number
+  /** How long it lasts. */
+  readonly millis: number
+}
+
+interface OnNodes extends Common {
+  /** How long it takes after that until all is well again. */
+  readonly recoveryMillis: number
+}
+
 export type Fault =
-  | {
-    readonly at: number
+  | OnNodes & {
     readonly kind: NodeKind
     readonly node: number
     /** The one client whose connections are meant; all clients' where it is not given. */
     readonly client?: number
-    readonly millis: number
     /** How much longer everything takes each way, of slow connections. */
     readonly delay?: number
   }
-  | { readonly at: number; readonly kind: InstantKind; readonly node: number; readonly millis: number }
-  | { readonly at: number; readonly kind: ClientKind; readonly client: number; readonly millis: number }
-  | {
-    readonly at: number
-    readonly kind: "rolling restart"
-    readonly nodes: ReadonlyArray<number>
-    readonly millis: number
-  }
+  | OnNodes & { readonly kind: "rolling restart"; readonly nodes: ReadonlyArray<number> }
+  | Common & { readonly kind: InstantKind; readonly node: number }
+  | Common & { readonly kind: ClientKind; readonly client: number }
 
 export interface PlanOptions {
   readonly seed: string
@@ -63,80 +68,103 @@ export interface PlanOptions {
   readonly abstainMillis: number
 }
 
+export const minorityOf = (nodes: number): number => Math.ceil(nodes / 2) - 1
+
 export const plan = (options: PlanOptions): Effect.Effect<Array<Fault>> =>
-  Random.withSeed(generate(options), options.seed)
+  Random.withSeed(
+    Effect.gen(function*() {
+      const { gapMillis, millis, rolling } = options
+      const faults: Array<Fault> = []
+      const room = new Room(options)
+      let at = gapMillis
+      for (; at < millis; at += yield* between(gapMillis / 2, gapMillis * 1.5)) {
+        const fault = at >= room.nextRolling ? yield* rollingRestart(room, at, rolling) : yield* next(room, at)
+        if (fault !== undefined) faults.push(fault)
+      }
+      return faults
+    }),
+    options.seed
+  )
 
-/** Kept free between two faults of one node, for its connections to come back. */
-const recovery = 500
+/** For the connections to come back. */
+const reconnectMillis = 300
 
-const generate = Effect.fnUntraced(function*(options: PlanOptions) {
-  const { clients, expiryMillis, gapMillis, millis, nodes } = options
-  const faults: Array<Fault> = []
-  const nodeFree = Array.from({ length: nodes }, () => 0)
-  const clientFree = Array.from({ length: clients }, () => 0)
-  const minority = Math.ceil(nodes / 2) - 1
-  const rollingEvery = 2 * expiryMillis + options.abstainMillis
-  let nextRolling = options.rolling.length === 0 ? Number.POSITIVE_INFINITY : expiryMillis
+/** Who is free for another fault, and from when. */
+class Room {
+  readonly options: PlanOptions
+  readonly nodes: Array<number>
+  readonly clients: Array<number>
+  nextRolling: number
 
-  const onClient = function*(at: number, kind: ClientKind) {
-    const free = indicesFree(clientFree, at)
-    // Most of them go on.
-    if (free.length <= clients / 2) return
-    const client = yield* pick(free)
-    const took = kind === "client SIGKILL" ? yield* between(0, 500) : yield* between(200, expiryMillis * 2)
-    if (at + took > millis) return
-    clientFree[client] = at + took + expiryMillis
-    faults.push({ at, kind, client, millis: took })
+  constructor(options: PlanOptions) {
+    this.options = options
+    this.nodes = Array.from({ length: options.nodes }, () => 0)
+    this.clients = Array.from({ length: options.clients }, () => 0)
+    this.nextRolling = options.rolling.length === 0 ? Number.POSITIVE_INFINITY : options.expiryMillis
   }
+}
 
-  const onNode = function*(at: number, kind: NodeKind | InstantKind) {
-    const free = indicesFree(nodeFree, at)
-    if (nodes - free.length >= minority) return
-    const node = yield* pick(free)
-    if (kind === "CLIENT KILL" || kind === "SCRIPT FLUSH") return void faults.push({ at, kind, node, millis: 0 })
-    const took = yield* between(100, expiryMillis * 1.5)
-    const abstains = kind === "server SIGKILL, restart" ? options.abstainMillis : 0
-    const until = at + took + abstains + recovery
-    if (until > Math.min(millis, nextRolling)) return
-    nodeFree[node] = until
-    if (!kind.startsWith("connections")) return void faults.push({ at, kind, node, millis: took })
-    const everybody = (yield* Random.next) < 0.5
-    const client = yield* between(0, clients)
-    const delay = yield* pick([5, 30, 100, 300, expiryMillis])
-    faults.push({
-      at,
-      kind,
-      node,
-      millis: took,
-      ...everybody ? {} : { client },
-      ...kind === "connections slow" ? { delay } : {}
-    })
-  }
-
+/** A fault of any kind for which there is room, if it is found soon. */
+const next = Effect.fnUntraced(function*(room: Room, at: number) {
   const kinds = [...nodeKinds, ...nodeKinds, ...instantKinds, ...clientKinds]
-    .filter((kind) => options.clientPauses || kind !== "client SIGSTOP")
-  for (let at = gapMillis;; at += yield* between(gapMillis / 2, gapMillis * 1.5)) {
-    if (at >= nextRolling) {
-      const took = yield* between(0, 200)
-      faults.push({ at, kind: "rolling restart", nodes: options.rolling, millis: took })
-      for (const node of options.rolling) nodeFree[node] = at + took + options.abstainMillis + recovery
-      nextRolling = at + rollingEvery
-    }
-    if (at >= millis) return faults
-    const kind = yield* pick(kinds)
-    if (kind === "client SIGKILL" || kind === "client SIGSTOP") yield* onClient(at, kind)
-    else yield* onNode(at, kind)
+    .filter((kind) => room.options.clientPauses || kind !== "client SIGSTOP")
+  for (let tries = 0; tries < 10; tries++) {
+    const kind = (yield* pick(kinds))!
+    const fault = isClientKind(kind) ? yield* onClient(room, at, kind) : yield* onNode(room, at, kind)
+    if (fault !== undefined) return fault
   }
+  return undefined
 })
 
-const indicesFree = (free: ReadonlyArray<number>, at: number) =>
-  free.flatMap((until, index) => until <= at ? [index] : [])
+const isClientKind = (kind: NodeKind | InstantKind | ClientKind): kind is ClientKind =>
+  clientKinds.some((one) => one === kind)
+
+const onClient = Effect.fnUntraced(function*(room: Room, at: number, kind: ClientKind) {
+  const { clients, expiryMillis, millis } = room.options
+  const free = freeAt(room.clients, at)
+  const client = yield* pick(free)
+  const took = kind === "client SIGKILL" ? yield* between(0, 500) : yield* between(200, expiryMillis * 2)
+  // Most of them go on.
+  if (client === undefined || free.length <= clients / 2 || at + took > millis) return undefined
+  room.clients[client] = at + took + expiryMillis
+  return { at, kind, client, millis: took } satisfies Fault
+})
+
+const onNode = Effect.fnUntraced(function*(room: Room, at: number, kind: NodeKind | InstantKind) {
+  const { abstainMillis, clients, expiryMillis, millis, nodes } = room.options
+  const free = freeAt(room.nodes, at)
+  const node = yield* pick(free)
+  if (node === undefined) return undefined
+  if (kind === "CLIENT KILL" || kind === "SCRIPT FLUSH") return { at, kind, node, millis: 0 } satisfies Fault
+  const took = yield* between(100, expiryMillis * 1.5)
+  const recoveryMillis = reconnectMillis + (kind === "server SIGKILL, restart" ? abstainMillis : 0)
+  const until = at + took + recoveryMillis
+  if (nodes - free.length >= minorityOf(nodes) || until > Math.min(millis, room.nextRolling)) return undefined
+  room.nodes[node] = until
+  const fault = { at, kind, node, millis: took, recoveryMillis }
+  if (!kind.startsWith("connections")) return fault satisfies Fault
+  const ofOne = (yield* Random.next) < 0.5
+  const client = yield* between(0, clients)
+  const delay = yield* pick([5, 30, 100, 300, expiryMillis])
+  return { ...fault, ...ofOne && { client }, ...kind === "connections slow" && { delay: delay! } } satisfies Fault
+})
+
+const rollingRestart = Effect.fnUntraced(function*(room: Room, at: number, nodes: ReadonlyArray<number>) {
+  const { abstainMillis, expiryMillis } = room.options
+  const millis = yield* between(0, 200)
+  const recoveryMillis = reconnectMillis + abstainMillis
+  for (const node of nodes) room.nodes[node] = at + millis + recoveryMillis
+  room.nextRolling = at + millis + recoveryMillis + 2 * expiryMillis
+  return { at, kind: "rolling restart", nodes, millis, recoveryMillis } satisfies Fault
+})
+
+const freeAt = (from: ReadonlyArray<number>, at: number) => from.flatMap((time, index) => time <= at ? [index] : [])
 
 /** A whole number from `min` up to, not including, `max`. */
 const between = (min: number, max: number) =>
   Effect.map(Random.next, (random) => Math.floor(min + random * (max - min)))
 
-const pick = <A>(from: ReadonlyArray<A>) => Effect.map(Random.next, (random) => from[Math.floor(random * from.length)]!)
+const pick = <A>(from: ReadonlyArray<A>) => Effect.map(Random.next, (random) => from[Math.floor(random * from.length)])
 
 /** What is said when it begins. */
 export const describe = (fault: Fault): string => {

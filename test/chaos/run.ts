@@ -14,7 +14,7 @@ import type { ClientOptions } from "./client.ts"
 import { type Client, perform, type World } from "./faults.ts"
 import * as Link from "./link.ts"
 import { type Event, now, reader, writer } from "./log.ts"
-import { describe, type Fault, plan } from "./plan.ts"
+import { describe, type Fault, minorityOf, plan } from "./plan.ts"
 
 export interface Options {
   readonly seed: string
@@ -23,7 +23,8 @@ export interface Options {
   readonly expiryMillis: number
   readonly clients: number
   readonly fibers: number
-  readonly names: number
+  /** How many names are held for long, and how many for a moment. */
+  readonly names: { readonly long: number; readonly short: number }
   readonly delayedRestart: boolean
   readonly clientPauses: boolean
   readonly rollingRestarts: boolean
@@ -46,8 +47,8 @@ const count = withoutData + withData
 
 const appendOnly = ["--appendonly", "yes", "--appendfsync", "always"]
 
-/** `uptime_in_seconds` is whole seconds, and the clients first have to connect again. */
-const abstainMillis = (expiryMillis: number) => expiryMillis + 1500
+/** A server's word on how long it has been up can be two seconds behind. */
+const abstainMillis = (expiryMillis: number) => expiryMillis + 2000
 
 export const run = (options: Options): Effect.Effect<Outcome, never, Scope.Scope> =>
   Effect.gen(function*() {
@@ -122,7 +123,9 @@ const makeWorld = Effect.fnUntraced(function*(options: Options, log: string) {
     Array.from({ length: options.clients }),
     () => Effect.forEach(servers, Link.make)
   )
-  const names = Array.from({ length: options.names }, (_, index) => `chaos:${index}`)
+  const named = (kind: "long" | "short") =>
+    Array.from({ length: options.names[kind] }, (_, index) => `chaos:${kind}:${index}`)
+  const names = { long: named("long"), short: named("short") }
   const scope = yield* Effect.scope
   let processes = 0
   const clients: Array<Client> = []
@@ -139,7 +142,7 @@ const makeWorld = Effect.fnUntraced(function*(options: Options, log: string) {
   return { servers, links, clients, startClient, write: writer(log) } satisfies World
 })
 
-/** All faults in their order, at their time or as soon as what they befall has recovered from the one before. */
+/** All faults at their time, or as soon as there is room for them because those before took longer than planned. */
 const performAll = Effect.fnUntraced(function*(
   world: World,
   faults: ReadonlyArray<Fault>,
@@ -148,22 +151,24 @@ const performAll = Effect.fnUntraced(function*(
 ) {
   const startedAt = now()
   const sleepUntil = (at: number) => Effect.sleep(Math.max(0, at - (now() - startedAt) / 1000))
+  const minority = Semaphore.makeUnsafe(minorityOf(count))
   const nodes = world.servers.map(() => Semaphore.makeUnsafe(1))
   const clients = world.clients.map(() => Semaphore.makeUnsafe(1))
+  const inItsRoom = (fault: Fault, performed: Effect.Effect<void>) => {
+    if (fault.kind === "rolling restart") return minority.withPermits(minorityOf(count))(performed)
+    if (!("node" in fault)) return clients[fault.client]!.withPermit(performed)
+    const alone = nodes[fault.node]!.withPermit(performed)
+    return "recoveryMillis" in fault ? minority.withPermit(alone) : alone
+  }
   const running: Array<Fiber.Fiber<void>> = []
   for (const fault of faults) {
     yield* sleepUntil(fault.at)
-    const one = fault.kind === "rolling restart"
-      ? undefined
-      : "node" in fault
-      ? nodes[fault.node]!
-      : clients[fault.client]!
     const performed = Effect.suspend(() => {
       say(`${((now() - startedAt) / 1e6).toFixed(1).padStart(6)} s  ${describe(fault)}`)
       world.write({ kind: "fault", at: now(), fault: fault.kind })
-      return perform(world, fault)
+      return Effect.andThen(perform(world, fault), Effect.sleep("recoveryMillis" in fault ? fault.recoveryMillis : 0))
     })
-    running.push(yield* Effect.forkChild(one === undefined ? performed : Semaphore.withPermit(one, performed)))
+    running.push(yield* Effect.forkChild(inItsRoom(fault, performed)))
   }
   yield* sleepUntil(millis)
   yield* Effect.forEach(running, Fiber.join, { discard: true })
@@ -178,7 +183,7 @@ const untilServed = (options: Options, read: () => ReadonlyArray<Event>) =>
       Effect.sync(() => {
         const names = new Set<string>()
         for (const event of read()) if (event.kind === "entered" && event.at > healedAt) names.add(event.name)
-        return names.size === options.names
+        return names.size === options.names.long + options.names.short
       }),
       options.expiryMillis + abstainMillis(options.expiryMillis) + 20_000
     )
