@@ -10,6 +10,7 @@ import { Redsync } from "../../src/index.ts"
 import { turnChannel, waitingListKey } from "../../src/internal/scripts.ts"
 import { type Logged, logged, onEach, until, untilDisconnected, untilEmpty, urls } from "./faults.ts"
 import { type RedisServer, RedisServers } from "./RedisServers.ts"
+import { serverSource } from "./ServerSource.ts"
 
 export type Three = readonly [RedisServer, RedisServer, RedisServer]
 
@@ -116,13 +117,15 @@ export interface Child {
 export const child = (program: string | URL, options: object) =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.sync(() => {
+      Effect.promise(async () => {
+        const source = await serverSource()
         const path = fileURLToPath(
           new URL(typeof program === "string" ? `children/${program}.ts` : program, import.meta.url)
         )
-        const running = spawn(process.execPath, [path, JSON.stringify(options)], {
-          stdio: ["pipe", "pipe", "inherit"]
-        })
+        // One that is stopped does not notice that its parent was killed.
+        const prefix = source.kind === "processes" && source.setpriv ? ["setpriv", "--pdeathsig", "KILL"] : []
+        const [command, ...args] = [...prefix, process.execPath, path, JSON.stringify(options)] as const
+        const running = spawn(command!, args, { stdio: ["pipe", "pipe", "inherit"] })
         const exited = new Promise<void>((resolve) => running.once("exit", () => resolve()))
         const lines: Array<string> = []
         const listeners = new Set<() => void>()
