@@ -15,12 +15,16 @@ import { Console, Effect } from "effect"
 import { parseArgs } from "node:util"
 import { RedisServers } from "../support/RedisServers.ts"
 import { scenarios as lockUnlock } from "./cost/lockUnlock.ts"
+import { memory } from "./cost/memory.ts"
+import { trouble } from "./cost/trouble.ts"
 import type { Scenario } from "./scenario.ts"
 import { markdown } from "./table.ts"
 import { scenarios as waiting } from "./waiting/scenarios.ts"
 
 const scenarios: Record<string, { readonly nodes: number; readonly run: Scenario }> = {}
 for (const [name, run] of Object.entries(lockUnlock)) scenarios[name] = { nodes: 5, run }
+scenarios["trouble"] = { nodes: 3, run: trouble }
+scenarios["memory"] = { nodes: 3, run: memory }
 for (const [name, run] of Object.entries(waiting)) scenarios[name] = { nodes: 3, run }
 
 const { values: flags } = parseArgs({

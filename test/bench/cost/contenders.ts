@@ -6,37 +6,7 @@
 import type { Redis } from "ioredis"
 import { randomUUID } from "node:crypto"
 import { type Peer, peers } from "../peers.ts"
-
-export interface Client {
-  /**
-   * Locks and unlocks under a fresh name over and over, so many at once.
-   * `isOver` is asked after each, and told in milliseconds how long it took.
-   */
-  readonly repeat: (inFlight: number, isOver: (millis: number) => boolean) => Promise<void>
-  /** Takes the lock, holds it while the body runs, and releases it. */
-  readonly hold: (name: string, body: () => Promise<void>) => Promise<void>
-  /** Tries once, so many at once, to get a lock that somebody else has. Says whether it was refused. */
-  readonly refused: (name: string) => Promise<boolean>
-}
-
-export type Open = (urls: ReadonlyArray<string>) => Promise<Client>
-
-export const expiryMillis = 8000
-
-let count = 0
-/** Never the same twice, in this process and elsewhere. */
-const freshName = () => `bench:${process.pid}:${count++}`
-
-const repeat = async (inFlight: number, once: () => Promise<void>, isOver: (millis: number) => boolean) => {
-  const loop = async () => {
-    for (;;) {
-      const before = performance.now()
-      await once()
-      if (isOver(performance.now() - before)) return
-    }
-  }
-  await Promise.all(Array.from({ length: inFlight }, loop))
-}
+import { expiryMillis, freshName, mustBeRefused, type Open, repeating, takenName } from "./work.ts"
 
 const connect = async (urls: ReadonlyArray<string>, enableAutoPipelining: boolean): Promise<Array<Redis>> => {
   const { Redis } = await import("ioredis")
@@ -72,20 +42,23 @@ const raw = (enableAutoPipelining: boolean): Open => async (urls) => {
     if (released < quorum) throw new Error(`Only ${released} nodes had ${name}`)
   }
   return {
-    repeat: (inFlight, isOver) =>
-      repeat(inFlight, async () => {
+    repeat: repeating({
+      "lock and unlock": async () => {
         const name = freshName()
         const value = randomUUID()
         if (!await lock(name, value)) throw new Error(`${name} is taken`)
         await unlock(name, value)
-      }, isOver),
+      },
+      "refused": async () => {
+        if (await lock(takenName, randomUUID())) throw mustBeRefused()
+      }
+    }),
     hold: async (name, body) => {
       const value = randomUUID()
       if (!await lock(name, value)) throw new Error(`${name} is taken`)
       await body()
       await unlock(name, value)
-    },
-    refused: async (name) => !await lock(name, randomUUID())
+    }
   }
 }
 
@@ -94,46 +67,25 @@ const peer = (make: Peer): Open => async (urls) => {
   const take = await make(clients, { expiryMillis, waits: true })
   const takeOnce = await make(clients, { expiryMillis, waits: false })
   return {
-    repeat: (inFlight, isOver) =>
-      repeat(inFlight, async () => {
+    repeat: repeating({
+      "lock and unlock": async () => {
         const release = await take(freshName())
         await release()
-      }, isOver),
+      },
+      "refused": async () => {
+        const isRefused = await takeOnce(takenName).then(() => false, () => true)
+        if (!isRefused) throw mustBeRefused()
+      }
+    }),
     hold: async (name, body) => {
       const release = await take(name)
       await body()
       await release()
-    },
-    refused: (name) => takeOnce(name).then(() => false, () => true)
+    }
   }
 }
 
-const ours: Open = async (urls) => {
-  const { Effect, Layer, Option, Scope } = await import("effect")
-  const { Redsync, tryLock, withLock } = await import("../../../src/index.ts")
-  const service = await Effect.runPromise(
-    Layer.buildWithScope(Redsync.layer({ nodes: urls, expiry: expiryMillis }), Scope.makeUnsafe())
-  )
-  return {
-    repeat: (inFlight, isOver) => {
-      const loop = Effect.gen(function*() {
-        for (;;) {
-          const before = performance.now()
-          yield* withLock(freshName(), Effect.void)
-          if (isOver(performance.now() - before)) return
-        }
-      })
-      const loops = Effect.all(Array.from({ length: inFlight }, () => loop), {
-        concurrency: "unbounded",
-        discard: true
-      })
-      return Effect.runPromise(Effect.provide(loops, service))
-    },
-    hold: (name, body) => Effect.runPromise(Effect.provide(withLock(name, Effect.promise(body)), service)),
-    refused: (name) =>
-      Effect.runPromise(Effect.provide(Effect.scoped(Effect.map(tryLock(name), Option.isNone)), service))
-  }
-}
+const ours: Open = async (urls) => (await import("./ours.ts")).open(urls)
 
 export const contenders = {
   "raw": raw(false),

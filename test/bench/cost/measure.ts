@@ -1,0 +1,160 @@
+/** Rounds of one contender, with what the servers counted, and proof that the work was done. */
+import { Effect, type Scope } from "effect"
+import { eventually } from "../../support/Instance.ts"
+import type { RedisServer } from "../../support/RedisServers.ts"
+import { observe, type Observer } from "../observe.ts"
+import { start, type Worker } from "../processes.ts"
+import { alternating, type Setting } from "../scenario.ts"
+import { sum } from "../statistics.ts"
+import { type ContenderName, names } from "./contenders.ts"
+import { takenName, type Work } from "./work.ts"
+import type { CostJobs, Round } from "./worker.ts"
+
+/** One round of one contender. Counts are for one operation, over all nodes. */
+export interface Sample extends Round {
+  readonly cpu: number
+  readonly perSecond: number
+  readonly commands: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+  readonly serverCpu: number
+}
+
+export type Samples = Record<ContenderName, Array<Sample>>
+
+export type Contestants = Record<ContenderName, Worker<CostJobs>>
+
+/** A process for a contender, so that none runs on another's compiled code or pays for its garbage. */
+export const open = (
+  { profiles }: Setting,
+  contender: ContenderName,
+  urls: ReadonlyArray<string>,
+  flags: ReadonlyArray<string> = []
+): Effect.Effect<Worker<CostJobs>, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const worker = yield* start<CostJobs>(
+      new URL("./worker.ts", import.meta.url),
+      [...flags, ...(profiles === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profiles}`])]
+    )
+    yield* worker.ask("open", { contender, urls })
+    return worker
+  })
+
+export const openAll = (
+  setting: Setting,
+  servers: ReadonlyArray<RedisServer>
+): Effect.Effect<Contestants, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const workers: Partial<Contestants> = {}
+    for (const name of names) workers[name] = yield* open(setting, name, servers.map(({ url }) => url))
+    return workers as Contestants
+  })
+
+export interface Plan {
+  readonly work: Work
+  readonly flights: ReadonlyArray<number>
+  readonly rounds: number
+}
+
+/** Many short rounds of everybody in turn, for each number in flight. */
+export const compare = (
+  setting: Setting,
+  servers: ReadonlyArray<RedisServer>,
+  { flights, rounds, work }: Plan
+): Effect.Effect<Map<number, Samples>> =>
+  Effect.scoped(Effect.gen(function*() {
+    yield* Effect.forEach(servers, (server) => server.command("FLUSHALL"))
+    const observers = yield* Effect.forEach(servers, observe)
+    const workers = yield* openAll(setting, servers)
+    yield* Effect.forEach(names, (name) => showsItsWork(name, workers[name], servers), { discard: true })
+    if (work === "refused") yield* takeForGood(servers)
+    // Enough for the compiler to have seen it all.
+    const warmUp = { work, inFlight: 64, millis: setting.quick ? 30 : 1500 }
+    yield* Effect.forEach(names, (name) => workers[name].ask("round", warmUp))
+
+    const measured = new Map<number, Samples>()
+    for (const inFlight of flights) {
+      const millis = setting.quick ? 40 : 250
+      const round = (name: ContenderName) => measure(name, workers[name], observers, { work, inFlight, millis })
+      // The first of its kind does not count.
+      if (!setting.quick) yield* alternating(names, 1, round)
+      measured.set(inFlight, yield* alternating(names, setting.quick ? 1 : setting.rounds ?? rounds, round))
+    }
+    return measured
+  }))
+
+const measure = (
+  name: ContenderName,
+  worker: Worker<CostJobs>,
+  observers: ReadonlyArray<Observer>,
+  options: { readonly work: Work; readonly inFlight: number; readonly millis: number }
+): Effect.Effect<Sample> =>
+  Effect.gen(function*() {
+    const look = Effect.forEach(observers, ({ look }) => look, { concurrency: "unbounded" })
+    yield* look
+    const round = yield* worker.ask("round", options)
+    const counts = yield* look
+    const { operations } = round
+    if (options.work === "lock and unlock") {
+      for (const { calls, expiredKeys } of counts) {
+        const [set = 0, deleted = 0] = [calls.get("set"), calls.get("del")]
+        if (set < operations || deleted < operations || expiredKeys > 0) {
+          return yield* undone(
+            `${name} took ${operations} locks with ${set} SET and ${deleted} DEL; ${expiredKeys} keys expired`
+          )
+        }
+      }
+    }
+    const ofOthers = options.work === "refused" ? takenKeys.length * observers.length : 0
+    yield* untilKeysAre(ofOthers, Effect.map(Effect.forEach(observers, ({ keys }) => keys), sum), `what ${name} took`)
+    return {
+      ...round,
+      cpu: round.cpuMicros / operations,
+      perSecond: operations / round.millis * 1000,
+      commands: sum(counts.flatMap(({ calls }) => [...calls.values()])) / operations,
+      bytesIn: sum(counts.map(({ bytesIn }) => bytesIn)) / operations,
+      bytesOut: sum(counts.map(({ bytesOut }) => bytesOut)) / operations,
+      serverCpu: sum(counts.map(({ cpuMicros }) => cpuMicros)) / operations
+    }
+  })
+
+/** Deletes that nobody waits for may take a little longer than the operation. */
+const untilKeysAre = (count: number, keys: Effect.Effect<number>, whose: string): Effect.Effect<void> =>
+  Effect.promise(() =>
+    eventually(`${whose} is gone`, async () => {
+      const left = await Effect.runPromise(keys)
+      if (left !== count) throw new Error(`There are ${left - count} keys too many`)
+    }, 2000)
+  )
+
+/** Ends the benchmark: who does less than the others cannot be compared with them. */
+export const undone = (what: string): Effect.Effect<never> => Effect.die(new Error(what))
+
+/** While it holds a lock every node has a key that expires in time, and afterwards none has any key. */
+const showsItsWork = (
+  name: ContenderName,
+  worker: Worker<CostJobs>,
+  servers: ReadonlyArray<RedisServer>
+): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    yield* worker.ask("hold", { locks: 1 })
+    for (const server of servers) {
+      const keys = yield* server.command<Array<string>>("KEYS", "*bench:*")
+      const ttl = keys.length === 1 ? yield* server.command<number>("PTTL", keys[0]!) : -2
+      if (ttl < 5000 || ttl > 8000) {
+        return yield* undone(`${name} holds a lock, and ${server.url} has "${keys.join(" ")}", time to live ${ttl} ms`)
+      }
+    }
+    yield* worker.ask("leave")
+    const left = Effect.forEach(servers, (server) => server.command<number>("DBSIZE"))
+    yield* untilKeysAre(0, Effect.map(left, sum), `what ${name} held`)
+  })
+
+/** The key as everybody names it but redis-semaphore, and as that does. */
+const takenKeys = [takenName, `mutex:${takenName}`]
+
+const takeForGood = (servers: ReadonlyArray<RedisServer>) =>
+  Effect.forEach(
+    servers,
+    (server) => Effect.forEach(takenKeys, (key) => server.command("SET", key, "another's", "PX", "3600000"))
+  )
