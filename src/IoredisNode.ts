@@ -213,7 +213,7 @@ const operations = (
     via("evalsha", shas.get(lua)!, keys.length, ...keys, ...args).catch((error: unknown) => {
       if (!isMissingScript(error)) throw error
       return via("eval", lua, keys.length, ...keys, ...argsIfNew)
-    })
+    }).catch(named(lua))
 
   /** Sent again for want of the script, it may come after a release that was sent meanwhile, and must not be then. */
   const runAcquire = (lua: string, keys: Arguments, value: string, ...args: Arguments): Promise<unknown> => {
@@ -223,6 +223,7 @@ const operations = (
         if (!isMissingScript(error)) throw error
         return acquiring.has(value) ? write("eval", lua, keys.length, ...keys, value, ...args) : 0
       })
+      .catch(named(lua))
       .finally(() => acquiring.delete(value))
   }
 
@@ -310,6 +311,13 @@ const isMissingConnection = (error: unknown) =>
   (error.name === "MaxRetriesPerRequestError" || error.message.startsWith("Stream isn't writeable"))
 
 const isMissingScript = (error: unknown) => error instanceof Error && error.message.startsWith("NOSCRIPT")
+
+/** Fails with what a script failed with, naming the command where the server does not. */
+const named = (lua: string) => (error: unknown): never => {
+  const command = error instanceof Error ? scripts.forbiddenCommand(lua, error.message) : undefined
+  if (command === undefined) throw error
+  throw new Error(`NOPERM this user has no permissions to run the '${command}' command in a script`, { cause: error })
+}
 
 const broken = new Error("the connection was closed")
 

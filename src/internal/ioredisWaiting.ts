@@ -91,6 +91,7 @@ export const waitingList = (
             (reply) => {
               const told = Number(reply)
               if ((told & 4) > 0) hear({ _tag: "Unable", why: "this user may not PUBLISH turns" })
+              if ((told & 8) > 0) hear({ _tag: "Unable", why: "this user may not LPOP those that wait" })
               return { released: (told & 1) > 0, woke: (told & 2) > 0 }
             }
           )

@@ -78,7 +78,12 @@ return 0`
 /** Tells the first in line that it is its turn; those whose process is gone are skipped by the server's own count. */
 const wakeNext = `repeat
   local waiter = redis.pcall("LPOP", KEYS[2])
-  if type(waiter) ~= "string" then break end
+  if type(waiter) ~= "string" then
+    local forbidden = type(waiter) == "table" and
+      (string.find(waiter.err, "NOPERM", 1, true) or string.find(waiter.err, "can't run", 1, true))
+    if forbidden and redis.call("PTTL", KEYS[2]) >= 0 then woke = 8 end
+    break
+  end
   local heard = redis.pcall("PUBLISH", "redsync:turn:" .. waiter, name)
   if type(heard) ~= "number" then
     redis.call("LPUSH", KEYS[2], waiter)
@@ -91,7 +96,8 @@ until woke > 0
 
 /**
  * KEYS: the lock, its waiting list. ARGV: value, name, our place in the list or
- * "". 1 if it was ours and is deleted, plus 2 if somebody was told or 4 if we may not tell.
+ * "". 1 if it was ours and is deleted, plus 2 if somebody was told, or 4 if we may not
+ * tell, or 8 if we may not even see who is next.
  */
 export const releaseAndWake = `${look}local name, released, woke = ARGV[2], 0, 0
 if held == ARGV[1] then
@@ -105,7 +111,7 @@ ${wakeNext}return released + woke`
 /** KEYS: the lock, its waiting list. ARGV: name, our place. */
 export const leave = `local name, woke = ARGV[1], 0
 redis.pcall("LREM", KEYS[2], 0, ARGV[2])
-if redis.call("EXISTS", KEYS[1]) == 0 then
+if redis.call("PTTL", KEYS[1]) == -2 then
 ${wakeNext}end
 return woke`
 
@@ -159,3 +165,14 @@ export const inspect = `local kind = redis.call("TYPE", KEYS[1]).ok
 local value = ""
 if kind == "string" then value = redis.call("GET", KEYS[1]) end
 return {kind, value, redis.call("PTTL", KEYS[1])}`
+
+/**
+ * Redis 7.0 does not say which command it is that the user may not run in a script,
+ * but in which line; and no line for the one that runs under `pcall`.
+ */
+export const forbiddenCommand = (lua: string, message: string): string | undefined => {
+  if (!message.startsWith("ERR The user executing the script can't run this command")) return undefined
+  const line = /@user_script:(\d+)/.exec(message)?.[1]
+  const source = line === undefined ? look : lua.split("\n")[Number(line) - 1] ?? ""
+  return /redis\.p?call\("(\w+)"/.exec(source)?.[1]?.toLowerCase()
+}

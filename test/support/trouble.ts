@@ -125,7 +125,7 @@ export const child = (program: string | URL, options: object) =>
         // One that is stopped does not notice that its parent was killed.
         const prefix = source.kind === "processes" && source.setpriv ? ["setpriv", "--pdeathsig", "KILL"] : []
         const [command, ...args] = [...prefix, process.execPath, path, JSON.stringify(options)] as const
-        const running = spawn(command!, args, { stdio: ["pipe", "pipe", "inherit"] })
+        const running = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] })
         const exited = new Promise<void>((resolve) => running.once("exit", () => resolve()))
         const lines: Array<string> = []
         const listeners = new Set<() => void>()
