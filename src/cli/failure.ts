@@ -7,7 +7,7 @@ import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { errorExitCode, errorReported } from "effect/Runtime"
-import type { LockError, LockLost } from "../LockError.ts"
+import type { LockError } from "../LockError.ts"
 
 export const wrongUsage = 64
 export const nodesUnavailable = 69
@@ -26,17 +26,8 @@ export const fail = (code: number, message: string): Effect.Effect<never, Failur
   Effect.fail(new Failure({ code, message }))
 
 /** What the library says, as the end of a command. */
-export const fromLockError = (error: LockError | LockLost): Failure => {
-  const { message } = error
-  switch (error._tag) {
-    case "ErrFailed":
-      return new Failure({ code: heldByAnother, message })
-    case "NodesUnavailable":
-      return new Failure({ code: nodesUnavailable, message })
-    case "LockLost":
-      return new Failure({ code: lockLost, message })
-  }
-}
+export const fromLockError = ({ _tag, message }: LockError): Failure =>
+  new Failure({ code: _tag === "ErrFailed" ? heldByAnother : nodesUnavailable, message })
 
 /** A wrong option is a defect of a program, but wrong usage of a command line. */
 export const wrongOptionsAreUsage = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | Failure, R> =>

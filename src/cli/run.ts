@@ -138,7 +138,8 @@ export const run = Cli.make(
       Effect.catchTags({
         ErrFailed: (error) => Effect.fail(fromLockError(error)),
         NodesUnavailable: (error) => Effect.fail(fromLockError(error)),
-        LockLost: (error) => Effect.fail(fromLockError(error))
+        // The library's log has told already.
+        LockLost: () => Effect.fail(new Failure({ code: lockLost, message: "" }))
       }),
       Effect.provide(connected()),
       wrongOptionsAreUsage,

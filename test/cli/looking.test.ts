@@ -3,11 +3,14 @@
  */
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import { type Ended, redsync, start } from "../support/commandLine.ts"
 import { RedisServers } from "../support/RedisServers.ts"
+
+const src = fileURLToPath(new URL("../../src", import.meta.url))
 
 const password = "hidden away"
 
@@ -188,10 +191,20 @@ layer(RedisServers.layer(1, { password }), { excludeTestServices: true, concurre
       }
     }))
 
+  it.effect("is no burden for the library, which imports nothing of it", () =>
+    Effect.sync(() => {
+      const sources = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".ts"))
+      const users = sources.filter((path) =>
+        /"(effect\/cli|@effect|\.\.?\/cli)\//.test(readFileSync(join(src, path), "utf8"))
+      )
+      assert.include(users, "bin.ts")
+      assert.deepStrictEqual(users.filter((path) => path !== "bin.ts" && !path.startsWith("cli/")), [])
+    }))
+
   it.effect("explains itself, with examples and completions", () =>
     Effect.gen(function*() {
       const [url = ""] = yield* nodes
-      yield* Effect.forEach(["run", "status", "unlock"], (name) =>
+      yield* Effect.forEach(["run", "status", "unlock", "doctor", "demo"], (name) =>
         Effect.map(redsync([name, "--help"], { nodes: [url] }), (ended) => {
           const { code, errors, output } = printed(ended)
           assert.deepStrictEqual({ code, errors }, { code: 0, errors: "" })
