@@ -4,6 +4,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
+import { readFileSync } from "node:fs"
 import { connect, createServer, type Socket } from "node:net"
 import { redsync } from "../support/commandLine.ts"
 import { type RedisServer, RedisServers, type RedisServersOptions } from "../support/RedisServers.ts"
@@ -70,12 +71,10 @@ const doctor = (nodes: ReadonlyArray<string>, ...args: ReadonlyArray<string>) =>
     }
   })
 
+const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8")
+
 /** As the README has it. */
-const rights = (
-  "resetchannels ~locks:* +set +get +del +type +pttl +pexpire +exists +evalsha +eval +script|load +info +select " +
-  "~redsync:fencing:* ~redsync:waiting:* &redsync:turn:* &__redis__:invalidate " +
-  "+lpop +lpush +rpush +lpos +lrem +publish +subscribe +client|id +client|tracking"
-).split(" ")
+const rights = /^ACL SETUSER locker on >password ([^`]*)```/m.exec(readme)![1]!.trim().split(/\s+/)
 
 /** A user who may do just that, and the URL to be one. */
 const user = ({ command, host, port }: RedisServer, name: string, ...less: ReadonlyArray<string>) =>
