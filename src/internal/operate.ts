@@ -39,11 +39,10 @@ export const adopt = (
         const lost = lock.check()
         return lost === undefined ? Effect.succeed(lock) : Effect.fail(lost)
       }
-      return Effect.fail(
-        denied(answers)
-          ? new LockLost({ name: claim.name, reason: "Taken", votes: votes(answers) })
-          : nodesUnavailable(claim.name, answers)
-      )
+      if (!denied(answers)) return Effect.fail(nodesUnavailable(claim.name, answers))
+      // Nobody holds it any more, and a node that still had the key has just let it live longer.
+      service.cleanUp(claim, service.nodes)
+      return Effect.fail(new LockLost({ name: claim.name, reason: "Taken", votes: votes(answers) }))
     })
   })
 

@@ -22,6 +22,8 @@ export class Attempt {
   readonly #around: Surroundings
   readonly #op: Op
   readonly #holders: Array<Holder> = []
+  /** The value of somebody else that it is about, where it is. */
+  #value = ""
   #enteredAt: number | undefined
   #leftAt: number | undefined
 
@@ -44,6 +46,10 @@ export class Attempt {
           const outcome = describe(exit)
           process.world.log(() => `${process.name} ${verb} ${names.join(", ")}: ${outcome}`)
           checker.count(`outcome: ${outcome}`)
+          // Who cannot tell whether he may adopt a lock has let it live longer, perhaps, and must not release it.
+          if (verb === "resume" && this.#enteredAt === undefined && outcome !== "LockLost Taken") {
+            checker.prolonged.add(this.#value)
+          }
           this.#judge(exit, outcome, startedAt)
         }))
     })
@@ -55,7 +61,7 @@ export class Attempt {
     const name = names[0]!
     const settings = { ...options, retry: Redsync.retryPolicy(retry) }
     const scoped = (lock: Lock.Lock) => guarded ? Lock.guard(lock, this.#hold([lock], true)) : this.#hold([lock], false)
-    const value = checker.leases.lastValue(name) ?? "no such value"
+    const value = this.#value = checker.leases.lastValue(name) ?? "no such value"
     switch (verb) {
       case "withLock":
         return Redsync.withLock(name, (lock) => this.#hold([lock], true), settings)

@@ -22,6 +22,8 @@ export class Checker implements ServerObserver {
   readonly #world: World
   readonly #plan: Plan
   readonly #assumptions: Assumptions
+  /** Values whose keys somebody else has let live longer. */
+  readonly prolonged = new Set<string>()
   /** Whose process each value is. */
   readonly #owners = new Map<string, Process>()
   readonly #labels = new Map<string, string>()
@@ -90,7 +92,7 @@ export class Checker implements ServerObserver {
     if (this.#plan.link.crosses) return
     for (const server of servers) {
       for (const [key, value] of server.entries()) {
-        if (this.#owners.get(value) !== process) continue
+        if (this.#owners.get(value) !== process || this.prolonged.has(value)) continue
         this.violated("2 no ghosts", `${server.name} still has ${key} as ${this.short(value)} of ${process.name}`)
       }
     }

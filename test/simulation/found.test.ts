@@ -2,7 +2,7 @@
  * Bugs that the simulator found, each in the smallest world that shows it.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Option } from "effect"
+import { Duration, Effect, Layer, Option } from "effect"
 import { LockError, Redsync } from "../../src/index.ts"
 import * as FaultyNode from "../support/faultyNode.ts"
 
@@ -49,4 +49,39 @@ describe("found by the simulator", () => {
         }).pipe(Effect.scoped, Effect.provide(layer))
       }))
   })
+
+  /**
+   * Seed 358, as plans were drawn then: a release had not reached one of four nodes, and somebody tried to adopt the
+   * lock for much longer than it was taken for. He was told that it is gone, and the forgotten key lived on for long.
+   */
+  it.effect("who cannot adopt a lock does not let its last key live longer", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      yield* nodes[2]!.acquire("name", "forgotten", 250)
+      const layer = Redsync.layer({ nodes, expiry: 16_000 })
+      yield* Redsync.resume("name", "forgotten").pipe(Effect.scoped, Effect.flip, Effect.provide(layer))
+      assert.isTrue(Option.isNone(yield* nodes[2]!.inspect("name")))
+    }))
+
+  /**
+   * What was promised first, exclusion as long as fewer than a quorum of nodes lose data, is more than the algorithm
+   * can keep: two quorums may share one node only, and that one may forget.
+   */
+  it.effect("one node that loses its data under a lock is one too many, of three", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      const [first, shared, last] = nodes
+      const one = yield* Layer.build(Redsync.layer({ nodes }))
+      const other = yield* Layer.build(Redsync.layer({ nodes }))
+      last!.behave = "failing"
+      const held = yield* Redsync.lock("name").pipe(Effect.provide(one))
+      last!.behave = "healthy"
+      first!.behave = "failing"
+      const tryLock = Effect.provide(Redsync.tryLock("name"), other)
+      assert.isTrue(Option.isNone(yield* tryLock))
+      yield* shared!.remove("name")
+      const second = Option.getOrThrow(yield* tryLock)
+      assert.isAbove(Duration.toMillis(yield* held.remaining), 0)
+      assert.isAbove(Duration.toMillis(yield* second.remaining), 0)
+    }))
 })

@@ -37,7 +37,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "drift ignored",
     edits: [edit("src/internal/lease.ts", "expiryMillis - (expiryMillis * driftFactor + 2)", "expiryMillis")],
-    within: 500
+    within: 1000
   },
   {
     name: "the wall clock ignored",

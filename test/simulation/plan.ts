@@ -134,7 +134,7 @@ const makeProcesses = (
   const count = kind === "minority" && chance.in(0.5) ? 1 : chance.skewedInt(theme === "everything" ? 1 : 2, 20)
   const wallApart = theme === "tokens" ? 5000 : 200
   // Enough to contend, and no more than a history of some milliseconds can do.
-  const budget = chance.int(10, 40)
+  const budget = chance.int(6, 24)
   return Array.from({ length: count }, (_, index) => ({
     name: `p${index + 1}`,
     rate: kind === "wild" && chance.in(0.1) ? chance.pick([0.6, 1.4]) : rateWithin(chance, driftFactor),
