@@ -2,7 +2,7 @@
  * Holds a lock in a process of its own, says what it does, and when told to
  * keeps its event loop busy.
  */
-import { Duration, Effect, Fiber, Option } from "effect"
+import { Duration, Effect, Fiber, Logger, Option } from "effect"
 import { Redis } from "ioredis"
 import { writeSync } from "node:fs"
 import { createInterface } from "node:readline"
@@ -85,6 +85,8 @@ const main = withLock(options.name, ({ remaining }) =>
     }),
     Effect.onInterrupt(() => Effect.sync(() => say("interrupted"))),
     Effect.provide(Redsync.layer({ nodes: options.nodes, expiry: options.expiry, nodeTimeout: "300 millis" })),
+    // Only what it says itself goes to the standard output.
+    Effect.provide(Logger.layer([])),
     Effect.timeoutOption("20 seconds")
   )
 
