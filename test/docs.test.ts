@@ -1,7 +1,8 @@
 /**
  * Every TypeScript block of the README and of the doc comments in `src` is
- * type-checked, and run: on real servers where it asks for `REDSYNC_NODES`.
- * A comment `// => text` after a line says what that line prints.
+ * type-checked, and run: on real servers where it asks for `REDSYNC_NODES`. So are
+ * the recipes, which are files of their own. A comment `// => text` after a line
+ * says what that line prints. A block that names a file is that file, word for word.
  */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect } from "effect"
@@ -26,7 +27,7 @@ const examplesIn = (path: string): Array<Example> => {
   const text = readFileSync(path, "utf8")
   const prose = path.endsWith(".md") ? text : text.replaceAll(/^ *\* ?/gm, "")
   const name = relative(root, path).replaceAll(/[/.]/g, "-")
-  return [...prose.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code = ""], index) => ({
+  return [...prose.matchAll(/^```ts(?: \S+)?\n(.*?)^```/gms)].map(([, code = ""], index) => ({
     title: `${relative(root, path)} #${index + 1}`,
     file: join(directory, `${name}-${index + 1}.ts`),
     code
@@ -37,11 +38,20 @@ const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf
   .filter((path) => path.endsWith(".ts"))
   .map((path) => join(root, "src", path))
 
-const examples = [join(root, "README.md"), ...sources].flatMap(examplesIn)
+const blocks = [join(root, "README.md"), ...sources].flatMap(examplesIn)
+
+const recipes = readdirSync(join(root, "test/examples/recipes")).map((name): Example => {
+  const file = join(root, "test/examples/recipes", name)
+  return { title: `the recipe ${name}`, file, code: readFileSync(file, "utf8") }
+})
+
+const examples = [...blocks, ...recipes]
+
+const readme = readFileSync(join(root, "README.md"), "utf8")
 
 beforeAll(() => {
   mkdirSync(directory, { recursive: true })
-  for (const { code, file } of examples) writeFileSync(file, `${code}\nexport {}\n`)
+  for (const { code, file } of blocks) writeFileSync(file, `${code}\nexport {}\n`)
 })
 
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
@@ -49,6 +59,16 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }))
 describe("documentation", () => {
   test("there are examples", () => {
     assert.isAbove(examples.length, 10)
+  })
+
+  test("blocks that name a file have its text", () => {
+    const named = [...readme.matchAll(/^```ts (\S+)\n(.*?)^```/gms)]
+    assert.isAtLeast(named.length, 3)
+    for (const [, path = "", code] of named) assert.strictEqual(code, readFileSync(join(root, path), "utf8"), path)
+  })
+
+  test("the README leads to every recipe", () => {
+    for (const { file } of recipes) assert.include(readme, `(${relative(root, file)})`)
   })
 
   test("all examples type-check", () => {

@@ -4,13 +4,14 @@
  * that change. What the README recommends is what is tested.
  */
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer, Option, Schedule, type Scope } from "effect"
+import { Context, Effect, Fiber, Layer, Logger, Option, Schedule, type Scope } from "effect"
 import { readFileSync } from "node:fs"
-import { IoredisNode, Redsync, tryLock, withLock } from "../src/index.ts"
+import { type AddressInfo, connect, createServer, type Socket } from "node:net"
+import { inspect, IoredisNode, lock, type LockError, Redsync, tryLock, withLock } from "../src/index.ts"
 import { overTls } from "./examples/kinds/tls.ts"
 import { type Certificates, certificates } from "./support/certificates.ts"
 import { assertNodeError, Backend, realTime, redisSuite, Subject } from "./support/conformance.ts"
-import { onEach, until } from "./support/faults.ts"
+import { type Logged, logged, onEach, until, untilEmpty } from "./support/faults.ts"
 import { directoryOf, reservePort } from "./support/Instance.ts"
 import { type RedisServer, startServer } from "./support/RedisServers.ts"
 import { kindsOf } from "./support/trouble.ts"
@@ -165,3 +166,116 @@ describe("Unix sockets and databases", () => {
       yield* other(withLock("excluded", excludes(servers, inDatabase(3))))
     }).pipe(Effect.scoped))
 })
+
+// -----------------------------------------------------------------------------
+// networks and passwords
+// -----------------------------------------------------------------------------
+
+/** The way to a server through something that ends connections on which nothing was said for a while, with or without a word. */
+const impatientProxy = (target: RedisServer, idleMillis: number, manner: "cuts" | "forgets" = "cuts") =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const proxy = { cuts: 0 }
+      const sockets = new Set<Socket>()
+      const server = createServer((client) => {
+        const upstream = connect({ host: target.host, port: target.port })
+        for (const [socket, other] of [[client, upstream], [upstream, client]] as const) {
+          sockets.add(socket)
+          socket.on("error", () => {})
+          socket.on("close", () => {
+            sockets.delete(socket)
+            other.destroy()
+          })
+          socket.pipe(other)
+        }
+        client.setTimeout(idleMillis, () => {
+          proxy.cuts++
+          if (manner === "cuts") client.destroy()
+          else client.unpipe().resume()
+        })
+      })
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+      const { port } = server.address() as AddressInfo
+      const close = () => {
+        server.close()
+        for (const socket of sockets) socket.destroy()
+      }
+      return { proxy, url: `redis://127.0.0.1:${port}`, close }
+    }),
+    ({ close }) => Effect.sync(close)
+  )
+
+describe("networks and passwords", () => {
+  it.live("a proxy that cuts idle connections costs no lock", () =>
+    Effect.gen(function*() {
+      const servers = yield* three(startServer())
+      const proxies = yield* Effect.forEach(servers, (server) => impatientProxy(server, 150))
+      const quiet = Layer.provide(Redsync.layer({ nodes: proxies.map(({ url }) => url) }), Logger.layer([]))
+      const ours = yield* service(quiet)
+      // It is extended every half second, and cut off between.
+      yield* ours(withLock("idle", Effect.sleep("1600 millis"), { expiry: "1500 millis" }))
+      yield* ours(withLock("idle", Effect.void))
+      for (const { proxy } of proxies) assert.isAbove(proxy.cuts, 3)
+      // A release that found a node cut off is sent again.
+      yield* untilEmpty(servers)
+    }).pipe(Effect.scoped))
+
+  it.live("a proxy that forgets idle connections without a word is noticed with ioredis' socketTimeout", () =>
+    Effect.gen(function*() {
+      const server = yield* startServer()
+      const { proxy, url } = yield* impatientProxy(server, 150, "forgets")
+      const node = yield* IoredisNode.make({ host: "127.0.0.1", port: Number(new URL(url).port), socketTimeout: 300 })
+      assert.isTrue(yield* node.acquire("forgotten", "mine", 60_000))
+      yield* until("the connection is forgotten", Effect.sync(() => proxy.cuts > 0))
+      const error = yield* Effect.flip(node.release("forgotten", "mine"))
+      assertNodeError(error, node, "release", "Disconnected", /Socket timeout/)
+      yield* until(
+        "it is released on another",
+        Effect.map(Effect.option(node.release("forgotten", "mine")), Option.isSome)
+      )
+      assert.strictEqual(yield* server.command("DBSIZE"), 0)
+    }).pipe(Effect.scoped))
+
+  it.live("a password is changed on one server after the other while a lock is held", () =>
+    Effect.gen(function*() {
+      const servers = yield* three(startServer())
+      const everywhere = (...rules: ReadonlyArray<string>) =>
+        onEach(servers, ({ command }) => command("ACL", "SETUSER", "locker", ...rules))
+      const withPassword = (password: string, logs: Logged) =>
+        service(Layer.provide(
+          Redsync.layer({ nodes: servers.map(({ url }) => url.replace("redis://", `redis://locker:${password}@`)) }),
+          logs.layer
+        ))
+      // First both are right, so that instances can be moved to the new one.
+      yield* everywhere("on", "~*", "&*", "+@all", ">old", ">new")
+      const logs = logged()
+      const [ours, theirs] = [yield* withPassword("old", logs), yield* withPassword("new", logged())]
+      yield* ours(withLock("rotated", (held) =>
+        Effect.gen(function*() {
+          const [first] = servers
+          yield* first.command("ACL", "SETUSER", "locker", "<old")
+          yield* first.command("CLIENT", "KILL", "USER", "locker")
+          // A failed vote, and two that suffice.
+          yield* until(
+            "the old password is refused",
+            Effect.map(
+              inspect("rotated"),
+              ({ nodes: [node] }) => node?._tag === "Failed" && node.error.message.includes("WRONGPASS")
+            )
+          )
+          yield* held.extend
+          assert.strictEqual(logs.down().length, 1, logs.lines.join("\n"))
+          assert.isTrue(Option.isNone(yield* theirs(Effect.scoped(tryLock("rotated")))))
+        })))
+      yield* everywhere("resetpass", ">new")
+      yield* onEach(servers, ({ command }) => command("CLIENT", "KILL", "USER", "locker"))
+      const error = yield* ours(Effect.flip(Effect.scoped(lock("rotated", { retry: refusedForGood }))))
+      assert.strictEqual(error._tag, "NodesUnavailable")
+      yield* theirs(withLock("rotated", Effect.void))
+    }).pipe(Effect.scoped))
+})
+
+/** Until enough connections have been made again to be told why they are not. */
+const refusedForGood = Schedule.spaced("50 millis").pipe(
+  Schedule.while(({ input }) => !/WRONGPASS.*WRONGPASS/.test((input as LockError.LockError).message))
+)

@@ -12,7 +12,7 @@ export const startContainer = (source: ContainerSource, options: InstanceOptions
   onFreePort(async (reservation) => {
     // A fixed host port, since a mapped one changes when the container starts again.
     const started = await new GenericContainer(source.image)
-      .withCommand(["redis-server", ...serverArgs(reservation.port, options)])
+      .withCommand([source.program, ...serverArgs(reservation.port, options)])
       .withExposedPorts({ container: reservation.port, host: reservation.port })
       .withWaitStrategy(Wait.forLogMessage("Ready to accept connections"))
       .start()
@@ -83,7 +83,7 @@ export const startSharedContainer = async (
   const release = () => reservations.forEach((reservation) => reservation.release())
   const servers = reservations.map(({ port }) =>
     [
-      "redis-server",
+      source.program,
       ...serverArgs(port, options),
       "--cluster-config-file",
       `nodes-${port}.conf`,

@@ -18,6 +18,7 @@ export type ServerSource = ContainerSource | ProgramSource
 export interface ContainerSource {
   readonly kind: "containers"
   readonly image: string
+  readonly program: string
   readonly description: string
 }
 
@@ -35,7 +36,8 @@ const override = "REDSYNC_TEST_SERVERS"
 /** Carries the decision, as JSON, from the process that made it to its children. */
 const decided = "REDSYNC_TEST_SERVERS_DECIDED"
 
-const image = "redis:7-alpine"
+/** Another image than Redis', such as that of Valkey. */
+const otherImage = "REDSYNC_TEST_IMAGE"
 
 let current: Promise<ServerSource> | undefined
 
@@ -80,12 +82,16 @@ const containers = async (): Promise<ServerSource> => {
     // Loaded only here: testcontainers does not load on every Node this runs on.
     const { getContainerRuntimeClient, ImageName } = await import("testcontainers")
     const client = await within(5_000, getContainerRuntimeClient())
+    const image = process.env[otherImage] ?? "redis:7-alpine"
     // Now, so that no test pays for the download with its own time limit.
     await client.image.pull(ImageName.fromString(image))
-    return { kind: "containers", image, description: `${image} containers` }
+    const program = image.includes("valkey") ? "valkey-server" : "redis-server"
+    return { kind: "containers", image, program, description: `${image} containers` }
   } catch (cause) {
     throw new Error(
-      `No container runtime for the tests' Redis servers (${messageOf(cause)}): start one, or unset ${override}`,
+      `No container runtime for the tests' Redis servers (${
+        messageOf(cause)
+      }): start one, or run npm test without ${override}`,
       { cause }
     )
   }

@@ -1,0 +1,27 @@
+// How long to wait, and what to do instead.
+import { Console, Effect, Option } from "effect"
+import { Redsync, retryPolicy, withLock, withLockIfAvailable } from "effect-redsync"
+
+const work = Effect.succeed("done")
+
+const program = Effect.gen(function*() {
+  // Not at all: somebody else is at it.
+  const now = yield* withLockIfAvailable("busy", work)
+  yield* Console.log(Option.getOrElse(now, () => "skipped"))
+  // => skipped
+
+  // For a while, then something else. Only a lock that is busy is no reason to worry.
+  const patient = { retry: retryPolicy({ delay: "20 millis", within: "100 millis" }) }
+  const later = yield* withLock("busy", work, patient).pipe(
+    Effect.catchTag("ErrFailed", () => Effect.succeed("queued for later"))
+  )
+  yield* Console.log(later)
+  // => queued for later
+
+  // Waiting and working together, with the work interrupted and the lock released.
+  const bounded = yield* withLock("slow", Effect.never).pipe(Effect.timeoutOption("100 millis"))
+  yield* Console.log(Option.isNone(bounded))
+  // => true
+})
+
+await Effect.runPromise(withLock("busy", program).pipe(Effect.provide(Redsync.layerConfig())))
