@@ -15,7 +15,9 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { type Cluster, Redis, type RedisOptions } from "ioredis"
 import { createHash } from "node:crypto"
-import { type Replicas, replicated, type Send } from "./internal/ioredisReplicas.ts"
+import * as Direct from "./internal/direct.ts"
+import { type Send, throughClient, together } from "./internal/ioredisCommands.ts"
+import { type Replicas, replicated } from "./internal/ioredisReplicas.ts"
 import { waitingList } from "./internal/ioredisWaiting.ts"
 import { reject } from "./internal/options.ts"
 import { abstention, isOk, isOne, keyState, nodeError, tokenOf } from "./internal/reply.ts"
@@ -60,7 +62,8 @@ export const make = (target: string | RedisOptions): Effect.Effect<LockNode, nev
  * @category constructors
  * @since 0.1.0
  */
-export const fromClient = (client: Redis | Cluster): LockNode => operations({ client }, { resends: true })
+export const fromClient = (client: Redis | Cluster): LockNode =>
+  operations({ client, send: throughClient(client) }, { resends: true })
 
 /**
  * Whether a value is an ioredis client or cluster, of whichever copy of ioredis.
@@ -97,7 +100,7 @@ const connect = (options: RedisOptions) =>
       Effect.sync(() => {
         const client = new Redis({ ...options, ...ownedOptions } as Omit<RedisOptions, "replyMapping">)
         const tried = Deferred.makeUnsafe<boolean>()
-        const connection: Connection = { client, isOwned: true, connecting: tried }
+        const connection: Connection = { client, send: together(client), connecting: tried }
         // Without a listener ioredis prints every failed reconnect. The votes tell when a node fails, this tells why.
         client.on("error", (error) => {
           connection.lastError = error
@@ -113,7 +116,7 @@ const connect = (options: RedisOptions) =>
         client.on("ready", () => {
           connection.lastError = undefined
           connection.connecting = undefined
-          if (connection.refused === undefined) loadScripts(client)
+          if (connection.refused === undefined) loadScripts(connection)
           Deferred.doneUnsafe(tried, Effect.succeed(connection.refused === undefined))
         })
         client.on("close", () => {
@@ -130,7 +133,7 @@ const connect = (options: RedisOptions) =>
 
 interface Connection {
   readonly client: Redis | Cluster
-  readonly isOwned?: boolean
+  readonly send: Send
   /** What the connection last failed with. */
   lastError?: unknown
   /** Done once the first try to connect has ended; operations wait for that, later ones fail without a connection. */
@@ -157,8 +160,8 @@ const shas = new Map(
 )
 
 // A server that refuses the load, or lost its scripts since, gets the source with the first call instead.
-const loadScripts = (client: Redis) => {
-  for (const lua of shas.keys()) client.script("LOAD", lua).catch(() => {})
+const loadScripts = ({ send }: Connection) => {
+  for (const lua of shas.keys()) send("script", "LOAD", lua).catch(() => {})
 }
 
 /** What a node wants to be sure of before it says yes. */
@@ -172,29 +175,36 @@ const operations = (
   traits: Pick<LockNode, "ready" | "resends">,
   demands: Demands = {}
 ): LockNode => {
-  const { client } = connection
+  const { client, send } = connection
   const { leastUptimeMillis = 0, replicas } = demands
   const id = idOf(client)
   /** The values of attempts whose script is on its way, and may have to be sent again. */
   const acquiring = new Set<string>()
 
+  /** Sends, and the script itself if a script that was called is not there. */
   const call = <A>(
     operation: NodeError["operation"],
     send: () => Promise<unknown>,
-    map: (reply: unknown) => A
+    map: (reply: unknown) => A,
+    script?: { readonly lua: string; readonly send: () => Promise<unknown> }
   ): Effect.Effect<A, NodeError> => {
-    const sent: Effect.Effect<A, NodeError> = Effect.callback((resume) => {
-      if (connection.refused !== undefined) return resume(Effect.fail(nodeError(id, operation, connection.refused)))
-      if (connection.isOwned) coalesceWrites(client as Redis)
+    const sent = Direct.make<A>((answer) => {
+      if (connection.refused !== undefined) return answer(Result.fail(nodeError(id, operation, connection.refused)))
+      const succeed = (reply: unknown) => answer(read(map, reply))
+      const fail = (error: unknown) => {
+        const cause = isMissingConnection(error)
+          ? connection.lastError ?? broken
+          : script === undefined
+          ? error
+          : named(script.lua, error)
+        answer(Result.fail(nodeError(id, operation, cause)))
+      }
       send().then(
-        // A reply that is none of ours makes `map` throw, which is then the answer.
-        (reply) => resume(Effect.sync(() => map(reply))),
-        (error) =>
-          resume(
-            Effect.fail(nodeError(id, operation, isMissingConnection(error) ? connection.lastError ?? broken : error))
-          )
+        succeed,
+        (error) => script !== undefined && isMissingScript(error) ? script.send().then(succeed, fail) : fail(error)
       )
     })
+    if (connection.connecting === undefined) return sent
     return Effect.suspend(() =>
       connection.connecting === undefined ? sent : Effect.andThen(Deferred.await(connection.connecting), sent)
     )
@@ -203,17 +213,28 @@ const operations = (
   const prefix = client.isCluster ? client.options.keyPrefix ?? "" : ""
   const sharesSlot = (key: string) => !client.isCluster || scripts.sharesSlot(prefix + key)
 
-  const send: Send = (command, ...args) => client.call(command, ...args)
   /** For what a lock must not lose: its key, its expiry, its token. */
-  const write = replicas === undefined ? send : replicated(client, replicas)
+  const write = replicas === undefined ? send : replicated(client, send, replicas)
 
   type Arguments = ReadonlyArray<string | number>
 
-  const run = (lua: string, keys: Arguments, args: Arguments, argsIfNew = args, via = send): Promise<unknown> =>
-    via("evalsha", shas.get(lua)!, keys.length, ...keys, ...args).catch((error: unknown) => {
-      if (!isMissingScript(error)) throw error
-      return via("eval", lua, keys.length, ...keys, ...argsIfNew)
-    }).catch(named(lua))
+  const run = <A>(
+    operation: NodeError["operation"],
+    map: (reply: unknown) => A,
+    lua: string,
+    keys: Arguments,
+    args: Arguments,
+    { argsIfNew = args, via = send }: { readonly argsIfNew?: Arguments; readonly via?: Send } = {}
+  ): Effect.Effect<A, NodeError> =>
+    call(
+      operation,
+      () => {
+        if (operation === "release") acquiring.delete(String(args[0]))
+        return via("evalsha", shas.get(lua)!, keys.length, ...keys, ...args)
+      },
+      map,
+      { lua, send: () => via("eval", lua, keys.length, ...keys, ...argsIfNew) }
+    )
 
   /** Sent again for want of the script, it may come after a release that was sent meanwhile, and must not be then. */
   const runAcquire = (lua: string, keys: Arguments, value: string, ...args: Arguments): Promise<unknown> => {
@@ -223,19 +244,18 @@ const operations = (
         if (!isMissingScript(error)) throw error
         return acquiring.has(value) ? write("eval", lua, keys.length, ...keys, value, ...args) : 0
       })
-      .catch(named(lua))
+      .catch((error: unknown) => Promise.reject(named(lua, error)))
       .finally(() => acquiring.delete(value))
   }
 
-  const runRelease = (lua: string, keys: Arguments, args: ReadonlyArray<string>): Promise<unknown> => {
-    acquiring.delete(args[0]!)
-    return run(lua, keys, args)
+  const beside = <A>(
+    key: string,
+    run: (keys: Arguments) => Effect.Effect<A, NodeError>
+  ): Effect.Effect<A, NodeError> => {
+    if (sharesSlot(key)) return run([key, scripts.counterKey(key, prefix)])
+    const error = new Error(`ERR in a cluster no counter can stand beside the name ${JSON.stringify(key)}`)
+    return Effect.fail(nodeError(id, "acquire", error))
   }
-
-  const beside = (key: string, send: (keys: Arguments) => Promise<unknown>): Promise<unknown> =>
-    sharesSlot(key)
-      ? send([key, scripts.counterKey(key, prefix)])
-      : Promise.reject(new Error(`ERR in a cluster no counter can stand beside the name ${JSON.stringify(key)}`))
 
   return {
     ...traits,
@@ -244,49 +264,49 @@ const operations = (
       leastUptimeMillis > 0
         ? call("acquire", () => runAcquire(scripts.acquire, [key], value, expiryMillis, leastUptimeMillis), isOne)
         : call("acquire", () => write("set", key, value, "PX", expiryMillis, "NX"), isOk),
-    extend: (key, value, expiryMillis, onlyIfThere = false) => {
-      const args = [value, expiryMillis, onlyIfThere ? 0 : 1]
-      // Sent twice, it may come after a release that was sent later, and must not set the key again then.
-      return call("extend", () => run(scripts.extend, [key], args, [value, expiryMillis, 0], write), isOne)
-    },
-    release: (key, value) => call("release", () => runRelease(scripts.release, [key], [value]), isOne),
-    inspect: (key) => call("inspect", () => run(scripts.inspect, [key], []), keyState),
-    remove: (key) => call("remove", () => client.del(key), isOne),
+    extend: (key, value, expiryMillis, onlyIfThere = false) =>
+      run("extend", isOne, scripts.extend, [key], [value, expiryMillis, onlyIfThere ? 0 : 1], {
+        // Sent twice, it may come after a release that was sent later, and must not set the key again then.
+        argsIfNew: [value, expiryMillis, 0],
+        via: write
+      }),
+    release: (key, value) => run("release", isOne, scripts.release, [key], [value]),
+    inspect: (key) => run("inspect", keyState, scripts.inspect, [key], []),
+    remove: (key) => call("remove", () => send("del", key), isOne),
     fencing: {
       acquire: (key, value, expiryMillis, proposal) =>
-        call("acquire", () => {
+        beside(key, (keys) => {
           const args = [expiryMillis, proposal, scripts.counterMillis, leastUptimeMillis]
-          return beside(key, (keys) => runAcquire(scripts.acquireFenced, keys, value, ...args))
-        }, tokenOf),
+          return call("acquire", () => runAcquire(scripts.acquireFenced, keys, value, ...args), tokenOf)
+        }),
       raise: (key, value, token) =>
-        call("acquire", () => {
-          const args = [value, token, scripts.counterMillis]
-          return beside(key, (keys) => run(scripts.raise, keys, args, args, write))
-        }, isOne)
+        beside(
+          key,
+          (keys) => run("acquire", isOne, scripts.raise, keys, [value, token, scripts.counterMillis], { via: write })
+        )
     },
     delayedRestart: (millis) => operations(connection, traits, { ...demands, leastUptimeMillis: millis }),
     replicas: (count, withinMillis) =>
       operations(connection, traits, { ...demands, replicas: { count, withinMillis } }),
     ...(leastUptimeMillis > 0 && {
-      abstention: (key) =>
-        call("inspect", () => run(scripts.uptime, [key], []), (up) => abstention(Number(up), leastUptimeMillis))
+      abstention: (key) => run("inspect", (up) => abstention(Number(up), leastUptimeMillis), scripts.uptime, [key], [])
     }),
     waitingList: waitingList(
       id,
       (operation, lua, key, ...args) =>
-        call(
-          operation,
-          () =>
-            (operation === "release" ? runRelease : run)(
-              lua,
-              sharesSlot(key) ? [key, scripts.waitingListKey(key, prefix)] : [key],
-              args
-            ),
-          identity
-        ),
+        run(operation, identity, lua, sharesSlot(key) ? [key, scripts.waitingListKey(key, prefix)] : [key], args),
       (key) => serverOf(client, key),
       sharesSlot
     )
+  }
+}
+
+/** A reply that is none of ours makes `map` throw, which is then the answer. */
+const read = <A>(map: (reply: unknown) => A, reply: unknown): Direct.Answer<A> => {
+  try {
+    return Result.succeed(map(reply))
+  } catch (error) {
+    return Effect.die(error)
   }
 }
 
@@ -298,13 +318,6 @@ const serverOf = async (client: Redis | Cluster, key: string): Promise<Redis | u
   return cluster.nodes("master").find(({ options }) => `${options.host}:${options.port}` === owner)
 }
 
-// A write to the socket for every command would be most of the work where many locks are under way.
-const coalesceWrites = ({ stream }: Redis) => {
-  if (stream === undefined || stream.writableCorked > 0) return
-  stream.cork()
-  process.nextTick(() => stream.uncork())
-}
-
 // What ioredis says when there is no connection or it broke; why is told by the connection's last error.
 const isMissingConnection = (error: unknown) =>
   error instanceof Error &&
@@ -312,11 +325,12 @@ const isMissingConnection = (error: unknown) =>
 
 const isMissingScript = (error: unknown) => error instanceof Error && error.message.startsWith("NOSCRIPT")
 
-/** Fails with what a script failed with, naming the command where the server does not. */
-const named = (lua: string) => (error: unknown): never => {
+/** What a script failed with, naming the command where the server does not. */
+const named = (lua: string, error: unknown): unknown => {
   const command = error instanceof Error ? scripts.forbiddenCommand(lua, error.message) : undefined
-  if (command === undefined) throw error
-  throw new Error(`NOPERM this user has no permissions to run the '${command}' command in a script`, { cause: error })
+  return command === undefined
+    ? error
+    : new Error(`NOPERM this user has no permissions to run the '${command}' command in a script`, { cause: error })
 }
 
 const broken = new Error("the connection was closed")

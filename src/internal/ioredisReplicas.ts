@@ -10,6 +10,7 @@
  * @see WAIT: https://redis.io/docs/latest/commands/wait/
  */
 import type { Cluster, Redis } from "ioredis"
+import type { Send } from "./ioredisCommands.ts"
 
 /** How many replicas have to have a write, and within how much time. */
 export interface Replicas {
@@ -17,26 +18,23 @@ export interface Replicas {
   readonly withinMillis: number
 }
 
-/** Sends a command. */
-export type Send = (command: string, ...args: ReadonlyArray<string | number>) => Promise<unknown>
-
 /** Sends a write, whose yes comes once the replicas have acknowledged it. It fails when too few do. */
-export const replicated = (client: Redis | Cluster, replicas: Replicas): Send =>
-  client.isCluster ? inCluster(client as Cluster, replicas) : onOneConnection(client as Redis, replicas)
+export const replicated = (client: Redis | Cluster, send: Send, replicas: Replicas): Send =>
+  client.isCluster ? inCluster(client as Cluster, replicas) : onOneConnection(client as Redis, send, replicas)
 
 /**
  * One `WAIT` at a time, shared by all that was answered before it was sent: however
  * many locks are under way, none of them waits for more than two.
  */
-const onOneConnection = (client: Redis, replicas: Replicas): Send => {
+const onOneConnection = (client: Redis, send: Send, replicas: Replicas): Send => {
   let current: Promise<unknown> = Promise.resolve()
-  let next: Promise<number> | undefined
+  let next: Promise<unknown> | undefined
 
   const acknowledged = () => {
     if (next === undefined) {
       const sent = next = current.then(() => {
         next = undefined
-        return client.wait(replicas.count, Math.ceil(replicas.withinMillis))
+        return send("wait", replicas.count, Math.ceil(replicas.withinMillis))
       })
       current = sent.catch(() => {})
     }
@@ -44,10 +42,10 @@ const onOneConnection = (client: Redis, replicas: Replicas): Send => {
   }
 
   return async (command, ...args) => {
-    const reply = await client.call(command, ...args)
+    const reply = await send(command, ...args)
     if (isNo(reply)) return reply
     const { stream } = client
-    const count = await acknowledged()
+    const count = Number(await acknowledged())
     if (client.stream !== stream) throw new Error("the connection was lost before the replicas had acknowledged")
     check(count, replicas)
     return reply

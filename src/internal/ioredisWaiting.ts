@@ -9,9 +9,11 @@
  * @see client tracking: https://redis.io/docs/latest/develop/reference/client-side-caching/
  */
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import type { Redis, RedisOptions } from "ioredis"
 import type { NodeError } from "../LockError.ts"
 import type { LockNode, Notice } from "../LockNode.ts"
+import * as Direct from "./direct.ts"
 import { nodeError } from "./reply.ts"
 import * as scripts from "./scripts.ts"
 
@@ -84,16 +86,16 @@ export const waitingList = (
         }),
         leave: (key) => hasList(key) ? Effect.asVoid(run("release", scripts.leave, key, key, waiter)) : Effect.void,
         release: (key, value, listed) =>
-          Effect.map(
+          Direct.andThen(
             !hasList(key)
               ? run("release", scripts.release, key, value)
               : run("release", scripts.releaseAndWake, key, value, key, listed && ears.size > 0 ? waiter : ""),
-            (reply) => {
+            Result.map((reply) => {
               const told = Number(reply)
               if ((told & 4) > 0) hear({ _tag: "Unable", why: "this user may not PUBLISH turns" })
               if ((told & 8) > 0) hear({ _tag: "Unable", why: "this user may not LPOP those that wait" })
               return { released: (told & 1) > 0, woke: (told & 2) > 0 }
-            }
+            })
           )
       }
     }

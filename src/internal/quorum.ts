@@ -20,6 +20,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { NodeError, NodesUnavailable, type Vote } from "../LockError.ts"
 import type { LockNode } from "../LockNode.ts"
+import * as Direct from "./direct.ts"
 import type { Fence } from "./fence.ts"
 import { monotonicMillis } from "./lease.ts"
 import { Metrics } from "./metrics.ts"
@@ -259,6 +260,14 @@ const severity = (error: NodeError | undefined): number =>
 /** A timer that fires so much too late tells that this process was blocked or suspended. */
 const stoodStillMillis = 20
 
+const attempt = <A>(ask: Question<A>["ask"], node: LockNode): Effect.Effect<A, NodeError> => {
+  try {
+    return ask(node)
+  } catch (error) {
+    return Effect.die(error)
+  }
+}
+
 /** One question on its way through the nodes. */
 class Round<A> implements Answers<A> {
   readonly nodes: ReadonlyArray<LockNode>
@@ -270,7 +279,10 @@ class Round<A> implements Answers<A> {
   readonly #service: Quorum
   readonly #question: Question<A>
   readonly #number: number
-  readonly #fibers: Array<Fiber.Fiber<A, NodeError>> = []
+  /** Of the nodes that need one to answer. */
+  readonly #fibers: Array<Fiber.Fiber<A, NodeError> | undefined> = []
+  /** Answers that came while the question was still being sent. */
+  #early: Array<[index: number, answer: Result.Result<A, NodeError>]> | undefined
   #sentAt = 0
   #timer: Timer | undefined
   #hasStoodStill = false
@@ -293,16 +305,34 @@ class Round<A> implements Answers<A> {
   send(): void {
     const { ask, timeoutMillis } = this.#question
     // Sent to all before the first answer is looked at, so that one that answers at once delays nobody.
-    for (const node of this.nodes) this.#fibers.push(this.#service.fork(Effect.suspend(() => ask(node))))
+    const early: Array<[index: number, answer: Result.Result<A, NodeError>]> = this.#early = []
+    this.nodes.forEach((node, index) => this.#ask(index, ask, node))
     this.#timer = this.#service.timers.after(timeoutMillis, () => this.#timeOut())
     this.#sentAt = this.#timer.at - timeoutMillis
-    this.#fibers.forEach((fiber, index) => fiber.addObserver((exit) => this.#settle(index, exit)))
+    this.#early = undefined
+    for (const [index, answer] of early) this.#settle(index, answer)
   }
 
-  #settle(index: number, exit: Exit.Exit<A, NodeError>) {
+  #ask(index: number, ask: Question<A>["ask"], node: LockNode) {
+    const done = (answer: Direct.Answer<A>): void => {
+      if (!Result.isResult(answer)) this.#ask(index, () => answer, node)
+      else if (this.#early === undefined) this.#settle(index, answer)
+      else this.#early.push([index, answer])
+    }
+    // An error that is thrown is an answer too.
+    const effect = attempt(ask, node)
+    const start = Direct.startOf(effect)
+    if (start !== undefined) return start(done)
+    const fiber = this.#service.fork(effect)
+    this.#fibers[index] = fiber
+    fiber.addObserver((exit) =>
+      done(Exit.isSuccess(exit) ? Result.succeed(exit.value) : Result.fail(this.#failure(node, exit.cause)))
+    )
+  }
+
+  #settle(index: number, answer: Result.Result<A, NodeError>) {
     if (this.byNode[index] !== undefined) return
     const node = this.nodes[index]!
-    const answer = Exit.isSuccess(exit) ? Result.succeed(exit.value) : Result.fail(this.#failure(node, exit.cause))
     this.byNode[index] = answer
     const { metrics } = this.#service
     const error = Result.isFailure(answer) ? answer.failure : undefined
@@ -355,10 +385,9 @@ class Round<A> implements Answers<A> {
       this.#timer = timers.after(this.#question.timeoutMillis, () => this.#timeOut())
       return
     }
-    this.#fibers.forEach((fiber, index) => {
-      const { id: node } = this.nodes[index]!
-      this.#settle(index, Exit.fail(new NodeError({ node, operation: this.#question.operation, reason: "Timeout" })))
-      fiber.interruptUnsafe()
+    this.nodes.forEach(({ id: node }, index) => {
+      this.#settle(index, Result.fail(new NodeError({ node, operation: this.#question.operation, reason: "Timeout" })))
+      this.#fibers[index]?.interruptUnsafe()
     })
   }
 }

@@ -12,8 +12,10 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Hash from "effect/Hash"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import type { NodeError } from "../LockError.ts"
 import type { LockNode, Notice, Place, WaitingList } from "../LockNode.ts"
+import * as Direct from "./direct.ts"
 import type { HeldLock } from "./held.ts"
 import { monotonicMillis } from "./lease.ts"
 import type { Answers, Quorum } from "./quorum.ts"
@@ -171,17 +173,19 @@ export class Rooms {
     // Whoever holds stands in no line. A lock that was lost before is not the one for which we stand there now.
     const listed = room?.holders.has(lock) === true
     if (listed && room.listedOn === node) room.listedOn = undefined
-    return list.release(lock.name, lock.value, listed).pipe(
-      Effect.map(({ released, woke }) => {
-        if (woke) onWoke()
-        return released
-      }),
-      Effect.catch((error) => {
-        if (error.reason !== "Rejected") return Effect.fail(error)
-        // Perhaps it is only the waiting list that is refused.
-        return Effect.tap(node.release(lock.name, lock.value), Effect.sync(() => this.#giveUp(node, error)))
+    return Direct.andThen(list.release(lock.name, lock.value, listed), (answer) => {
+      if (Result.isSuccess(answer)) {
+        if (answer.success.woke) onWoke()
+        return Result.succeed(answer.success.released)
+      }
+      const error = answer.failure
+      if (error.reason !== "Rejected") return Result.fail(error)
+      // Perhaps it is only the waiting list that is refused.
+      return Direct.andThen(node.release(lock.name, lock.value), (answer) => {
+        if (Result.isSuccess(answer)) this.#giveUp(node, error)
+        return answer
       })
-    )
+    })
   }
 
   /**
