@@ -1,11 +1,13 @@
 /**
  * What locks cost, side by side with a bare client and with the other libraries.
  *
- * - `npm run bench`: everything, in about half an hour, and which aims are met.
- * - `-- --quick`: one short round each, to see that it runs. Says nothing of aims.
- * - `-- --only lock-3,crowd`: some of the scenarios.
+ * - `npm run bench`: everything, in about half an hour; says which aims are met, and keeps the results in
+ *   `test/bench/results` and in the README.
+ * - `-- --only lock-3,crowd`: some of the scenarios. The others' results stay as they are.
  * - `-- --rounds 30`: so many rounds, where a scenario has short ones.
- * - `-- --profiles directory`: writes the measured processes' CPU profiles there.
+ * - `-- --dry`: keeps nothing.
+ * - `-- --quick`: one short round each, to see that it runs. Says nothing of aims and keeps nothing.
+ * - `-- --profiles directory`: writes the measured processes' CPU profiles there, and keeps nothing else.
  *
  * Machines differ and are noisy, so contenders take turns in short rounds, and
  * what counts is how they compare inside one run.
@@ -17,7 +19,11 @@ import { RedisServers } from "../support/RedisServers.ts"
 import { scenarios as lockUnlock } from "./cost/lockUnlock.ts"
 import { memory } from "./cost/memory.ts"
 import { trouble } from "./cost/trouble.ts"
-import type { Scenario } from "./scenario.ts"
+import { growth } from "./growth/scenario.ts"
+import { machine } from "./machine.ts"
+import { record } from "./results.ts"
+import type { Report, Scenario } from "./scenario.ts"
+import { size } from "./size/scenario.ts"
 import { markdown } from "./table.ts"
 import { scenarios as waiting } from "./waiting/scenarios.ts"
 
@@ -26,15 +32,20 @@ for (const [name, run] of Object.entries(lockUnlock)) scenarios[name] = { nodes:
 scenarios["trouble"] = { nodes: 3, run: trouble }
 scenarios["memory"] = { nodes: 3, run: memory }
 for (const [name, run] of Object.entries(waiting)) scenarios[name] = { nodes: 3, run }
+scenarios["growth"] = { nodes: 9, run: growth }
+scenarios["size"] = { nodes: 1, run: size }
 
 const { values: flags } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
     only: { type: "string" },
     rounds: { type: "string" },
+    dry: { type: "boolean", default: false },
     profiles: { type: "string" }
   }
 })
+
+const isKept = !flags.quick && !flags.dry && flags.profiles === undefined
 
 const wanted = flags.only?.split(",") ?? Object.keys(scenarios)
 const unknown = wanted.find((name) => !(name in scenarios))
@@ -51,17 +62,22 @@ const setting = {
 
 const bench = Effect.gen(function*() {
   for (const name of wanted) {
-    const { nodes, run } = scenarios[name]!
     const before = performance.now()
-    const { aims, tables } = yield* Effect.flatMap(RedisServers, (servers) => run({ ...setting, servers })).pipe(
-      Effect.provide(RedisServers.layer(nodes))
-    )
-    for (const { notes = [], rows, title } of tables) {
+    const report = yield* run(name)
+    for (const { notes = [], rows, title } of report.tables) {
       yield* Console.log(["", title, "", ...markdown(rows), "", ...notes].join("\n"))
     }
-    if (!flags.quick) { for (const { is, met } of aims) yield* Console.log(`${met ? "met    " : "NOT MET"} ${is}`) }
+    for (const { is, met } of flags.quick ? [] : report.aims) yield* Console.log(`${met ? "met    " : "NOT MET"} ${is}`)
     yield* Console.log(`${name} took ${((performance.now() - before) / 1000).toFixed(0)} s`)
   }
 })
+
+const run = (name: string): Effect.Effect<Report> =>
+  Effect.gen(function*() {
+    const servers = yield* RedisServers
+    const report = yield* scenarios[name]!.run({ ...setting, servers })
+    if (isKept) record(name, report, yield* machine(servers[0]!), Object.keys(scenarios))
+    return report
+  }).pipe(Effect.provide(RedisServers.layer(scenarios[name]!.nodes)))
 
 bench.pipe(NodeRuntime.runMain)

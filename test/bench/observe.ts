@@ -14,6 +14,18 @@ export interface Counts {
   readonly expiredKeys: number
 }
 
+export const add = (one: Counts, other: Counts): Counts => {
+  const calls = new Map(one.calls)
+  for (const [command, count] of other.calls) calls.set(command, (calls.get(command) ?? 0) + count)
+  return {
+    calls,
+    bytesIn: one.bytesIn + other.bytesIn,
+    bytesOut: one.bytesOut + other.bytesOut,
+    cpuMicros: one.cpuMicros + other.cpuMicros,
+    expiredKeys: one.expiredKeys + other.expiredKeys
+  }
+}
+
 export interface Observer {
   /** What has happened on the server since the last look. */
   readonly look: Effect.Effect<Counts>
@@ -47,7 +59,7 @@ export const observe = (server: RedisServer): Effect.Effect<Observer, never, Sco
         last = await ask()
         const difference = (field: string) => numberOf(last.info, field) - numberOf(before.info, field)
         const calls = callsOf(last.info)
-        for (const [command, count] of callsOf(before.info)) calls.set(command, calls.get(command)! - count)
+        for (const [command, count] of callsOf(before.info)) calls.set(command, (calls.get(command) ?? 0) - count)
         calls.delete("info")
         return {
           calls,

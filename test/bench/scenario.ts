@@ -30,6 +30,13 @@ export interface Report {
   readonly samples: unknown
   /** SVG by file name. */
   readonly pictures?: Readonly<Record<string, string>>
+  /** What of it is shown in the README. */
+  readonly readme?: ReadonlyArray<Table | Picture>
+}
+
+export interface Picture {
+  readonly picture: string
+  readonly alt: string
 }
 
 export type Scenario = (setting: Setting) => Effect.Effect<Report>

@@ -3,8 +3,9 @@
  * what the algorithm costs where there is nothing to wait for.
  */
 import { Effect } from "effect"
-import type { Aim, Scenario, Table } from "../scenario.ts"
+import type { Aim, Report, Scenario, Table } from "../scenario.ts"
 import { median, quantile } from "../statistics.ts"
+import { drawBars } from "../svg.ts"
 import { short } from "../table.ts"
 import { type ContenderName, names, peerNames } from "./contenders.ts"
 import { compare, type Sample, type Samples } from "./measure.ts"
@@ -14,12 +15,14 @@ const lockAndUnlock = (nodes: number): Scenario => (setting) =>
     compare(setting, setting.servers.slice(0, nodes), {
       work: "lock and unlock",
       flights: setting.quick ? [1, 64] : [1, 8, 64, 256],
+      contenders: setting.quick && nodes !== 3 ? ["raw", "raw, auto-pipelined", "effect-redsync"] : names,
       rounds: 15
     }),
     (measured) => ({
       tables: [...measured].map(([inFlight, samples]) => tableOf("Lock and unlock", nodes, inFlight, samples)),
-      aims: [...measured].flatMap(([inFlight, samples]) => aimsOf(nodes, inFlight, samples)),
-      samples: compact(measured)
+      aims: setting.quick ? [] : [...measured].flatMap(([inFlight, samples]) => aimsOf(nodes, inFlight, samples)),
+      samples: compact(measured),
+      ...(nodes === 3 && !setting.quick && highlights(measured))
     })
   )
 
@@ -50,6 +53,64 @@ export const scenarios: Record<string, Scenario> = {
   refused
 }
 
+/** For the README. */
+const highlights = (measured: ReadonlyMap<number, Samples>): Pick<Report, "pictures" | "readme"> => {
+  const samples = measured.get(64)!
+  const measure = (title: string, f: (sample: Sample) => number) => ({
+    title,
+    values: names.map((name) => {
+      const values = samples[name].map(f)
+      return { median: median(values), low: quantile(values, 0.25), high: quantile(values, 0.75) }
+    })
+  })
+  return {
+    pictures: {
+      "lock.svg": drawBars({
+        title: "What a lock and unlock costs",
+        subtitle: "3 nodes, 64 in flight; medians of the rounds, with the middle half of them. Shorter is better.",
+        rows: names.map((name) => ({ label: name, kind: kindOf(name) })),
+        measures: [
+          measure("CPU of the client, µs", cpuOf),
+          measure("p99, ms", ({ p99 }) => p99)
+        ]
+      })
+    },
+    readme: [
+      { picture: "lock.svg", alt: "CPU and p99 of a lock and unlock, by library" },
+      {
+        title: "CPU of the client for a lock and unlock on 3 nodes, times that of the better bare loop",
+        rows: [
+          ["in flight", ...measured.keys()].map(String),
+          ...names.map((name) => [
+            name,
+            ...[...measured.values()].map((samples) =>
+              median(ratios(samples, name, betterRaw(samples), cpuOf)).toFixed(2)
+            )
+          ])
+        ],
+        notes: ["All numbers, for 1 and 5 nodes too: [table.md](test/bench/results/table.md)."]
+      },
+      { title: "What is not the same work", rows: lessWork }
+    ]
+  }
+}
+
+const kindOf = (name: ContenderName) => name === "effect-redsync" ? "ours" : name.startsWith("raw") ? "raw" : "other"
+
+/** As their sources have it, in the versions that are measured. */
+const lessWork = [
+  ["", "an answer is awaited from", "for at most", "taken back after an attempt that failed", "extended while held"],
+  ["raw", "all nodes", "ever", "nothing", "no"],
+  ["effect-redsync", "a quorum", "the node timeout, 400 ms here", "on every node that may have it", "yes"],
+  ["redlock", "a quorum", "ever", "on all nodes, once all retries are used up", "no, only by `using`"],
+  ["@sesamecare-oss/redlock", "a quorum", "ever", "on all nodes, once all retries are used up", "no, only by `using`"],
+  ["redis-semaphore", "all nodes", "ever", "on all nodes", "yes"],
+  ["redlock-universal", "all nodes", "5 s", "on nodes that said yes, not where it timed out", "no, only by `using`"]
+]
+
+/** All but where the run was a quick one. */
+const namesIn = (samples: Samples) => names.filter((name) => name in samples)
+
 const ratios = (samples: Samples, name: ContenderName, to: ContenderName, f: (sample: Sample) => number) =>
   samples[name].map((sample, index) => f(sample) / f(samples[to][index]!))
 
@@ -73,7 +134,7 @@ const tableOf = (what: string, nodes: number, inFlight: number, samples: Samples
         "bytes got",
         "servers' CPU µs"
       ],
-      ...names.map((name) => {
+      ...namesIn(samples).map((name) => {
         const cpu = samples[name].map(cpuOf)
         return [
           name,
@@ -122,10 +183,12 @@ const compact = (measured: ReadonlyMap<number, Samples>) => ({
   ...Object.fromEntries(
     [...measured].map(([inFlight, samples]) => [
       `${inFlight} in flight`,
-      Object.fromEntries(names.map((name) => [
-        name,
-        samples[name].map((sample) => fields.map((field) => Number(sample[field].toPrecision(4))))
-      ]))
+      Object.fromEntries(
+        namesIn(samples).map((name) => [
+          name,
+          samples[name].map((sample) => fields.map((field) => Number(sample[field].toPrecision(4))))
+        ])
+      )
     ])
   )
 })

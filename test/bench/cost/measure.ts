@@ -2,7 +2,7 @@
 import { Effect, type Scope } from "effect"
 import { eventually } from "../../support/Instance.ts"
 import type { RedisServer } from "../../support/RedisServers.ts"
-import { observe, type Observer } from "../observe.ts"
+import { add, type Counts, observe, type Observer } from "../observe.ts"
 import { start, type Worker } from "../processes.ts"
 import { alternating, type Setting } from "../scenario.ts"
 import { sum } from "../statistics.ts"
@@ -22,8 +22,6 @@ export interface Sample extends Round {
 
 export type Samples = Record<ContenderName, Array<Sample>>
 
-export type Contestants = Record<ContenderName, Worker<CostJobs>>
-
 /** A process for a contender, so that none runs on another's compiled code or pays for its garbage. */
 export const open = (
   { profiles }: Setting,
@@ -40,18 +38,10 @@ export const open = (
     return worker
   })
 
-export const openAll = (
-  setting: Setting,
-  servers: ReadonlyArray<RedisServer>
-): Effect.Effect<Contestants, never, Scope.Scope> =>
-  Effect.gen(function*() {
-    const workers: Partial<Contestants> = {}
-    for (const name of names) workers[name] = yield* open(setting, name, servers.map(({ url }) => url))
-    return workers as Contestants
-  })
-
 export interface Plan {
   readonly work: Work
+  /** All, unless told otherwise. */
+  readonly contenders?: ReadonlyArray<ContenderName>
   readonly flights: ReadonlyArray<number>
   readonly rounds: number
 }
@@ -60,51 +50,45 @@ export interface Plan {
 export const compare = (
   setting: Setting,
   servers: ReadonlyArray<RedisServer>,
-  { flights, rounds, work }: Plan
+  { contenders = names, flights, rounds, work }: Plan
 ): Effect.Effect<Map<number, Samples>> =>
   Effect.scoped(Effect.gen(function*() {
     yield* Effect.forEach(servers, (server) => server.command("FLUSHALL"))
     const observers = yield* Effect.forEach(servers, observe)
-    const workers = yield* openAll(setting, servers)
-    yield* Effect.forEach(names, (name) => showsItsWork(name, workers[name], servers), { discard: true })
+    const workers = new Map<ContenderName, Worker<CostJobs>>()
+    for (const name of contenders) {
+      const worker = yield* open(setting, name, servers.map(({ url }) => url))
+      yield* showsItsWork(name, worker, servers)
+      workers.set(name, worker)
+    }
     if (work === "refused") yield* takeForGood(servers)
     // Enough for the compiler to have seen it all.
     const warmUp = { work, inFlight: 64, millis: setting.quick ? 30 : 1500 }
-    yield* Effect.forEach(names, (name) => workers[name].ask("round", warmUp))
+    for (const worker of workers.values()) yield* worker.ask("round", warmUp)
 
     const measured = new Map<number, Samples>()
     for (const inFlight of flights) {
       const millis = setting.quick ? 40 : 250
-      const round = (name: ContenderName) => measure(name, workers[name], observers, { work, inFlight, millis })
+      const round = (name: ContenderName) => measure(name, workers.get(name)!, observers, { work, inFlight, millis })
       // The first of its kind does not count.
-      if (!setting.quick) yield* alternating(names, 1, round)
-      measured.set(inFlight, yield* alternating(names, setting.quick ? 1 : setting.rounds ?? rounds, round))
+      if (!setting.quick) yield* alternating(contenders, 1, round)
+      measured.set(inFlight, yield* alternating(contenders, setting.quick ? 1 : setting.rounds ?? rounds, round))
     }
     return measured
   }))
 
-const measure = (
+export const measure = (
   name: ContenderName,
   worker: Worker<CostJobs>,
   observers: ReadonlyArray<Observer>,
   options: { readonly work: Work; readonly inFlight: number; readonly millis: number }
 ): Effect.Effect<Sample> =>
   Effect.gen(function*() {
-    const look = Effect.forEach(observers, ({ look }) => look, { concurrency: "unbounded" })
-    yield* look
+    yield* Effect.forEach(observers, ({ look }) => look)
     const round = yield* worker.ask("round", options)
-    const counts = yield* look
     const { operations } = round
-    if (options.work === "lock and unlock") {
-      for (const { calls, expiredKeys } of counts) {
-        const [set = 0, deleted = 0] = [calls.get("set"), calls.get("del")]
-        if (set < operations || deleted < operations || expiredKeys > 0) {
-          return yield* undone(
-            `${name} took ${operations} locks with ${set} SET and ${deleted} DEL; ${expiredKeys} keys expired`
-          )
-        }
-      }
-    }
+    const expected = options.work === "lock and unlock" ? operations : 0
+    const counts = yield* Effect.forEach(observers, (observer) => countsOf(name, observer, expected))
     const ofOthers = options.work === "refused" ? takenKeys.length * observers.length : 0
     yield* untilKeysAre(ofOthers, Effect.map(Effect.forEach(observers, ({ keys }) => keys), sum), `what ${name} took`)
     return {
@@ -116,6 +100,23 @@ const measure = (
       bytesOut: sum(counts.map(({ bytesOut }) => bytesOut)) / operations,
       serverCpu: sum(counts.map(({ cpuMicros }) => cpuMicros)) / operations
     }
+  })
+
+/** Counts once all the keys have been set and deleted: nobody waits for the last node. */
+const countsOf = (name: ContenderName, { look }: Observer, locks: number): Effect.Effect<Counts> =>
+  Effect.gen(function*() {
+    let counts = yield* look
+    const has = (command: string) => counts.calls.get(command) ?? 0
+    for (let waits = 0; has("set") < locks || has("del") < locks || counts.expiredKeys > 0; waits++) {
+      if (waits === 100) {
+        return yield* undone(
+          `${name} took ${locks} locks with ${has("set")} SET and ${has("del")} DEL; ${counts.expiredKeys} keys expired`
+        )
+      }
+      yield* Effect.sleep("20 millis")
+      counts = add(counts, yield* look)
+    }
+    return counts
   })
 
 /** Deletes that nobody waits for may take a little longer than the operation. */

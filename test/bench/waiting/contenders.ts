@@ -3,13 +3,10 @@
  * words: hold a lock while a program runs. Nobody ever gives up; the delays
  * between attempts are each library's own defaults.
  */
-import { Redlock as Sesamecare } from "@sesamecare-oss/redlock"
 import { Effect, Layer, type Scope } from "effect"
 import { Redis } from "ioredis"
-import { RedlockMutex } from "redis-semaphore"
-// @ts-expect-error its package.json does not say where its types are
-import Original from "redlock"
 import { Redsync, retryPolicy, withLock } from "../../../src/index.ts"
+import { type Peer, peers } from "../peers.ts"
 
 export interface Client {
   readonly withLock: <A>(name: string, program: Effect.Effect<A>) => Effect.Effect<A>
@@ -31,21 +28,16 @@ const retry = retryPolicy({ tries: Number.POSITIVE_INFINITY })
  */
 const theirExpiryMillis = 1000
 
-interface TheirLock {
-  readonly release: () => Promise<unknown>
-}
-
-type Take = (name: string) => Promise<TheirLock>
-
-const theirs = (make: (clients: Array<Redis>) => Take): Contender => (urls) =>
-  Effect.map(Effect.forEach(urls, connect), (clients) => {
-    const take = make(clients)
+const theirs = (make: Peer): Contender => (urls) =>
+  Effect.gen(function*() {
+    const clients = yield* Effect.forEach(urls, connect)
+    const take = yield* Effect.promise(() => make(clients, { expiryMillis: theirExpiryMillis, waits: true }))
     return {
       withLock: (name, program) =>
         Effect.acquireUseRelease(
           Effect.promise(() => take(name)),
           () => program,
-          (lock) => Effect.promise(() => lock.release())
+          (release) => Effect.promise(release)
         )
     }
   })
@@ -60,28 +52,12 @@ const connect = (url: string) =>
     (client) => Effect.sync(() => client.disconnect())
   )
 
-interface RedlockLike {
-  readonly acquire: (names: Array<string>, millis: number) => Promise<TheirLock>
-  readonly on: (event: "error", listener: () => void) => unknown
-}
-
-const redlock = (library: RedlockLike): Take => {
-  // Each refusal is an event as well, which ends the process where nobody listens.
-  library.on("error", () => {})
-  return (name) => library.acquire([name], theirExpiryMillis)
-}
-
-const endless = { retryCount: -1 }
-
 export const contenders = {
   "effect-redsync": ours,
-  "redlock": theirs((clients) => redlock(new Original(clients, endless) as RedlockLike)),
-  "@sesamecare-oss/redlock": theirs((clients) => redlock(new Sesamecare(clients, endless))),
-  "redis-semaphore": theirs((clients) => async (name) => {
-    const mutex = new RedlockMutex(clients, name, { lockTimeout: theirExpiryMillis, acquireTimeout: Infinity })
-    await mutex.acquire()
-    return mutex
-  })
+  "redlock": theirs(peers["redlock"]),
+  "@sesamecare-oss/redlock": theirs(peers["@sesamecare-oss/redlock"]),
+  "redis-semaphore": theirs(peers["redis-semaphore"]),
+  "redlock-universal": theirs(peers["redlock-universal"])
 } satisfies Record<string, Contender>
 
 export type ContenderName = keyof typeof contenders
@@ -93,5 +69,6 @@ export const manner: Record<ContenderName, string> = {
   "effect-redsync": "woken; polls every 410–614 ms besides",
   "redlock": "polls every 100–300 ms",
   "@sesamecare-oss/redlock": "polls every 100–300 ms",
-  "redis-semaphore": "polls every 10 ms"
+  "redis-semaphore": "polls every 10 ms",
+  "redlock-universal": "polls every 200 ms"
 }

@@ -2,7 +2,7 @@
  * A process of a benchmark. It does what the parent asks for, one message a job,
  * and measures on the clock that all processes share.
  */
-import { Deferred, Duration, Effect, Layer, Scope } from "effect"
+import { type Context, Deferred, Duration, Effect, Fiber, Layer, Scope } from "effect"
 import { Redis } from "ioredis"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
@@ -144,25 +144,49 @@ const cpuMillis = () => {
   return (system + user) / 1000
 }
 
-/** Fibers of one service on one name, each of which takes the lock once. */
-const localCrowd = ({ fibers, name }: { readonly fibers: number; readonly name: string }) =>
+/** Fibers of one service on one name, each of which takes the lock once; all of that again as often as is asked for. */
+const localCrowd = (
+  { fibers, name, repeats = 1 }: { readonly fibers: number; readonly name: string; readonly repeats?: number }
+) =>
   Effect.gen(function*() {
-    const service = yield* Layer.buildWithScope(Redsync.layer({ nodes: urls }), scope)
+    const service = local ??= yield* Layer.buildWithScope(Redsync.layer({ nodes: urls }), scope)
     const order: Array<number> = []
     const patient = { retry: retryForAnHour }
-    const run = Effect.gen(function*() {
-      const before = sent
-      const startedAt = now()
-      yield* Effect.forEach(
-        Array.from({ length: fibers }, (_, index) => index),
-        (index) => withLock(name, Effect.sync(() => order.push(index)), patient),
-        { concurrency: "unbounded", discard: true }
+    const turn = (index: number) => withLock(name, Effect.sync(() => order.push(index)), patient)
+    const indices = Array.from({ length: fibers }, (_, index) => index)
+    const all = Effect.forEach(indices, turn, { concurrency: "unbounded", discard: true })
+    /** What it takes that all of them wait for a lock that is held. */
+    const measureHeap = Effect.gen(function*() {
+      const before = heap()
+      const waiting = yield* withLock(
+        name,
+        Effect.gen(function*() {
+          const waiting = yield* Effect.forkDetach(all, { startImmediately: true })
+          yield* Effect.sleep("100 millis")
+          return { bytes: heap() - before, waiting }
+        }),
+        patient
       )
-      return { sent: sent - before, millis: now() - startedAt }
+      yield* Fiber.join(waiting.waiting)
+      return waiting.bytes / fibers
     })
-    const result = yield* Effect.orDie(Effect.provide(run, service))
-    return { ...result, inOrder: order.every((value, index) => value === index) && order.length === fibers }
+    const run = Effect.gen(function*() {
+      const bytesPerFiber = yield* measureHeap
+      order.length = 0
+      const before = sent
+      const cpuBefore = cpuMillis()
+      const startedAt = now()
+      yield* Effect.repeat(all, { times: repeats - 1 })
+      const result = { sent: sent - before, cpu: cpuMillis() - cpuBefore, millis: now() - startedAt, bytesPerFiber }
+      return {
+        ...result,
+        inOrder: order.length === fibers * repeats && order.every((value, index) => value === index % fibers)
+      }
+    })
+    return yield* Effect.orDie(Effect.provide(run, service))
   })
+
+let local: Context.Context<Redsync.Redsync> | undefined
 
 const retryForAnHour = Redsync.retryPolicy({ within: "1 hour" })
 
