@@ -10,12 +10,15 @@ import { short } from "../table.ts"
 import { type ContenderName, names, peerNames } from "./contenders.ts"
 import { compare, type Sample, type Samples } from "./measure.ts"
 
+/** Enough to see that it runs. */
+const few: ReadonlyArray<ContenderName> = ["raw", "raw, auto-pipelined", "effect-redsync"]
+
 const lockAndUnlock = (nodes: number): Scenario => (setting) =>
   Effect.map(
     compare(setting, setting.servers.slice(0, nodes), {
       work: "lock and unlock",
       flights: setting.quick ? [1, 64] : [1, 8, 64, 256],
-      contenders: setting.quick && nodes !== 3 ? ["raw", "raw, auto-pipelined", "effect-redsync"] : names,
+      contenders: setting.quick && nodes !== 3 ? few : names,
       rounds: 15
     }),
     (measured) => ({
@@ -31,6 +34,7 @@ const refused: Scenario = (setting) =>
     compare(setting, setting.servers.slice(0, 3), {
       work: "refused",
       flights: setting.quick ? [64] : [1, 64],
+      contenders: setting.quick ? few : names,
       rounds: 15
     }),
     (measured) => ({

@@ -17,7 +17,7 @@ export const memory: Scenario = (setting) =>
     const operations = setting.quick ? 200 : 1000
     const repeats = setting.quick ? 1 : 5
     const results: Record<string, { readonly held: Array<number>; readonly garbage: Array<number> }> = {}
-    for (const name of setting.quick ? ["raw", "effect-redsync"] as const : names) {
+    for (const name of setting.quick ? ["effect-redsync"] as const : names) {
       const held = yield* Effect.scoped(Effect.gen(function*() {
         const worker = yield* open(setting, name, urls)
         yield* worker.ask("round", { work: "lock and unlock", inFlight: 64, millis: setting.quick ? 50 : 500 })

@@ -80,7 +80,7 @@ const panelsOf = ({ by, logarithmic, points, unit }: Series): Array<Panel> =>
 
 const byNodes = (setting: Setting): Effect.Effect<Series> =>
   Effect.scoped(Effect.gen(function*() {
-    const sizes = setting.quick ? [1, 3] : [1, 3, 5, 7, 9]
+    const sizes = setting.quick ? [3] : [1, 3, 5, 7, 9]
     const entries = yield* Effect.forEach(sizes, (size) =>
       Effect.gen(function*() {
         const servers = setting.servers.slice(0, size)
@@ -137,7 +137,7 @@ type Worker = Effect.Success<ReturnType<typeof start<WaitingJobs>>>
 
 const byWaiters = (setting: Setting): Effect.Effect<Series> =>
   Effect.map(
-    points(setting, setting.quick ? [1, 10] : [1, 10, 100, 1000], (worker, size) =>
+    points(setting, setting.quick ? [10] : [1, 10, 100, 1000], (worker, size) =>
       Effect.gen(function*() {
         // Compiled, and connected to hear of releases.
         for (let index = 0; index < 3; index++) yield* worker.ask("localCrowd", { fibers: 100, name: "warm up" })
@@ -153,7 +153,7 @@ const byWaiters = (setting: Setting): Effect.Effect<Series> =>
 
 const byHeld = (setting: Setting): Effect.Effect<Series> =>
   Effect.map(
-    points(setting, setting.quick ? [1, 100] : [1, 10, 100, 1000, 10_000, 100_000], (worker, locks) =>
+    points(setting, setting.quick ? [100] : [1, 10, 100, 1000, 10_000, 100_000], (worker, locks) =>
       Effect.gen(function*() {
         const seconds = setting.quick ? 1 : 10
         // Each is extended once meanwhile.

@@ -375,7 +375,7 @@ const local: Scenario = (setting) =>
 const held: Scenario = (setting) =>
   Effect.gen(function*() {
     const locks = setting.quick ? 500 : 10_000
-    const seconds = setting.quick ? 3 : 60
+    const seconds = setting.quick ? 1 : 60
     const result = yield* withWorkers(
       setting,
       { processes: 1, clients: 0, contender: "effect-redsync" },
