@@ -8,12 +8,13 @@
  * clients' clocks say. Where the answers differ, that takes a second round.
  */
 import type { Clock } from "effect/Clock"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { FencingToken } from "../Fencing.ts"
 import type { NodeError } from "../LockError.ts"
 import type { LockNode } from "../LockNode.ts"
+import * as Direct from "./direct.ts"
 import type { Answers } from "./quorum.ts"
 
 /** The answers of the nodes to one attempt. */
@@ -28,10 +29,13 @@ export class Fence {
   }
 
   acquire(node: LockNode, name: string, value: string, expiryMillis: number): Effect.Effect<boolean, NodeError> {
-    return Effect.map(node.fencing!.acquire(name, value, expiryMillis, this.#proposal), (counted) => {
-      if (Option.isSome(counted)) this.#counted.set(node, counted.value)
-      return Option.isSome(counted)
-    })
+    return Direct.andThen(
+      node.fencing!.acquire(name, value, expiryMillis, this.#proposal),
+      Result.map((counted) => {
+        if (Option.isSome(counted)) this.#counted.set(node, counted.value)
+        return Option.isSome(counted)
+      })
+    )
   }
 
   /** Takes the token from the answers that granted the attempt; whether each of those nodes has counted that far. */

@@ -57,6 +57,19 @@ describe("overlaps", () => {
     )
   })
 
+  it("one whose process we had stopped, and that stood still again later", () => {
+    assert.deepStrictEqual(
+      judged(
+        hold(1, { from: 0, to: 500, leaseEnd: 100, token: 1 }),
+        { kind: "stopped", at: millis(50), process: 1 },
+        { kind: "resumed", at: millis(499), process: 1 },
+        hold(2, { from: 200, to: 600, leaseEnd: 700, token: 2 }),
+        { kind: "stood still", at: millis(900), from: millis(800), process: 1 }
+      ),
+      { ...clean, overlaps: ["1 and 2: paused"] }
+    )
+  })
+
   it("an early one that lasts is found with each that comes later", () => {
     assert.deepStrictEqual(
       judged(

@@ -161,6 +161,7 @@ const covered = (stills: ReadonlyArray<Still>, from: number, to: number): number
   let sum = 0
   let upTo = from
   for (const still of [...stills].sort((a, b) => a.from - b.from)) {
+    if (still.from >= to) break
     const end = Math.min(still.to, to)
     if (end <= upTo) continue
     sum += end - Math.max(still.from, upTo)
