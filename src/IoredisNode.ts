@@ -237,15 +237,29 @@ const operations = (
     )
 
   /** Sent again for want of the script, it may come after a release that was sent meanwhile, and must not be then. */
-  const runAcquire = (lua: string, keys: Arguments, value: string, ...args: Arguments): Promise<unknown> => {
-    acquiring.add(value)
-    return write("evalsha", shas.get(lua)!, keys.length, ...keys, value, ...args)
-      .catch((error: unknown) => {
-        if (!isMissingScript(error)) throw error
-        return acquiring.has(value) ? write("eval", lua, keys.length, ...keys, value, ...args) : 0
-      })
-      .catch((error: unknown) => Promise.reject(named(lua, error)))
-      .finally(() => acquiring.delete(value))
+  const grant = <A>(
+    map: (reply: unknown) => A,
+    lua: string,
+    keys: Arguments,
+    value: string,
+    ...args: Arguments
+  ): Effect.Effect<A, NodeError> => {
+    const sent = call(
+      "acquire",
+      () => {
+        acquiring.add(value)
+        return write("evalsha", shas.get(lua)!, keys.length, ...keys, value, ...args)
+      },
+      map,
+      {
+        lua,
+        send: () => acquiring.has(value) ? write("eval", lua, keys.length, ...keys, value, ...args) : Promise.resolve(0)
+      }
+    )
+    return Direct.andThen(sent, (answer) => {
+      acquiring.delete(value)
+      return answer
+    })
   }
 
   const beside = <A>(
@@ -262,7 +276,7 @@ const operations = (
     id,
     acquire: (key, value, expiryMillis) =>
       leastUptimeMillis > 0
-        ? call("acquire", () => runAcquire(scripts.acquire, [key], value, expiryMillis, leastUptimeMillis), isOne)
+        ? grant(isOne, scripts.acquire, [key], value, expiryMillis, leastUptimeMillis)
         : call("acquire", () => write("set", key, value, "PX", expiryMillis, "NX"), isOk),
     extend: (key, value, expiryMillis, onlyIfThere = false) =>
       run("extend", isOne, scripts.extend, [key], [value, expiryMillis, onlyIfThere ? 0 : 1], {
@@ -277,7 +291,7 @@ const operations = (
       acquire: (key, value, expiryMillis, proposal) =>
         beside(key, (keys) => {
           const args = [expiryMillis, proposal, scripts.counterMillis, leastUptimeMillis]
-          return call("acquire", () => runAcquire(scripts.acquireFenced, keys, value, ...args), tokenOf)
+          return grant(tokenOf, scripts.acquireFenced, keys, value, ...args)
         }),
       raise: (key, value, token) =>
         beside(

@@ -72,9 +72,7 @@ const attemptAll = (
         })
       )
     })
-    const agreed = settings.isFenced
-      ? Effect.flatMap(asked, (all) => Effect.forEach(all, (answers, index) => agree(service, claims[index]!, answers)))
-      : asked
+    const agreed = settings.isFenced ? Effect.flatMap(asked, (all) => agree(service, claims, all)) : asked
     // Outside `restore`, so that it sees an interruption that comes after the votes were in.
     return Effect.onExitPrimitive(restore(agreed), (exit) => {
       if (Exit.isFailure(exit)) { for (const claim of claims) service.cleanUp(claim, service.nodes) }
@@ -82,11 +80,15 @@ const attemptAll = (
     }).pipe(Effect.map((all) => all.map((answers, index) => conclude(service, claims[index]!, start, answers))))
   })
 
-/** Before a fenced lock is handed out, a quorum that still has our value has to count as far as the token. */
-const agree = (service: Service, claim: Claim, answers: Answers<boolean>): Effect.Effect<Answers<boolean>> =>
-  claim.fence === undefined || !granted(answers) || claim.fence.settle(answers)
-    ? Effect.succeed(answers)
-    : service.quorum.ask(raiseQuestion(claim))
+/** Before a fenced lock, of which there is one at a time, is handed out, a quorum has to count as far as its token. */
+const agree = (
+  service: Service,
+  [claim]: ReadonlyArray<Claim>,
+  all: Array<Answers<boolean>>
+): Effect.Effect<Array<Answers<boolean>>> =>
+  !granted(all[0]!) || claim!.fence!.settle(all[0]!)
+    ? Effect.succeed(all)
+    : Effect.map(service.quorum.ask(raiseQuestion(claim!)), (answers) => [answers])
 
 /** What the votes on a claim that was made at `start` mean. */
 const conclude = (service: Service, claim: Claim, start: Instant, answers: Answers<boolean>) => {

@@ -11,7 +11,7 @@ import type { Clock } from "effect/Clock"
 import type * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { FencingToken } from "../Fencing.ts"
+import type { FencingToken } from "../Fencing.ts"
 import type { NodeError } from "../LockError.ts"
 import type { LockNode } from "../LockNode.ts"
 import * as Direct from "./direct.ts"
@@ -40,11 +40,17 @@ export class Fence {
 
   /** Takes the token from the answers that granted the attempt; whether each of those nodes has counted that far. */
   settle({ byNode, nodes }: Answers<boolean>): boolean {
-    const counted = nodes.flatMap((node, index) => {
+    let least = Number.POSITIVE_INFINITY
+    let token = 0
+    for (let index = 0; index < nodes.length; index++) {
       const answer = byNode[index]
-      return answer !== undefined && Result.isSuccess(answer) && answer.success ? [this.#counted.get(node)!] : []
-    })
-    const token = this.token = FencingToken.make(Math.max(...counted))
-    return counted.every((other) => other === token)
+      if (answer === undefined || Result.isFailure(answer) || !answer.success) continue
+      const counted = this.#counted.get(nodes[index]!)!
+      least = Math.min(least, counted)
+      token = Math.max(token, counted)
+    }
+    if (!Number.isSafeInteger(token)) throw new RangeError(`A node has counted to ${token}, which is no fencing token`)
+    this.token = token as FencingToken
+    return least === token
   }
 }

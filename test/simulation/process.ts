@@ -55,6 +55,8 @@ export class Process {
   /** How long the monotonic clock has stood still. */
   #suspended = 0
   #suspendedSince: number | undefined
+  /** True time until which it is stopped or its machine suspended. */
+  #frozenUntil = Number.NEGATIVE_INFINITY
   #order = 0
   /** Blocks at the clock reading that comes then. */
   #armed: Array<{ reads: number; readonly millis: number }> = []
@@ -127,6 +129,8 @@ export class Process {
     this.world.log(() => `${this.name} blocks for ${millis.toFixed(1)} ms`)
     this.#stopped++
     this.world.runUntil(this.world.now + millis)
+    // Stopped or suspended meanwhile, it does not go on before that is over.
+    while (this.#frozenUntil > this.world.now && !this.world.stopped) this.world.runUntil(this.#frozenUntil)
     this.blockedUntil = this.world.now
     this.world.log(() => `${this.name} goes on`)
     this.#resume()
@@ -141,7 +145,7 @@ export class Process {
   stop(millis: number): void {
     if (this.dead) return
     this.world.log(() => `${this.name} is stopped for ${millis.toFixed(1)} ms`)
-    this.#stopped++
+    this.#freeze(millis)
     this.world.after(millis, () => {
       this.world.log(() => `${this.name} is continued`)
       this.#resume()
@@ -152,7 +156,7 @@ export class Process {
   suspend(millis: number): void {
     if (this.dead || this.#suspendedSince !== undefined) return
     this.world.log(() => `${this.name} is suspended for ${millis.toFixed(1)} ms`)
-    this.#stopped++
+    this.#freeze(millis)
     this.#suspendedSince = this.world.now
     this.world.after(millis, () => {
       this.world.log(() => `${this.name} is awake again`)
@@ -161,6 +165,11 @@ export class Process {
       this.#touchedWall()
       this.#resume()
     })
+  }
+
+  #freeze(millis: number): void {
+    this.#stopped++
+    this.#frozenUntil = Math.max(this.#frozenUntil, this.world.now + millis)
   }
 
   /** Somebody sets the wall clock. */
