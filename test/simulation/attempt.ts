@@ -99,6 +99,8 @@ export class Attempt {
     const { process } = this.#client
     const enter = () => {
       this.#enteredAt = process.world.now
+      // It lives longer now than its first owner knows of.
+      if (this.#op.verb === "resume") checker.prolonged.add(this.#value)
       for (const lock of locks) {
         const holder: Holder = {
           process,
