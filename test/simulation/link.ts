@@ -45,6 +45,8 @@ export class Link {
   #lastReply = 0
   #connectedAt = 0
   #epoch: number
+  /** What is to be sent once more. */
+  readonly #unsent: Array<Request> = []
   readonly #pending = new Set<Request>()
   readonly onBroken = new Set<() => void>()
 
@@ -107,9 +109,11 @@ export class Link {
     const pending = [...this.#pending]
     this.#pending.clear()
     if (this.options.resends) {
-      // Before anything else goes out on the next connection.
-      if (awayMillis === 0) this.#resend(pending)
-      else world.at(this.#connectedAt, () => this.#resend(pending))
+      this.#unsent.push(...pending)
+      const generation = this.#generation
+      // Before anything else goes out on the next connection, or the one after if that breaks too.
+      if (awayMillis === 0) this.#resend()
+      else world.at(this.#connectedAt, () => generation === this.#generation && this.#resend())
     } else {
       const delay = this.#chance.skewed(0.05, 50)
       world.after(delay, () => {
@@ -123,7 +127,7 @@ export class Link {
 
   /** The process is gone: what it sent may still arrive. */
   abandon(): void {
-    for (const request of this.#pending) request.settle = undefined
+    for (const request of [...this.#pending, ...this.#unsent]) request.settle = undefined
   }
 
   /** Sees that the server was restarted since. */
@@ -133,8 +137,8 @@ export class Link {
     this.break(0)
   }
 
-  #resend(requests: ReadonlyArray<Request>) {
-    for (const request of requests) {
+  #resend() {
+    for (const request of this.#unsent.splice(0)) {
       this.process.world.log(() => `${this.process.name} => ${this.server.name} ${request.what()} once more`)
       this.#pending.add(request)
       this.#send(request)
