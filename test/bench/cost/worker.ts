@@ -38,10 +38,11 @@ export interface Round {
 const latencies = new Float64Array(1_000_000)
 let repeating: Promise<void> = Promise.resolve()
 
-/** Does the work for so long, so many at once. */
+/**
+ * Does the work for so long, so many at once. Nothing is collected by force before
+ * it: that throws away compiled code too, and whoever has most of it pays for that.
+ */
 const round = async ({ inFlight, millis, patienceMillis, work }: RoundOptions): Promise<Round> => {
-  // What others left to be collected is not this round's.
-  collectGarbage()
   let operations = 0
   const cpu = process.cpuUsage()
   const start = performance.now()
