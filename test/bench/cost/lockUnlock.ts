@@ -92,7 +92,7 @@ const highlights = (measured: ReadonlyMap<number, Samples>): Pick<Report, "pictu
             )
           ])
         ],
-        notes: ["All numbers, for 1 and 5 nodes too: [table.md](test/bench/results/table.md)."]
+        notes: ["All numbers: [table.md](test/bench/results/table.md)."]
       },
       { title: "What is not the same work", rows: lessWork }
     ]
