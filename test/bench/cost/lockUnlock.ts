@@ -103,13 +103,34 @@ const kindOf = (name: ContenderName) => name === "effect-redsync" ? "ours" : nam
 
 /** As their sources have it, in the versions that are measured. */
 const lessWork = [
-  ["", "an answer is awaited from", "for at most", "taken back after an attempt that failed", "extended while held"],
-  ["raw", "all nodes", "ever", "nothing", "no"],
-  ["effect-redsync", "a quorum", "the node timeout, 400 ms here", "on every node that may have it", "yes"],
-  ["redlock", "a quorum", "ever", "on all nodes, once all retries are used up", "no, only by `using`"],
-  ["@sesamecare-oss/redlock", "a quorum", "ever", "on all nodes, once all retries are used up", "no, only by `using`"],
-  ["redis-semaphore", "all nodes", "ever", "on all nodes", "yes"],
-  ["redlock-universal", "all nodes", "5 s", "on nodes that said yes, not where it timed out", "no, only by `using`"]
+  [
+    "",
+    "waits for",
+    "gives up on a silent node after",
+    "checks that time is left",
+    "takes back after an attempt that failed",
+    "extends here"
+  ],
+  ["raw", "all nodes", "never", "no", "nothing", "no"],
+  ["effect-redsync", "a quorum", "400 ms", "yes", "on every node that may have it", "yes"],
+  ["redlock", "a quorum", "never", "no", "on all nodes, once no retry is left", "no, only `using` does"],
+  [
+    "@sesamecare-oss/redlock",
+    "a quorum",
+    "never",
+    "no",
+    "on all nodes, once no retry is left",
+    "no, only `using` does"
+  ],
+  ["redis-semaphore", "all nodes", "never", "no", "on all nodes", "yes"],
+  [
+    "redlock-universal",
+    "all nodes",
+    "5 s",
+    "yes",
+    "on nodes that said yes, not on silent ones",
+    "no, only `using` does"
+  ]
 ]
 
 /** All but where the run was a quick one. */

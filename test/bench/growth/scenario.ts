@@ -124,6 +124,8 @@ const points = (
 ): Effect.Effect<Array<Point>> =>
   Effect.forEach(sizes, (size) =>
     Effect.scoped(Effect.gen(function*() {
+      // The process before held its locks to its end.
+      yield* Effect.forEach(setting.servers, (server) => server.command("FLUSHALL"))
       const worker = yield* start<WaitingJobs>(new URL("../waiting/worker.ts", import.meta.url))
       const urls = setting.servers.slice(0, 3).map(({ url }) => url)
       yield* worker.ask("open", { contender: "effect-redsync", urls, clients: 0 })
