@@ -334,11 +334,15 @@ export class Rooms {
   }
 
   #isUnable(node: LockNode): boolean {
-    return (this.#unable.get(node) ?? 0) > monotonicMillis(this.#quorum.clock)
+    return this.#isBefore(this.#unable.get(node))
   }
 
   #isAway(node: LockNode): boolean {
-    return (this.#away.get(node) ?? 0) > monotonicMillis(this.#quorum.clock)
+    return this.#isBefore(this.#away.get(node))
+  }
+
+  #isBefore(until: number | undefined): boolean {
+    return until !== undefined && monotonicMillis(this.#quorum.clock) < until
   }
 
   #leave(node: LockNode, name: string) {
