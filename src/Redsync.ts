@@ -851,11 +851,12 @@ const tryOne = (service: Service, name: string, settings: Settings, restore: Res
 /** Runs the program and then releases, all at once; if one is lost, in the background. */
 const use = <A, E, R>(locks: ReadonlyArray<HeldLock>, program: Effect.Effect<A, E, R>) =>
   Effect.onExitPrimitive(spanned("Redsync.hold", locks, program), () => {
-    const lost = locks.filter((lock) => lock.check() !== undefined)
+    const isLost = locks.some((lock) => lock.check() !== undefined)
     for (const lock of locks) lock.startRelease()
-    return lost.length > 0
-      ? undefined
-      : spanned("Redsync.release", locks, Effect.forEach(locks, ({ release }) => release, { discard: true }))
+    if (isLost) return undefined
+    const [first, ...others] = locks
+    const released = others.reduce((released, { release }) => Effect.andThen(released, release), first!.release)
+    return Effect.asVoid(spanned("Redsync.release", locks, released))
   })
 
 const releaseWithScope = (lock: HeldLock) =>

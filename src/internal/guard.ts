@@ -37,15 +37,20 @@ const guarded = <A, E, R>(
         new LeaseScheduler(caller.cache.scheduler, locks)
       )
       const fiber = Effect.runForkWith(context)(program, { uninterruptible: true })
+      const end = (exit: Exit.Exit<A, E>) => {
+        // It may have ended before the timer that would have interrupted it could fire.
+        const lost = firstLost(locks)
+        resume(lost === undefined ? exit : outlived(exit, lost))
+      }
+      const exit = fiber.pollUnsafe()
+      if (exit !== undefined) return end(exit)
       const listeners = locks.map((lock) => lock.onLost(() => fiber.interruptUnsafe()))
       const forget = () => listeners.forEach((forget) => forget())
       // Its first steps have run already, and may have outlasted the lease.
       if (firstLost(locks) !== undefined) fiber.interruptUnsafe()
       fiber.addObserver((exit) => {
         forget()
-        // It may have ended before the timer that would have interrupted it could fire.
-        const lost = firstLost(locks)
-        resume(lost === undefined ? exit : outlived(exit, lost))
+        end(exit)
       })
       return Effect.andThen(Effect.sync(forget), Fiber.interrupt(fiber))
     })
