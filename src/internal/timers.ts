@@ -11,16 +11,40 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { monotonicMillis } from "./lease.ts"
 
-export interface Timer {
+/** Timered with those of the same duration, since taking one out is what happens most. */
+export class Timer {
   readonly at: number
-  readonly millis: number
   readonly run: () => void
+  previous: Timer = this
+  next: Timer = this
+
+  constructor(at: number, run: () => void) {
+    this.at = at
+    this.run = run
+  }
+
+  insertBefore(next: Timer): void {
+    this.previous = next.previous
+    this.next = next
+    this.previous.next = this
+    next.previous = this
+  }
+
+  /** Does nothing to one that has been taken out. */
+  takeOut(): void {
+    this.previous.next = this.next
+    this.next.previous = this.previous
+    this.previous = this.next = this
+  }
 }
+
+/** The ring of the timers of one duration: begins and ends with one that never falls due. */
+const ring = () => new Timer(Number.POSITIVE_INFINITY, () => {})
 
 export class Timers {
   readonly #clock: Clock
   readonly #fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
-  readonly #byMillis = new Map<number, Set<Timer>>()
+  readonly #byMillis = new Map<number, Timer>()
   #sleeper: Fiber.Fiber<void> | undefined
   #wakeAt = Number.POSITIVE_INFINITY
 
@@ -31,16 +55,16 @@ export class Timers {
 
   /** Calls `run` once so many milliseconds have passed on the monotonic clock. */
   after(millis: number, run: () => void): Timer {
-    const timer = { at: monotonicMillis(this.#clock) + millis, millis, run }
-    const timers = this.#byMillis.get(millis)
-    if (timers === undefined) this.#byMillis.set(millis, new Set([timer]))
-    else timers.add(timer)
+    const timer = new Timer(monotonicMillis(this.#clock) + millis, run)
+    let timers = this.#byMillis.get(millis)
+    if (timers === undefined) this.#byMillis.set(millis, timers = ring())
+    timer.insertBefore(timers)
     if (timer.at < this.#wakeAt) this.#sleepUntil(timer.at)
     return timer
   }
 
   cancel(timer: Timer): void {
-    this.#byMillis.get(timer.millis)?.delete(timer)
+    timer.takeOut()
   }
 
   /** Forgets all timers. */
@@ -67,16 +91,18 @@ export class Timers {
     this.#sleeper = undefined
     // While the timers that are due run, those they set must not start a sleep each.
     this.#wakeAt = Number.NEGATIVE_INFINITY
-    for (const [millis, timers] of this.#byMillis) {
-      for (const timer of timers) {
-        if (timer.at > now) break
-        timers.delete(timer)
+    let next = Number.POSITIVE_INFINITY
+    for (const timers of this.#byMillis.values()) {
+      while (timers.next.at <= now) {
+        const timer = timers.next
+        timer.takeOut()
         timer.run()
       }
-      if (timers.size === 0) this.#byMillis.delete(millis)
     }
-    let next = Number.POSITIVE_INFINITY
-    for (const [timer] of this.#byMillis.values()) if (timer !== undefined) next = Math.min(next, timer.at)
+    for (const [millis, timers] of this.#byMillis) {
+      if (timers.next === timers) this.#byMillis.delete(millis)
+      else next = Math.min(next, timers.next.at)
+    }
     this.#wakeAt = Number.POSITIVE_INFINITY
     if (next < Number.POSITIVE_INFINITY) this.#sleepUntil(next)
   }
