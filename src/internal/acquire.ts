@@ -311,18 +311,18 @@ const sleep = (service: Service, room: Room, waiter: Waiter, until: number): Eff
   Effect.callback((resume) => {
     // It may have happened since we looked.
     if (service.rooms.closed || (room.changed && room.isTurnOf(waiter))) return resume(Effect.void)
+    const { timers } = service.quorum
     const wake = () => {
       waiter.wake = undefined
-      timer.interruptUnsafe()
+      timers.cancel(timer)
       resume(Effect.void)
     }
-    const millis = Math.ceil(until - monotonicMillis(service.clock))
-    const timer = service.quorum.fork(Effect.sleep(Duration.millis(Math.max(0, millis))))
-    timer.addObserver(wake)
+    // Whole milliseconds, so that timers of many waiters are of few durations.
+    const timer = timers.after(Math.max(0, Math.ceil(until - monotonicMillis(service.clock))), wake)
     waiter.wake = wake
     return Effect.sync(() => {
       waiter.wake = undefined
-      timer.interruptUnsafe()
+      timers.cancel(timer)
     })
   })
 
