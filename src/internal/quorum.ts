@@ -18,6 +18,7 @@ import { identity } from "effect/Function"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Scheduler from "effect/Scheduler"
 import { NodeError, NodesUnavailable, type Vote } from "../LockError.ts"
 import type { LockNode } from "../LockNode.ts"
 import * as Direct from "./direct.ts"
@@ -150,6 +151,7 @@ export class Quorum {
   readonly timers: Timers
   readonly metrics: Metrics
   readonly #context: Context.Context<never>
+  readonly #dispatcher: Scheduler.SchedulerDispatcher
   readonly #states = new Map<LockNode, { readonly error: NodeError | undefined; readonly question: number }>()
   readonly #closing = Latch.makeUnsafe(false)
   readonly #idle = Latch.makeUnsafe(true)
@@ -160,6 +162,7 @@ export class Quorum {
     this.nodes = nodes
     this.size = size
     this.#context = context
+    this.#dispatcher = Context.get(context, Scheduler.Scheduler).makeDispatcher()
     this.clock = Context.get(context, Clock.Clock)
     this.metrics = new Metrics(context)
     this.timers = new Timers(this.clock, (effect) => this.fork(effect))
@@ -181,6 +184,11 @@ export class Quorum {
   /** Runs an effect as a fiber of its own, on the service's clock. */
   fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> {
     return Effect.runForkWith(this.#context)(effect)
+  }
+
+  /** Calls `run` when what is going on now is over. */
+  later(run: () => void): void {
+    this.#dispatcher.scheduleTask(run, 0)
   }
 
   /** Runs an effect in the background; `close` waits for it. */

@@ -299,12 +299,9 @@ export class Rooms {
         const room = this.#rooms.get(notice.key)
         if (room === undefined) return
         // A release of ours gives notice of the change and of the turn at once: then there is no need to look.
-        this.#quorum.fork(Effect.andThen(
-          Effect.yieldNow,
-          Effect.sync(() => {
-            if (room.turnOn === undefined && this.#isWaiting(room)) this.join(room)
-          })
-        ))
+        this.#quorum.later(() => {
+          if (room.turnOn === undefined && this.#isWaiting(room)) this.join(room)
+        })
         return
       }
       case "Missed": {
