@@ -9,7 +9,7 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import { identity } from "effect/Function"
+import { constVoid, identity } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
@@ -161,7 +161,7 @@ const shas = new Map(
 
 // A server that refuses the load, or lost its scripts since, gets the source with the first call instead.
 const loadScripts = ({ send }: Connection) => {
-  for (const lua of shas.keys()) send("script", "LOAD", lua).catch(() => {})
+  for (const lua of shas.keys()) send("script", ["LOAD", lua], constVoid, constVoid)
 }
 
 /** What a node wants to be sure of before it says yes. */
@@ -169,6 +169,9 @@ interface Demands {
   readonly leastUptimeMillis?: number
   readonly replicas?: Replicas
 }
+
+/** Sends what is to be sent, and calls one of the two once. */
+type Sending = (succeed: (reply: unknown) => void, fail: (error: unknown) => void) => void
 
 const operations = (
   connection: Connection,
@@ -184,9 +187,9 @@ const operations = (
   /** Sends, and the script itself if a script that was called is not there. */
   const call = <A>(
     operation: NodeError["operation"],
-    send: () => Promise<unknown>,
+    send: Sending,
     map: (reply: unknown) => A,
-    script?: { readonly lua: string; readonly send: () => Promise<unknown> }
+    script?: { readonly lua: string; readonly send: Sending }
   ): Effect.Effect<A, NodeError> => {
     const sent = Direct.make<A>((answer) => {
       if (connection.refused !== undefined) return answer(Result.fail(nodeError(id, operation, connection.refused)))
@@ -199,9 +202,9 @@ const operations = (
           : named(script.lua, error)
         answer(Result.fail(nodeError(id, operation, cause)))
       }
-      send().then(
+      send(
         succeed,
-        (error) => script !== undefined && isMissingScript(error) ? script.send().then(succeed, fail) : fail(error)
+        script === undefined ? fail : (error) => isMissingScript(error) ? script.send(succeed, fail) : fail(error)
       )
     })
     if (connection.connecting === undefined) return sent
@@ -228,12 +231,12 @@ const operations = (
   ): Effect.Effect<A, NodeError> =>
     call(
       operation,
-      () => {
+      (succeed, fail) => {
         if (operation === "release") acquiring.delete(String(args[0]))
-        return via("evalsha", shas.get(lua)!, keys.length, ...keys, ...args)
+        via("evalsha", [shas.get(lua)!, keys.length, ...keys, ...args], succeed, fail)
       },
       map,
-      { lua, send: () => via("eval", lua, keys.length, ...keys, ...argsIfNew) }
+      { lua, send: (succeed, fail) => via("eval", [lua, keys.length, ...keys, ...argsIfNew], succeed, fail) }
     )
 
   /** Sent again for want of the script, it may come after a release that was sent meanwhile, and must not be then. */
@@ -246,14 +249,15 @@ const operations = (
   ): Effect.Effect<A, NodeError> => {
     const sent = call(
       "acquire",
-      () => {
+      (succeed, fail) => {
         acquiring.add(value)
-        return write("evalsha", shas.get(lua)!, keys.length, ...keys, value, ...args)
+        write("evalsha", [shas.get(lua)!, keys.length, ...keys, value, ...args], succeed, fail)
       },
       map,
       {
         lua,
-        send: () => acquiring.has(value) ? write("eval", lua, keys.length, ...keys, value, ...args) : Promise.resolve(0)
+        send: (succeed, fail) =>
+          acquiring.has(value) ? write("eval", [lua, keys.length, ...keys, value, ...args], succeed, fail) : succeed(0)
       }
     )
     return Direct.andThen(sent, (answer) => {
@@ -277,7 +281,11 @@ const operations = (
     acquire: (key, value, expiryMillis) =>
       leastUptimeMillis > 0
         ? grant(isOne, scripts.acquire, [key], value, expiryMillis, leastUptimeMillis)
-        : call("acquire", () => write("set", key, value, "PX", expiryMillis, "NX"), isOk),
+        : call(
+          "acquire",
+          (succeed, fail) => write("set", [key, value, "PX", expiryMillis, "NX"], succeed, fail),
+          isOk
+        ),
     extend: (key, value, expiryMillis, onlyIfThere = false) =>
       run("extend", isOne, scripts.extend, [key], [value, expiryMillis, onlyIfThere ? 0 : 1], {
         // Sent twice, it may come after a release that was sent later, and must not set the key again then.
@@ -286,7 +294,7 @@ const operations = (
       }),
     release: (key, value) => run("release", isOne, scripts.release, [key], [value]),
     inspect: (key) => run("inspect", keyState, scripts.inspect, [key], []),
-    remove: (key) => call("remove", () => send("del", key), isOne),
+    remove: (key) => call("remove", (succeed, fail) => send("del", [key], succeed, fail), isOne),
     fencing: {
       acquire: (key, value, expiryMillis, proposal) =>
         beside(key, (keys) => {

@@ -7,6 +7,7 @@
  * than `andThen` make of it needs a fiber again.
  */
 import * as Effect from "effect/Effect"
+import * as Effectable from "effect/Effectable"
 import * as Result from "effect/Result"
 import type { NodeError } from "../LockError.ts"
 
@@ -16,20 +17,24 @@ export type Answer<A> = Result.Result<A, NodeError> | Effect.Effect<A, NodeError
 /** Starts what cannot be interrupted, and calls `done` once, possibly at once. */
 export type Start<A> = (done: (answer: Answer<A>) => void) => void
 
-const start = Symbol("effect-redsync/start")
+class Direct<A> extends Effectable.Class<A, NodeError> {
+  readonly start: Start<A>
 
-interface Direct<A> extends Effect.Effect<A, NodeError> {
-  [start]?: Start<A>
+  constructor(start: Start<A>) {
+    super()
+    this.start = start
+  }
+
+  asEffect(): Effect.Effect<A, NodeError> {
+    return Effect.callback((resume) => this.start((answer) => resume(toEffect(answer))))
+  }
 }
 
-export const make = <A>(begin: Start<A>): Effect.Effect<A, NodeError> => {
-  const effect: Direct<A> = Effect.callback((resume) => begin((answer) => resume(toEffect(answer))))
-  effect[start] = begin
-  return effect
-}
+export const make = <A>(start: Start<A>): Effect.Effect<A, NodeError> => new Direct(start)
 
 /** How to start the effect without a fiber, if that is possible. */
-export const startOf = <A>(effect: Effect.Effect<A, NodeError>): Start<A> | undefined => (effect as Direct<A>)[start]
+export const startOf = <A>(effect: Effect.Effect<A, NodeError>): Start<A> | undefined =>
+  effect instanceof Direct ? (effect as Direct<A>).start : undefined
 
 /** Goes on with the answer, good or bad. */
 export const andThen = <A, B>(

@@ -20,29 +20,39 @@ export interface Replicas {
 
 /** Sends a write, whose yes comes once the replicas have acknowledged it. It fails when too few do. */
 export const replicated = (client: Redis | Cluster, send: Send, replicas: Replicas): Send =>
-  client.isCluster ? inCluster(client as Cluster, replicas) : onOneConnection(client as Redis, send, replicas)
+{
+  const write = client.isCluster
+    ? inCluster(client as Cluster, replicas)
+    : onOneConnection(client as Redis, send, replicas)
+  return (name, args, replied, failed) => {
+    write(name, args).then(replied, failed)
+  }
+}
+
+type Write = (name: string, args: ReadonlyArray<string | number>) => Promise<unknown>
 
 /**
  * One `WAIT` at a time, shared by all that was answered before it was sent: however
  * many locks are under way, none of them waits for more than two.
  */
-const onOneConnection = (client: Redis, send: Send, replicas: Replicas): Send => {
+const onOneConnection = (client: Redis, send: Send, replicas: Replicas): Write => {
+  const sent: Write = (name, args) => new Promise((resolve, reject) => send(name, args, resolve, reject))
   let current: Promise<unknown> = Promise.resolve()
   let next: Promise<unknown> | undefined
 
   const acknowledged = () => {
     if (next === undefined) {
-      const sent = next = current.then(() => {
+      const asked = next = current.then(() => {
         next = undefined
-        return send("wait", replicas.count, Math.ceil(replicas.withinMillis))
+        return sent("wait", [replicas.count, Math.ceil(replicas.withinMillis)])
       })
-      current = sent.catch(() => {})
+      current = asked.catch(() => {})
     }
     return next
   }
 
-  return async (command, ...args) => {
-    const reply = await send(command, ...args)
+  return async (name, args) => {
+    const reply = await sent(name, args)
     if (isNo(reply)) return reply
     const { stream } = client
     const count = Number(await acknowledged())
@@ -53,9 +63,9 @@ const onOneConnection = (client: Redis, send: Send, replicas: Replicas): Send =>
 }
 
 /** Which of its connections a cluster client takes is its own affair; only a pipeline is sure to be sent on one. */
-const inCluster = (cluster: Cluster, replicas: Replicas): Send => async (command, ...args) => {
+const inCluster = (cluster: Cluster, replicas: Replicas): Write => async (name, args) => {
   const [answer, acknowledged] = await cluster.pipeline([
-    [command, ...args],
+    [name, ...args],
     ["wait", replicas.count, Math.ceil(replicas.withinMillis)]
   ]).exec() ?? []
   // A pipeline that writes is not sent again elsewhere. Nor may we: a release may have been sent meanwhile.
