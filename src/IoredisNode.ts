@@ -9,14 +9,14 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import { constVoid, identity } from "effect/Function"
+import { constVoid } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { type Cluster, Redis, type RedisOptions } from "ioredis"
 import { createHash } from "node:crypto"
 import * as Direct from "./internal/direct.ts"
-import { type Send, throughClient, together } from "./internal/ioredisCommands.ts"
+import { type Listener, type Send, throughClient, together } from "./internal/ioredisCommands.ts"
 import { type Replicas, replicated } from "./internal/ioredisReplicas.ts"
 import { waitingList } from "./internal/ioredisWaiting.ts"
 import { reject } from "./internal/options.ts"
@@ -142,26 +142,138 @@ interface Connection {
   refused?: unknown
 }
 
-const sha1 = (text: string): string => createHash("sha1").update(text).digest("hex")
+type Arguments = ReadonlyArray<string | number>
 
-const shas = new Map(
-  [
-    scripts.acquire,
-    scripts.acquireFenced,
-    scripts.extend,
-    scripts.inspect,
-    scripts.join,
-    scripts.leave,
-    scripts.raise,
-    scripts.release,
-    scripts.releaseAndWake,
-    scripts.uptime
-  ].map((lua) => [lua, sha1(lua)])
-)
+interface Script {
+  readonly lua: string
+  readonly sha: string
+  /** The arguments for a server that did not have the script when it was called first. */
+  readonly argsIfNew?: (args: Arguments) => Arguments
+}
+
+const script = (lua: string, argsIfNew?: Script["argsIfNew"]): Script => ({
+  lua,
+  sha: createHash("sha1").update(lua).digest("hex"),
+  ...(argsIfNew !== undefined && { argsIfNew })
+})
+
+const ours = {
+  acquire: script(scripts.acquire),
+  acquireFenced: script(scripts.acquireFenced),
+  // Sent twice, it may come after a release that was sent later, and must not set the key again then.
+  extend: script(scripts.extend, (args) => [...args.slice(0, -1), 0]),
+  inspect: script(scripts.inspect),
+  join: script(scripts.join),
+  leave: script(scripts.leave),
+  raise: script(scripts.raise),
+  release: script(scripts.release),
+  releaseAndWake: script(scripts.releaseAndWake),
+  uptime: script(scripts.uptime)
+}
 
 // A server that refuses the load, or lost its scripts since, gets the source with the first call instead.
 const loadScripts = ({ send }: Connection) => {
-  for (const lua of shas.keys()) send("script", ["LOAD", lua], constVoid, constVoid)
+  for (const { lua } of Object.values(ours)) send("script", ["LOAD", lua], { replied: constVoid, failed: constVoid })
+}
+
+interface Node {
+  readonly id: string
+  readonly connection: Connection
+  /** The values of attempts whose script is on its way, and may have to be sent again. */
+  readonly acquiring: Set<string>
+}
+
+/** A command, or a script of ours. */
+class Call<A> extends Direct.Direct<A> {
+  readonly node: Node
+  readonly operation: NodeError["operation"]
+  readonly send: Send
+  readonly name: string
+  readonly args: Arguments
+  readonly map: (reply: unknown) => A
+  readonly script: Script | undefined
+  /** What a script sets a key to, or finds in one that it deletes. */
+  readonly value: string | undefined
+
+  constructor(
+    node: Node,
+    operation: NodeError["operation"],
+    send: Send,
+    name: string,
+    args: Arguments,
+    map: (reply: unknown) => A,
+    script?: Script,
+    value?: string
+  ) {
+    super()
+    this.node = node
+    this.operation = operation
+    this.send = send
+    this.name = name
+    this.args = args
+    this.map = map
+    this.script = script
+    this.value = value
+  }
+
+  start(done: Direct.Done<A>): void {
+    const { acquiring, connection } = this.node
+    const { connecting, refused } = connection
+    if (connecting !== undefined) return done(Effect.andThen(Deferred.await(connecting), this))
+    if (refused !== undefined) return done(Result.fail(nodeError(this.node.id, this.operation, refused)))
+    if (this.value !== undefined) {
+      if (this.operation === "acquire") acquiring.add(this.value)
+      else acquiring.delete(this.value)
+    }
+    this.send(this.name, this.args, new Answer(this, done))
+  }
+}
+
+/** Waits for the reply to a call, and sends the script itself if the server does not have it. */
+class Answer<A> implements Listener {
+  readonly #call: Call<A>
+  readonly #done: Direct.Done<A>
+  #isNew = false
+
+  constructor(call: Call<A>, done: Direct.Done<A>) {
+    this.#call = call
+    this.#done = done
+  }
+
+  replied(reply: unknown): void {
+    const { map, node, operation, value } = this.#call
+    if (value !== undefined && operation === "acquire") node.acquiring.delete(value)
+    this.#done(read(map, reply))
+  }
+
+  failed(error: unknown): void {
+    const { args, node, operation, script, send, value } = this.#call
+    const isAcquiring = value !== undefined && operation === "acquire"
+    if (script !== undefined && isMissingScript(error) && !this.#isNew) {
+      this.#isNew = true
+      // It may come after a release that was sent meanwhile, and must not acquire then.
+      if (isAcquiring && !node.acquiring.has(value)) return this.replied(0)
+      const rest = args.slice(1)
+      return send("eval", [script.lua, ...script.argsIfNew?.(rest) ?? rest], this)
+    }
+    if (isAcquiring) node.acquiring.delete(value)
+    const { lastError } = node.connection
+    const cause = isMissingConnection(error)
+      ? lastError ?? broken
+      : script === undefined
+      ? error
+      : named(script.lua, error)
+    this.#done(Result.fail(nodeError(node.id, operation, cause)))
+  }
+}
+
+/** A reply that is none of ours makes `map` throw, which is then the answer. */
+const read = <A>(map: (reply: unknown) => A, reply: unknown): Direct.Answer<A> => {
+  try {
+    return Result.succeed(map(reply))
+  } catch (error) {
+    return Effect.die(error)
+  }
 }
 
 /** What a node wants to be sure of before it says yes. */
@@ -169,9 +281,6 @@ interface Demands {
   readonly leastUptimeMillis?: number
   readonly replicas?: Replicas
 }
-
-/** Sends what is to be sent, and calls one of the two once. */
-type Sending = (succeed: (reply: unknown) => void, fail: (error: unknown) => void) => void
 
 const operations = (
   connection: Connection,
@@ -181,37 +290,7 @@ const operations = (
   const { client, send } = connection
   const { leastUptimeMillis = 0, replicas } = demands
   const id = idOf(client)
-  /** The values of attempts whose script is on its way, and may have to be sent again. */
-  const acquiring = new Set<string>()
-
-  /** Sends, and the script itself if a script that was called is not there. */
-  const call = <A>(
-    operation: NodeError["operation"],
-    send: Sending,
-    map: (reply: unknown) => A,
-    script?: { readonly lua: string; readonly send: Sending }
-  ): Effect.Effect<A, NodeError> => {
-    const sent = Direct.make<A>((answer) => {
-      if (connection.refused !== undefined) return answer(Result.fail(nodeError(id, operation, connection.refused)))
-      const succeed = (reply: unknown) => answer(read(map, reply))
-      const fail = (error: unknown) => {
-        const cause = isMissingConnection(error)
-          ? connection.lastError ?? broken
-          : script === undefined
-          ? error
-          : named(script.lua, error)
-        answer(Result.fail(nodeError(id, operation, cause)))
-      }
-      send(
-        succeed,
-        script === undefined ? fail : (error) => isMissingScript(error) ? script.send(succeed, fail) : fail(error)
-      )
-    })
-    if (connection.connecting === undefined) return sent
-    return Effect.suspend(() =>
-      connection.connecting === undefined ? sent : Effect.andThen(Deferred.await(connection.connecting), sent)
-    )
-  }
+  const node: Node = { id, connection, acquiring: new Set() }
 
   const prefix = client.isCluster ? client.options.keyPrefix ?? "" : ""
   const sharesSlot = (key: string) => !client.isCluster || scripts.sharesSlot(prefix + key)
@@ -219,52 +298,15 @@ const operations = (
   /** For what a lock must not lose: its key, its expiry, its token. */
   const write = replicas === undefined ? send : replicated(client, send, replicas)
 
-  type Arguments = ReadonlyArray<string | number>
-
   const run = <A>(
     operation: NodeError["operation"],
     map: (reply: unknown) => A,
-    lua: string,
+    script: Script,
     keys: Arguments,
     args: Arguments,
-    { argsIfNew = args, via = send }: { readonly argsIfNew?: Arguments; readonly via?: Send } = {}
+    { value, via = send }: { readonly value?: string | undefined; readonly via?: Send } = {}
   ): Effect.Effect<A, NodeError> =>
-    call(
-      operation,
-      (succeed, fail) => {
-        if (operation === "release") acquiring.delete(String(args[0]))
-        via("evalsha", [shas.get(lua)!, keys.length, ...keys, ...args], succeed, fail)
-      },
-      map,
-      { lua, send: (succeed, fail) => via("eval", [lua, keys.length, ...keys, ...argsIfNew], succeed, fail) }
-    )
-
-  /** Sent again for want of the script, it may come after a release that was sent meanwhile, and must not be then. */
-  const grant = <A>(
-    map: (reply: unknown) => A,
-    lua: string,
-    keys: Arguments,
-    value: string,
-    ...args: Arguments
-  ): Effect.Effect<A, NodeError> => {
-    const sent = call(
-      "acquire",
-      (succeed, fail) => {
-        acquiring.add(value)
-        write("evalsha", [shas.get(lua)!, keys.length, ...keys, value, ...args], succeed, fail)
-      },
-      map,
-      {
-        lua,
-        send: (succeed, fail) =>
-          acquiring.has(value) ? write("eval", [lua, keys.length, ...keys, value, ...args], succeed, fail) : succeed(0)
-      }
-    )
-    return Direct.andThen(sent, (answer) => {
-      acquiring.delete(value)
-      return answer
-    })
-  }
+    new Call(node, operation, via, "evalsha", [script.sha, keys.length, ...keys, ...args], map, script, value)
 
   const beside = <A>(
     key: string,
@@ -280,55 +322,40 @@ const operations = (
     id,
     acquire: (key, value, expiryMillis) =>
       leastUptimeMillis > 0
-        ? grant(isOne, scripts.acquire, [key], value, expiryMillis, leastUptimeMillis)
-        : call(
-          "acquire",
-          (succeed, fail) => write("set", [key, value, "PX", expiryMillis, "NX"], succeed, fail),
-          isOk
-        ),
+        ? run("acquire", isOne, ours.acquire, [key], [value, expiryMillis, leastUptimeMillis], { value, via: write })
+        : new Call(node, "acquire", write, "set", [key, value, "PX", expiryMillis, "NX"], isOk),
     extend: (key, value, expiryMillis, onlyIfThere = false) =>
-      run("extend", isOne, scripts.extend, [key], [value, expiryMillis, onlyIfThere ? 0 : 1], {
-        // Sent twice, it may come after a release that was sent later, and must not set the key again then.
-        argsIfNew: [value, expiryMillis, 0],
-        via: write
-      }),
-    release: (key, value) => run("release", isOne, scripts.release, [key], [value]),
-    inspect: (key) => run("inspect", keyState, scripts.inspect, [key], []),
-    remove: (key) => call("remove", (succeed, fail) => send("del", [key], succeed, fail), isOne),
+      run("extend", isOne, ours.extend, [key], [value, expiryMillis, onlyIfThere ? 0 : 1], { via: write }),
+    release: (key, value) => run("release", isOne, ours.release, [key], [value], { value }),
+    inspect: (key) => run("inspect", keyState, ours.inspect, [key], []),
+    remove: (key) => new Call(node, "remove", send, "del", [key], isOne),
     fencing: {
       acquire: (key, value, expiryMillis, proposal) =>
         beside(key, (keys) => {
-          const args = [expiryMillis, proposal, scripts.counterMillis, leastUptimeMillis]
-          return grant(tokenOf, scripts.acquireFenced, keys, value, ...args)
+          const args = [value, expiryMillis, proposal, scripts.counterMillis, leastUptimeMillis]
+          return run("acquire", tokenOf, ours.acquireFenced, keys, args, { value, via: write })
         }),
       raise: (key, value, token) =>
         beside(
           key,
-          (keys) => run("acquire", isOne, scripts.raise, keys, [value, token, scripts.counterMillis], { via: write })
+          (keys) => run("acquire", isOne, ours.raise, keys, [value, token, scripts.counterMillis], { via: write })
         )
     },
     delayedRestart: (millis) => operations(connection, traits, { ...demands, leastUptimeMillis: millis }),
     replicas: (count, withinMillis) =>
       operations(connection, traits, { ...demands, replicas: { count, withinMillis } }),
     ...(leastUptimeMillis > 0 && {
-      abstention: (key) => run("inspect", (up) => abstention(Number(up), leastUptimeMillis), scripts.uptime, [key], [])
+      abstention: (key) => run("inspect", (up) => abstention(Number(up), leastUptimeMillis), ours.uptime, [key], [])
     }),
     waitingList: waitingList(
       id,
-      (operation, lua, key, ...args) =>
-        run(operation, identity, lua, sharesSlot(key) ? [key, scripts.waitingListKey(key, prefix)] : [key], args),
+      (operation, script, key, map, ...args) =>
+        run(operation, map, ours[script], sharesSlot(key) ? [key, scripts.waitingListKey(key, prefix)] : [key], args, {
+          value: operation === "release" ? args[0] : undefined
+        }),
       (key) => serverOf(client, key),
       sharesSlot
     )
-  }
-}
-
-/** A reply that is none of ours makes `map` throw, which is then the answer. */
-const read = <A>(map: (reply: unknown) => A, reply: unknown): Direct.Answer<A> => {
-  try {
-    return Result.succeed(map(reply))
-  } catch (error) {
-    return Effect.die(error)
   }
 }
 

@@ -14,37 +14,42 @@ import type { NodeError } from "../LockError.ts"
 /** An answer, or an effect to go on with. */
 export type Answer<A> = Result.Result<A, NodeError> | Effect.Effect<A, NodeError>
 
-/** Starts what cannot be interrupted, and calls `done` once, possibly at once. */
-export type Start<A> = (done: (answer: Answer<A>) => void) => void
+export type Done<A> = (answer: Answer<A>) => void
 
-class Direct<A> extends Effectable.Class<A, NodeError> {
-  readonly start: Start<A>
-
-  constructor(start: Start<A>) {
-    super()
-    this.start = start
-  }
+/** An effect that can be started without a fiber. */
+export abstract class Direct<A> extends Effectable.Class<A, NodeError> {
+  /** Starts what cannot be interrupted, and calls `done` once, possibly at once. */
+  abstract start(done: Done<A>): void
 
   asEffect(): Effect.Effect<A, NodeError> {
     return Effect.callback((resume) => this.start((answer) => resume(toEffect(answer))))
   }
 }
 
-export const make = <A>(start: Start<A>): Effect.Effect<A, NodeError> => new Direct(start)
-
-/** How to start the effect without a fiber, if that is possible. */
-export const startOf = <A>(effect: Effect.Effect<A, NodeError>): Start<A> | undefined =>
-  effect instanceof Direct ? (effect as Direct<A>).start : undefined
+export const isDirect = <A>(effect: Effect.Effect<A, NodeError>): effect is Direct<A> => effect instanceof Direct
 
 /** Goes on with the answer, good or bad. */
 export const andThen = <A, B>(
   effect: Effect.Effect<A, NodeError>,
   f: (answer: Result.Result<A, NodeError>) => Answer<B>
-): Effect.Effect<B, NodeError> => {
-  const begin = startOf(effect)
-  return begin === undefined
-    ? Effect.flatMap(Effect.result(effect), (answer) => toEffect(f(answer)))
-    : make((done) => begin((answer) => done(Result.isResult(answer) ? f(answer) : andThen(answer, f))))
+): Effect.Effect<B, NodeError> =>
+  isDirect(effect)
+    ? new AndThen(effect, f)
+    : Effect.flatMap(Effect.result(effect), (answer) => toEffect(f(answer)))
+
+class AndThen<A, B> extends Direct<B> {
+  readonly #first: Direct<A>
+  readonly #f: (answer: Result.Result<A, NodeError>) => Answer<B>
+
+  constructor(first: Direct<A>, f: (answer: Result.Result<A, NodeError>) => Answer<B>) {
+    super()
+    this.#first = first
+    this.#f = f
+  }
+
+  start(done: Done<B>): void {
+    this.#first.start((answer) => done(Result.isResult(answer) ? this.#f(answer) : andThen(answer, this.#f)))
+  }
 }
 
 const toEffect = <A>(answer: Answer<A>): Effect.Effect<A, NodeError> =>

@@ -6,17 +6,21 @@ import { tracingChannel } from "node:diagnostics_channel"
 
 type Arguments = ReadonlyArray<string | number>
 
-/** Sends a command, and calls one of the two once. */
-export type Send = (
-  name: string,
-  args: Arguments,
-  replied: (reply: unknown) => void,
-  failed: (error: unknown) => void
-) => void
+/** Hears what comes of a command: one of the two, once. */
+export interface Listener {
+  readonly replied: (reply: unknown) => void
+  readonly failed: (error: unknown) => void
+}
+
+/** Sends a command. */
+export type Send = (name: string, args: Arguments, listener: Listener) => void
 
 /** By a client of the caller's, in whichever way it sends its commands. */
-export const throughClient = (client: Redis | Cluster): Send => (name, args, replied, failed) => {
-  client.call(name, ...args).then(replied, failed)
+export const throughClient = (client: Redis | Cluster): Send => (name, args, listener) =>
+  listen(client.call(name, ...args), listener)
+
+export const listen = (reply: Promise<unknown>, listener: Listener): void => {
+  reply.then((reply) => listener.replied(reply), (error) => listener.failed(error))
 }
 
 /**
@@ -50,10 +54,10 @@ export const together = (client: Redis): Send => {
     }
   } as unknown as Redis["stream"]
 
-  return (name, args, replied, failed) => {
+  return (name, args, listener) => {
     const { commandTimeout, keyPrefix } = client.options
     if (!keyPrefix && commandTimeout === undefined && traced.hasSubscribers === false) {
-      void client.sendCommand(new PlainCommand(name, args, replied, failed) as unknown as Command, tick)
+      void client.sendCommand(new PlainCommand(name, args, listener) as unknown as Command, tick)
       return
     }
     const command = new Command(name, args as Array<string | number>, {
@@ -61,7 +65,7 @@ export const together = (client: Redis): Send => {
       ...(keyPrefix !== undefined && { keyPrefix })
     })
     void client.sendCommand(command, tick)
-    command.promise.then(replied, failed)
+    listen(command.promise, listener)
   }
 }
 
@@ -72,74 +76,79 @@ const traced = tracingChannel("ioredis:command")
 const Bare = function() {} as unknown as new() => Pick<Command, "name" | "args">
 Bare.prototype = Command.prototype
 
-/** A command that is sent, and answered by a string, a number, or an array of such, and nothing else. */
+/** A command that is sent, and answered by a string, a number or an array of such, and nothing else. */
 class PlainCommand extends Bare {
   override readonly name: string
   override args: Array<string>
   isTraced = false
-  readonly #replied: (reply: unknown) => void
-  readonly #failed: (error: unknown) => void
-  #answer: unknown
+  readonly #listener: Listener
+  #outcome: unknown
   #hasFailed = false
 
-  constructor(name: string, args: Arguments, replied: (reply: unknown) => void, failed: (error: unknown) => void) {
+  constructor(name: string, args: Arguments, listener: Listener) {
     super()
     this.name = name
     this.args = args as Array<string>
-    this.#replied = replied
-    this.#failed = failed
+    this.#listener = listener
   }
 
   toWritable(): string {
-    let text = `*${this.args.length + 1}\r\n${bulk(this.name)}`
-    for (const arg of this.args) text += bulk(String(arg))
-    return text
+    const { args, name } = this
+    let text = `*${args.length + 1}${announce(name)}${name}`
+    for (const arg of args) {
+      const word = String(arg)
+      text += announce(word)
+      text += word
+    }
+    return text + "\r\n"
   }
 
-  resolve(reply: unknown) {
-    this.#answer = reply
-    answer(this)
+  resolve(reply: unknown): void {
+    this.#outcome = reply
+    settled(this)
   }
 
-  reject(error: unknown) {
-    this.#answer = error
+  reject(error: unknown): void {
+    this.#outcome = error
     this.#hasFailed = true
-    answer(this)
+    settled(this)
   }
 
-  /** Calls back. */
-  answer() {
-    if (this.#hasFailed) this.#failed(this.#answer)
-    else this.#replied(decoded(this.#answer))
+  tell(): void {
+    if (this.#hasFailed) this.#listener.failed(this.#outcome)
+    else this.#listener.replied(decoded(this.#outcome))
   }
 }
 
-const bulk = (text: string) => `$${byteLength(text)}\r\n${text}\r\n`
+const announcements = Array.from({ length: 128 }, (_, length) => `\r\n$${length}\r\n`)
+
+/** Ends the word before, and says how long the next one is. */
+const announce = (word: string): string => announcements[byteLength(word)] ?? `\r\n$${byteLength(word)}\r\n`
 
 /** Words are short, and nearly always ASCII. */
-const byteLength = (text: string) => {
-  for (let index = 0; index < text.length; index++) {
-    if (text.charCodeAt(index) > 0x7f) return Buffer.byteLength(text)
+const byteLength = (word: string): number => {
+  for (let index = 0; index < word.length; index++) {
+    if (word.charCodeAt(index) > 0x7f) return Buffer.byteLength(word)
   }
-  return text.length
+  return word.length
 }
 
 const decoded = (reply: unknown): unknown =>
   Buffer.isBuffer(reply) ? reply.toString() : Array.isArray(reply) ? reply.map(decoded) : reply
 
-/** Those of one read are answered one after the other, once ioredis is done with it. */
-const answered: Array<PlainCommand> = []
+/** Settled, and their listeners are to be told, once ioredis is done with what it has read. */
+const toTell: Array<PlainCommand> = []
 
-const answer = (command: PlainCommand) => {
-  if (answered.push(command) === 1) queueMicrotask(answerAll)
+const settled = (command: PlainCommand) => {
+  if (toTell.push(command) === 1) queueMicrotask(tellAll)
 }
 
-const answerAll = () => {
+const tellAll = () => {
   let next = 0
   try {
-    while (next < answered.length) answered[next++]!.answer()
+    while (next < toTell.length) toTell[next++]!.tell()
   } finally {
-    answered.splice(0, next)
-    if (answered.length > 0) queueMicrotask(answerAll)
+    toTell.splice(0, next)
+    if (toTell.length > 0) queueMicrotask(tellAll)
   }
 }

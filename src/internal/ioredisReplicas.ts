@@ -10,7 +10,7 @@
  * @see WAIT: https://redis.io/docs/latest/commands/wait/
  */
 import type { Cluster, Redis } from "ioredis"
-import type { Send } from "./ioredisCommands.ts"
+import { listen, type Send } from "./ioredisCommands.ts"
 
 /** How many replicas have to have a write, and within how much time. */
 export interface Replicas {
@@ -24,9 +24,7 @@ export const replicated = (client: Redis | Cluster, send: Send, replicas: Replic
   const write = client.isCluster
     ? inCluster(client as Cluster, replicas)
     : onOneConnection(client as Redis, send, replicas)
-  return (name, args, replied, failed) => {
-    write(name, args).then(replied, failed)
-  }
+  return (name, args, listener) => listen(write(name, args), listener)
 }
 
 type Write = (name: string, args: ReadonlyArray<string | number>) => Promise<unknown>
@@ -36,7 +34,7 @@ type Write = (name: string, args: ReadonlyArray<string | number>) => Promise<unk
  * many locks are under way, none of them waits for more than two.
  */
 const onOneConnection = (client: Redis, send: Send, replicas: Replicas): Write => {
-  const sent: Write = (name, args) => new Promise((resolve, reject) => send(name, args, resolve, reject))
+  const sent: Write = (name, args) => new Promise((replied, failed) => send(name, args, { replied, failed }))
   let current: Promise<unknown> = Promise.resolve()
   let next: Promise<unknown> | undefined
 

@@ -9,23 +9,23 @@
  * @see client tracking: https://redis.io/docs/latest/develop/reference/client-side-caching/
  */
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
+import { constVoid } from "effect/Function"
 import type { Redis, RedisOptions } from "ioredis"
 import type { NodeError } from "../LockError.ts"
 import type { LockNode, Notice } from "../LockNode.ts"
-import * as Direct from "./direct.ts"
 import { nodeError } from "./reply.ts"
 import * as scripts from "./scripts.ts"
 
 const invalidations = "__redis__:invalidate"
 
 /** Runs one of our scripts on the lock and its waiting list. */
-export type Run = (
+export type Run = <A>(
   operation: NodeError["operation"],
-  lua: string,
+  script: "join" | "leave" | "release" | "releaseAndWake",
   name: string,
+  map: (reply: unknown) => A,
   ...args: ReadonlyArray<string>
-) => Effect.Effect<unknown, NodeError>
+) => Effect.Effect<A, NodeError>
 
 /**
  * The waiting lists of a node. `clientFor` gives the client of the server that
@@ -67,6 +67,13 @@ export const waitingList = (
           )
         })
 
+      const released = (reply: unknown) => {
+        const told = Number(reply)
+        if ((told & 4) > 0) hear({ _tag: "Unable", why: "this user may not PUBLISH turns" })
+        if ((told & 8) > 0) hear({ _tag: "Unable", why: "this user may not LPOP those that wait" })
+        return { released: (told & 1) > 0, woke: (told & 2) > 0 }
+      }
+
       return {
         join: Effect.fnUntraced(function*(key, place) {
           if (!hasList(key)) {
@@ -79,24 +86,16 @@ export const waitingList = (
           const ear = yield* attempt(() => earFor(key))
           // Join, then look, then sleep: or a release in between is missed.
           if (ear !== undefined) yield* attempt(() => ear.listen())
-          const reply = yield* run("inspect", scripts.join, key, waiter, place)
-          const [ahead = 0, ttl = -1] = (reply as ReadonlyArray<unknown>).map(Number)
+          const numbers = (reply: unknown) => (reply as ReadonlyArray<unknown>).map(Number)
+          const [ahead = 0, ttl = -1] = yield* run("inspect", "join", key, numbers, waiter, place)
           const isThere = ahead > 0 || ear === undefined || (yield* attempt(() => ear.watch(key)))
           return { ahead, ttlMillis: ttl === -2 || !isThere ? 0 : ttl < 0 ? Infinity : Math.max(1, ttl) }
         }),
-        leave: (key) => hasList(key) ? Effect.asVoid(run("release", scripts.leave, key, key, waiter)) : Effect.void,
+        leave: (key) => hasList(key) ? run("release", "leave", key, constVoid, key, waiter) : Effect.void,
         release: (key, value, listed) =>
-          Direct.andThen(
-            !hasList(key)
-              ? run("release", scripts.release, key, value)
-              : run("release", scripts.releaseAndWake, key, value, key, listed && ears.size > 0 ? waiter : ""),
-            Result.map((reply) => {
-              const told = Number(reply)
-              if ((told & 4) > 0) hear({ _tag: "Unable", why: "this user may not PUBLISH turns" })
-              if ((told & 8) > 0) hear({ _tag: "Unable", why: "this user may not LPOP those that wait" })
-              return { released: (told & 1) > 0, woke: (told & 2) > 0 }
-            })
-          )
+          hasList(key)
+            ? run("release", "releaseAndWake", key, released, value, key, listed && ears.size > 0 ? waiter : "")
+            : run("release", "release", key, released, value)
       }
     }
   )

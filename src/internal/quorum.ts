@@ -329,8 +329,7 @@ class Round<A> implements Answers<A> {
     }
     // An error that is thrown is an answer too.
     const effect = attempt(ask, node)
-    const start = Direct.startOf(effect)
-    if (start !== undefined) return start(done)
+    if (Direct.isDirect(effect)) return effect.start(done)
     const fiber = this.#service.fork(effect)
     this.#fibers[index] = fiber
     fiber.addObserver((exit) =>
