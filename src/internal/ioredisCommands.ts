@@ -31,26 +31,27 @@ export const listen = (reply: Promise<unknown>, listener: Listener): void => {
  */
 export const together = (client: Redis): Send => {
   let stream: Redis["stream"] | undefined
-  let chunks = ""
+  let chunks: Array<PlainCommand | string> = []
 
   const flush = () => {
     // One that was ended or broke meanwhile has had its commands rejected.
     if (stream?.writable === true) {
-      const isAscii = Buffer.byteLength(chunks) === chunks.length
-      // The same bytes, with less work.
-      stream.write(chunks, isAscii ? "latin1" : "utf8")
+      const text = join(chunks, false)
+      // Where a character is a byte there is less to do.
+      if (Buffer.byteLength(text) === text.length) stream.write(text, "latin1")
+      else stream.write(join(chunks, true))
     }
     stream = undefined
-    chunks = ""
+    chunks = []
   }
 
   const tick = {
-    write: (chunk: string | Buffer) => {
+    write: (chunk: PlainCommand | string | Buffer) => {
       if (stream === undefined) process.nextTick(flush)
       stream = client.stream
       // With a prefix that is a buffer they all are.
-      if (typeof chunk === "string") chunks += chunk
-      else stream.write(chunk)
+      if (Buffer.isBuffer(chunk)) stream.write(chunk)
+      else chunks.push(chunk)
     }
   } as unknown as Redis["stream"]
 
@@ -92,15 +93,9 @@ class PlainCommand extends Bare {
     this.#listener = listener
   }
 
-  toWritable(): string {
-    const { args, name } = this
-    let text = `*${args.length + 1}${announce(name)}${name}`
-    for (const arg of args) {
-      const word = String(arg)
-      text += announce(word)
-      text += word
-    }
-    return text + "\r\n"
+  /** Put into words when it is written, with those beside it. */
+  toWritable(): this {
+    return this
   }
 
   resolve(reply: unknown): void {
@@ -120,18 +115,32 @@ class PlainCommand extends Bare {
   }
 }
 
-const announcements = Array.from({ length: 128 }, (_, length) => `\r\n$${length}\r\n`)
-
-/** Ends the word before, and says how long the next one is. */
-const announce = (word: string): string => announcements[byteLength(word)] ?? `\r\n$${byteLength(word)}\r\n`
-
-/** Words are short, and nearly always ASCII. */
-const byteLength = (word: string): number => {
-  for (let index = 0; index < word.length; index++) {
-    if (word.charCodeAt(index) > 0x7f) return Buffer.byteLength(word)
+/**
+ * As the protocol has it: how many words a command has, and each word after its
+ * length in bytes, which is looked at only where it may differ from that in characters.
+ */
+const join = (commands: ReadonlyArray<PlainCommand | string>, isMixed: boolean): string => {
+  let text = ""
+  for (const command of commands) {
+    if (typeof command === "string") {
+      text += command
+      continue
+    }
+    const { args, name } = command
+    text += `*${args.length + 1}${announce(name, isMixed)}`
+    for (const arg of args) text += announce(String(arg), isMixed)
+    text += "\r\n"
   }
-  return word.length
+  return text
 }
+
+/** The end of what came before, the length of the word, and the word. */
+const announce = (word: string, isMixed: boolean): string => {
+  const length = isMixed ? Buffer.byteLength(word) : word.length
+  return (lengths[length] ?? `\r\n$${length}\r\n`) + word
+}
+
+const lengths = Array.from({ length: 128 }, (_, length) => `\r\n$${length}\r\n`)
 
 const decoded = (reply: unknown): unknown =>
   Buffer.isBuffer(reply) ? reply.toString() : Array.isArray(reply) ? reply.map(decoded) : reply
