@@ -210,7 +210,9 @@ class Call<A> extends Direct.Direct<A> {
     this.operation = operation
     this.send = send
     this.name = name
-    this.args = args
+    // A copy, which dies young. Literals that are kept until there is a reply V8 takes for long-lived in the end, and
+    // puts them, and with them all that they refer to, where only a full collection gets rid of them.
+    this.args = args.slice()
     this.map = map
     this.script = script
     this.value = value

@@ -314,7 +314,7 @@ const sleep = (service: Service, room: Room, waiter: Waiter, until: number): Eff
     const { timers } = service.quorum
     const wake = () => {
       waiter.wake = undefined
-      timers.cancel(timer)
+      timer.takeOut()
       resume(Effect.void)
     }
     // Whole milliseconds, so that timers of many waiters are of few durations.
@@ -322,7 +322,7 @@ const sleep = (service: Service, room: Room, waiter: Waiter, until: number): Eff
     waiter.wake = wake
     return Effect.sync(() => {
       waiter.wake = undefined
-      timers.cancel(timer)
+      timer.takeOut()
     })
   })
 

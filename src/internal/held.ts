@@ -8,6 +8,7 @@ import type { FencingToken } from "../Fencing.ts"
 import type { Lock } from "../Lock.ts"
 import { LockLost, type NodesUnavailable, type Vote } from "../LockError.ts"
 import type { Fence } from "./fence.ts"
+import { Holding } from "./holdings.ts"
 import { end, type Instant, monotonicMillis, now, remainingMillis } from "./lease.ts"
 import type { Settings } from "./options.ts"
 import {
@@ -36,6 +37,7 @@ export class HeldLock implements Lock, Claim {
   readonly settings: Settings
   readonly fence?: Fence
   readonly #service: Service
+  readonly #holding = new Holding(this)
   readonly #grantedAt: number
   #end: Instant
   #lost: LockLost | undefined
@@ -57,7 +59,7 @@ export class HeldLock implements Lock, Claim {
     this.#end = end(start, claim.settings.validityMillis)
     this.#grantedAt = start.monotonic
     service.quorum.metrics.held()
-    service.holdings.set(this, claim.settings.expiryMillis / 3)
+    service.holdings.set(this.#holding, claim.settings.expiryMillis / 3)
     service.rooms.hold(this)
   }
 
@@ -151,7 +153,7 @@ export class HeldLock implements Lock, Claim {
     quorum.metrics.lost(reason)
     quorum.log("Warn", this.#lost.message, { "redsync.name": this.name, "redsync.reason": reason })
     this.#ended()
-    this.#service.holdings.delete(this)
+    this.#service.holdings.delete(this.#holding)
     for (const listener of this.#listeners) listener(this.#lost)
     this.#listeners.clear()
     this.#service.rooms.ended(this, false)
@@ -164,7 +166,7 @@ export class HeldLock implements Lock, Claim {
     this.check()
     if (this.#lost === undefined) this.#ended()
     const released = this.#released = Deferred.makeUnsafe<boolean>()
-    this.#service.holdings.delete(this)
+    this.#service.holdings.delete(this.#holding)
     this.#listeners.clear()
     let woke = false
     const onWoke = () => {
@@ -197,7 +199,7 @@ export class HeldLock implements Lock, Claim {
     const remaining = this.remainingMillis()
     // A round is decided within twice the node timeout, so the end of the lease has to be watched only if it is nearer.
     if (!autoExtend || this.#extending || remaining <= 2 * nodeTimeoutMillis) {
-      this.#service.holdings.set(this, remaining)
+      this.#service.holdings.set(this.#holding, remaining)
     }
     if (!autoExtend || this.#extending) return
     this.#extending = true
@@ -224,10 +226,10 @@ export class HeldLock implements Lock, Claim {
       this.#end = end(start, this.settings.validityMillis)
       this.#missed = undefined
       this.#pauseMillis = firstPauseMillis
-      holdings.set(this, this.settings.expiryMillis / 3)
+      holdings.set(this.#holding, this.settings.expiryMillis / 3)
     } else {
       this.#missed = answers
-      holdings.set(this, Math.min(this.#pauseMillis, this.remainingMillis()))
+      holdings.set(this.#holding, Math.min(this.#pauseMillis, this.remainingMillis()))
       this.#pauseMillis = Math.min(this.#pauseMillis * 2, this.settings.nodeTimeoutMillis)
     }
   }

@@ -9,16 +9,29 @@
 import type { Clock } from "effect/Clock"
 import type { HeldLock } from "./held.ts"
 import { monotonicMillis } from "./lease.ts"
+import { Link } from "./link.ts"
 import type { Timer, Timers } from "./timers.ts"
 
 const lookAroundMillis = 1000
 /** Further apart than this, one of the two clocks was set or stood still. */
 const clockJumpMillis = 100
 
+/** A lock that is held, and its next date. */
+export class Holding extends Link {
+  readonly lock: HeldLock | undefined
+  due: Timer | undefined
+
+  constructor(lock: HeldLock | undefined) {
+    super()
+    this.lock = lock
+  }
+}
+
 export class Holdings {
   readonly #clock: Clock
   readonly #timers: Timers
-  readonly #due = new Map<HeldLock, Timer>()
+  /** Begins and ends the ring of those that are held. */
+  readonly #held = new Holding(undefined)
   #lookAround: Timer | undefined
   #clocksApart = 0
   #closed = false
@@ -29,26 +42,33 @@ export class Holdings {
   }
 
   /** Calls the lock's `due` after so many milliseconds, unless it is deleted or set anew before. */
-  set(lock: HeldLock, millis: number): void {
-    this.delete(lock)
+  set(holding: Holding, millis: number): void {
+    const lock = holding.lock!
     if (this.#closed) return this.#end(lock)
-    this.#due.set(lock, this.#timers.after(millis, () => lock.due()))
+    if (holding.due === undefined) holding.insertBefore(this.#held)
+    else holding.due.takeOut()
+    holding.due = this.#timers.after(millis, () => lock.due())
     if (this.#lookAround !== undefined) return
     this.#clocksApart = this.#clock.currentTimeMillisUnsafe() - monotonicMillis(this.#clock)
     this.#lookAround = this.#timers.after(lookAroundMillis, () => this.#look())
   }
 
-  delete(lock: HeldLock): void {
-    const timer = this.#due.get(lock)
-    if (timer === undefined) return
-    this.#due.delete(lock)
-    this.#timers.cancel(timer)
+  delete(holding: Holding): void {
+    holding.due?.takeOut()
+    holding.due = undefined
+    holding.takeOut()
   }
 
   /** Ends the holds that are left: nobody would watch them any more. */
   close(): void {
     this.#closed = true
-    for (const lock of this.#due.keys()) this.#end(lock)
+    for (const lock of this.#locks()) this.#end(lock)
+  }
+
+  #locks(): Array<HeldLock> {
+    const locks: Array<HeldLock> = []
+    for (let holding = this.#held.next; holding.lock !== undefined; holding = holding.next) locks.push(holding.lock)
+    return locks
   }
 
   #end(lock: HeldLock) {
@@ -58,12 +78,11 @@ export class Holdings {
 
   #look() {
     this.#lookAround = undefined
-    if (this.#due.size === 0) return
+    if (this.#held.next === this.#held) return
     const clocksApart = this.#clock.currentTimeMillisUnsafe() - monotonicMillis(this.#clock)
     if (Math.abs(clocksApart - this.#clocksApart) > clockJumpMillis) {
       // What was to end later may end before its timer now.
-      const locks = [...this.#due.keys()]
-      for (const lock of locks) lock.due()
+      for (const lock of this.#locks()) lock.due()
     }
     this.#clocksApart = clocksApart
     this.#lookAround = this.#timers.after(lookAroundMillis, () => this.#look())

@@ -31,7 +31,7 @@ export const listen = (reply: Promise<unknown>, listener: Listener): void => {
  */
 export const together = (client: Redis): Send => {
   let stream: Redis["stream"] | undefined
-  let chunks: Array<PlainCommand | string> = []
+  const chunks: Array<PlainCommand | string> = []
 
   const flush = () => {
     // One that was ended or broke meanwhile has had its commands rejected.
@@ -42,7 +42,7 @@ export const together = (client: Redis): Send => {
       else stream.write(join(chunks, true))
     }
     stream = undefined
-    chunks = []
+    chunks.length = 0
   }
 
   const tick = {
@@ -157,7 +157,10 @@ const tellAll = () => {
   try {
     while (next < toTell.length) toTell[next++]!.tell()
   } finally {
-    toTell.splice(0, next)
-    if (toTell.length > 0) queueMicrotask(tellAll)
+    if (next === toTell.length) toTell.length = 0
+    else {
+      toTell.splice(0, next)
+      queueMicrotask(tellAll)
+    }
   }
 }

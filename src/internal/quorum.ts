@@ -288,7 +288,7 @@ class Round<A> implements Answers<A> {
   readonly #question: Question<A>
   readonly #number: number
   /** Of the nodes that need one to answer. */
-  readonly #fibers: Array<Fiber.Fiber<A, NodeError> | undefined> = []
+  #fibers: Array<Fiber.Fiber<A, NodeError> | undefined> | undefined
   /** Answers that came while the question was still being sent. */
   #early: Array<[index: number, answer: Result.Result<A, NodeError>]> | undefined
   #sentAt = 0
@@ -331,6 +331,7 @@ class Round<A> implements Answers<A> {
     const effect = attempt(ask, node)
     if (Direct.isDirect(effect)) return effect.start(done)
     const fiber = this.#service.fork(effect)
+    this.#fibers ??= []
     this.#fibers[index] = fiber
     fiber.addObserver((exit) =>
       done(Exit.isSuccess(exit) ? Result.succeed(exit.value) : Result.fail(this.#failure(node, exit.cause)))
@@ -361,7 +362,7 @@ class Round<A> implements Answers<A> {
       this.#decide = undefined
     }
     if (pending === 0) {
-      if (this.#timer !== undefined) this.#service.timers.cancel(this.#timer)
+      this.#timer?.takeOut()
       this.#question.onSettled?.(this)
       this.#service.end()
     }
@@ -394,7 +395,7 @@ class Round<A> implements Answers<A> {
     }
     this.nodes.forEach(({ id: node }, index) => {
       this.#settle(index, Result.fail(new NodeError({ node, operation: this.#question.operation, reason: "Timeout" })))
-      this.#fibers[index]?.interruptUnsafe()
+      this.#fibers?.[index]?.interruptUnsafe()
     })
   }
 }

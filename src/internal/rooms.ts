@@ -273,7 +273,7 @@ export class Rooms {
 
   /** Wakes the head after so many milliseconds, instead of when it was to be woken so far. */
   wakeAfter(room: Room, millis: number): void {
-    if (room.timer !== undefined) this.#quorum.timers.cancel(room.timer)
+    room.timer?.takeOut()
     room.timer = Number.isFinite(millis) ? this.#quorum.timers.after(millis, () => room.wake()) : undefined
   }
 
@@ -370,6 +370,7 @@ export class Rooms {
     this.wakeAfter(room, Number.POSITIVE_INFINITY)
     if (room.holders.size > 0) return
     this.#rooms.delete(room.name)
+    room.answers = undefined
     // A turn that was not used is handed on.
     const node = room.listedOn ?? room.turnOn
     if (node !== undefined) this.#leave(node, room.name)

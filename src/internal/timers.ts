@@ -10,31 +10,16 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { monotonicMillis } from "./lease.ts"
+import { Link } from "./link.ts"
 
-/** Timered with those of the same duration, since taking one out is what happens most. */
-export class Timer {
+export class Timer extends Link {
   readonly at: number
   readonly run: () => void
-  previous: Timer = this
-  next: Timer = this
 
   constructor(at: number, run: () => void) {
+    super()
     this.at = at
     this.run = run
-  }
-
-  insertBefore(next: Timer): void {
-    this.previous = next.previous
-    this.next = next
-    this.previous.next = this
-    next.previous = this
-  }
-
-  /** Does nothing to one that has been taken out. */
-  takeOut(): void {
-    this.previous.next = this.next
-    this.next.previous = this.previous
-    this.previous = this.next = this
   }
 }
 
@@ -61,10 +46,6 @@ export class Timers {
     timer.insertBefore(timers)
     if (timer.at < this.#wakeAt) this.#sleepUntil(timer.at)
     return timer
-  }
-
-  cancel(timer: Timer): void {
-    timer.takeOut()
   }
 
   /** Forgets all timers. */
