@@ -124,4 +124,4 @@ export function guard<A, E, R>(lock: Lock, program?: Effect.Effect<A, E, R>) {
 }
 
 const guarded = <A, E, R>(lock: Lock, program: Effect.Effect<A, E, R>): Effect.Effect<A, E | LockLost, R> =>
-  lock instanceof HeldLock ? internal.guard([lock], program) : Effect.raceFirst(lock.lost, program)
+  lock instanceof HeldLock ? internal.guard(lock, program) : Effect.raceFirst(lock.lost, program)

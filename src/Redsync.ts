@@ -41,7 +41,7 @@ import type { FencingToken } from "./Fencing.ts"
 import { acquire, acquireAll, attemptOnce, type Restore } from "./internal/acquire.ts"
 import { guard } from "./internal/guard.ts"
 import { health as healthOf } from "./internal/health.ts"
-import type { HeldLock } from "./internal/held.ts"
+import { type HeldLock, HeldLocks, type Hold } from "./internal/held.ts"
 import { makeService, resolveLayer } from "./internal/layer.ts"
 import * as operate from "./internal/operate.ts"
 import { checkNames, checkValue, reject, type Settings, wrong } from "./internal/options.ts"
@@ -395,7 +395,7 @@ export const withLock: {
       (service, settings) =>
         Effect.flatMap(
           acquireOne(service, name, settings, restore),
-          (lock) => use([lock], restore(guard([lock], program(lock))))
+          (lock) => use(lock, restore(guard(lock, program(lock))))
         )
     )
   )
@@ -428,7 +428,7 @@ export const withLockIfAvailable: {
         tryOne(service, name, settings, restore),
         Option.match({
           onNone: () => Effect.succeedNone,
-          onSome: (lock) => Effect.asSome(use([lock], restore(guard([lock], program(lock)))))
+          onSome: (lock) => Effect.asSome(use(lock, restore(guard(lock, program(lock)))))
         })
       ))
   )
@@ -483,7 +483,8 @@ export const withLocks: {
         (service, settings) =>
           Effect.flatMap(acquireMany(service, inOrder, settings, restore), (held) => {
             const locks = inOrder.map((name) => held.find((lock) => lock.name === name)!)
-            return use(locks, restore(guard(locks, program(locks))))
+            const hold = new HeldLocks(locks)
+            return use(hold, restore(guard(hold, program(locks))))
           })
       )
     )
@@ -542,7 +543,7 @@ export const withFencedLock: {
       (service, settings) =>
         Effect.flatMap(acquireOne(service, name, settings, restore), (lock) => {
           const fenced = lock as FencedLock
-          return use([lock], restore(guard([lock], program(fenced.token, fenced))))
+          return use(lock, restore(guard(lock, program(fenced.token, fenced))))
         })
     )
   )
@@ -848,20 +849,17 @@ const acquireMany = (service: Service, names: ReadonlyArray<string>, settings: S
 const tryOne = (service: Service, name: string, settings: Settings, restore: Restore) =>
   acquiring(service, name, settings, (settings) => attemptOnce(service, name, settings, restore))
 
-/** Runs the program and then releases, all at once; if one is lost, in the background. */
-const use = <A, E, R>(locks: ReadonlyArray<HeldLock>, program: Effect.Effect<A, E, R>) =>
-  Effect.onExitPrimitive(spanned("Redsync.hold", locks, program), () => {
-    const isLost = locks.some((lock) => lock.check() !== undefined)
-    for (const lock of locks) lock.startRelease()
-    if (isLost) return undefined
-    const [first, ...others] = locks
-    const released = others.reduce((released, { release }) => Effect.andThen(released, release), first!.release)
-    return Effect.asVoid(spanned("Redsync.release", locks, released))
+/** Runs the program and then releases; if the lock is lost, in the background. */
+const use = <A, E, R>(hold: Hold, program: Effect.Effect<A, E, R>) =>
+  Effect.onExitPrimitive(spanned("Redsync.hold", hold, program), () => {
+    const isLost = hold.check() !== undefined
+    hold.startRelease()
+    return isLost ? undefined : Effect.asVoid(spanned("Redsync.release", hold, hold.release))
   })
 
 const releaseWithScope = (lock: HeldLock) =>
   Effect.flatMap(Effect.scope, (scope) =>
     Effect.andThen(
-      Scope.addFinalizer(scope, spanned("Redsync.release", [lock], lock.close)),
+      Scope.addFinalizer(scope, spanned("Redsync.release", lock, lock.close)),
       holdSpan(lock)
     ))

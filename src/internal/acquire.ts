@@ -14,18 +14,17 @@ import { ErrFailed, type LockError, type LockLost, type NodeError, NodesUnavaila
 import type { KeyState } from "../LockNode.ts"
 import { Fence } from "./fence.ts"
 import { untilLost } from "./guard.ts"
-import { HeldLock } from "./held.ts"
+import { HeldLock, HeldLocks } from "./held.ts"
 import { end, type Instant, monotonicMillis, now, remainingMillis } from "./lease.ts"
 import type { Outcome } from "./metrics.ts"
 import { inspect } from "./operate.ts"
 import type { Settings } from "./options.ts"
 import {
-  acquireQuestion,
+  Acquire,
   type Answers,
   type Claim,
   granted,
   nodesUnavailable,
-  type Question,
   raiseQuestion,
   unavailable,
   votes
@@ -36,59 +35,81 @@ import type { Service } from "./service.ts"
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
+/** A claim of our own, which nobody has heard of yet. */
+class Attempt implements Claim {
+  readonly name: string
+  readonly value: string
+  readonly settings: Settings
+  readonly fence: Fence | undefined
+
+  constructor(service: Service, name: string, settings: Settings) {
+    this.name = name
+    this.value = service.randomValue()
+    this.settings = settings
+    this.fence = settings.isFenced ? new Fence(service.clock) : undefined
+  }
+}
+
 /** One attempt: the lock, or the answers that refused it. */
 export const attempt = (
   service: Service,
   name: string,
   settings: Settings,
   restore: Restore,
-  options?: Pick<Question<boolean>, "conclusive">
+  conclusive = false
 ): Effect.Effect<HeldLock | Answers<boolean>> =>
-  Effect.map(attemptAll(service, [name], settings, restore, options), ([result]) => result!)
+  Effect.suspend(() => {
+    const claim = new Attempt(service, name, settings)
+    const start = now(service.clock)
+    const asked = service.quorum.ask(new Acquire(claim, conclusive))
+    const agreed = claim.fence === undefined
+      ? asked
+      : Effect.flatMap(asked, (answers) => agree(service, claim, claim.fence!, answers))
+    // Outside `restore`, so that it sees an interruption that comes after the votes were in.
+    const voted = Effect.onExitPrimitive(restore(agreed), (exit) => {
+      if (Exit.isFailure(exit)) service.cleanUp(claim, service.nodes)
+      return undefined
+    })
+    return Effect.map(voted, (answers) => conclude(service, claim, start, answers))
+  })
 
 /** One attempt under each name, all in one round trip. */
 const attemptAll = (
   service: Service,
   names: ReadonlyArray<string>,
   settings: Settings,
-  restore: Restore,
-  options?: Pick<Question<boolean>, "conclusive">
+  restore: Restore
 ): Effect.Effect<Array<HeldLock | Answers<boolean>>> =>
   Effect.suspend(() => {
-    const claims = names.map((name): Claim => ({
-      name,
-      value: service.randomValue(),
-      settings,
-      ...(settings.isFenced && { fence: new Fence(service.clock) })
-    }))
+    const claims = names.map((name) => new Attempt(service, name, settings))
     const start = now(service.clock)
     const asked = Effect.callback<Array<Answers<boolean>>>((resume) => {
       const all: Array<Answers<boolean>> = []
       let open = claims.length
       claims.forEach((claim, index) =>
-        service.quorum.start({ ...acquireQuestion(claim), ...options }, (answers) => {
+        service.quorum.start(new Acquire(claim, false), (answers) => {
           all[index] = answers
           if (--open === 0) resume(Effect.succeed(all))
         })
       )
     })
-    const agreed = settings.isFenced ? Effect.flatMap(asked, (all) => agree(service, claims, all)) : asked
-    // Outside `restore`, so that it sees an interruption that comes after the votes were in.
-    return Effect.onExitPrimitive(restore(agreed), (exit) => {
+    const voted = Effect.onExitPrimitive(restore(asked), (exit) => {
       if (Exit.isFailure(exit)) { for (const claim of claims) service.cleanUp(claim, service.nodes) }
       return undefined
-    }).pipe(Effect.map((all) => all.map((answers, index) => conclude(service, claims[index]!, start, answers))))
+    })
+    return Effect.map(voted, (all) => all.map((answers, index) => conclude(service, claims[index]!, start, answers)))
   })
 
-/** Before a fenced lock, of which there is one at a time, is handed out, a quorum has to count as far as its token. */
+/** Before a fenced lock is handed out, a quorum has to count as far as its token. */
 const agree = (
   service: Service,
-  [claim]: ReadonlyArray<Claim>,
-  all: Array<Answers<boolean>>
-): Effect.Effect<Array<Answers<boolean>>> =>
-  !granted(all[0]!) || claim!.fence!.settle(all[0]!)
-    ? Effect.succeed(all)
-    : Effect.map(service.quorum.ask(raiseQuestion(claim!)), (answers) => [answers])
+  claim: Claim,
+  fence: Fence,
+  answers: Answers<boolean>
+): Effect.Effect<Answers<boolean>> =>
+  !granted(answers) || fence.settle(answers)
+    ? Effect.succeed(answers)
+    : service.quorum.ask(raiseQuestion(claim))
 
 /** What the votes on a claim that was made at `start` mean. */
 const conclude = (service: Service, claim: Claim, start: Instant, answers: Answers<boolean>) => {
@@ -117,9 +138,7 @@ export const attemptOnce = (
   Effect.suspend(() => {
     const at = monotonicMillis(service.clock)
     // What is held in this very service is known without asking.
-    const tried = service.rooms.isHeld(name) ? Effect.succeed(undefined) : attempt(service, name, settings, restore, {
-      conclusive: true
-    })
+    const tried = service.rooms.isHeld(name) ? Effect.succeed(undefined) : attempt(service, name, settings, restore, true)
     const acquired = Effect.flatMap(tried, (result) =>
       result instanceof HeldLock
         ? Effect.succeedSome(result)
@@ -209,7 +228,7 @@ export const acquireAll = (
           Effect.map(acquire(service, waitedFor, settings, restore, before), (lock) => held.push(lock))
         )
         return Effect.flatMap(
-          restore(untilLost([...held], waiting)),
+          restore(untilLost(new HeldLocks([...held]), waiting)),
           () => next(names.slice(names.indexOf(waitedFor) + 1))
         )
       })

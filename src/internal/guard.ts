@@ -8,46 +8,45 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scheduler from "effect/Scheduler"
 import type { LockLost } from "../LockError.ts"
-import type { HeldLock } from "./held.ts"
+import type { Hold } from "./held.ts"
 
 export const guard = <A, E, R>(
-  locks: ReadonlyArray<HeldLock>,
+  hold: Hold,
   program: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | LockLost, R> =>
   // The program gets a fiber of its own, and is as interruptible in it as the caller was.
-  Effect.uninterruptibleMask((restore) => restore(guarded(locks, restore(program))))
+  Effect.uninterruptibleMask((restore) => restore(guarded(hold, restore(program))))
 
 /** `guard` for a program that is interrupted by the loss even where the caller is not interruptible. */
 export const untilLost = <A, E, R>(
-  locks: ReadonlyArray<HeldLock>,
+  hold: Hold,
   program: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | LockLost, R> => guarded(locks, Effect.interruptible(program))
+): Effect.Effect<A, E | LockLost, R> => guarded(hold, Effect.interruptible(program))
 
 const guarded = <A, E, R>(
-  locks: ReadonlyArray<HeldLock>,
+  hold: Hold,
   program: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | LockLost, R> =>
   Effect.withFiber((caller) =>
     Effect.callback((resume) => {
-      const lost = firstLost(locks)
+      const lost = hold.check()
       if (lost !== undefined) return resume(Effect.fail(lost))
       const context = Context.add(
         caller.context as Context.Context<R>,
         Scheduler.Scheduler,
-        new LeaseScheduler(caller.cache.scheduler, locks)
+        new LeaseScheduler(caller.cache.scheduler, hold)
       )
       const fiber = Effect.runForkWith(context)(program, { uninterruptible: true })
       const end = (exit: Exit.Exit<A, E>) => {
         // It may have ended before the timer that would have interrupted it could fire.
-        const lost = firstLost(locks)
+        const lost = hold.check()
         resume(lost === undefined ? exit : outlived(exit, lost))
       }
       const exit = fiber.pollUnsafe()
       if (exit !== undefined) return end(exit)
-      const listeners = locks.map((lock) => lock.onLost(() => fiber.interruptUnsafe()))
-      const forget = () => listeners.forEach((forget) => forget())
+      const forget = hold.onLost(() => fiber.interruptUnsafe())
       // Its first steps have run already, and may have outlasted the lease.
-      if (firstLost(locks) !== undefined) fiber.interruptUnsafe()
+      if (hold.check() !== undefined) fiber.interruptUnsafe()
       fiber.addObserver((exit) => {
         forget()
         end(exit)
@@ -55,14 +54,6 @@ const guarded = <A, E, R>(
       return Effect.andThen(Effect.sync(forget), Fiber.interrupt(fiber))
     })
   )
-
-const firstLost = (locks: ReadonlyArray<HeldLock>): LockLost | undefined => {
-  for (const lock of locks) {
-    const lost = lock.check()
-    if (lost !== undefined) return lost
-  }
-  return undefined
-}
 
 /** The end of a program that has outlived its lock: its own failure, or the loss. */
 const outlived = <A, E>(exit: Exit.Exit<A, E>, lost: LockLost): Exit.Exit<A, E | LockLost> => {
@@ -81,18 +72,17 @@ const outlived = <A, E>(exit: Exit.Exit<A, E>, lost: LockLost): Exit.Exit<A, E |
 class LeaseScheduler implements Scheduler.Scheduler {
   readonly executionMode: "sync" | "async"
   readonly #scheduler: Scheduler.Scheduler
-  readonly #locks: ReadonlyArray<HeldLock>
+  readonly #hold: Hold
 
-  constructor(scheduler: Scheduler.Scheduler, locks: ReadonlyArray<HeldLock>) {
+  constructor(scheduler: Scheduler.Scheduler, hold: Hold) {
     this.executionMode = scheduler.executionMode
     this.#scheduler = scheduler
-    this.#locks = locks
+    this.#hold = hold
   }
 
   shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
     // Whoever finds the loss has the program interrupted, which takes effect once this step has yielded.
-    for (const lock of this.#locks) if (lock.isLostNow()) return true
-    return this.#scheduler.shouldYield(fiber)
+    return this.#hold.isLostNow() || this.#scheduler.shouldYield(fiber)
   }
 
   makeDispatcher(): Scheduler.SchedulerDispatcher {

@@ -6,7 +6,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { FencingToken } from "../Fencing.ts"
 import type { Lock } from "../Lock.ts"
-import { LockLost, type NodesUnavailable, type Vote } from "../LockError.ts"
+import { LockLost, type NodeError, type NodesUnavailable, type Vote } from "../LockError.ts"
+import type { LockNode } from "../LockNode.ts"
 import type { Fence } from "./fence.ts"
 import { Holding } from "./holdings.ts"
 import { end, type Instant, monotonicMillis, now, remainingMillis } from "./lease.ts"
@@ -22,7 +23,6 @@ import {
   nodesUnavailable,
   type Question,
   raiseQuestion,
-  releaseQuestion,
   unavailable,
   votes
 } from "./quorum.ts"
@@ -31,11 +31,99 @@ import type { Service } from "./service.ts"
 /** How long after a round that missed the quorum the next one starts; doubled from round to round, to the node timeout. */
 const firstPauseMillis = 50
 
-export class HeldLock implements Lock, Claim {
+/** The question that ends a hold. It wakes who is next, too. */
+class Release implements Question<boolean> {
+  readonly operation = "release"
+  readonly timeoutMillis: number
+  readonly nodes: ReadonlyArray<LockNode>
+  /** Whether that woke another service. */
+  woke = false
+  readonly #service: Service
+  readonly #lock: HeldLock
+
+  constructor(service: Service, lock: HeldLock) {
+    this.timeoutMillis = lock.settings.nodeTimeoutMillis
+    this.nodes = service.rooms.wakingFirst(lock.name)
+    this.#service = service
+    this.#lock = lock
+  }
+
+  ask(node: LockNode): Effect.Effect<boolean, NodeError> {
+    return this.#service.rooms.release(node, this.#lock, this)
+  }
+
+  isYes(answer: boolean): boolean {
+    return answer
+  }
+
+  onSettled(answers: Answers<boolean>): void {
+    if (answers.failed > 0) this.#service.cleanUpLater(this.#lock, failedNodes(answers))
+  }
+}
+
+/** One lock or several, held as one: the loss of any is the loss of all. */
+export interface Hold {
+  readonly names: string | ReadonlyArray<string>
+  readonly settings: Settings
+  readonly token: FencingToken | undefined
+  /** The loss, if it is lost by now. */
+  check(): LockLost | undefined
+  /** Whether this very look finds it lost. It costs a look at one clock; the other is looked at every second. */
+  isLostNow(): boolean
+  /** Calls the listener if it is lost; returns how to forget the listener. */
+  onLost(listener: (lost: LockLost) => void): () => void
+  /** Sends the release, once, and goes on in the background until every node has done it. */
+  startRelease(): void
+  readonly release: Effect.Effect<unknown>
+}
+
+export class HeldLocks implements Hold {
+  readonly locks: ReadonlyArray<HeldLock>
+  readonly token = undefined
+
+  constructor(locks: ReadonlyArray<HeldLock>) {
+    this.locks = locks
+  }
+
+  get names(): ReadonlyArray<string> {
+    return this.locks.map(({ name }) => name)
+  }
+
+  get settings(): Settings {
+    return this.locks[0]!.settings
+  }
+
+  check(): LockLost | undefined {
+    for (const lock of this.locks) {
+      const lost = lock.check()
+      if (lost !== undefined) return lost
+    }
+    return undefined
+  }
+
+  isLostNow(): boolean {
+    return this.locks.some((lock) => lock.isLostNow())
+  }
+
+  onLost(listener: (lost: LockLost) => void): () => void {
+    const listeners = this.locks.map((lock) => lock.onLost(listener))
+    return () => listeners.forEach((forget) => forget())
+  }
+
+  startRelease(): void {
+    for (const lock of this.locks) lock.startRelease()
+  }
+
+  get release(): Effect.Effect<unknown> {
+    return Effect.forEach(this.locks, ({ release }) => release, { discard: true })
+  }
+}
+
+export class HeldLock implements Lock, Claim, Hold {
   readonly name: string
   readonly value: string
   readonly settings: Settings
-  readonly fence?: Fence
+  readonly fence: Fence | undefined
   readonly #service: Service
   readonly #holding = new Holding(this)
   readonly #grantedAt: number
@@ -54,7 +142,7 @@ export class HeldLock implements Lock, Claim {
     this.name = claim.name
     this.value = claim.value
     this.settings = claim.settings
-    if (claim.fence !== undefined) this.fence = claim.fence
+    this.fence = claim.fence
     this.#service = service
     this.#end = end(start, claim.settings.validityMillis)
     this.#grantedAt = start.monotonic
@@ -65,6 +153,10 @@ export class HeldLock implements Lock, Claim {
 
   get token(): FencingToken | undefined {
     return this.fence?.token
+  }
+
+  get names(): string {
+    return this.name
   }
 
   get remaining(): Effect.Effect<Duration.Duration> {
@@ -115,7 +207,6 @@ export class HeldLock implements Lock, Claim {
     })
   }
 
-  /** Calls the listener if the lock is lost; returns how to forget it. */
   onLost(listener: (lost: LockLost) => void): () => void {
     this.#listeners.add(listener)
     return () => {
@@ -123,7 +214,6 @@ export class HeldLock implements Lock, Claim {
     }
   }
 
-  /** Whether this very look finds the lock lost. It costs a look at one clock; the other is looked at every second. */
   isLostNow(): boolean {
     return this.#lost === undefined && this.#released === undefined &&
       monotonicMillis(this.#service.clock) >= this.#end.monotonic && this.check() !== undefined
@@ -136,7 +226,6 @@ export class HeldLock implements Lock, Claim {
       : 0
   }
 
-  /** The loss, if the lock is lost by now. */
   check(): LockLost | undefined {
     if (this.#lost === undefined && this.#released === undefined && this.remainingMillis() === 0) {
       const missed = this.#missed
@@ -159,7 +248,6 @@ export class HeldLock implements Lock, Claim {
     this.#service.rooms.ended(this, false)
   }
 
-  /** Sends the release, once, and goes on in the background until every node has done it. */
   startRelease(): Deferred.Deferred<boolean> {
     if (this.#released !== undefined) return this.#released
     // A release that comes too late must not hide the loss.
@@ -168,22 +256,11 @@ export class HeldLock implements Lock, Claim {
     const released = this.#released = Deferred.makeUnsafe<boolean>()
     this.#service.holdings.delete(this.#holding)
     this.#listeners.clear()
-    let woke = false
-    const onWoke = () => {
-      woke = true
-    }
-    this.#service.quorum.start(
-      {
-        ...releaseQuestion(this),
-        nodes: this.#service.rooms.wakingFirst(this.name),
-        ask: (node) => this.#service.rooms.release(node, this, onWoke),
-        onSettled: (answers) => this.#service.cleanUpLater(this, failedNodes(answers))
-      },
-      (answers) => {
-        this.#service.rooms.ended(this, woke)
-        Deferred.doneUnsafe(released, Effect.succeed(granted(answers)))
-      }
-    )
+    const release = new Release(this.#service, this)
+    this.#service.quorum.start(release, (answers) => {
+      this.#service.rooms.ended(this, release.woke)
+      Deferred.doneUnsafe(released, Effect.succeed(granted(answers)))
+    })
     return released
   }
 

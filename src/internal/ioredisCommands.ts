@@ -82,7 +82,7 @@ class PlainCommand extends Bare {
   override readonly name: string
   override args: Array<string>
   isTraced = false
-  readonly #listener: Listener
+  #listener: Listener | undefined
   #outcome: unknown
   #hasFailed = false
 
@@ -110,8 +110,11 @@ class PlainCommand extends Bare {
   }
 
   tell(): void {
-    if (this.#hasFailed) this.#listener.failed(this.#outcome)
-    else this.#listener.replied(decoded(this.#outcome))
+    const listener = this.#listener!
+    // What ioredis keeps of a command may outlive it by far, and must not keep what it was for.
+    this.#listener = undefined
+    if (this.#hasFailed) listener.failed(this.#outcome)
+    else listener.replied(decoded(this.#outcome))
   }
 }
 

@@ -14,7 +14,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import { identity } from "effect/Function"
+import { constUndefined, identity } from "effect/Function"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -32,8 +32,8 @@ import { type Timer, Timers } from "./timers.ts"
 export interface Question<A> {
   readonly operation: NodeError["operation"]
   readonly timeoutMillis: number
-  readonly ask: (node: LockNode) => Effect.Effect<A, NodeError>
-  readonly isYes: (answer: A) => boolean
+  ask(node: LockNode): Effect.Effect<A, NodeError>
+  isYes(answer: A): boolean
   /** Whether to wait for every answer instead of for a decision. */
   readonly all?: boolean
   /** Whether a refusal has to tell "not ours" from "too few nodes", for which it may have to wait longer. */
@@ -41,7 +41,7 @@ export interface Question<A> {
   /** Those to ask; all nodes by default. */
   readonly nodes?: ReadonlyArray<LockNode>
   /** Called when every node has answered or timed out, whatever was decided before. */
-  readonly onSettled?: (answers: Answers<A>) => void
+  onSettled?(answers: Answers<A>): void
 }
 
 /** The value of one attempt under one name. */
@@ -50,18 +50,37 @@ export interface Claim {
   readonly value: string
   readonly settings: Settings
   /** How far the nodes have counted, where the lock is to have a fencing token. */
-  readonly fence?: Fence
+  readonly fence?: Fence | undefined
 }
 
-export const acquireQuestion = ({ fence, name, settings, value }: Claim): Question<boolean> => ({
-  operation: "acquire",
-  timeoutMillis: settings.nodeTimeoutMillis,
-  ask: (node) =>
-    fence === undefined
+/**
+ * What is asked most are objects of a class, as is all that is kept until the
+ * answer is there: the literals of such objects V8 takes for long-lived in the end,
+ * and puts them where only a full collection frees them and all they refer to.
+ */
+export class Acquire implements Question<boolean> {
+  readonly operation = "acquire"
+  readonly timeoutMillis: number
+  readonly conclusive: boolean
+  readonly #claim: Claim
+
+  constructor(claim: Claim, conclusive: boolean) {
+    this.timeoutMillis = claim.settings.nodeTimeoutMillis
+    this.conclusive = conclusive
+    this.#claim = claim
+  }
+
+  ask(node: LockNode): Effect.Effect<boolean, NodeError> {
+    const { fence, name, settings, value } = this.#claim
+    return fence === undefined
       ? node.acquire(name, value, settings.expiryMillis)
-      : fence.acquire(node, name, value, settings.expiryMillis),
-  isYes: identity
-})
+      : fence.acquire(node, name, value, settings.expiryMillis)
+  }
+
+  isYes(answer: boolean): boolean {
+    return answer
+  }
+}
 
 /** Lets the counters be at least the token, where the nodes still have our value. */
 export const raiseQuestion = ({ fence, name, settings, value }: Claim): Question<boolean> => ({
@@ -104,13 +123,28 @@ export const isHeldQuestion = ({ name, settings, value }: Claim): Question<boole
 })
 
 /** The answers so far: by node, in the order of the nodes, `undefined` where one is still to come. */
-export interface Answers<A> {
+export class Answers<A> {
   readonly nodes: ReadonlyArray<LockNode>
   readonly quorum: number
-  readonly byNode: ReadonlyArray<Result.Result<A, NodeError> | undefined>
-  readonly yes: number
-  readonly no: number
-  readonly failed: number
+  readonly byNode: Array<Result.Result<A, NodeError> | undefined>
+  yes = 0
+  no = 0
+  failed = 0
+
+  constructor(nodes: ReadonlyArray<LockNode>, quorum: number, byNode: Array<Result.Result<A, NodeError> | undefined>) {
+    this.nodes = nodes
+    this.quorum = quorum
+    this.byNode = byNode
+  }
+
+  /** Those there are now. */
+  copy(): Answers<A> {
+    const copy = new Answers(this.nodes, this.quorum, this.byNode.slice())
+    copy.yes = this.yes
+    copy.no = this.no
+    copy.failed = this.failed
+    return copy
+  }
 }
 
 /** A quorum said yes. */
@@ -144,6 +178,18 @@ export const failedNodes = <A>(answers: Answers<A>): Array<LockNode> =>
 export const nodesUnavailable = (name: string, answers: Answers<boolean>): NodesUnavailable =>
   new NodesUnavailable({ name, quorum: answers.quorum, votes: votes(answers) })
 
+/** What a node was like when it was last heard of. */
+class NodeState {
+  error: NodeError | undefined
+  /** The number of the question. */
+  question: number
+
+  constructor(error: NodeError | undefined, question: number) {
+    this.error = error
+    this.question = question
+  }
+}
+
 export class Quorum {
   readonly nodes: ReadonlyArray<LockNode>
   readonly size: number
@@ -152,7 +198,7 @@ export class Quorum {
   readonly metrics: Metrics
   readonly #context: Context.Context<never>
   readonly #dispatcher: Scheduler.SchedulerDispatcher
-  readonly #states = new Map<LockNode, { readonly error: NodeError | undefined; readonly question: number }>()
+  readonly #states = new Map<LockNode, NodeState>()
   readonly #closing = Latch.makeUnsafe(false)
   readonly #idle = Latch.makeUnsafe(true)
   #underWay = 0
@@ -246,7 +292,12 @@ export class Quorum {
     if (error?.reason === "Rejected" && (operation === "inspect" || operation === "remove")) return
     // A server that refuses one operation may well allow another, and is no better for it.
     if (error === undefined && was !== undefined && severity(was) === 1 && was.operation !== operation) return
-    this.#states.set(node, { error, question })
+    if (last === undefined) this.#states.set(node, new NodeState(error, question))
+    else {
+      last.error = error
+      last.question = question
+    }
+    if (last !== undefined && was === undefined && error === undefined) return
     if (last === undefined || (was === undefined) !== (error === undefined)) {
       this.metrics.isUp(node.id, error === undefined)
     }
@@ -268,27 +319,24 @@ const severity = (error: NodeError | undefined): number =>
 /** A timer that fires so much too late tells that this process was blocked or suspended. */
 const stoodStillMillis = 20
 
-const attempt = <A>(ask: Question<A>["ask"], node: LockNode): Effect.Effect<A, NodeError> => {
+const attempt = <A>(question: Question<A>, node: LockNode): Effect.Effect<A, NodeError> => {
   try {
-    return ask(node)
+    return question.ask(node)
   } catch (error) {
     return Effect.die(error)
   }
 }
 
 /** One question on its way through the nodes. */
-class Round<A> implements Answers<A> {
-  readonly nodes: ReadonlyArray<LockNode>
-  readonly quorum: number
-  readonly byNode: Array<Result.Result<A, NodeError> | undefined>
-  yes = 0
-  no = 0
-  failed = 0
+class Round<A> {
   readonly #service: Quorum
   readonly #question: Question<A>
   readonly #number: number
+  readonly #nodes: ReadonlyArray<LockNode>
+  readonly #answers: Answers<A>
   /** Of the nodes that need one to answer. */
   #fibers: Array<Fiber.Fiber<A, NodeError> | undefined> | undefined
+  #isSending = false
   /** Answers that came while the question was still being sent. */
   #early: Array<[index: number, answer: Result.Result<A, NodeError>]> | undefined
   #sentAt = 0
@@ -301,78 +349,87 @@ class Round<A> implements Answers<A> {
     question: Question<A>,
     decide: (answers: Answers<A>) => void
   ) {
-    this.nodes = question.nodes ?? service.nodes
-    this.quorum = service.size
-    this.byNode = this.nodes.map(() => undefined)
     this.#service = service
     this.#question = question
-    this.#decide = decide
     this.#number = service.begin()
+    this.#nodes = question.nodes ?? service.nodes
+    this.#answers = new Answers(this.#nodes, service.size, this.#nodes.map(constUndefined))
+    this.#decide = decide
   }
 
   send(): void {
-    const { ask, timeoutMillis } = this.#question
+    const { timeoutMillis } = this.#question
     // Sent to all before the first answer is looked at, so that one that answers at once delays nobody.
-    const early: Array<[index: number, answer: Result.Result<A, NodeError>]> = this.#early = []
-    this.nodes.forEach((node, index) => this.#ask(index, ask, node))
+    this.#isSending = true
+    for (let index = 0; index < this.#nodes.length; index++) {
+      const node = this.#nodes[index]!
+      this.#ask(index, node, attempt(this.#question, node))
+    }
     this.#timer = this.#service.timers.after(timeoutMillis, () => this.#timeOut())
     this.#sentAt = this.#timer.at - timeoutMillis
+    this.#isSending = false
+    for (const [index, answer] of this.#early ?? []) this.#settle(index, answer)
     this.#early = undefined
-    for (const [index, answer] of early) this.#settle(index, answer)
   }
 
-  #ask(index: number, ask: Question<A>["ask"], node: LockNode) {
-    const done = (answer: Direct.Answer<A>): void => {
-      if (!Result.isResult(answer)) this.#ask(index, () => answer, node)
-      else if (this.#early === undefined) this.#settle(index, answer)
-      else this.#early.push([index, answer])
-    }
-    // An error that is thrown is an answer too.
-    const effect = attempt(ask, node)
-    if (Direct.isDirect(effect)) return effect.start(done)
+  #ask(index: number, node: LockNode, effect: Effect.Effect<A, NodeError>): void {
+    if (Direct.isDirect(effect)) return effect.start((answer) => this.#hear(index, node, answer))
     const fiber = this.#service.fork(effect)
     this.#fibers ??= []
     this.#fibers[index] = fiber
     fiber.addObserver((exit) =>
-      done(Exit.isSuccess(exit) ? Result.succeed(exit.value) : Result.fail(this.#failure(node, exit.cause)))
+      this.#hear(
+        index,
+        node,
+        Exit.isSuccess(exit) ? Result.succeed(exit.value) : Result.fail(this.#failure(node, exit.cause))
+      )
     )
   }
 
+  #hear(index: number, node: LockNode, answer: Direct.Answer<A>) {
+    if (!Result.isResult(answer)) this.#ask(index, node, answer)
+    else if (this.#isSending) (this.#early ??= []).push([index, answer])
+    else this.#settle(index, answer)
+  }
+
   #settle(index: number, answer: Result.Result<A, NodeError>) {
-    if (this.byNode[index] !== undefined) return
-    const node = this.nodes[index]!
-    this.byNode[index] = answer
+    const answers = this.#answers
+    if (answers.byNode[index] !== undefined) return
+    const node = this.#nodes[index]!
+    answers.byNode[index] = answer
     const { metrics } = this.#service
-    const error = Result.isFailure(answer) ? answer.failure : undefined
+    let error: NodeError | undefined
     if (Result.isFailure(answer)) {
-      this.failed++
-      metrics.failed(answer.failure)
+      error = answer.failure
+      answers.failed++
+      metrics.failed(error)
     } else {
       const isYes = this.#question.isYes(answer.success)
-      if (isYes) this.yes++
-      else this.no++
+      if (isYes) answers.yes++
+      else answers.no++
       metrics.answered(node.id, this.#question.operation, isYes, monotonicMillis(this.#service.clock) - this.#sentAt)
     }
     this.#service.report(node, this.#number, this.#question.operation, error)
-    const pending = this.nodes.length - this.yes - this.no - this.failed
+    const pending = this.#nodes.length - answers.yes - answers.no - answers.failed
     if (pending === 0 || (this.#question.all !== true && this.#isDecided(pending))) {
-      // A copy, since later answers go on counting here.
-      const { failed, no, nodes, quorum, yes } = this
-      this.#decide?.({ nodes, quorum, byNode: [...this.byNode], yes, no, failed })
+      const decide = this.#decide
       this.#decide = undefined
+      // A copy, since later answers go on counting here.
+      decide?.(answers.copy())
     }
     if (pending === 0) {
       this.#timer?.takeOut()
-      this.#question.onSettled?.(this)
+      this.#question.onSettled?.(answers)
       this.#service.end()
     }
   }
 
   #isDecided(pending: number): boolean {
-    if (granted(this)) return true
+    const answers = this.#answers
+    if (granted(answers)) return true
     return this.#question.conclusive === true
-      ? denied(this) || unavailable(this)
-      : this.yes + pending < this.quorum
+      ? denied(answers) || unavailable(answers)
+      : answers.yes + pending < answers.quorum
   }
 
   #failure(node: LockNode, cause: Cause.Cause<NodeError>): NodeError {
@@ -393,7 +450,7 @@ class Round<A> implements Answers<A> {
       this.#timer = timers.after(this.#question.timeoutMillis, () => this.#timeOut())
       return
     }
-    this.nodes.forEach(({ id: node }, index) => {
+    this.#nodes.forEach(({ id: node }, index) => {
       this.#settle(index, Result.fail(new NodeError({ node, operation: this.#question.operation, reason: "Timeout" })))
       this.#fibers?.[index]?.interruptUnsafe()
     })

@@ -82,6 +82,32 @@ interface Joining {
   again: boolean
 }
 
+/** The waiting lists of a node. */
+class Line {
+  readonly node: LockNode
+  readonly list: WaitingList
+  /** All nodes, this one first. */
+  readonly nodesAfterIt: ReadonlyArray<LockNode>
+  /** Until when it is left alone, because the node refuses waiting lists. */
+  unableUntil: number | undefined
+  /** Until when another is used instead, because it did not answer. */
+  awayUntil: number | undefined
+  readonly #hash: number
+
+  constructor(node: LockNode, list: WaitingList, nodes: ReadonlyArray<LockNode>) {
+    this.node = node
+    this.list = list
+    this.nodesAfterIt = [node, ...nodes.filter((other) => other !== node)]
+    this.#hash = Hash.string(node.id)
+  }
+
+  /** Where it stands among the lines for a name, given the hash of that. */
+  rank(name: number): number {
+    const mixed = Math.imul(name ^ this.#hash, 0x9e3779b1)
+    return Math.imul(mixed ^ (mixed >>> 15), 0x85ebca77)
+  }
+}
+
 /** By how much later than the one before it a waiter tries when the key in the way should have expired. */
 const expirySpacingMillis = 5
 
@@ -93,11 +119,7 @@ const unableMillis = 60_000
 export class Rooms {
   readonly #quorum: Quorum
   readonly #rooms = new Map<string, Room>()
-  readonly #lists = new Map<LockNode, WaitingList>()
-  /** Nodes that refuse waiting lists, and until when they are left alone. */
-  readonly #unable = new Map<LockNode, number>()
-  /** Nodes whose waiting list did not answer, and until when another is used instead. */
-  readonly #away = new Map<LockNode, number>()
+  readonly #lines = new Map<LockNode, Line>()
   /** What the log has said of nodes that cannot do all of this. */
   readonly #told = new Set<string>()
   closed = false
@@ -112,7 +134,7 @@ export class Rooms {
       node.waitingList === undefined
         ? Effect.void
         : Effect.map(node.waitingList(waiter, (notice) => this.#hear(node, notice)), (list) => {
-          this.#lists.set(node, list)
+          this.#lines.set(node, new Line(node, list, this.#quorum.nodes))
         }), { discard: true })
   }
 
@@ -160,29 +182,27 @@ export class Rooms {
 
   /** The nodes, and before the others the one whose list the first to wake stands in: there it is waited for. */
   wakingFirst(name: string): ReadonlyArray<LockNode> {
-    const { nodes } = this.#quorum
-    const first = this.#firstInRank(name)
-    return first === undefined || first === nodes[0] ? nodes : [first, ...nodes.filter((node) => node !== first)]
+    return this.#firstInRank(name)?.nodesAfterIt ?? this.#quorum.nodes
   }
 
   /** Releases on a node, and wakes the first in its waiting list if it has one. */
-  release(node: LockNode, lock: HeldLock, onWoke: () => void): Effect.Effect<boolean, NodeError> {
-    const list = this.#lists.get(node)
-    if (list === undefined || this.#isUnable(node)) return node.release(lock.name, lock.value)
+  release(node: LockNode, lock: HeldLock, release: { woke: boolean }): Effect.Effect<boolean, NodeError> {
+    const line = this.#lines.get(node)
+    if (line === undefined || this.#isBefore(line.unableUntil)) return node.release(lock.name, lock.value)
     const room = this.#rooms.get(lock.name)
     // Whoever holds stands in no line. A lock that was lost before is not the one for which we stand there now.
     const listed = room?.holders.has(lock) === true
     if (listed && room.listedOn === node) room.listedOn = undefined
-    return Direct.andThen(list.release(lock.name, lock.value, listed), (answer) => {
+    return Direct.andThen(line.list.release(lock.name, lock.value, listed), (answer) => {
       if (Result.isSuccess(answer)) {
-        if (answer.success.woke) onWoke()
+        if (answer.success.woke) release.woke = true
         return Result.succeed(answer.success.released)
       }
       const error = answer.failure
       if (error.reason !== "Rejected") return Result.fail(error)
       // Perhaps it is only the waiting list that is refused.
       return Direct.andThen(node.release(lock.name, lock.value), (answer) => {
-        if (Result.isSuccess(answer)) this.#giveUp(node, error)
+        if (Result.isSuccess(answer)) this.#giveUp(line, error)
         return answer
       })
     })
@@ -195,10 +215,10 @@ export class Rooms {
   join(room: Room): void {
     if (this.closed) return
     const place = room.turnOn === undefined ? "back" : "front"
-    const node = room.listedOn ??= this.#firstInRank(room.name)
-    const list = node && this.#lists.get(node)
-    if (node === undefined || list === undefined) {
-      if (this.#lists.size > 0) this.#quorum.timers.after(listTimeoutMillis, () => this.#rejoin(room))
+    const node = room.listedOn ??= this.#firstInRank(room.name)?.node
+    const line = node && this.#lines.get(node)
+    if (node === undefined || line === undefined) {
+      if (this.#lines.size > 0) this.#quorum.timers.after(listTimeoutMillis, () => this.#rejoin(room))
       return
     }
     const { turns } = room
@@ -210,10 +230,10 @@ export class Rooms {
     const joining: Joining = { node, fiber: undefined, again: false }
     room.joining = joining
     joining.fiber = this.#quorum.fork(
-      Effect.match(Effect.timeoutOption(list.join(room.name, place), listTimeoutMillis), {
+      Effect.match(Effect.timeoutOption(line.list.join(room.name, place), listTimeoutMillis), {
         onSuccess: (place) => {
           if (room.joining === joining) room.joining = undefined
-          if (Option.isNone(place)) return this.#joinFailed(room, node)
+          if (Option.isNone(place)) return this.#joinFailed(room, line)
           // Meanwhile all who waited may have left.
           if (this.#rooms.get(room.name) !== room || room.waiters.size === 0) return this.#leave(node, room.name)
           // Our turn may have come before the answer did: then we stand in line no longer.
@@ -225,17 +245,17 @@ export class Rooms {
         },
         onFailure: (error) => {
           if (room.joining === joining) room.joining = undefined
-          if (error.reason === "Rejected") this.#giveUp(node, error)
-          this.#joinFailed(room, node)
+          if (error.reason === "Rejected") this.#giveUp(line, error)
+          this.#joinFailed(room, line)
         }
       })
     )
   }
 
   /** Goes on to the next list in rank, and back to this one when it may answer again. */
-  #joinFailed(room: Room, node: LockNode) {
-    if (room.listedOn === node) room.listedOn = undefined
-    this.#away.set(node, monotonicMillis(this.#quorum.clock) + listTimeoutMillis)
+  #joinFailed(room: Room, line: Line) {
+    if (room.listedOn === line.node) room.listedOn = undefined
+    line.awayUntil = monotonicMillis(this.#quorum.clock) + listTimeoutMillis
     this.#quorum.timers.after(listTimeoutMillis, () => this.#rejoin(room))
     this.#rejoin(room)
   }
@@ -319,9 +339,10 @@ export class Rooms {
   }
 
   /** Goes on without the waiting lists of a node that refuses them, and says so the first time. */
-  #giveUp(node: LockNode, { summary }: NodeError) {
-    const isFirst = !this.#unable.has(node)
-    this.#unable.set(node, monotonicMillis(this.#quorum.clock) + unableMillis)
+  #giveUp(line: Line, { summary }: NodeError) {
+    const { node } = line
+    const isFirst = line.unableUntil === undefined
+    line.unableUntil = monotonicMillis(this.#quorum.clock) + unableMillis
     if (!isFirst) return
     this.#warn(node, `Lock node ${node.id} keeps no waiting lists, so waiters poll: it ${summary}`)
   }
@@ -330,22 +351,14 @@ export class Rooms {
     this.#quorum.log("Warn", message, { "redsync.node": node.id })
   }
 
-  #isUnable(node: LockNode): boolean {
-    return this.#isBefore(this.#unable.get(node))
-  }
-
-  #isAway(node: LockNode): boolean {
-    return this.#isBefore(this.#away.get(node))
-  }
-
   #isBefore(until: number | undefined): boolean {
     return until !== undefined && monotonicMillis(this.#quorum.clock) < until
   }
 
   #leave(node: LockNode, name: string) {
-    const list = this.#lists.get(node)
-    if (list === undefined) return
-    this.#quorum.background(Effect.timeoutOption(Effect.ignore(list.leave(name)), listTimeoutMillis))
+    const line = this.#lines.get(node)
+    if (line === undefined) return
+    this.#quorum.background(Effect.timeoutOption(Effect.ignore(line.list.leave(name)), listTimeoutMillis))
   }
 
   #wokenUp(room: Room, outcome: "used" | "wasted") {
@@ -376,18 +389,22 @@ export class Rooms {
     if (node !== undefined) this.#leave(node, room.name)
   }
 
-  /** The node whose lists order the waiters for a name: the same in every process, as long as it answers. */
-  #firstInRank(name: string): LockNode | undefined {
-    let first: LockNode | undefined
+  /** The line in which those who wait for a name stand: the same in every process, as long as its node answers. */
+  #firstInRank(name: string): Line | undefined {
+    const hash = Hash.string(name)
+    let first: Line | undefined
     let highest = Number.NEGATIVE_INFINITY
-    for (const node of this.#lists.keys()) {
-      if (this.#isUnable(node) || this.#isAway(node) || this.#quorum.isFailing(node)) continue
-      const rank = Hash.string(`${name}\0${node.id}`)
-      if (rank <= highest) continue
+    for (const line of this.#lines.values()) {
+      const rank = line.rank(hash)
+      if (rank <= highest || !this.#isUsable(line)) continue
       highest = rank
-      first = node
+      first = line
     }
     return first
+  }
+
+  #isUsable({ awayUntil, node, unableUntil }: Line): boolean {
+    return !this.#isBefore(unableUntil) && !this.#isBefore(awayUntil) && !this.#quorum.isFailing(node)
   }
 
   #room(name: string): Room {

@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
-import type { HeldLock } from "./held.ts"
+import type { Hold } from "./held.ts"
 import { monotonicMillis } from "./lease.ts"
 import type { Settings } from "./options.ts"
 import { type Answers, votes } from "./quorum.ts"
@@ -62,28 +62,23 @@ export const acquiring = <A, E, R>(
 /** Runs in a span of its own what is done while the locks are held, or releases them. */
 export const spanned = <A, E, R>(
   name: "Redsync.hold" | "Redsync.release",
-  locks: ReadonlyArray<HeldLock>,
+  hold: Hold,
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => {
-  const options = spanOptions(locks)
+  const options = spanOptions(hold)
   return options === undefined ? effect : Effect.withSpan(effect, name, options)
 }
 
 /** A span that lasts until the scope closes. */
-export const holdSpan = (lock: HeldLock): Effect.Effect<unknown, never, Scope.Scope> => {
-  const options = spanOptions([lock])
+export const holdSpan = (hold: Hold): Effect.Effect<unknown, never, Scope.Scope> => {
+  const options = spanOptions(hold)
   return options === undefined ? Effect.void : Effect.makeSpanScoped("Redsync.hold", options)
 }
 
-const spanOptions = (locks: ReadonlyArray<HeldLock>): Tracer.SpanOptionsNoTrace | undefined => {
-  const [first] = locks
-  const span = first?.settings.trace?.span
-  if (span === undefined) return undefined
-  return {
+const spanOptions = ({ names, settings, token }: Hold): Tracer.SpanOptionsNoTrace | undefined => {
+  const span = settings.trace?.span
+  return span && {
     links: [{ span, attributes: {} }],
-    attributes: {
-      "redsync.name": locks.length === 1 ? first!.name : locks.map(({ name }) => name),
-      ...(first!.token !== undefined && { "redsync.token": first!.token })
-    }
+    attributes: { "redsync.name": names, ...(token !== undefined && { "redsync.token": token }) }
   }
 }

@@ -48,8 +48,8 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "the same value for all attempts",
     edits: [edit(
       "src/internal/acquire.ts",
-      "value: service.randomValue()",
-      "value: (service as unknown as { only?: string }).only ??= service.randomValue()"
+      "this.value = service.randomValue()",
+      "this.value = (service as unknown as { only?: string }).only ??= service.randomValue()"
     )],
     within: 500
   },
@@ -71,7 +71,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "no clean-up after an interruption",
     edits: [edit(
       "src/internal/acquire.ts",
-      "if (Exit.isFailure(exit)) { for (const claim of claims) service.cleanUp(claim, service.nodes) }",
+      "if (Exit.isFailure(exit)) service.cleanUp(claim, service.nodes)",
       ""
     )],
     within: 500
@@ -89,7 +89,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a token without the second round",
     edits: [
-      edit("src/internal/acquire.ts", "claim!.fence!.settle(all[0]!)", "(claim!.fence!.settle(all[0]!), true)")
+      edit("src/internal/acquire.ts", "fence.settle(answers)", "(fence.settle(answers), true)")
     ],
     within: 500
   },
@@ -97,8 +97,8 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "a late extension after the release",
     edits: [edit(
       "src/internal/held.ts",
-      "this.#service.rooms.ended(this, woke)",
-      "this.#service.rooms.ended(this, woke)\n        this.#service.quorum.start(extendQuestion(this), () => {})"
+      "this.#service.rooms.ended(this, release.woke)",
+      "this.#service.rooms.ended(this, release.woke)\n      this.#service.quorum.start(extendQuestion(this), () => {})"
     )],
     within: 500
   },
@@ -122,7 +122,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a loss that interrupts nobody",
-    edits: [edit("src/internal/guard.ts", "lock.onLost(() => fiber.interruptUnsafe())", "lock.onLost(() => {})")],
+    edits: [edit("src/internal/guard.ts", "hold.onLost(() => fiber.interruptUnsafe())", "hold.onLost(() => {})")],
     within: 500
   },
   {
