@@ -138,7 +138,9 @@ export const attemptOnce = (
   Effect.suspend(() => {
     const at = monotonicMillis(service.clock)
     // What is held in this very service is known without asking.
-    const tried = service.rooms.isHeld(name) ? Effect.succeed(undefined) : attempt(service, name, settings, restore, true)
+    const tried = service.rooms.isHeld(name)
+      ? Effect.succeed(undefined)
+      : attempt(service, name, settings, restore, true)
     const acquired = Effect.flatMap(tried, (result) =>
       result instanceof HeldLock
         ? Effect.succeedSome(result)

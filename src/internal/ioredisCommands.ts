@@ -70,17 +70,17 @@ export const together = (client: Redis): Send => {
   }
 }
 
-/** What ioredis tells tracers, for which a command needs a promise. */
-const traced = tracingChannel("ioredis:command")
+/** What ioredis tells tracers, for which a command needs a promise. The first releases of Node 20 do not say whether there are any. */
+const traced: { readonly hasSubscribers: boolean | undefined } = tracingChannel("ioredis:command")
 
 /** Without its constructor, which prepares each command for all that can be done with any. */
-const Bare = function() {} as unknown as new() => Pick<Command, "name" | "args">
+const Bare = function() {} as unknown as new() => object
 Bare.prototype = Command.prototype
 
 /** A command that is sent, and answered by a string, a number or an array of such, and nothing else. */
 class PlainCommand extends Bare {
-  override readonly name: string
-  override args: Array<string>
+  readonly name: string
+  readonly args: Arguments
   isTraced = false
   #listener: Listener | undefined
   #outcome: unknown
@@ -89,7 +89,7 @@ class PlainCommand extends Bare {
   constructor(name: string, args: Arguments, listener: Listener) {
     super()
     this.name = name
-    this.args = args as Array<string>
+    this.args = args
     this.#listener = listener
   }
 

@@ -19,8 +19,7 @@ export interface Replicas {
 }
 
 /** Sends a write, whose yes comes once the replicas have acknowledged it. It fails when too few do. */
-export const replicated = (client: Redis | Cluster, send: Send, replicas: Replicas): Send =>
-{
+export const replicated = (client: Redis | Cluster, send: Send, replicas: Replicas): Send => {
   const write = client.isCluster
     ? inCluster(client as Cluster, replicas)
     : onOneConnection(client as Redis, send, replicas)

@@ -62,8 +62,8 @@ export const compare = (
       workers.set(name, worker)
     }
     if (work === "refused") yield* takeForGood(servers)
-    // Enough for the compiler to have seen it all.
-    const warmUp = { work, inFlight: 64, millis: setting.quick ? 30 : 1500 }
+    // Until the compiler has had its way with whoever has most code for it.
+    const warmUp = { work, inFlight: 64, millis: setting.quick ? 30 : 5000 }
     for (const worker of workers.values()) yield* worker.ask("round", warmUp)
 
     const measured = new Map<number, Samples>()
