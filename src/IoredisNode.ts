@@ -192,7 +192,7 @@ class Call<A> extends Direct.Direct<A> {
   readonly args: Arguments
   readonly map: (reply: unknown) => A
   readonly script: Script | undefined
-  /** What a script sets a key to, or finds in one that it deletes. */
+  /** What a script that acquires sets the key to, or one that releases looks for. */
   readonly value: string | undefined
 
   constructor(
@@ -216,6 +216,11 @@ class Call<A> extends Direct.Direct<A> {
     this.map = map
     this.script = script
     this.value = value
+  }
+
+  /** The value that is being acquired by a script. */
+  get acquired(): string | undefined {
+    return this.operation === "acquire" ? this.value : undefined
   }
 
   start(done: Direct.Done<A>): void {
@@ -243,22 +248,21 @@ class Answer<A> implements Listener {
   }
 
   replied(reply: unknown): void {
-    const { map, node, operation, value } = this.#call
-    if (value !== undefined && operation === "acquire") node.acquiring.delete(value)
+    const { acquired, map, node } = this.#call
+    if (acquired !== undefined) node.acquiring.delete(acquired)
     this.#done(read(map, reply))
   }
 
   failed(error: unknown): void {
-    const { args, node, operation, script, send, value } = this.#call
-    const isAcquiring = value !== undefined && operation === "acquire"
+    const { acquired, args, node, operation, script, send } = this.#call
     if (script !== undefined && isMissingScript(error) && !this.#isNew) {
       this.#isNew = true
       // It may come after a release that was sent meanwhile, and must not acquire then.
-      if (isAcquiring && !node.acquiring.has(value)) return this.replied(0)
+      if (acquired !== undefined && !node.acquiring.has(acquired)) return this.replied(0)
       const rest = args.slice(1)
       return send("eval", [script.lua, ...script.argsIfNew?.(rest) ?? rest], this)
     }
-    if (isAcquiring) node.acquiring.delete(value)
+    if (acquired !== undefined) node.acquiring.delete(acquired)
     const { lastError } = node.connection
     const cause = isMissingConnection(error)
       ? lastError ?? broken
@@ -353,7 +357,7 @@ const operations = (
       id,
       (operation, script, key, map, ...args) =>
         run(operation, map, ours[script], sharesSlot(key) ? [key, scripts.waitingListKey(key, prefix)] : [key], args, {
-          value: operation === "release" ? args[0] : undefined
+          value: script === "release" || script === "releaseAndWake" ? args[0] : undefined
         }),
       (key) => serverOf(client, key),
       sharesSlot

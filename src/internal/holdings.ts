@@ -1,7 +1,7 @@
 /**
  * The locks a service holds, and when to extend them.
  *
- * A lock that is held only briefly costs an entry in a map and a timer that it
+ * A lock that is held only briefly costs a place in a ring and a timer that it
  * shares with the others. A timer stands still while the machine is suspended
  * and knows nothing of the wall clock, so both clocks are looked at once a
  * second too while locks are held.

@@ -46,18 +46,16 @@ export const together = (client: Redis): Send => {
   }
 
   const tick = {
-    write: (chunk: PlainCommand | string | Buffer) => {
+    write: (chunk: PlainCommand | string) => {
       if (stream === undefined) process.nextTick(flush)
       stream = client.stream
-      // With a prefix that is a buffer they all are.
-      if (Buffer.isBuffer(chunk)) stream.write(chunk)
-      else chunks.push(chunk)
+      chunks.push(chunk)
     }
   } as unknown as Redis["stream"]
 
   return (name, args, listener) => {
     const { commandTimeout, keyPrefix } = client.options
-    if (!keyPrefix && commandTimeout === undefined && traced.hasSubscribers === false) {
+    if (!keyPrefix && commandTimeout === undefined && !isWatched(client)) {
       void client.sendCommand(new PlainCommand(name, args, listener) as unknown as Command, tick)
       return
     }
@@ -70,14 +68,21 @@ export const together = (client: Redis): Send => {
   }
 }
 
-/** What ioredis tells tracers, for which a command needs a promise. The first releases of Node 20 do not say whether there are any. */
-const traced: { readonly hasSubscribers: boolean | undefined } = tracingChannel("ioredis:command")
+/** What ioredis tells tracers. The first releases of Node 20 do not know whether there are any. */
+const told: { readonly hasSubscribers: boolean | undefined } = tracingChannel("ioredis:command")
+
+/**
+ * Whether tracers want to have commands as ioredis makes them: those that are told,
+ * and those that put a function of theirs around its method, which is then no method.
+ */
+const isWatched = ({ sendCommand }: Redis): boolean =>
+  told.hasSubscribers !== false || Object.hasOwn(sendCommand, "prototype")
 
 /** Without its constructor, which prepares each command for all that can be done with any. */
 const Bare = function() {} as unknown as new() => object
 Bare.prototype = Command.prototype
 
-/** A command that is sent, and answered by a string, a number or an array of such, and nothing else. */
+/** A command that is sent, and answered by null, a string, a number or an array of such, and nothing else. */
 class PlainCommand extends Bare {
   readonly name: string
   readonly args: Arguments
@@ -99,22 +104,25 @@ class PlainCommand extends Bare {
   }
 
   resolve(reply: unknown): void {
-    this.#outcome = reply
-    settled(this)
+    this.#settle(reply, false)
   }
 
   reject(error: unknown): void {
-    this.#outcome = error
-    this.#hasFailed = true
-    settled(this)
+    this.#settle(error, true)
+  }
+
+  #settle(outcome: unknown, hasFailed: boolean) {
+    this.#outcome = outcome
+    this.#hasFailed = hasFailed
+    if (toTell.push(this) === 1) queueMicrotask(tellAll)
   }
 
   tell(): void {
-    const listener = this.#listener!
+    const listener = this.#listener
     // What ioredis keeps of a command may outlive it by far, and must not keep what it was for.
     this.#listener = undefined
-    if (this.#hasFailed) listener.failed(this.#outcome)
-    else listener.replied(decoded(this.#outcome))
+    if (this.#hasFailed) listener?.failed(this.#outcome)
+    else listener?.replied(decoded(this.#outcome))
   }
 }
 
@@ -150,10 +158,6 @@ const decoded = (reply: unknown): unknown =>
 
 /** Settled, and their listeners are to be told, once ioredis is done with what it has read. */
 const toTell: Array<PlainCommand> = []
-
-const settled = (command: PlainCommand) => {
-  if (toTell.push(command) === 1) queueMicrotask(tellAll)
-}
 
 const tellAll = () => {
   let next = 0

@@ -75,9 +75,11 @@ export const holdSpan = (hold: Hold): Effect.Effect<unknown, never, Scope.Scope>
   return options === undefined ? Effect.void : Effect.makeSpanScoped("Redsync.hold", options)
 }
 
-const spanOptions = ({ names, settings, token }: Hold): Tracer.SpanOptionsNoTrace | undefined => {
-  const span = settings.trace?.span
-  return span && {
+const spanOptions = (hold: Hold): Tracer.SpanOptionsNoTrace | undefined => {
+  const span = hold.settings.trace?.span
+  if (span === undefined) return undefined
+  const { names, token } = hold
+  return {
     links: [{ span, attributes: {} }],
     attributes: { "redsync.name": names, ...(token !== undefined && { "redsync.token": token }) }
   }

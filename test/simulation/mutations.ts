@@ -69,11 +69,14 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "no clean-up after an interruption",
-    edits: [edit(
-      "src/internal/acquire.ts",
-      "if (Exit.isFailure(exit)) service.cleanUp(claim, service.nodes)",
-      ""
-    )],
+    edits: [
+      edit("src/internal/acquire.ts", "if (Exit.isFailure(exit)) service.cleanUp(claim, service.nodes)", ""),
+      edit(
+        "src/internal/acquire.ts",
+        "if (Exit.isFailure(exit)) { for (const claim of claims) service.cleanUp(claim, service.nodes) }",
+        ""
+      )
+    ],
     within: 500
   },
   {
