@@ -75,8 +75,9 @@ const told: { readonly hasSubscribers: boolean | undefined } = tracingChannel("i
  * Whether tracers want to have commands as ioredis makes them: those that are told,
  * and those that put a function of theirs around its method, which is then no method.
  */
-const isWatched = ({ sendCommand }: Redis): boolean =>
-  told.hasSubscribers !== false || Object.hasOwn(sendCommand, "prototype")
+const isWatched = (client: Redis): boolean =>
+  // oxlint-disable-next-line typescript/unbound-method -- is looked at, not called
+  told.hasSubscribers !== false || "prototype" in client.sendCommand
 
 /** Without its constructor, which prepares each command for all that can be done with any. */
 const Bare = function() {} as unknown as new() => object
