@@ -248,7 +248,8 @@ const crowd: Scenario = (setting) =>
       const theirs = peers.map((name) => of(name, f))
       return {
         is: `${is}: ${ours.toPrecision(3)} against ${theirs.map((value) => value.toPrecision(3)).join(", ")}`,
-        met: theirs.every((value) => better(ours, value))
+        // Who never acquires has no index.
+        met: theirs.every((value) => Number.isNaN(value) || better(ours, value))
       }
     }
     const more = (ours: number, theirs: number) => ours > theirs
