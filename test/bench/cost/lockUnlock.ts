@@ -92,7 +92,9 @@ const highlights = (measured: ReadonlyMap<number, Samples>): Pick<Report, "pictu
             )
           ])
         ],
-        notes: ["All numbers: [table.md](test/bench/results/table.md)."]
+        notes: [
+          "All numbers: [table.md](test/bench/results/table.md). Where the time goes: [profile.md](test/bench/results/profile.md)."
+        ]
       },
       { title: "What is not the same work", rows: lessWork }
     ]
