@@ -26,30 +26,41 @@ export const listen = (reply: Promise<unknown>, listener: Listener): void => {
 /**
  * On a connection of our own. A write to the socket for every command would be
  * most of the work where many locks are under way: those of one tick go together.
+ * Where there was only one, the next first one does not wait for others.
  * A command that is sent in any other way while the connection is ready would
  * overtake them, and get the reply of another.
  */
 export const together = (client: Redis): Send => {
   let stream: Redis["stream"] | undefined
   const chunks: Array<PlainCommand | string> = []
+  let inThisTick = 0
+  let inTheLast = 1
 
   const flush = () => {
     // One that was ended or broke meanwhile has had its commands rejected.
-    if (stream?.writable === true) {
+    if (chunks.length > 0 && stream?.writable === true) {
       const text = join(chunks, false)
       // Where a character is a byte there is less to do.
       if (Buffer.byteLength(text) === text.length) stream.write(text, "latin1")
       else stream.write(join(chunks, true))
     }
-    stream = undefined
     chunks.length = 0
+  }
+
+  const endTick = () => {
+    flush()
+    stream = undefined
+    inTheLast = inThisTick
+    inThisTick = 0
   }
 
   const tick = {
     write: (chunk: PlainCommand | string) => {
-      if (stream === undefined) process.nextTick(flush)
       stream = client.stream
       chunks.push(chunk)
+      if (++inThisTick > 1) return
+      process.nextTick(endTick)
+      if (inTheLast === 1) flush()
     }
   } as unknown as Redis["stream"]
 
