@@ -19,16 +19,8 @@ import { end, type Instant, monotonicMillis, now, remainingMillis } from "./leas
 import type { Outcome } from "./metrics.ts"
 import { inspect } from "./operate.ts"
 import type { Settings } from "./options.ts"
-import {
-  Acquire,
-  type Answers,
-  type Claim,
-  granted,
-  nodesUnavailable,
-  raiseQuestion,
-  unavailable,
-  votes
-} from "./quorum.ts"
+import { Acquire, type Claim, raiseQuestion } from "./questions.ts"
+import { type Answers, granted, nodesUnavailable, unavailable, votes } from "./quorum.ts"
 import { notALockReason } from "./reply.ts"
 import type { Room, Waiter } from "./rooms.ts"
 import type { Service } from "./service.ts"

@@ -12,20 +12,8 @@ import type { Fence } from "./fence.ts"
 import { Holding } from "./holdings.ts"
 import { end, type Instant, monotonicMillis, now, remainingMillis } from "./lease.ts"
 import type { Settings } from "./options.ts"
-import {
-  type Answers,
-  type Claim,
-  denied,
-  extendQuestion,
-  failedNodes,
-  granted,
-  isHeldQuestion,
-  nodesUnavailable,
-  type Question,
-  raiseQuestion,
-  unavailable,
-  votes
-} from "./quorum.ts"
+import { type Claim, extendQuestion, isHeldQuestion, type Question, raiseQuestion } from "./questions.ts"
+import { type Answers, denied, failedNodes, granted, nodesUnavailable, unavailable, votes } from "./quorum.ts"
 import type { Service } from "./service.ts"
 
 /** How long after a round that missed the quorum the next one starts; doubled from round to round, to the node timeout. */

@@ -10,17 +10,8 @@ import type { Restore } from "./acquire.ts"
 import { HeldLock } from "./held.ts"
 import { now } from "./lease.ts"
 import type { Settings } from "./options.ts"
-import {
-  adoptQuestion,
-  type Claim,
-  denied,
-  failedNodes,
-  granted,
-  nodesUnavailable,
-  releaseQuestion,
-  unavailable,
-  votes
-} from "./quorum.ts"
+import { adoptQuestion, type Claim, releaseQuestion } from "./questions.ts"
+import { denied, failedNodes, granted, nodesUnavailable, unavailable, votes } from "./quorum.ts"
 import { notALockReason } from "./reply.ts"
 import type { Service } from "./service.ts"
 

@@ -16,7 +16,8 @@ import type { LockOptions } from "../Redsync.ts"
 import { Holdings } from "./holdings.ts"
 import { monotonicMillis } from "./lease.ts"
 import { resolve, type Settings } from "./options.ts"
-import { type Claim, failedNodes, Quorum, releaseQuestion } from "./quorum.ts"
+import { type Claim, releaseQuestion } from "./questions.ts"
+import { failedNodes, Quorum } from "./quorum.ts"
 import { Rooms } from "./rooms.ts"
 
 const firstCleanUpPauseMillis = 100
