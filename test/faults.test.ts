@@ -221,9 +221,10 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
       const retry = retryPolicy({ tries: 5, delay: "20 seconds" })
       yield* Effect.gen(function*() {
         const waiter = yield* Effect.forkChild(withLock("a", Effect.never, { retry }))
+        // At least once: the votes are split, and the next attempt may come before we look.
         yield* until(
           "it has asked",
-          Effect.map(onEach([a, b], (server) => callsOf(server, "set")), (calls) => calls.every((count) => count === 1))
+          Effect.map(onEach([a, b], (server) => callsOf(server, "set")), (calls) => calls.every((count) => count >= 1))
         )
         const [millis] = yield* timed(Fiber.interrupt(waiter))
         assert.isAtMost(millis, 1000)
