@@ -26,7 +26,7 @@ export interface Lock {
   /**
    * The random value the granting nodes store, fresh for every attempt: 16
    * random bytes in base64. Whoever knows it can release or adopt the lock with
-   * `Redsync.unlock` and `Redsync.resume`.
+   * `Redsync.unlock` and `Redsync.adopt`.
    */
   readonly value: string
 

@@ -109,14 +109,14 @@ export type Vote = typeof Vote.Type
  * @since 0.1.0
  */
 export class ErrFailed extends Schema.TaggedError<ErrFailed>("effect-redsync/ErrFailed")("ErrFailed", {
-  name: Schema.String,
+  lock: Schema.String,
   attempts: Schema.Int,
   waited: Schema.DurationFromMillis,
   votes: Schema.Array(Vote)
 }) {
   override get message(): string {
     const tries = `${this.attempts} ${this.attempts === 1 ? "attempt" : "attempts"} in ${seconds(this.waited)}`
-    return `Could not acquire lock ${quote(this.name)} after ${tries}: ${describe(this.votes, "held by another")}`
+    return `Could not acquire lock ${quote(this.lock)} after ${tries}: ${describe(this.votes, "held by another")}`
   }
 }
 
@@ -132,14 +132,14 @@ export class ErrFailed extends Schema.TaggedError<ErrFailed>("effect-redsync/Err
  */
 export class NodesUnavailable
   extends Schema.TaggedError<NodesUnavailable>("effect-redsync/NodesUnavailable")("NodesUnavailable", {
-    name: Schema.String,
+    lock: Schema.String,
     quorum: Schema.Int,
     votes: Schema.Array(Vote)
   })
 {
   override get message(): string {
     const failed = this.votes.filter((vote) => vote._tag === "Failed").length
-    return `Too few nodes for lock ${quote(this.name)}: ${failed} of ${this.votes.length} failed and ` +
+    return `Too few nodes for lock ${quote(this.lock)}: ${failed} of ${this.votes.length} failed and ` +
       `${this.quorum} have to agree: ${describe(this.votes, "said no")}`
   }
 }
@@ -159,7 +159,7 @@ export class NodesUnavailable
  * @since 0.1.0
  */
 export class LockLost extends Schema.TaggedError<LockLost>("effect-redsync/LockLost")("LockLost", {
-  name: Schema.String,
+  lock: Schema.String,
   reason: Schema.Literals(["Expired", "Taken", "NodesUnavailable"]),
   votes: Schema.Array(Vote)
 }) {
@@ -167,11 +167,11 @@ export class LockLost extends Schema.TaggedError<LockLost>("effect-redsync/LockL
     const votes = this.votes.length === 0 ? "" : `: ${describe(this.votes, "no longer ours")}`
     switch (this.reason) {
       case "Expired":
-        return `Lock ${quote(this.name)} is no longer held: its lease has ended or it was released${votes}`
+        return `Lock ${quote(this.lock)} is no longer held: its lease has ended or it was released${votes}`
       case "Taken":
-        return `Lock ${quote(this.name)} is not held with our value: it was taken away or deleted${votes}`
+        return `Lock ${quote(this.lock)} is not held with our value: it was taken away or deleted${votes}`
       case "NodesUnavailable":
-        return `Lock ${quote(this.name)} could not be extended before its lease ended${votes}`
+        return `Lock ${quote(this.lock)} could not be extended before its lease ended${votes}`
     }
   }
 }

@@ -625,7 +625,7 @@ export const tryLock = (
  * @category locking
  * @since 0.1.0
  */
-export const resume = (
+export const adopt = (
   name: string,
   value: string,
   options?: LockOptions

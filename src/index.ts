@@ -30,11 +30,11 @@ export * as Redsync from "./Redsync.ts"
 export { ErrFailed, LockLost, NodeError, NodesUnavailable } from "./LockError.ts"
 /** @since 0.1.0 */
 export {
+  adopt,
   fencedLock,
   forceUnlock,
   inspect,
   lock,
-  resume,
   retryPolicy,
   tryLock,
   unlock,

@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Clock, Duration, Effect, Exit, Fiber, Layer, Logger, Option, Ref, Schedule, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import {
+  adopt,
   ErrFailed,
   forceUnlock,
   inspect,
@@ -16,7 +17,6 @@ import {
   MemoryNode,
   NodesUnavailable,
   Redsync,
-  resume,
   retryPolicy,
   tryLock,
   unlock,
@@ -461,16 +461,16 @@ describe("Lock", () => {
 })
 
 describe("from elsewhere", () => {
-  it.effect("resume adopts a lock by its value and releases it", () =>
+  it.effect("adopt adopts a lock by its value and releases it", () =>
     Effect.gen(function*() {
       const held = yield* lock("a", { expiry: 1000 })
       yield* TestClock.adjust(500)
       yield* Effect.scoped(Effect.gen(function*() {
-        const adopted = yield* resume("a", held.value, { expiry: 2000 })
+        const adopted = yield* adopt("a", held.value, { expiry: 2000 })
         assert.strictEqual(Duration.toMillis(yield* adopted.remaining), 2000 - 22)
       }))
       assert.isTrue(yield* isFree("a"))
-      const error = errorOf(yield* Effect.exit(resume("a", held.value)))
+      const error = errorOf(yield* Effect.exit(adopt("a", held.value)))
       assert.instanceOf(error, LockLost)
       assert.strictEqual(error.reason, "Taken")
     }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
@@ -637,7 +637,7 @@ describe("found by review", () => {
 
   it.effect("values and policies that cannot be are told", () =>
     Effect.gen(function*() {
-      for (const effect of [Effect.scoped(resume("a", "")), unlock("a", undefined as never)]) {
+      for (const effect of [Effect.scoped(adopt("a", "")), unlock("a", undefined as never)]) {
         assert.match(
           String(errorOf(yield* Effect.exit<unknown, unknown, Redsync.Redsync>(effect))),
           /value is .*; it must be the value of a lock/
@@ -649,7 +649,7 @@ describe("found by review", () => {
       assert.throws(() => retryPolicy({ within: Number.NaN }), /within is NaN/)
     }).pipe(Effect.provide(Redsync.layerMemory())))
 
-  it.effect("resume never brings back a lock that was released meanwhile", () =>
+  it.effect("adopt never brings back a lock that was released meanwhile", () =>
     Effect.gen(function*() {
       const nodes = FaultyNode.makeMany(3)
       for (const node of nodes) yield* node.acquire("a", "theirs", 8000)
@@ -657,7 +657,7 @@ describe("found by review", () => {
         nodes,
         Effect.gen(function*() {
           for (const node of nodes) yield* node.release("a", "theirs")
-          assert.instanceOf(errorOf(yield* Effect.exit(resume("a", "theirs"))), LockLost)
+          assert.instanceOf(errorOf(yield* Effect.exit(adopt("a", "theirs"))), LockLost)
           assert.isTrue(yield* isFree("a"))
         })
       )

@@ -7,7 +7,7 @@
  */
 import { assert, layer } from "@effect/vitest"
 import { Context, Duration, Effect, Layer, Option } from "effect"
-import { forceUnlock, lock, LockLost, Redsync, resume, retryPolicy, tryLock, unlock, withLock } from "../src/index.ts"
+import { adopt, forceUnlock, lock, LockLost, Redsync, retryPolicy, tryLock, unlock, withLock } from "../src/index.ts"
 import { RedisServers } from "./support/RedisServers.ts"
 
 const nodeCounts = [1, 2, 3, 4, 5, 6, 7, 8]
@@ -189,12 +189,12 @@ layer(servers, { excludeTestServices: true, timeout: "60 seconds" })("the cases 
         const held = yield* lock("handed over", { expiry: "5 seconds" })
         const elsewhere = Context.get(yield* Layer.build(redsync(count)), Redsync.Redsync)
         yield* Effect.scoped(Effect.gen(function*() {
-          const adopted = yield* resume("handed over", held.value, { expiry: "60 seconds" })
+          const adopted = yield* adopt("handed over", held.value, { expiry: "60 seconds" })
           assert.strictEqual(adopted.value, held.value)
           assert.isAbove(Duration.toMillis(yield* adopted.remaining), 50_000)
           yield* settled("handed over")
           for (const ttl of yield* timesToLive(count, "handed over")) assert.isAbove(ttl, 50_000)
-          const wrong = yield* Effect.flip(resume("handed over", "no such value"))
+          const wrong = yield* Effect.flip(adopt("handed over", "no such value"))
           assert.isTrue(wrong._tag === "LockLost" && wrong.reason === "Taken")
         })).pipe(Effect.provideService(Redsync.Redsync, elsewhere))
         assert.isFalse(yield* held.isHeld)

@@ -17,6 +17,7 @@ import {
 import type { Redis } from "effect/persistence"
 import { expectTypeOf } from "vitest"
 import {
+  adopt,
   type ErrFailed,
   forceUnlock,
   inspect,
@@ -25,7 +26,6 @@ import {
   type LockLost,
   type NodesUnavailable,
   Redsync,
-  resume,
   retryPolicy,
   tryLock,
   unlock,
@@ -94,7 +94,7 @@ describe("types", () => {
     expectTypeOf(tryLock("a")).toEqualTypeOf<
       Effect.Effect<Option.Option<Lock.Lock>, NodesUnavailable, Redsync.Redsync | Scope.Scope>
     >()
-    expectTypeOf(resume("a", "value")).toEqualTypeOf<
+    expectTypeOf(adopt("a", "value")).toEqualTypeOf<
       Effect.Effect<Lock.Lock, LockLost | NodesUnavailable, Redsync.Redsync | Scope.Scope>
     >()
   })

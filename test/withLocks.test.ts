@@ -96,7 +96,7 @@ describe("withLocks", () => {
           )
         )
         assert.instanceOf(error, ErrFailed)
-        assert.strictEqual(error.name, busy)
+        assert.strictEqual(error.lock, busy)
         assert.isFalse(Deferred.isDoneUnsafe(ran))
         assert.deepStrictEqual(yield* elsewhere(nodes, heldOf(["a", "b", "c"])), [busy])
         yield* holder.release
@@ -104,7 +104,7 @@ describe("withLocks", () => {
       nodes[0]!.behave = nodes[1]!.behave = "failing"
       const error = errorOf(yield* Effect.exit(Effect.provide(withLocks(["b", "a"], Effect.void, once), service)))
       assert.instanceOf(error, NodesUnavailable)
-      assert.strictEqual(error.name, "a")
+      assert.strictEqual(error.lock, "a")
       for (const node of nodes) node.behave = "healthy"
     }).pipe(scoped))
 
@@ -142,7 +142,7 @@ describe("withLocks", () => {
         assert.isTrue(Deferred.isDoneUnsafe(stopped))
         const error = errorOf(yield* Fiber.await(fiber))
         assert.instanceOf(error, LockLost)
-        assert.deepStrictEqual([error.name, error.reason], [lost, "Taken"])
+        assert.deepStrictEqual([error.lock, error.reason], [lost, "Taken"])
         assert.deepStrictEqual(yield* elsewhere(nodes, heldOf(["a", "b", "c"])), [])
       }
     }).pipe(scoped))
@@ -169,7 +169,7 @@ describe("withLocks", () => {
           yield* TestClock.adjust(autoExtend ? 3000 : 9000)
           const error = errorOf<unknown, unknown>(fiber.pollUnsafe() ?? Exit.void)
           assert.instanceOf(error, LockLost)
-          assert.deepStrictEqual([error.name, error.reason], ["a", autoExtend ? "Taken" : "Expired"])
+          assert.deepStrictEqual([error.lock, error.reason], ["a", autoExtend ? "Taken" : "Expired"])
           assert.isFalse(Deferred.isDoneUnsafe(ran))
           assert.deepStrictEqual(yield* elsewhere(nodes, heldOf(["a", "b", "c"])), ["b"])
           assert.isFalse(yield* Effect.provide(Effect.map(Redsync.Redsync, ({ rooms }) => rooms.isBusy("b")), service))

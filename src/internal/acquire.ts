@@ -349,7 +349,7 @@ const refusal = (
   if (answers !== undefined && unavailable(answers)) return nodesUnavailable(name, answers)
   const pending = () => nodes.map(({ id: node }): Vote => ({ _tag: "Pending", node }))
   return new ErrFailed({
-    name,
+    lock: name,
     attempts,
     waited: Duration.millis(waitedMillis),
     votes: answers === undefined ? pending() : votes(answers)
@@ -369,7 +369,7 @@ const explained = (
   const look = service.quorum.ask({
     operation: "inspect",
     timeoutMillis: settings.nodeTimeoutMillis,
-    ask: (node) => node.inspect(error.name),
+    ask: (node) => node.inspect(error.lock),
     isYes: Option.isSome,
     all: true,
     nodes
@@ -384,13 +384,13 @@ const explained = (
       return vote._tag === "Pending" ? failed(vote.node, answer.failure) : vote
     })
     // What was asked once more may show that too few nodes are left, whoever holds the lock.
-    const { name } = error
+    const { lock } = error
     const quorum = service.quorum.size
     const failures = votes.filter((vote) => vote._tag === "Failed").length
     return Effect.fail(
       error._tag === "NodesUnavailable" || failures > votes.length - quorum
-        ? new NodesUnavailable({ name, quorum, votes })
-        : new ErrFailed({ name, attempts: error.attempts, waited: Duration.millis(waited()), votes })
+        ? new NodesUnavailable({ lock, quorum, votes })
+        : new ErrFailed({ lock, attempts: error.attempts, waited: Duration.millis(waited()), votes })
     )
   })
 }

@@ -322,6 +322,6 @@ export class HeldLock implements Lock, Claim, Hold {
   }
 
   #loss(reason: LockLost["reason"], votes: ReadonlyArray<Vote>) {
-    return new LockLost({ name: this.name, reason, votes })
+    return new LockLost({ lock: this.name, reason, votes })
   }
 }

@@ -33,7 +33,7 @@ export const adopt = (
       if (!denied(answers)) return Effect.fail(nodesUnavailable(claim.name, answers))
       // Nobody holds it any more, and a node that still had the key has just let it live longer.
       service.cleanUp(claim, service.nodes)
-      return Effect.fail(new LockLost({ name: claim.name, reason: "Taken", votes: votes(answers) }))
+      return Effect.fail(new LockLost({ lock: claim.name, reason: "Taken", votes: votes(answers) }))
     })
   })
 

@@ -80,7 +80,7 @@ export const failedNodes = <A>(answers: Answers<A>): Array<LockNode> =>
   })
 
 export const nodesUnavailable = (name: string, answers: Answers<boolean>): NodesUnavailable =>
-  new NodesUnavailable({ name, quorum: answers.quorum, votes: votes(answers) })
+  new NodesUnavailable({ lock: name, quorum: answers.quorum, votes: votes(answers) })
 
 /** What a node was like when it was last heard of. */
 class NodeState {

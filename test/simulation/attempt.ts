@@ -47,7 +47,7 @@ export class Attempt {
           process.world.log(() => `${process.name} ${verb} ${names.join(", ")}: ${outcome}`)
           checker.count(`outcome: ${outcome}`)
           // Who cannot tell whether he may adopt a lock has let it live longer, perhaps, and must not release it.
-          if (verb === "resume" && this.#enteredAt === undefined && outcome !== "LockLost Taken") {
+          if (verb === "adopt" && this.#enteredAt === undefined && outcome !== "LockLost Taken") {
             checker.prolonged.add(this.#value)
           }
           this.#judge(exit, outcome, startedAt)
@@ -80,9 +80,9 @@ export class Attempt {
           Redsync.tryLock(name, settings),
           (lock): Effect.Effect<unknown, unknown> => Option.isSome(lock) ? scoped(lock.value) : Effect.succeed(lock)
         ))
-      case "resume":
+      case "adopt":
         checker.leases.adopting(name, value)
-        return Effect.scoped(Effect.flatMap(Redsync.resume(name, value, settings), scoped))
+        return Effect.scoped(Effect.flatMap(Redsync.adopt(name, value, settings), scoped))
       case "unlock":
         checker.leases.releasing(name, value)
         return Redsync.unlock(name, value)
@@ -100,14 +100,14 @@ export class Attempt {
     const enter = () => {
       this.#enteredAt = process.world.now
       // It lives longer now than its first owner knows of.
-      if (this.#op.verb === "resume") checker.prolonged.add(this.#value)
+      if (this.#op.verb === "adopt") checker.prolonged.add(this.#value)
       for (const lock of locks) {
         const holder: Holder = {
           process,
           lock,
           expiry: this.#op.options.expiry,
           isGuarded,
-          isAdopted: this.#op.verb === "resume",
+          isAdopted: this.#op.verb === "adopt",
           hasReleased: false,
           hasOutlived: false,
           isForsaken: false,
@@ -180,7 +180,7 @@ export class Attempt {
     const { process } = this.#client
     const isAlone = plan.processes.length === 1
     // Others may take or release the lock on one node after the other while one is asking about a value.
-    const asksForValue = this.#op.verb === "resume" || this.#op.verb === "unlock"
+    const asksForValue = this.#op.verb === "adopt" || this.#op.verb === "unlock"
     const isJudged = process.blockedUntil < startedAt && (isAlone || !asksForValue)
     if (outcome.includes("NodesUnavailable") && isJudged) {
       checker.violated("5 minorities are invisible", `${process.name} ${this.#op.verb}: ${outcome}`)

@@ -20,10 +20,10 @@ describe("found by the simulator", () => {
       return { nodes, layer }
     })
 
-    it.effect("resume", () =>
+    it.effect("adopt", () =>
       Effect.gen(function*() {
         const { layer } = yield* world
-        const lost = yield* Redsync.resume("name", "of nobody").pipe(Effect.scoped, Effect.flip, Effect.provide(layer))
+        const lost = yield* Redsync.adopt("name", "of nobody").pipe(Effect.scoped, Effect.flip, Effect.provide(layer))
         assert.strictEqual(lost._tag, "LockLost")
       }))
 
@@ -59,7 +59,7 @@ describe("found by the simulator", () => {
       const nodes = FaultyNode.makeMany(3)
       yield* nodes[2]!.acquire("name", "forgotten", 250)
       const layer = Redsync.layer({ nodes, expiry: 16_000 })
-      yield* Redsync.resume("name", "forgotten").pipe(Effect.scoped, Effect.flip, Effect.provide(layer))
+      yield* Redsync.adopt("name", "forgotten").pipe(Effect.scoped, Effect.flip, Effect.provide(layer))
       assert.isTrue(Option.isNone(yield* nodes[2]!.inspect("name")))
     }))
 

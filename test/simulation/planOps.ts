@@ -13,7 +13,7 @@ export type Verb =
   | "withLocks"
   | "withFencedLock"
   | "fencedLock"
-  | "resume"
+  | "adopt"
   | "unlock"
   | "inspect"
   | "forceUnlock"
@@ -47,7 +47,7 @@ const verbs: ReadonlyArray<Verb> = [
   ...Array.from({ length: 6 }, () => "withLock" as const),
   ...["lock", "lock", "lock", "tryLock", "tryLock", "withLocks", "withLocks"] as const,
   ...["withFencedLock", "withFencedLock", "withFencedLock", "fencedLock"] as const,
-  ...["withLockIfAvailable", "withLockIfAvailable", "resume", "unlock", "inspect"] as const
+  ...["withLockIfAvailable", "withLockIfAvailable", "adopt", "unlock", "inspect"] as const
 ]
 
 const fencedVerbs: ReadonlyArray<Verb> = ["withFencedLock", "withFencedLock", "fencedLock"]
