@@ -22,7 +22,8 @@ import { waitingList } from "./internal/ioredisWaiting.ts"
 import { reject } from "./internal/options.ts"
 import { abstention, isOk, isOne, keyState, nodeError, tokenOf } from "./internal/reply.ts"
 import * as scripts from "./internal/scripts.ts"
-import { addressOf, parseRedisUrl, startupAddressOf } from "./internal/url.ts"
+import { quoted } from "./internal/text.ts"
+import { addressOf, parseRedisUrl, secretsOf, startupAddressOf } from "./internal/url.ts"
 import type { NodeError } from "./LockError.ts"
 import type { LockNode } from "./LockNode.ts"
 
@@ -227,7 +228,9 @@ class Call<A> extends Direct.Direct<A> {
     const { acquiring, connection } = this.node
     const { connecting, refused } = connection
     if (connecting !== undefined) return done(Effect.andThen(Deferred.await(connecting), this))
-    if (refused !== undefined) return done(Result.fail(nodeError(this.node.id, this.operation, refused)))
+    if (refused !== undefined) {
+      return done(Result.fail(nodeError(this.node.id, this.operation, refused, secretsOf(connection.client))))
+    }
     if (this.value !== undefined) {
       if (this.operation === "acquire") acquiring.add(this.value)
       else acquiring.delete(this.value)
@@ -269,7 +272,7 @@ class Answer<A> implements Listener {
       : script === undefined
       ? error
       : named(script.lua, error)
-    this.#done(Result.fail(nodeError(node.id, operation, cause)))
+    this.#done(Result.fail(nodeError(node.id, operation, cause, secretsOf(node.connection.client))))
   }
 }
 
@@ -319,7 +322,7 @@ const operations = (
     run: (keys: Arguments) => Effect.Effect<A, NodeError>
   ): Effect.Effect<A, NodeError> => {
     if (sharesSlot(key)) return run([key, scripts.counterKey(key, prefix)])
-    const error = new Error(`ERR in a cluster no counter can stand beside the name ${JSON.stringify(key)}`)
+    const error = new Error(`ERR in a cluster no counter can stand beside the name ${quoted(key)}`)
     return Effect.fail(nodeError(id, "acquire", error))
   }
 
@@ -360,7 +363,8 @@ const operations = (
           value: script === "release" || script === "releaseAndWake" ? args[0] : undefined
         }),
       (key) => serverOf(client, key),
-      sharesSlot
+      sharesSlot,
+      () => secretsOf(client)
     )
   }
 }

@@ -10,6 +10,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
+import { quoted, untrusted } from "./internal/text.ts"
 
 /**
  * One node could not do what it was asked to.
@@ -43,7 +44,8 @@ export class NodeError extends Schema.TaggedError<NodeError>("effect-redsync/Nod
    */
   get summary(): string {
     const { cause } = this
-    const said = cause instanceof Error ? `: ${cause.message}` : typeof cause === "string" ? `: ${cause}` : ""
+    const words = cause instanceof Error ? cause.message : typeof cause === "string" ? cause : undefined
+    const said = words === undefined ? "" : `: ${untrusted(words)}`
     switch (this.reason) {
       case "Timeout":
         return "did not answer in time"
@@ -57,7 +59,7 @@ export class NodeError extends Schema.TaggedError<NodeError>("effect-redsync/Nod
   }
 
   override get message(): string {
-    return `Node ${this.node} ${this.summary} (${this.operation})`
+    return `Node ${untrusted(this.node)} ${this.summary} (${this.operation})`
   }
 }
 
@@ -116,7 +118,7 @@ export class ErrFailed extends Schema.TaggedError<ErrFailed>("effect-redsync/Err
 }) {
   override get message(): string {
     const tries = `${this.attempts} ${this.attempts === 1 ? "attempt" : "attempts"} in ${seconds(this.waited)}`
-    return `Could not acquire lock ${quote(this.lock)} after ${tries}: ${describe(this.votes, "held by another")}`
+    return `Could not acquire lock ${quoted(this.lock)} after ${tries}: ${describe(this.votes, "held by another")}`
   }
 }
 
@@ -139,7 +141,7 @@ export class NodesUnavailable
 {
   override get message(): string {
     const failed = this.votes.filter((vote) => vote._tag === "Failed").length
-    return `Too few nodes for lock ${quote(this.lock)}: ${failed} of ${this.votes.length} failed and ` +
+    return `Too few nodes for lock ${quoted(this.lock)}: ${failed} of ${this.votes.length} failed and ` +
       `${this.quorum} have to agree: ${describe(this.votes, "said no")}`
   }
 }
@@ -167,11 +169,11 @@ export class LockLost extends Schema.TaggedError<LockLost>("effect-redsync/LockL
     const votes = this.votes.length === 0 ? "" : `: ${describe(this.votes, "no longer ours")}`
     switch (this.reason) {
       case "Expired":
-        return `Lock ${quote(this.lock)} is no longer held: its lease has ended or it was released${votes}`
+        return `Lock ${quoted(this.lock)} is no longer held: its lease has ended or it was released${votes}`
       case "Taken":
-        return `Lock ${quote(this.lock)} is not held with our value: it was taken away or deleted${votes}`
+        return `Lock ${quoted(this.lock)} is not held with our value: it was taken away or deleted${votes}`
       case "NodesUnavailable":
-        return `Lock ${quote(this.lock)} could not be extended before its lease ended${votes}`
+        return `Lock ${quoted(this.lock)} could not be extended before its lease ended${votes}`
     }
   }
 }
@@ -184,19 +186,17 @@ export class LockLost extends Schema.TaggedError<LockLost>("effect-redsync/LockL
  */
 export type LockError = ErrFailed | NodesUnavailable
 
-const quote = (name: string) => JSON.stringify(name)
-
 const seconds = (duration: Duration.Duration) => `${(Duration.toMillis(duration) / 1000).toFixed(1)} s`
 
 const describe = (votes: ReadonlyArray<Vote>, refused: string) =>
-  votes.map((vote) => `${vote.node} ${answer(vote, refused)}`).join("; ")
+  votes.map((vote) => `${untrusted(vote.node)} ${answer(vote, refused)}`).join("; ")
 
 const answer = (vote: Vote, refused: string): string => {
   switch (vote._tag) {
     case "Granted":
       return "granted it"
     case "Refused":
-      if (vote.notALock !== undefined) return `has a key of that name that is no lock but ${vote.notALock}`
+      if (vote.notALock !== undefined) return `has a key of that name that is no lock but ${untrusted(vote.notALock)}`
       return vote.ttlMillis === undefined
         ? refused
         : `${refused} for about ${seconds(Duration.millis(vote.ttlMillis))} more`

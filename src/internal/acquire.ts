@@ -24,6 +24,7 @@ import { type Answers, granted, nodesUnavailable, unavailable, votes } from "./q
 import { notALockReason } from "./reply.ts"
 import type { Room, Waiter } from "./rooms.ts"
 import type { Service } from "./service.ts"
+import { quoted } from "./text.ts"
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
@@ -316,7 +317,7 @@ const sayThatWeWait = (service: Service, { name }: Room, settings: Settings) =>
       onNone: () => "",
       onSome: ({ ttlMillis }) => `, held by another for about ${(ttlMillis / 1000).toFixed(1)} s more`
     })
-    return Effect.logDebug(`Waiting for lock ${JSON.stringify(name)}${held}`)
+    return Effect.logDebug(`Waiting for lock ${quoted(name)}${held}`)
   })
 
 /** Sleeps until an instant on the monotonic clock, or until the waiter is woken. */

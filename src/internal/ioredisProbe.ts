@@ -9,7 +9,7 @@ import { Redis, type RedisOptions } from "ioredis"
 import { NodeError } from "../LockError.ts"
 import { reject } from "./options.ts"
 import { nodeError } from "./reply.ts"
-import { addressOf, parseRedisUrl } from "./url.ts"
+import { addressOf, parseRedisUrl, secretsOf } from "./url.ts"
 
 export interface Probe {
   /** What the node is called. */
@@ -56,7 +56,7 @@ const connect = (options: RedisOptions): Effect.Effect<Probe, never, Scope.Scope
         call: (command, ...args) =>
           Effect.tryPromise({
             try: () => connected.then(() => probe.client.call(command, ...args)),
-            catch: (error) => nodeError(id, "inspect", probe.lastError ?? error)
+            catch: (error) => nodeError(id, "inspect", probe.lastError ?? error, secretsOf(probe.client))
           }).pipe(Effect.timeoutOrElse({
             duration: patience,
             orElse: () => Effect.fail(new NodeError({ node: id, operation: "inspect", reason: "Timeout" }))

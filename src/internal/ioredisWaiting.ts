@@ -15,6 +15,8 @@ import type { NodeError } from "../LockError.ts"
 import type { LockNode, Notice } from "../LockNode.ts"
 import { nodeError } from "./reply.ts"
 import * as scripts from "./scripts.ts"
+import { masked, quoted, untrusted } from "./text.ts"
+import { secretsOf } from "./url.ts"
 
 const invalidations = "__redis__:invalidate"
 
@@ -30,13 +32,14 @@ export type Run = <A>(
 /**
  * The waiting lists of a node. `clientFor` gives the client of the server that
  * has the key; the connections for hearing are made after its model. `hasList`
- * tells whether a list can stand beside the key.
+ * tells whether a list can stand beside the key, `secrets` what no error may show.
  */
 export const waitingList = (
   id: string,
   run: Run,
   clientFor: (key: string) => Promise<Redis | undefined>,
-  hasList: (key: string) => boolean
+  hasList: (key: string) => boolean,
+  secrets: () => ReadonlyArray<string>
 ): NonNullable<LockNode["waitingList"]> =>
 (waiter, hear) =>
   Effect.map(
@@ -63,7 +66,7 @@ export const waitingList = (
         Effect.callback((resume) => {
           promise().then(
             (value) => resume(Effect.succeed(value)),
-            (error) => resume(Effect.fail(nodeError(id, "inspect", error)))
+            (error) => resume(Effect.fail(nodeError(id, "inspect", error, secrets())))
           )
         })
 
@@ -78,7 +81,7 @@ export const waitingList = (
         join: Effect.fnUntraced(function*(key, place) {
           if (!hasList(key)) {
             if (!told) {
-              hear({ _tag: "Unable", why: `in a cluster no list can stand beside the name ${JSON.stringify(key)}` })
+              hear({ _tag: "Unable", why: `in a cluster no list can stand beside the name ${quoted(key)}` })
             }
             told = true
             return { ahead: 0, ttlMillis: Infinity }
@@ -186,7 +189,7 @@ class Ear {
       if (!isReplyError(error) || error.message.startsWith("ERR The client ID")) throw error
       this.#unable = true
       tracker.disconnect()
-      this.#hear({ _tag: "Unable", why: error.message })
+      this.#hear({ _tag: "Unable", why: untrusted(masked(error.message, secretsOf(this.#client))) })
     }
   }
 

@@ -16,6 +16,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { constUndefined } from "effect/Function"
 import * as Latch from "effect/Latch"
+import * as Record from "effect/Record"
 import * as Result from "effect/Result"
 import * as Scheduler from "effect/Scheduler"
 import { NodeError, NodesUnavailable, type Vote } from "../LockError.ts"
@@ -24,6 +25,7 @@ import * as Direct from "./direct.ts"
 import { monotonicMillis } from "./lease.ts"
 import { Metrics } from "./metrics.ts"
 import type { Question } from "./questions.ts"
+import { untrusted } from "./text.ts"
 import { type Timer, Timers } from "./timers.ts"
 
 /** The answers so far: by node, in the order of the nodes, `undefined` where one is still to come. */
@@ -212,9 +214,13 @@ export class Quorum {
   }
 
   log(level: "Warn" | "Info", message: string, about: Record<string, string>): void {
-    this.fork(Effect.annotateLogs(Effect.logWithLevel(level)(message), about))
+    const escaped = Record.map(about, (text) => untrusted(text))
+    this.fork(Effect.annotateLogs(Effect.logWithLevel(level)(untrusted(message, longestMessage)), escaped))
   }
 }
+
+/** Ids of nodes and what they say may be long. */
+const longestMessage = 2000
 
 /** A node that answers with an error is better off than one that does not answer. */
 const severity = (error: NodeError | undefined): number =>

@@ -4,6 +4,7 @@
 import * as Option from "effect/Option"
 import { NodeError } from "../LockError.ts"
 import type { KeyState } from "../LockNode.ts"
+import { masked, untrusted } from "./text.ts"
 
 /** A script or `DEL` that did it. */
 export const isOne = (reply: unknown): boolean => Number(reply) === 1
@@ -41,8 +42,14 @@ const words = (error: unknown): string =>
 /**
  * The error of a client as that of a node. Of the client's error only the words
  * are kept: clients put the command with its arguments, such as a password, on it.
+ * They are from outside, and may repeat one of the secrets.
  */
-export const nodeError = (node: string, operation: NodeError["operation"], error: unknown): NodeError => {
+export const nodeError = (
+  node: string,
+  operation: NodeError["operation"],
+  error: unknown,
+  secrets: ReadonlyArray<string> = []
+): NodeError => {
   // A server that does not know a command repeats its arguments, such as a password.
   const message = words(error).replace(/, with args beginning with.*$/s, "")
     // What OpenSSL says stands between an address of its own and the line of its source.
@@ -54,7 +61,7 @@ export const nodeError = (node: string, operation: NodeError["operation"], error
   }
   // Servers' errors begin with a code in capitals, such as READONLY or NOAUTH; all else comes from the connection.
   const reason = /^[A-Z]{3,} /.test(message) ? "Rejected" : "Disconnected"
-  return new NodeError({ node, operation, reason, cause: new Error(message) })
+  return new NodeError({ node, operation, reason, cause: new Error(untrusted(masked(message, secrets, node))) })
 }
 
 /** What a key is instead of a lock, if it is none. */

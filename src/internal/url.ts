@@ -3,8 +3,10 @@
  */
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
-import type { RedisOptions } from "ioredis"
+import type { Cluster, ClusterOptions, Redis, RedisOptions } from "ioredis"
+import type { ConnectionOptions } from "node:tls"
 import { wrong } from "./options.ts"
+import { untrusted } from "./text.ts"
 
 const allowed = `it must be like "redis://host:6379", "rediss://user:password@host:6379/0" or "unix:/path/to.sock"`
 
@@ -51,10 +53,19 @@ const decode = (part: string): string | undefined => {
 /** What a node is called: where it is, and nothing that could be a password. */
 export const addressOf = ({ db, host, name, path, port, sentinels }: RedisOptions): string => {
   const address = sentinels
-    ? `sentinel ${name} at ${sentinels.map((sentinel) => hostAndPort(sentinel, 26379)).join(",")}`
-    : path ?? hostAndPort({ host, port }, 6379)
-  return db ? `${address}/${db}` : address
+    ? `sentinel ${named(name)} at ${sentinels.map((sentinel) => hostAndPort(sentinel, 26379)).join(",")}`
+    : path == null
+    ? hostAndPort({ host, port }, 6379)
+    : hasCredentials(path)
+    ? maskPassword(path)
+    : path
+  return untrusted(db ? `${address}/${db}` : address)
 }
+
+const named = (name: string | undefined) => name !== undefined && hasCredentials(name) ? maskPassword(name) : name
+
+/** A URL by mistake, or the end of one, where a host, a path or a name should be. "/run/redis@1.sock" is none. */
+const hasCredentials = (text: string) => text.includes("://") || /^[^./@\0][^@]*@/.test(text)
 
 /** The same for what an ioredis cluster starts from: a port, a URL or options. */
 export const startupAddressOf = (node: unknown): string => {
@@ -75,6 +86,48 @@ interface Endpoint {
 const hostAndPort = ({ host = "127.0.0.1", port }: Endpoint, defaultPort: number): string =>
   // A URL by mistake where the host should be.
   `${/[@/?]/.test(host) ? "***" : host}:${port ?? defaultPort}`
+
+/** What of the options of a client or cluster must never be shown. */
+export const secretsOf = (client: Redis | Cluster | { readonly options: RedisOptions }): ReadonlyArray<string> => {
+  const { options } = client
+  if (!("isCluster" in client) || !client.isCluster) return secretsIn(options)
+  const { startupNodes = [] } = client as unknown as { readonly startupNodes?: ReadonlyArray<unknown> }
+  return [(options as ClusterOptions).redisOptions, ...startupNodes].flatMap(secretsIn)
+}
+
+const secretsIn = (options: unknown): ReadonlyArray<string> => {
+  if (Predicate.isString(options)) return credentialsIn(options)
+  if (!Predicate.isObject(options)) return []
+  const { host, name, password, path, sentinelPassword, sentinelTLS, sentinels, tls, username } =
+    options as RedisOptions
+  return [
+    password,
+    sentinelPassword,
+    // A password by mistake: a URL of the form "redis://password@host" has one there.
+    password == null ? username : undefined,
+    ...[tls, sentinelTLS].flatMap(keysIn),
+    ...[host, path, name, ...(sentinels ?? []).map(({ host }) => host)].flatMap(credentialsIn)
+  ].filter(Predicate.isString)
+}
+
+const keysIn = (tls: ConnectionOptions | undefined) => [tls?.key, tls?.pfx, tls?.passphrase].flat().flatMap(keyIn)
+
+const keyIn = (key: unknown): ReadonlyArray<string> =>
+  Predicate.isString(key)
+    ? [key]
+    : Predicate.isUint8Array(key)
+    ? [Buffer.from(key).toString()]
+    : Predicate.isObject(key)
+    ? Object.values(key).flatMap(keyIn)
+    : []
+
+/** All of the text if it has credentials in it, as an error may repeat it, and each part that may be one. */
+const credentialsIn = (text: unknown): ReadonlyArray<string> => {
+  if (!Predicate.isString(text) || !hasCredentials(text) || maskPassword(text) === text) return []
+  const credentials = text.slice(text.indexOf("://") + 1).replace(/^\/\//, "").replace(/@[^@]*$/, "")
+  const parts = [credentials, credentials.slice(credentials.indexOf(":") + 1)]
+  return [text, ...parts, ...parts.map(decode)].filter(Predicate.isString)
+}
 
 /** Whatever is not clearly the scheme or the host may be a password. */
 export const maskPassword = (input: string): string => {
