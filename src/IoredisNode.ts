@@ -19,6 +19,7 @@ import * as Direct from "./internal/direct.ts"
 import { type Listener, type Send, throughClient, together } from "./internal/ioredisCommands.ts"
 import { type Replicas, replicated } from "./internal/ioredisReplicas.ts"
 import { waitingList } from "./internal/ioredisWaiting.ts"
+import { keyBeside, sharesSlot } from "./internal/keys.ts"
 import { reject } from "./internal/options.ts"
 import { abstention, isOk, isOne, keyState, nodeError, tokenOf } from "./internal/reply.ts"
 import * as scripts from "./internal/scripts.ts"
@@ -302,7 +303,7 @@ const operations = (
   const node: Node = { id, connection, acquiring: new Set() }
 
   const prefix = client.isCluster ? client.options.keyPrefix ?? "" : ""
-  const sharesSlot = (key: string) => !client.isCluster || scripts.sharesSlot(prefix + key)
+  const hasKeyBeside = (key: string) => !client.isCluster || sharesSlot(key, prefix)
 
   /** For what a lock must not lose: its key, its expiry, its token. */
   const write = replicas === undefined ? send : replicated(client, send, replicas)
@@ -321,7 +322,7 @@ const operations = (
     key: string,
     run: (keys: Arguments) => Effect.Effect<A, NodeError>
   ): Effect.Effect<A, NodeError> => {
-    if (sharesSlot(key)) return run([key, scripts.counterKey(key, prefix)])
+    if (hasKeyBeside(key)) return run([key, keyBeside("fencing", key, prefix)])
     const error = new Error(`ERR in a cluster no counter can stand beside the name ${quoted(key)}`)
     return Effect.fail(nodeError(id, "acquire", error))
   }
@@ -359,11 +360,11 @@ const operations = (
     waitingList: waitingList(
       id,
       (operation, script, key, map, ...args) =>
-        run(operation, map, ours[script], sharesSlot(key) ? [key, scripts.waitingListKey(key, prefix)] : [key], args, {
+        run(operation, map, ours[script], hasKeyBeside(key) ? [key, keyBeside("waiting", key, prefix)] : [key], args, {
           value: script === "release" || script === "releaseAndWake" ? args[0] : undefined
         }),
       (key) => serverOf(client, key),
-      sharesSlot,
+      hasKeyBeside,
       () => secretsOf(client)
     )
   }

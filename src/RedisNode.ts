@@ -8,6 +8,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Redis from "effect/persistence/Redis"
+import { keyBeside } from "./internal/keys.ts"
 import { abstention, isOk, isOne, keyState, nodeError, tokenOf } from "./internal/reply.ts"
 import * as scripts from "./internal/scripts.ts"
 import type { NodeError } from "./LockError.ts"
@@ -40,7 +41,7 @@ const operations = (redis: Redis.Redis["Service"], id: string, leastUptimeMillis
     redis.send("EVAL", lua, "1", key, ...args.map(String))
 
   const runCounting = (lua: string, key: string, ...args: ReadonlyArray<string | number>) =>
-    redis.send("EVAL", lua, "2", key, scripts.counterKey(key), ...args.map(String))
+    redis.send("EVAL", lua, "2", key, keyBeside("fencing", key), ...args.map(String))
 
   return {
     id,

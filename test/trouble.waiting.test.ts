@@ -7,7 +7,7 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect, Exit, Fiber, type Scope } from "effect"
 import { retryPolicy, withLock } from "../src/index.ts"
-import { waitingListKey } from "../src/internal/scripts.ts"
+import { keyBeside } from "../src/internal/keys.ts"
 import { callsOf, holdByAnother, onEach, until, untilEmpty } from "./support/faults.ts"
 import { type RedisServer, RedisServers } from "./support/RedisServers.ts"
 import {
@@ -66,7 +66,7 @@ const crowd = (servers: Three) =>
 const release = (servers: ReadonlyArray<RedisServer>) =>
   Effect.suspend(() => Effect.as(deleteOn(servers, "a"), performance.now()))
 
-const list = waitingListKey("a")
+const list = keyBeside("waiting", "a")
 
 interface Trouble {
   /** What is done to the server that has the waiting list. */

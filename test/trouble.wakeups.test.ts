@@ -10,7 +10,7 @@ import { Cluster, Redis } from "ioredis"
 // @ts-expect-error its package.json does not say where its types are
 import Redlock from "redlock"
 import { RedisNode, retryPolicy, withLock } from "../src/index.ts"
-import { waitingListKey } from "../src/internal/scripts.ts"
+import { keyBeside } from "../src/internal/keys.ts"
 import { callsOf, holdByAnother, logged, median, onEach, until, untilAllAnswer, untilEmpty } from "./support/faults.ts"
 import { RedisCluster, type RedisServer, RedisServers } from "./support/RedisServers.ts"
 import { deleteOn, onThree, service, type Three, untilListed } from "./support/trouble.ts"
@@ -283,7 +283,7 @@ layer(RedisCluster.layer, { excludeTestServices: true, timeout: "60 seconds" })(
     const one = yield* service([yield* clusterClient], {}, logs)
     const other = yield* service([yield* clusterClient], {}, logs)
     const isListed = (name: string) =>
-      Effect.promise(() => admin.llen(waitingListKey(name))).pipe(Effect.map((length) => length === 1))
+      Effect.promise(() => admin.llen(keyBeside("waiting", name))).pipe(Effect.map((length) => length === 1))
     const keys = Effect.promise(() => Promise.all(admin.nodes("master").map((node) => node.keys("*")))).pipe(
       Effect.map((keys) => keys.flat())
     )

@@ -7,11 +7,9 @@ import * as Result from "effect/Result"
 import { NodeError } from "../LockError.ts"
 import type { LockNode } from "../LockNode.ts"
 import type { Health, NodeHealth } from "../Redsync.ts"
+import { healthKey } from "./keys.ts"
 import type { Settings } from "./options.ts"
 import type { Service } from "./service.ts"
-
-/** Looked for on every node, and never there. */
-const probe = "redsync:health"
 
 /** Who may not look at this key may well be allowed to lock others. */
 const isAnswer = ({ cause, reason }: NodeError): boolean =>
@@ -19,7 +17,10 @@ const isAnswer = ({ cause, reason }: NodeError): boolean =>
 
 /** Asks the node to answer, and why it would cast no vote, if it is one that may not. */
 const abstention = (node: LockNode): Effect.Effect<Option.Option<string>, NodeError> =>
-  Effect.andThen(node.inspect(probe), node.abstention === undefined ? Effect.succeedNone : node.abstention(probe))
+  Effect.andThen(
+    node.inspect(healthKey),
+    node.abstention === undefined ? Effect.succeedNone : node.abstention(healthKey)
+  )
 
 export const health = (service: Service, settings: Settings): Effect.Effect<Health> =>
   Effect.map(

@@ -13,8 +13,8 @@ import { constVoid } from "effect/Function"
 import type { Redis, RedisOptions } from "ioredis"
 import type { NodeError } from "../LockError.ts"
 import type { LockNode, Notice } from "../LockNode.ts"
+import { turnChannel } from "./keys.ts"
 import { nodeError } from "./reply.ts"
-import * as scripts from "./scripts.ts"
 import { masked, quoted, untrusted } from "./text.ts"
 import { secretsOf } from "./url.ts"
 
@@ -144,7 +144,7 @@ class Ear {
       const subscriber = this.#subscriber = this.#connect(async () => {
         const isFirst = this.#id === undefined
         this.#id = await subscriber.client("ID")
-        await subscriber.subscribe(scripts.turnChannel(this.#waiter))
+        await subscriber.subscribe(turnChannel(this.#waiter))
         if (this.#tracker !== undefined) await this.#track(this.#tracker)
         if (!isFirst) this.#hear({ _tag: "Missed" })
         resolve()

@@ -135,30 +135,8 @@ end
 redis.call("PEXPIRE", KEYS[2], 60000)
 return {ahead, redis.call("PTTL", KEYS[1])}`
 
-/** The channel on which a waiter hears that it is its turn. The message is the name of the lock. */
-export const turnChannel = (waiter: string): string => `redsync:turn:${waiter}`
-
-/** Redis' hash tag of a key: what stands between its first `{` and the next `}`, unless that is nothing. */
-const hashTag = /^[^{]*\{([^}]+)\}/
-
-/**
- * The key of a lock's waiting list: in the same slot of a cluster as the lock,
- * for which the lock's key stands in a hash tag or keeps the one it has. `prefix` is
- * what a cluster client puts before every key by itself.
- */
-export const waitingListKey = (name: string, prefix: string = ""): string => keyBeside("waiting", name, prefix)
-
 /** How long a fencing counter lives after it was last written. */
 export const counterMillis = 3_600_000
-
-/** The key of a lock's fencing counter, likewise. */
-export const counterKey = (name: string, prefix: string = ""): string => keyBeside("fencing", name, prefix)
-
-const keyBeside = (what: string, name: string, prefix: string) =>
-  hashTag.test(prefix + name) ? `redsync:${what}:${name}` : `redsync:${what}:{${prefix}${name}}`
-
-/** Whether the two are in one slot, which they are not if a `}` ends the tag too soon. */
-export const sharesSlot = (name: string): boolean => hashTag.test(name) || !name.includes("}")
 
 /** KEYS: the lock. Its type, its value where it is a string, and its time to live in milliseconds. */
 export const inspect = `local kind = redis.call("TYPE", KEYS[1]).ok

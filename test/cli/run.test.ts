@@ -29,7 +29,8 @@ const keys = (name: string) =>
   })
 
 /** Waits until somebody waits for the lock, in the list on whichever node that is. */
-const untilInLine = (name: string) => Effect.repeat(keys(`redsync:waiting:{${name}}`), { until: (count) => count > 0 })
+const untilInLine = (name: string) =>
+  Effect.repeat(keys(`redsync:1:waiting:{${name}}`), { until: (count) => count > 0 })
 
 layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurrent: true })("redsync run", (it) => {
   it.effect("holds the lock while the command runs, and not after", () =>

@@ -283,7 +283,7 @@ const redisCases = (it: Vitest.MethodsNonLive<Subject | Backend>): void => {
     Effect.gen(function*() {
       const { node } = yield* Subject
       const { onKey } = yield* Backend
-      const counter = "redsync:fencing:{by hand}"
+      const counter = "redsync:1:fencing:{by hand}"
       for (const rubbish of ["many", "-1", "9007199254740991"]) {
         yield* onKey("SET", counter, rubbish)
         const error = yield* Effect.flip(node.fencing!.acquire("by hand", "mine", expiry, 1))
@@ -292,7 +292,7 @@ const redisCases = (it: Vitest.MethodsNonLive<Subject | Backend>): void => {
           node,
           "acquire",
           "Rejected",
-          /^ERR the fencing counter redsync:fencing:\{by hand\} is no/
+          /^ERR the fencing counter redsync:1:fencing:\{by hand\} is no/
         )
         yield* assertFree("by hand")
       }
@@ -307,7 +307,7 @@ const redisCases = (it: Vitest.MethodsNonLive<Subject | Backend>): void => {
     Effect.gen(function*() {
       const { node, slackMillis } = yield* Subject
       const { onKey } = yield* Backend
-      const counter = "redsync:fencing:{an hour}"
+      const counter = "redsync:1:fencing:{an hour}"
       yield* node.fencing!.acquire("an hour", "mine", expiry, 1)
       assertTtl(slackMillis, yield* onKey<number>("PTTL", counter), 3_600_000)
       yield* onKey("PEXPIRE", counter, "60000")

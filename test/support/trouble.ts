@@ -7,7 +7,7 @@ import { spawn } from "node:child_process"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { Redsync } from "../../src/index.ts"
-import { turnChannel, waitingListKey } from "../../src/internal/scripts.ts"
+import { keyBeside, turnChannel } from "../../src/internal/keys.ts"
 import { type Logged, logged, onEach, until, untilDisconnected, untilEmpty, urls } from "./faults.ts"
 import { type RedisServer, RedisServers } from "./RedisServers.ts"
 import { serverSource } from "./ServerSource.ts"
@@ -52,7 +52,7 @@ export const deleteOn = (servers: ReadonlyArray<RedisServer>, key: string) =>
 
 /** How many wait in the list of a name, on each of the servers. */
 export const waitingOn = (servers: ReadonlyArray<RedisServer>, name: string) =>
-  onEach(servers, (server) => server.command<number>("LLEN", waitingListKey(name)))
+  onEach(servers, (server) => server.command<number>("LLEN", keyBeside("waiting", name)))
 
 /** The server that has the waiting list of a name, once so many services stand in it. */
 export const untilListed = (servers: ReadonlyArray<RedisServer>, name: string, count: number) =>

@@ -4,7 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { waitingListKey } from "../../internal/scripts.ts"
+import { keyBeside } from "../../internal/keys.ts"
 import * as IoredisNode from "../../IoredisNode.ts"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
@@ -98,7 +98,7 @@ export const clear = (nodes: ReadonlyArray<LockNode>, name: string): Effect.Effe
   Effect.forEach(
     nodes,
     (node) =>
-      Effect.andThen(node.remove(waitingListKey(name)), node.remove(name)).pipe(
+      Effect.andThen(node.remove(keyBeside("waiting", name)), node.remove(name)).pipe(
         Effect.timeout("1 second"),
         Effect.orElseSucceed(() => false)
       ),

@@ -1,0 +1,41 @@
+/**
+ * The keys that stand beside a lock's key, and the channels of waiters.
+ *
+ * All keys of ours begin with `redsync:` and the version of their form, so that a
+ * later form never meets this one. A lock's key is its name as it is, and names
+ * of that form are refused: no lock can be in the way of what is kept for another.
+ */
+
+/** What is kept beside a lock. */
+export type Kind = "fencing" | "waiting"
+
+/** Redis' hash tag of a key: what stands between its first `{` and the next `}`, unless that is nothing. */
+const hashTag = /^[^{]*\{([^}]+)\}/
+
+/**
+ * The key of that kind for a lock: names that differ never share one, and it is in
+ * the lock's slot of a cluster wherever `sharesSlot` says so. A name with a hash tag
+ * keeps it, any other is made one. `prefix` is what a cluster client puts before
+ * every key by itself.
+ */
+export const keyBeside = (kind: Kind, name: string, prefix: string = ""): string =>
+  hashTag.test(name) ? `redsync:1:${kind}:=${name}` : `redsync:1:${kind}:{${prefix}${name}}`
+
+/**
+ * Whether a key beside the lock can be in its slot. The hash tag begins with the
+ * first `{`, so a prefix that has one decides for itself; and a name that is made a
+ * hash tag must not end it too soon.
+ */
+export const sharesSlot = (name: string, prefix: string = ""): boolean => {
+  if (prefix.includes("{")) return hashTag.test(prefix)
+  return hashTag.test(name) || !(prefix + name).includes("}")
+}
+
+/** Whether a lock of that name could be mistaken for a key of ours. */
+export const isReserved = (name: string): boolean => /^redsync:\d+:/.test(name)
+
+/** A key that is never there, to ask whether a node answers. */
+export const healthKey = "redsync:1:health"
+
+/** The channel on which a waiter hears that it is its turn. The message is the name of the lock. */
+export const turnChannel = (waiter: string): string => `redsync:turn:${waiter}`
