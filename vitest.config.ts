@@ -16,7 +16,8 @@ export default defineConfig({
     // The servers and child processes of one file keep a small machine busy: files side by side would disturb the timing
     // of each other's faults.
     maxWorkers: 1,
-    testTimeout: 30_000,
+    // Nothing takes so long; it ends what hangs.
+    testTimeout: 90_000,
     hookTimeout: 120_000
   }
 })

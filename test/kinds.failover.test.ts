@@ -63,7 +63,7 @@ const survives = (ours: Service, theirs: Service, failover: Effect.Effect<void>)
           yield* failover
           // The connections to the old server have broken; the first extensions may fail for want of one.
           const before = yield* held.remaining
-          yield* until("the lock is extended on the new server", Effect.isSuccess(held.extend), "15 seconds")
+          yield* until("the lock is extended on the new server", Effect.isSuccess(held.extend))
           assert.isTrue(Duration.isGreaterThan(yield* held.remaining, before))
           assert.isTrue(yield* held.isHeld)
           events.push("holder")

@@ -73,8 +73,7 @@ export const run = (options: Options): Effect.Effect<Outcome, never, Scope.Scope
         read()
         return new Set(events.flatMap((event) => event.kind === "entered" ? [event.process] : [])).size ===
           options.clients
-      }),
-      "30 seconds"
+      })
     )
     const progress = yield* Effect.forkScoped(Effect.forever(Effect.andThen(
       Effect.sleep("5 seconds"),
@@ -184,8 +183,7 @@ const untilServed = (options: Options, read: () => ReadonlyArray<Event>) =>
         const names = new Set<string>()
         for (const event of read()) if (event.kind === "entered" && event.at > healedAt) names.add(event.name)
         return names.size === options.names.long + options.names.short
-      }),
-      options.expiryMillis + abstainMillis(options.expiryMillis) + 20_000
+      })
     )
   })
 

@@ -147,4 +147,4 @@ export const replicatedCluster = Effect.gen(function*() {
 
 /** Waits until the replica is a master. */
 export const untilPromoted = (replica: RedisServer) =>
-  until("the replica has taken over", Effect.map(infoOf(replica), (info) => info.includes("role:master")), "20 seconds")
+  until("the replica has taken over", Effect.map(infoOf(replica), (info) => info.includes("role:master")))

@@ -2,7 +2,7 @@
  * What the tests of holding and waiting in trouble share: several services in one
  * process, services in other processes, and eyes on waiting lists.
  */
-import { Effect, Layer, type Scope } from "effect"
+import { type Duration, Effect, Layer, Schedule, type Scope } from "effect"
 import { spawn } from "node:child_process"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
@@ -39,13 +39,41 @@ export const service = (
 ) =>
   Effect.map(
     Layer.build(
-      Layer.provide(Redsync.layer({ nodes: nodes.map(toInput), nodeTimeout: "400 millis", ...options }), logs.layer)
+      Layer.provide(Redsync.layer({ nodes: nodes.map(toInput), nodeTimeout: "1 second", ...options }), logs.layer)
     ),
     (context) => ({ logs, run: Effect.provide(context) })
   )
 
 const toInput = (node: Redsync.NodeInput | RedisServer): Redsync.NodeInput =>
   typeof node === "object" && "restart" in node ? node.url : node
+
+/** A schedule that tells how often it was asked for the next attempt. */
+export interface Counted {
+  steps: number
+  /** From one attempt to the next, give or take a fifth. */
+  delay: Duration.Input
+  readonly retry: Schedule.Schedule<unknown>
+}
+
+export const counted = (delay: Duration.Input): Counted => {
+  const self: Counted = {
+    steps: 0,
+    delay,
+    retry: Schedule.forever.pipe(
+      Schedule.addDelay(() =>
+        Effect.sync(() => {
+          self.steps++
+          return self.delay
+        })
+      ),
+      Schedule.jittered
+    )
+  }
+  return self
+}
+
+/** For whoever is to be woken: the next attempt comes when the test has long been given up. */
+export const hourly: { readonly retry: Schedule.Schedule<unknown> } = { retry: Schedule.spaced("1 hour") }
 
 export const deleteOn = (servers: ReadonlyArray<RedisServer>, key: string) =>
   Effect.asVoid(onEach(servers, (server) => server.command("DEL", key)))
@@ -155,7 +183,7 @@ export const child = (program: string | URL, options: object) =>
           look()
           return Effect.sync(() => listeners.delete(look))
         }).pipe(
-          Effect.timeout("10 seconds"),
+          Effect.timeout("30 seconds"),
           Effect.catch(() => Effect.die(new Error(`It never said "${beginning}", but ${JSON.stringify(lines)}`)))
         ),
       tell: (line) => Effect.sync(() => running.stdin.write(`${line}\n`)),
