@@ -1,19 +1,19 @@
 /**
  * The command line, put together and run.
  */
-import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem"
-import * as NodePath from "@effect/platform-node-shared/NodePath"
-import * as NodeStdio from "@effect/platform-node-shared/NodeStdio"
 import * as CliConfig from "effect/cli/CliConfig"
 import type * as CliError from "effect/cli/CliError"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
+import * as Path from "effect/Path"
 import { ChildProcessSpawner, make as makeSpawner } from "effect/process/ChildProcessSpawner"
+import * as Stdio from "effect/Stdio"
 import * as Terminal from "effect/Terminal"
-import { readFileSync } from "node:fs"
+import manifest from "../../package.json" with { type: "json" }
 import { demo } from "./demo.ts"
 import { doctor } from "./doctor.ts"
 import { Failure, wrongUsage } from "./failure.ts"
@@ -23,10 +23,6 @@ import { run } from "./run.ts"
 import { runMain, Signals, signals } from "./signals.ts"
 import { status } from "./status.ts"
 import { unlock } from "./unlock.ts"
-
-const { version }: { readonly version: string } = JSON.parse(
-  readFileSync(new URL("../../package.json", import.meta.url), "utf8")
-)
 
 /** In a line or two what is wrong, without all of the help. */
 const presenter = CliOutput.layerPresenter({
@@ -39,36 +35,43 @@ const presenter = CliOutput.layerPresenter({
       : CliOutput.defaultPresenter.present(event)
 })
 
-/** Nothing asks for it: the one question there is goes its own way, and what runs a command must not touch its input. */
+/**
+ * What Effect's command line wants for flags that we do not have and questions that we ask in our own way: what runs a
+ * command must not touch its input.
+ */
 const unused = Effect.die("unused")
-const noTerminal = Layer.succeed(
-  Terminal.Terminal,
-  Terminal.make({
-    columns: unused,
-    rows: unused,
-    size: unused,
-    readInput: unused,
-    readLine: unused,
-    display: () => unused
-  })
+const platform = Layer.mergeAll(
+  FileSystem.layerNoop({}),
+  Path.layer,
+  Stdio.layerTest({}),
+  Layer.succeed(ChildProcessSpawner, makeSpawner(() => unused)),
+  Layer.succeed(
+    Terminal.Terminal,
+    Terminal.make({
+      columns: unused,
+      rows: unused,
+      size: unused,
+      readInput: unused,
+      readLine: unused,
+      display: () => unused
+    })
+  )
 )
 
-redsync.pipe(
-  Command.withSubcommands([run, status, unlock, doctor, demo]),
-  Command.run({ version }),
-  Effect.catchTag("ShowHelp", (_: CliError.ShowHelp) => Effect.fail(new Failure({ code: wrongUsage, message: "" }))),
-  Effect.tapErrorTag("Failure", ({ message }) => message === "" ? Effect.void : say(message)),
-  Effect.provide(Layer.mergeAll(
-    NodeFileSystem.layer,
-    NodePath.layer,
-    NodeStdio.layer,
-    noTerminal,
-    Layer.succeed(ChildProcessSpawner, makeSpawner(() => unused)),
-    Layer.succeed(Signals, signals),
-    CliConfig.layer({
-      builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel]
-    }),
-    presenter
-  )),
-  runMain
-)
+const command = Command.withSubcommands(redsync, [run, status, unlock, doctor, demo])
+
+/** Runs what the arguments say, as the process. */
+export const main = (args: ReadonlyArray<string>): void =>
+  Command.runWith(command, { version: manifest.version })(args).pipe(
+    Effect.catchTag("ShowHelp", (_: CliError.ShowHelp) => Effect.fail(new Failure({ code: wrongUsage, message: "" }))),
+    Effect.tapErrorTag("Failure", ({ message }) => message === "" ? Effect.void : say(message)),
+    Effect.provide(Layer.mergeAll(
+      platform,
+      Layer.succeed(Signals, signals),
+      CliConfig.layer({
+        builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel]
+      }),
+      presenter
+    )),
+    runMain
+  )

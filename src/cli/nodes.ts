@@ -6,9 +6,9 @@ import * as Flag from "effect/cli/Flag"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { readFileSync } from "node:fs"
 import * as Redsync from "../Redsync.ts"
 import { durationFlag } from "./duration.ts"
 import { fail, Failure, wrongUsage } from "./failure.ts"
@@ -68,10 +68,10 @@ export const delayedRestart = Effect.gen(function*() {
 })
 
 const readNodes = Effect.fnUntraced(function*(path: string) {
-  const { readFileString } = yield* FileSystem.FileSystem
-  const text = yield* readFileString(path).pipe(
-    Effect.mapError(() => new Failure({ code: wrongUsage, message: `cannot read the file of nodes ${path}` }))
-  )
+  const text = yield* Effect.try({
+    try: () => readFileSync(path, "utf8"),
+    catch: () => new Failure({ code: wrongUsage, message: `cannot read the file of nodes ${path}` })
+  })
   const urls = listed(text.split("\n"))
   return urls.length > 0 ? urls : yield* fail(wrongUsage, `the file ${path} names no node`)
 })

@@ -6,7 +6,6 @@ import * as Cli from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import { createInterface } from "node:readline/promises"
 import { isatty } from "node:tty"
 import type { NodesUnavailable } from "../LockError.ts"
 import type { Inspection } from "../Redsync.ts"
@@ -21,7 +20,11 @@ const isEmpty = ({ nodes }: Inspection) => nodes.every(({ _tag }) => _tag === "F
 
 const ask = (question: string) =>
   Effect.acquireUseRelease(
-    Effect.sync(() => createInterface({ input: process.stdin, output: process.stdout })),
+    // Only loaded when it is wanted.
+    Effect.map(
+      Effect.promise(() => import("node:readline/promises")),
+      ({ createInterface }) => createInterface({ input: process.stdin, output: process.stdout })
+    ),
     (readline) =>
       Effect.callback<boolean>((resume) => {
         const abort = new AbortController()

@@ -5,10 +5,8 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { spawn } from "node:child_process"
-import { fileURLToPath } from "node:url"
+import { program } from "../support/commandLine.ts"
 import { RedisServers } from "../support/RedisServers.ts"
-
-const program = fileURLToPath(new URL("../../src/bin.ts", import.meta.url))
 
 interface Run {
   readonly code: number | null

@@ -8,11 +8,10 @@ import { spawn } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
+import { program } from "../support/commandLine.ts"
 import { RedisServers } from "../support/RedisServers.ts"
 
 const root = new URL("../../", import.meta.url)
-const program = fileURLToPath(new URL("src/bin.ts", root))
 
 const sessions = [...readFileSync(new URL("README.md", root), "utf8").matchAll(/^```console\n(.*?)^```/gms)]
   .map(([, session = ""]) => session)

@@ -1,11 +1,20 @@
 /**
- * The command line as a user starts it: a process of its own.
+ * The command line as a user starts it: built, and a process of its own.
  */
 import { Effect } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
-import { fileURLToPath } from "node:url"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { buildCommandLine } from "../../esbuild.config.ts"
 
-const program = fileURLToPath(new URL("../../src/bin.ts", import.meta.url))
+const directory = mkdtempSync(join(tmpdir(), "redsync-cli-"))
+process.on("exit", () => rmSync(directory, { recursive: true, force: true }))
+writeFileSync(join(directory, "package.json"), `{ "type": "module" }`)
+await buildCommandLine(directory)
+
+/** The program, for Node. */
+export const program = join(directory, "bin.js")
 
 export interface Ended {
   /** The exit code, or the signal that ended it. */

@@ -1,0 +1,62 @@
+/**
+ * Builds the command line: one program that carries what it needs, so that it runs wherever Node does, whatever else is
+ * installed. What only some commands use is in files of its own beside it.
+ */
+import { build, type Metafile, type Plugin } from "esbuild"
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+
+const root = fileURLToPath(new URL(".", import.meta.url))
+
+/** ioredis loads TLS before it knows whether it needs it, which is a tenth of the time until a command runs. */
+const lazyTls: Plugin = {
+  name: "lazy-tls",
+  setup(build) {
+    build.onResolve(
+      { filter: /^tls$/ },
+      ({ kind }) => kind === "require-call" ? { path: "tls", namespace: "lazy" } : null
+    )
+    build.onLoad({ filter: /^tls$/, namespace: "lazy" }, () => ({
+      contents: "exports.connect = (...args) => require(\"node:tls\").connect(...args)"
+    }))
+  }
+}
+
+/** `bin.js` in the directory, with its parts in `cli/` there. */
+export const buildCommandLine = async (directory: string): Promise<void> => {
+  const { metafile } = await build({
+    absWorkingDir: root,
+    entryPoints: ["src/bin.ts"],
+    outdir: directory,
+    chunkNames: "cli/[name]-[hash]",
+    bundle: true,
+    splitting: true,
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    // For what of it is CommonJS.
+    banner: { js: "import { createRequire } from \"node:module\"\nconst require = createRequire(import.meta.url)" },
+    plugins: [lazyTls],
+    legalComments: "none",
+    logLevel: "warning",
+    metafile: true
+  })
+  mkdirSync(join(directory, "cli"), { recursive: true })
+  writeFileSync(join(directory, "cli", "LICENSES.txt"), licenses(metafile))
+}
+
+/** Of the packages that the program carries. */
+const licenses = ({ inputs }: Metafile): string => {
+  const packages = new Set(
+    Object.keys(inputs).flatMap((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(path)?.[0] ?? [])
+  )
+  return [...packages].sort().map((path) => {
+    const directory = join(root, path)
+    const { license, name, version } = JSON.parse(readFileSync(join(directory, "package.json"), "utf8"))
+    const text = readdirSync(directory).find((file) => /^licen[cs]e/i.test(file))
+    return `${name} ${version} (${license})\n\n${text === undefined ? "" : readFileSync(join(directory, text), "utf8")}`
+  }).join(`\n${"-".repeat(80)}\n\n`)
+}
+
+if (import.meta.main) await buildCommandLine(join(root, "dist"))
