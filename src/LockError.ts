@@ -105,7 +105,8 @@ export type Vote = typeof Vote.Type
  * `attempts` counts the attempts of the schedule, those included that had nothing
  * to ask because others in this service came first; attempts that a wake-up led to
  * are not counted. `waited` is the time from the first attempt to the last answer, `votes` are those of the last attempt
- * with, for a key that is held, how long it still has.
+ * with, for a key that is held, how long it still has. `isNested` is `true` where
+ * the lock is held by the very program that asks for it, or in its scope.
  *
  * @category errors
  * @since 0.1.0
@@ -114,11 +115,15 @@ export class ErrFailed extends Schema.TaggedError<ErrFailed>("effect-redsync/Err
   lock: Schema.String,
   attempts: Schema.Int,
   waited: Schema.DurationFromMillis,
-  votes: Schema.Array(Vote)
+  votes: Schema.Array(Vote),
+  isNested: Schema.optionalKey(Schema.Boolean)
 }) {
   override get message(): string {
     const tries = `${this.attempts} ${this.attempts === 1 ? "attempt" : "attempts"} in ${seconds(this.waited)}`
-    return `Could not acquire lock ${quoted(this.lock)} after ${tries}: ${describe(this.votes, "held by another")}`
+    return `Could not acquire lock ${quoted(this.lock)} after ${tries}: ` +
+      (this.isNested === true
+        ? "the program that asks for it holds it already, and locks are not re-entrant"
+        : describe(this.votes, "held by another"))
   }
 }
 

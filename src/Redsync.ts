@@ -43,6 +43,7 @@ import { guard } from "./internal/guard.ts"
 import { health as healthOf } from "./internal/health.ts"
 import { type HeldLock, HeldLocks, type Hold } from "./internal/held.ts"
 import { makeService, resolveLayer } from "./internal/layer.ts"
+import { addToScope } from "./internal/nested.ts"
 import * as operate from "./internal/operate.ts"
 import { checkNames, checkValue, reject, type Settings, wrong } from "./internal/options.ts"
 import { pipeable, type Program } from "./internal/pipeable.ts"
@@ -361,6 +362,16 @@ export const layerRedis: Layer.Layer<Redsync, never, Redis.Redis> = Layer.unwrap
  * Interruption, by `Effect.timeout` for instance, ends the waiting at once and
  * leaves no key behind on nodes that can be reached; while the program runs it
  * interrupts the program and then releases.
+ *
+ * **Gotchas**
+ *
+ * Locks are not re-entrant. A program that asks for a lock it already holds waits
+ * for itself until its schedule ends, and then fails with an `ErrFailed` whose
+ * `isNested` is `true`; with a schedule that never ends it waits forever.
+ *
+ * Child fibers that the program forks are interrupted when it ends, before the
+ * lock is released. Fibers that it detaches, or forks into a scope of its caller,
+ * go on without the lock.
  *
  * **Example** (Both forms)
  *
@@ -858,8 +869,10 @@ const use = <A, E, R>(hold: Hold, program: Effect.Effect<A, E, R>) =>
   })
 
 const releaseWithScope = (lock: HeldLock) =>
-  Effect.flatMap(Effect.scope, (scope) =>
-    Effect.andThen(
+  Effect.flatMap(Effect.scope, (scope) => {
+    addToScope(scope, lock)
+    return Effect.andThen(
       Scope.addFinalizer(scope, spanned("Redsync.release", lock, lock.close)),
       holdSpan(lock)
-    ))
+    )
+  })

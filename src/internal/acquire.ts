@@ -17,6 +17,7 @@ import { untilLost } from "./guard.ts"
 import { HeldLock, HeldLocks } from "./held.ts"
 import { end, type Instant, monotonicMillis, now, remainingMillis } from "./lease.ts"
 import type { Outcome } from "./metrics.ts"
+import { sayIfNested } from "./nested.ts"
 import { inspect } from "./operate.ts"
 import type { Settings } from "./options.ts"
 import { Acquire, type Claim, raiseQuestion } from "./questions.ts"
@@ -265,7 +266,8 @@ const wait = Effect.fnUntraced(function*(
     if (Option.isNone(delay)) {
       // The next in line need not wait for what we find out.
       rooms.leave(room, waiter)
-      return yield* restore(explained(service, settings, error, () => monotonicMillis(clock) - startedAt))
+      const failure = explained(service, settings, error, () => monotonicMillis(clock) - startedAt)
+      return yield* restore(sayIfNested(service, failure))
     }
     const dueAt = now + delay.value
     // Behind others nothing else would, with a schedule that never pauses.

@@ -31,13 +31,11 @@ const guarded = <A, E, R>(
     Effect.callback((resume) => {
       const lost = hold.check()
       if (lost !== undefined) return resume(Effect.fail(lost))
-      const context = Context.add(
-        caller.context as Context.Context<R>,
-        Scheduler.Scheduler,
-        new LeaseScheduler(caller.cache.scheduler, hold)
-      )
+      const scheduler = new LeaseScheduler(caller.cache.scheduler, hold)
+      const context = Context.add(caller.context as Context.Context<R>, Scheduler.Scheduler, scheduler)
       const fiber = Effect.runForkWith(context)(program, { uninterruptible: true })
       const end = (exit: Exit.Exit<A, E>) => {
+        scheduler.end()
         // It may have ended before the timer that would have interrupted it could fire.
         const lost = hold.check()
         resume(lost === undefined ? exit : outlived(exit, lost))
@@ -63,29 +61,54 @@ const outlived = <A, E>(exit: Exit.Exit<A, E>, lost: LockLost): Exit.Exit<A, E |
   return Exit.failCause(Cause.fromReasons([Cause.makeFailReason(lost), ...reasons.filter(Cause.isDieReason)]))
 }
 
+/** The holds whose programs the fiber runs in, the innermost first. */
+export function* holdsAround(fiber: Fiber.Fiber<unknown, unknown>): Iterable<Hold> {
+  for (let at = fiber.cache.scheduler; at instanceof LeaseScheduler; at = at.outer) {
+    if (at.hold !== undefined) yield at.hold
+  }
+}
+
 /**
  * Looks at the lease whenever the run loop takes up an effect, which it does with
  * every asynchronous one. After a blocked event loop or a process that stood
  * still, the program goes on in the middle of a turn before any timer can fire;
  * here it is interrupted before its next asynchronous step.
+ *
+ * Fibers that the program leaves behind keep the scheduler. Once the program has
+ * ended it only passes on what it is asked, and others skip it.
  */
 class LeaseScheduler implements Scheduler.Scheduler {
   readonly executionMode: "sync" | "async"
-  readonly #scheduler: Scheduler.Scheduler
-  readonly #hold: Hold
+  #outer: Scheduler.Scheduler
+  #hold: Hold | undefined
 
-  constructor(scheduler: Scheduler.Scheduler, hold: Hold) {
-    this.executionMode = scheduler.executionMode
-    this.#scheduler = scheduler
+  constructor(outer: Scheduler.Scheduler, hold: Hold) {
+    this.executionMode = outer.executionMode
+    this.#outer = outer
     this.#hold = hold
+  }
+
+  get hold(): Hold | undefined {
+    return this.#hold
+  }
+
+  /** The scheduler that the program was started under, without those whose programs have ended. */
+  get outer(): Scheduler.Scheduler {
+    while (this.#outer instanceof LeaseScheduler && this.#outer.#hold === undefined) this.#outer = this.#outer.#outer
+    return this.#outer
+  }
+
+  /** The program has ended. */
+  end(): void {
+    this.#hold = undefined
   }
 
   shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
     // Whoever finds the loss has the program interrupted, which takes effect once this step has yielded.
-    return this.#hold.isLostNow() || this.#scheduler.shouldYield(fiber)
+    return this.#hold?.isLostNow() === true || this.outer.shouldYield(fiber)
   }
 
   makeDispatcher(): Scheduler.SchedulerDispatcher {
-    return this.#scheduler.makeDispatcher()
+    return this.outer.makeDispatcher()
   }
 }

@@ -147,6 +147,11 @@ export class HeldLock implements Lock, Claim, Hold {
     return this.name
   }
 
+  /** Whether it is still held, in this very service. */
+  isHeldIn(service: Service): boolean {
+    return this.#service === service && this.remainingMillis() > 0
+  }
+
   get remaining(): Effect.Effect<Duration.Duration> {
     return Effect.sync(() => Duration.millis(this.remainingMillis()))
   }

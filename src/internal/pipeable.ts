@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type { Lock } from "../Lock.ts"
 import type { LockOptions } from "../Redsync.ts"
+import { reject, wrong } from "./options.ts"
 
 export type Program<Given extends ReadonlyArray<unknown>> = (
   ...given: Given
@@ -19,15 +20,23 @@ export function pipeable<F, Name = string, Given extends ReadonlyArray<unknown> 
     options: LockOptions | undefined
   ) => Effect.Effect<unknown, unknown, unknown>
 ): F {
+  const run = (name: Name, program: unknown, options: LockOptions | undefined) =>
+    isProgram(program) ? body(name, toFunction(program), options) : reject(wrong("program", program, allowed))
   return ((name: Name, first?: unknown, options?: LockOptions) =>
-    isProgram(first)
-      ? body(name, toFunction(first), options)
-      : (program: unknown) => body(name, toFunction(program), first as LockOptions | undefined)) as F
+    isProgram(first) || options !== undefined
+      ? run(name, first, options)
+      : (program: unknown) => run(name, program, first as LockOptions | undefined)) as F
 }
 
 const isProgram = (u: unknown) => Effect.isEffect(u) || Predicate.isFunction(u)
 
+const allowed = "it must be an Effect, or a function that returns one"
+
+/** An effect is run, even one that could be called: the class of a service is both. */
 const toFunction = <Given extends ReadonlyArray<unknown>>(program: unknown): Program<Given> =>
-  Predicate.isFunction(program)
-    ? (...given) => Effect.suspend(() => program(...given) as ReturnType<Program<Given>>)
+  Predicate.isFunction(program) && !Effect.isEffect(program)
+    ? (...given) => Effect.suspend(() => returned(program(...given)))
     : () => program as ReturnType<Program<Given>>
+
+const returned = (program: unknown): ReturnType<Program<ReadonlyArray<unknown>>> =>
+  Effect.isEffect(program) ? program : reject(wrong("program", program, allowed))

@@ -1,0 +1,42 @@
+/**
+ * Locks are not re-entrant. Who waits for a lock that it holds itself waits in
+ * vain, unless it is a fiber that outlives the lock: the error says so.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import { ErrFailed, type LockError } from "../LockError.ts"
+import { holdsAround } from "./guard.ts"
+import { type HeldLock, HeldLocks } from "./held.ts"
+import type { Service } from "./service.ts"
+
+const locksOfScopes = new WeakMap<Scope.Scope, Set<HeldLock>>()
+
+/** The lock is released when the scope closes. */
+export const addToScope = (scope: Scope.Scope, lock: HeldLock): void => {
+  const locks = locksOfScopes.get(scope)
+  if (locks === undefined) locksOfScopes.set(scope, new Set([lock]))
+  else locks.add(lock)
+}
+
+/** Says so where it was refused a lock that its own program or scope holds. */
+export const sayIfNested = <A>(service: Service, effect: Effect.Effect<A, LockError>): Effect.Effect<A, LockError> =>
+  Effect.withFiber((fiber) =>
+    Effect.mapError(effect, (error) => {
+      if (error._tag !== "ErrFailed") return error
+      const { attempts, lock, votes, waited } = error
+      const isNested = heldAround(fiber).some((held) => held.name === lock && held.isHeldIn(service))
+      return isNested ? new ErrFailed({ lock, attempts, waited, votes, isNested }) : error
+    })
+  )
+
+const heldAround = (fiber: Fiber.Fiber<unknown, unknown>): ReadonlyArray<HeldLock> => {
+  const scope = Context.getOption(fiber.context as Context.Context<Scope.Scope>, Scope.Scope)
+  const ofScope = Option.isNone(scope) ? undefined : locksOfScopes.get(scope.value)
+  return [
+    ...ofScope ?? [],
+    ...[...holdsAround(fiber)].flatMap((hold) => hold instanceof HeldLocks ? hold.locks : hold as HeldLock)
+  ]
+}
