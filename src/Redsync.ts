@@ -25,8 +25,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
-import * as Config from "effect/Config"
-import * as ConfigProvider from "effect/ConfigProvider"
+import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -39,6 +38,7 @@ import * as Scope from "effect/Scope"
 import type { Cluster, Redis as IoredisClient, RedisOptions } from "ioredis"
 import type { FencingToken } from "./Fencing.ts"
 import { acquire, acquireAll, attemptOnce, type Restore } from "./internal/acquire.ts"
+import { configError, configured } from "./internal/environment.ts"
 import { guard } from "./internal/guard.ts"
 import { health as healthOf } from "./internal/health.ts"
 import { type HeldLock, HeldLocks, type Hold } from "./internal/held.ts"
@@ -271,6 +271,8 @@ export const layer = (options: LayerOptions): Layer.Layer<Redsync> => {
  * | `REDSYNC_DELAYED_RESTART` | `delayedRestart` | `30 seconds` |
  * | `REDSYNC_REPLICAS` | `replicas` | `1` |
  *
+ * Durations have a unit: `10s` or `10 seconds`, `500ms`, `5m`, `2h`.
+ *
  * Fails with a `ConfigError` where a variable is missing or its value is not
  * allowed; passwords in URLs are masked. `REDSYNC_NODES` may be missing if
  * `options` names the nodes.
@@ -282,37 +284,11 @@ export const layerConfig = (options: Partial<LayerOptions> = {}): Layer.Layer<Re
   Layer.effect(
     Redsync,
     Effect.gen(function*() {
-      const nodes = Config.map(
-        Config.String("REDSYNC_NODES"),
-        (urls) => urls.split(",").map((url) => url.trim()).filter((url) => url !== "")
-      )
-      const configured: LayerOptions = {
-        ...options,
-        nodes: options.nodes === undefined
-          ? yield* nodes
-          : Option.getOrElse(yield* Config.option(nodes), () => options.nodes!),
-        ...yield* variable("quorum", Config.Int("REDSYNC_QUORUM")),
-        ...yield* variable("expiry", duration("REDSYNC_EXPIRY")),
-        ...yield* variable("driftFactor", Config.Finite("REDSYNC_DRIFT_FACTOR")),
-        ...yield* variable("nodeTimeout", duration("REDSYNC_NODE_TIMEOUT")),
-        ...yield* variable("delayedRestart", duration("REDSYNC_DELAYED_RESTART")),
-        ...yield* variable("replicas", Config.Int("REDSYNC_REPLICAS"))
-      }
-      const settings = resolveLayer(configured, defaultRetry)
-      if (Predicate.isString(settings)) {
-        return yield* Effect.fail(new Config.ConfigError(new ConfigProvider.SourceError({ message: settings })))
-      }
-      return yield* makeService(configured, settings)
+      const configuredOptions = yield* configured(options)
+      const settings = resolveLayer(configuredOptions, defaultRetry)
+      if (Predicate.isString(settings)) return yield* Effect.fail(configError(settings))
+      return yield* makeService(configuredOptions, settings)
     })
-  )
-
-/** A duration, or a number of milliseconds. */
-const duration = (name: string) => Config.orElse(Config.Finite(name), () => Config.Duration(name))
-
-const variable = <K extends string, A>(key: K, config: Config.Config<A>) =>
-  Config.map(
-    Config.option(config),
-    (value): { readonly [P in K]?: A } => Option.isSome(value) ? { [key]: value.value } as { readonly [P in K]: A } : {}
   )
 
 /**

@@ -10,12 +10,12 @@ import { majority } from "../internal/options.ts"
 import { examine } from "./doctor/examine.ts"
 import { error, type Finding, note, type Patient, warning } from "./doctor/finding.ts"
 import { Failure, wrongOptionsAreUsage } from "./failure.ts"
-import { delayedRestart, nodeUrls } from "./nodes.ts"
+import { layerOptions, nodeUrls } from "./nodes.ts"
 import { type Colour, noLog, type Paint, paint } from "./output.ts"
 import { endWithReader } from "./signals.ts"
 
 /** What only shows when all nodes are seen together. */
-export const compare = (patients: ReadonlyArray<Patient>): ReadonlyArray<Finding> => {
+export const compare = (patients: ReadonlyArray<Patient>, quorum: number): ReadonlyArray<Finding> => {
   const byServer = new Map<string, Array<string>>()
   for (const { node, runId } of patients) {
     if (runId !== undefined) byServer.set(runId, [...byServer.get(runId) ?? [], node])
@@ -24,9 +24,9 @@ export const compare = (patients: ReadonlyArray<Patient>): ReadonlyArray<Finding
     error("same server", `${nodes.join(" and ")} are one server, which then has ${nodes.length} votes`, "Name it once.")
   )
   const count = patients.length
-  const spare = count - majority(count)
+  const spare = count - quorum
   if (count === 1) return [...shared, note("count", "with one node, locks go away with it; 3 or 5 tolerate failures")]
-  return count % 2 === 1 ? shared : [
+  return count % 2 === 1 || quorum !== majority(count) ? shared : [
     ...shared,
     warning(
       "count",
@@ -78,12 +78,14 @@ export const doctor = Cli.make(
   Effect.fn(function*({ json, name }) {
     yield* endWithReader
     const urls = yield* nodeUrls
-    const options = { name, delayedRestartMillis: Duration.toMillis(yield* delayedRestart) }
+    // Refuses what `run` refuses.
+    const { delayedRestart = 0, quorum = majority(urls.length) } = yield* layerOptions()
+    const options = { name, delayedRestartMillis: Duration.toMillis(delayedRestart) }
     const patients = yield* Effect.forEach(urls, (url) => examine(url, options), { concurrency: "unbounded" }).pipe(
       wrongOptionsAreUsage,
       Effect.provide(noLog)
     )
-    const findings = compare(patients)
+    const findings = compare(patients, quorum)
     const all = [...findings, ...patients.flatMap(({ findings }) => findings)]
     const count = (level: Finding["level"]) => all.filter((finding) => finding.level === level).length
     if (json) {
@@ -96,7 +98,9 @@ export const doctor = Cli.make(
       const together = findings.length === 0
         ? []
         : [colours("bold", "all nodes"), ...findings.map(findingLine(colours))]
-      yield* Console.log([...lines, ...together, verdict(patients.length, count("error"), count("warning"))].join("\n"))
+      yield* Console.log(
+        [...lines, ...together, verdict(patients.length, quorum, count("error"), count("warning"))].join("\n")
+      )
     }
     if (count("error") > 0) return yield* Effect.fail(new Failure({ code: 1, message: "" }))
   })
@@ -115,7 +119,7 @@ export const doctor = Cli.make(
 
 const counted = (count: number, what: string) => `${count} ${what}${count === 1 ? "" : "s"}`
 
-const verdict = (nodes: number, errors: number, warnings: number): string =>
-  `${counted(nodes, "node")}, ${majority(nodes)} ${nodes === 1 ? "has" : "have"} to agree: ${
-    counted(errors, "error")
-  }, ${counted(warnings, "warning")}`
+const verdict = (nodes: number, quorum: number, errors: number, warnings: number): string =>
+  `${counted(nodes, "node")}, ${quorum} ${quorum === 1 ? "has" : "have"} to agree: ${counted(errors, "error")}, ${
+    counted(warnings, "warning")
+  }`

@@ -29,9 +29,13 @@ export const fail = (code: number, message: string): Effect.Effect<never, Failur
 export const fromLockError = ({ _tag, message }: LockError): Failure =>
   new Failure({ code: _tag === "ErrFailed" ? heldByAnother : nodesUnavailable, message })
 
+/** What the library says of an option that is not allowed. */
+export const wrongUsageOf = (message: string): Failure =>
+  new Failure({ code: wrongUsage, message: message.replace(/^.*effect-redsync: /s, "") })
+
 /** A wrong option is a defect of a program, but wrong usage of a command line. */
 export const wrongOptionsAreUsage = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | Failure, R> =>
   Effect.catchDefect(effect, (defect): Effect.Effect<never, Failure> =>
     Cause.isIllegalArgumentError(defect)
-      ? fail(wrongUsage, defect.message.replace("effect-redsync: ", ""))
+      ? Effect.fail(wrongUsageOf(defect.message))
       : Effect.die(defect))

@@ -4,14 +4,16 @@
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as ConfigProvider from "effect/ConfigProvider"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import { readFileSync } from "node:fs"
+import { configured } from "../internal/environment.ts"
+import { resolveLayer } from "../internal/layer.ts"
 import * as Redsync from "../Redsync.ts"
 import { durationFlag } from "./duration.ts"
-import { fail, Failure, wrongUsage } from "./failure.ts"
+import { fail, Failure, wrongUsage, wrongUsageOf } from "./failure.ts"
 
 /** `redsync`, with the flags that name the nodes. */
 export const redsync = Command.make("redsync").pipe(
@@ -53,20 +55,6 @@ export const nodeUrls = Effect.filterOrElse(givenUrls, (urls) => urls.length > 0
       "REDSYNC_NODES=redis://a:6379,redis://b:6379,redis://c:6379"
   ))
 
-/** How long a server must be up before it counts: by the flag, or else as the library takes it from the environment. */
-export const delayedRestart = Effect.gen(function*() {
-  const { delayedRestart } = yield* redsync
-  const configured = process.env["REDSYNC_DELAYED_RESTART"] ?? "0"
-  const millis = Number(configured)
-  return Option.getOrElse(
-    Option.orElse(
-      delayedRestart,
-      () => Duration.fromInput(Number.isNaN(millis) ? configured as Duration.Input : millis)
-    ),
-    () => Duration.zero
-  )
-})
-
 const readNodes = Effect.fnUntraced(function*(path: string) {
   const text = yield* Effect.try({
     try: () => readFileSync(path, "utf8"),
@@ -80,18 +68,23 @@ const listed = (urls: ReadonlyArray<string>) =>
   urls.map((url) => url.trim()).filter((url) => url !== "" && !url.startsWith("#"))
 
 /**
- * The service over the nodes. What else the library takes from the environment,
- * such as REDSYNC_QUORUM, counts as well.
+ * The options of a layer over the nodes: what the flags say, over what the library takes from the environment. Fails
+ * where they are not allowed.
  */
-export const connected = (options: Redsync.LockOptions = {}) =>
-  Layer.unwrap(Effect.gen(function*() {
-    const nodes = yield* nodeUrls
-    const delayedRestart = Option.getOrUndefined((yield* redsync).delayedRestart)
-    // The flags win.
-    const given = ["REDSYNC_NODES", ...delayedRestart === undefined ? [] : ["REDSYNC_DELAYED_RESTART"]]
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !given.includes(name)))
-    return Redsync.layerConfig({ ...options, nodes, ...delayedRestart !== undefined && { delayedRestart } }).pipe(
-      Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: env as Record<string, string> }))),
-      Layer.catch(({ message }) => Layer.effectContext(fail(wrongUsage, message.replace(/^.*effect-redsync: /s, ""))))
-    )
-  }))
+export const layerOptions = Effect.fnUntraced(function*(options: Redsync.LockOptions = {}) {
+  const nodes = yield* nodeUrls
+  const delayedRestart = Option.getOrUndefined((yield* redsync).delayedRestart)
+  // The flags win.
+  const given = ["REDSYNC_NODES", ...delayedRestart === undefined ? [] : ["REDSYNC_DELAYED_RESTART"]]
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !given.includes(name)))
+  const all = yield* configured({ ...options, nodes, ...delayedRestart !== undefined && { delayedRestart } }).pipe(
+    Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: env as Record<string, string> }))),
+    Effect.mapError(({ message }) => wrongUsageOf(message))
+  )
+  const settings = resolveLayer(all, Redsync.defaultRetry)
+  return Predicate.isString(settings) ? yield* Effect.fail(wrongUsageOf(settings)) : all
+})
+
+/** The service over the nodes. */
+export const connected = (options?: Redsync.LockOptions) =>
+  Layer.unwrap(Effect.map(layerOptions(options), Redsync.layer))

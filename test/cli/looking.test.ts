@@ -146,7 +146,7 @@ layer(RedisServers.layer(1, { password }), { excludeTestServices: true, concurre
       const wrong: ReadonlyArray<readonly [args: ReadonlyArray<string>, reason: string]> = [
         [["status"], "Missing required argument: name"],
         [["run", "x"], "command"],
-        [["run", "--expiry", "1 fortnight", "x", "--", "true"], "\"1 fortnight\" is no duration"],
+        [["run", "--expiry", "1 fortnight", "x", "--", "true"], "\"1 fortnight\". Expected: a duration such as"],
         [["run", "--expiry", "0", "x", "--", "true"], "the option expiry is"],
         [["run", "", "--", "true"], "the option name is"],
         [["status", `--nodez=redis://:${secret}@a`, "x"], "--nodez"],
@@ -188,6 +188,59 @@ layer(RedisServers.layer(1, { password }), { excludeTestServices: true, concurre
       ], { concurrency: 3 })
       for (const ended of [flags, fromFile, environment]) {
         assert.deepStrictEqual(printed(ended), { code: 0, output: `x  free\n  ${id}  free\n`, errors: "" })
+      }
+    }))
+
+  it.effect("reads durations in one way, from flags and from every variable, in every command", () =>
+    Effect.gen(function*() {
+      const given = { nodes: yield* nodes }
+      const commands = [["run", "x", "--", "true"], ["status", "x"], ["unlock", "x"], ["doctor"]] as const
+      const variables = ["REDSYNC_EXPIRY", "REDSYNC_NODE_TIMEOUT", "REDSYNC_DELAYED_RESTART"] as const
+      const good = ["10s", "10 seconds", "1500ms", "1.5 seconds", "2m"]
+      const bad = ["10", "1 fortnight", "-1s", "s", "1.2.3s"]
+      const isMember = <A>(members: ReadonlyArray<A>, index: number) => members[index % members.length]!
+      // Each text with some command and some variable, each of these at least once.
+      yield* Effect.forEach([...good, ...bad], (text, index) =>
+        Effect.gen(function*() {
+          const variable = isMember(variables, index)
+          const env = { [variable]: text }
+          // A server that has just been started casts no vote with a delayed restart.
+          const command = variable === "REDSYNC_DELAYED_RESTART" ? ["doctor"] : isMember(commands, index)
+          const flag = yield* redsync(["status", `--delayed-restart=${text}`, "x"], given)
+          const environment = yield* redsync(command, { ...given, env })
+          const code = good.includes(text) ? 0 : 64
+          assert.deepStrictEqual(
+            [flag.code, environment.code],
+            [code, code],
+            `${text} ${variable} ${command.join(" ")}`
+          )
+          if (code === 0) return
+          assert.include(
+            environment.errors,
+            `${variable} is ${JSON.stringify(text)}; it must be a duration such as 500ms`
+          )
+          assert.include(flag.errors, "a duration such as 500ms")
+        }), { concurrency: 2, discard: true })
+    }))
+
+  it.effect("refuses in every command what one of them refuses", () =>
+    Effect.gen(function*() {
+      const [url = ""] = yield* nodes
+      const commands = [["run", "x", "--", "true"], ["status", "x"], ["unlock", "--yes", "x"], ["doctor"]]
+      const wrong = [
+        [{ REDSYNC_QUORUM: "two" }, "REDSYNC_QUORUM is \"two\"; it must be a whole number"],
+        [{ REDSYNC_QUORUM: "2" }, "the option quorum is 2; it must be 1"],
+        [{ REDSYNC_DRIFT_FACTOR: "1" }, "the option driftFactor is 1"],
+        [{ REDSYNC_REPLICAS: "1.5" }, "REDSYNC_REPLICAS is \"1.5\"; it must be a whole number"],
+        [{ REDSYNC_DELAYED_RESTART: "1 fortnight" }, "REDSYNC_DELAYED_RESTART is"]
+      ] as const
+      for (const [env, reason] of wrong) {
+        yield* Effect.forEach(commands, (args) =>
+          Effect.map(redsync(args, { nodes: [url], env }), ({ code, errors, output }) => {
+            assert.deepStrictEqual({ code, output }, { code: 64, output: "" }, args.join(" "))
+            assert.include(errors, reason)
+            assert.match(errors, /^redsync: .+\n$/)
+          }), { concurrency: 2, discard: true })
       }
     }))
 
