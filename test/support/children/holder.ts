@@ -1,10 +1,10 @@
 /**
  * Holds a lock in a process of its own, says what it does, and when told to
- * keeps its event loop busy.
+ * keeps its event loop busy until the file of that name is there.
  */
 import { Duration, Effect, Fiber, Logger, Option } from "effect"
 import { Redis } from "ioredis"
-import { writeSync } from "node:fs"
+import { existsSync, writeSync } from "node:fs"
 import { createInterface } from "node:readline"
 import { LockLost, Redsync, withLock } from "../../../src/index.ts"
 
@@ -14,8 +14,8 @@ interface Options {
   readonly expiry: number
   /** What the program is doing when the event loop is kept busy or the process stops. */
   readonly doing: keyof typeof programs
-  /** For how long the event loop is kept busy when told to. */
-  readonly busyMillis: number
+  /** The file that ends it. */
+  readonly busyUntil: string
 }
 
 const options: Options = JSON.parse(process.argv[2]!)
@@ -23,10 +23,11 @@ const options: Options = JSON.parse(process.argv[2]!)
 /** At once: a stream would be written to when the event loop gets around to it. */
 const say = (line: string) => writeSync(1, `${line}\n`)
 
+const nobodyWakes = new Int32Array(new SharedArrayBuffer(4))
+
 const beBusy = () => {
   say("busy")
-  const end = performance.now() + options.busyMillis
-  while (performance.now() < end);
+  while (!existsSync(options.busyUntil)) Atomics.wait(nobodyWakes, 0, 0, 5)
   say("awake")
 }
 
@@ -87,7 +88,7 @@ const main = withLock(options.name, ({ remaining }) =>
     Effect.provide(Redsync.layer({ nodes: options.nodes, expiry: options.expiry, nodeTimeout: "300 millis" })),
     // Only what it says itself goes to the standard output.
     Effect.provide(Logger.layer([])),
-    Effect.timeoutOption("20 seconds")
+    Effect.timeoutOption("60 seconds")
   )
 
 const outcome = await Effect.runPromise(main)
