@@ -9,7 +9,6 @@ import {
   five,
   logged,
   onEach,
-  timed,
   until,
   untilAllAnswer,
   untilDisconnected,
@@ -20,6 +19,9 @@ import {
 import { RedisServers } from "./support/RedisServers.ts"
 
 const once = { retry: retryPolicy({ tries: 1 }) }
+
+/** Whoever waits for the time of a node to be over has waited too long. */
+const endless = { expiry: "1 day", nodeTimeout: "1 hour" } as const
 
 const usable = withLock("a", Effect.void, once)
 
@@ -38,16 +40,13 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
     Effect.gen(function*() {
       const servers = yield* five
       yield* onEach(servers, (server) => server.kill)
-      const [millis] = yield* timed(
-        Effect.gen(function*() {
-          const error = yield* Effect.flip(usable)
-          assert(error instanceof NodesUnavailable)
-          for (const { host, port } of servers) {
-            assert.include(error.message, `${host}:${port} is not connected: connect ECONNREFUSED`)
-          }
-        }).pipe(using({ nodes: urls(servers), nodeTimeout: "5 seconds" }))
-      )
-      assert.isBelow(millis, 4000)
+      yield* Effect.gen(function*() {
+        const error = yield* Effect.flip(usable)
+        assert(error instanceof NodesUnavailable)
+        for (const { host, port } of servers) {
+          assert.include(error.message, `${host}:${port} is not connected: connect ECONNREFUSED`)
+        }
+      }).pipe(using({ nodes: urls(servers), ...endless }))
     }))
 
   it.effect("all servers down: it serves once they are up", () =>
@@ -56,7 +55,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
       yield* onEach(servers, (server) => server.kill)
       yield* Effect.gen(function*() {
         const waiter = yield* Effect.forkChild(
-          withLock("a", Effect.succeed("served"), { retry: retryPolicy({ delay: "50 millis", within: "10 seconds" }) })
+          withLock("a", Effect.succeed("served"), { retry: retryPolicy({ delay: "50 millis", within: "1 minute" }) })
         )
         yield* onEach(servers, (server) => server.restart)
         assert.strictEqual(yield* Fiber.join(waiter), "served")
@@ -67,22 +66,17 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
     Effect.gen(function*() {
       const servers = yield* five
       yield* onEach(servers.slice(0, 2), (server) => server.kill)
-      for (let round = 0; round < 10; round++) {
-        const [millis] = yield* timed(usable.pipe(using({ nodes: urls(servers), nodeTimeout: "5 seconds" })))
-        assert.isBelow(millis, 1500)
-      }
+      for (let round = 0; round < 10; round++) yield* usable.pipe(using({ nodes: urls(servers), ...endless }))
     }))
 
   it.effect("one stopped: the first lock is granted, and nobody waits for it", () =>
     Effect.gen(function*() {
       const servers = yield* five
       const [a] = servers
-      yield* a.stop
       for (let round = 0; round < 3; round++) {
-        const [millis] = yield* timed(
-          usable.pipe(using({ nodes: urls(servers), nodeTimeout: "300 millis" }))
-        )
-        assert.isBelow(millis, 2000)
+        yield* a.stop
+        // Closing it does wait.
+        yield* Effect.andThen(usable, a.resume).pipe(using({ nodes: urls(servers), ...endless }))
       }
     }))
 
@@ -91,10 +85,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
       const servers = yield* five
       const stopped = servers.slice(0, 3)
       yield* onEach(stopped, (server) => server.stop)
-      const [millis, error] = yield* timed(
-        Effect.flip(usable).pipe(using({ nodes: urls(servers), nodeTimeout: "200 millis" }))
-      )
-      assert.isBelow(millis, 5000)
+      const error = yield* Effect.flip(usable).pipe(using({ nodes: urls(servers), nodeTimeout: "500 millis" }))
       assert(error instanceof NodesUnavailable)
       assert.deepStrictEqual(
         error.votes.filter(({ _tag }) => _tag === "Failed").map(({ node }) => node),
@@ -124,7 +115,7 @@ const contend = (contenders: number, goesOn: (rounds: number) => boolean) => {
   }).pipe(Effect.ensuring(Effect.sync(() => {
     seen.holders--
   })))
-  const options = { expiry, nodeTimeout, retry: retryPolicy({ delay: "10 millis", within: "20 seconds" }) }
+  const options = { expiry, nodeTimeout, retry: retryPolicy({ delay: "10 millis", within: "1 minute" }) }
   const kinds = [
     withLock("a", hold, options),
     Effect.scoped(Effect.andThen(lock("a", options), hold)),
@@ -161,7 +152,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
         yield* Effect.gen(function*() {
           yield* untilAllAnswer
           let kills = 0
-          const { run, seen } = contend(6, (rounds) => rounds < 1000 || kills < 20)
+          const { run, seen } = contend(6, (rounds) => rounds < 400 || kills < 8)
           const chaos = Effect.gen(function*() {
             const victim = servers[Math.floor(Math.random() * servers.length)]!
             yield* victim.kill
@@ -174,15 +165,11 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
           })
           let over = false
           const breaking = yield* Effect.forkChild(Effect.repeat(chaos, { until: () => over }))
-          const [millis] = yield* timed(run)
+          yield* run
           over = true
           yield* Fiber.join(breaking)
-          console.log(
-            `${seen.rounds} rounds, ${seen.granted} granted, ${kills} kills in ${(millis / 1000).toFixed(1)} s`
-          )
           assert.strictEqual(seen.most, 1)
-          assert.isAtLeast(kills, 5)
-          assert.isAtLeast(seen.granted, 600)
+          assert.isAtLeast(seen.granted, 100)
           yield* untilAllAnswer
           yield* untilEmpty(servers)
           const { nodes } = yield* inspect("a")
@@ -190,6 +177,6 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
           yield* usable
         }).pipe(using({ nodes: urls(servers), expiry, nodeTimeout }, logs))
         yield* untilDisconnected(servers)
-      }), 60_000)
+      }))
   }
 )

@@ -14,10 +14,8 @@ import {
   holdByAnother,
   type Logged,
   logged,
-  median,
   onEach,
   proxy,
-  timed,
   until,
   untilAllAnswer,
   untilDisconnected,
@@ -30,17 +28,18 @@ import { type RedisServer, RedisServers } from "./support/RedisServers.ts"
 
 const once = retryPolicy({ tries: 1 })
 
-/** One acquire and one release, and how long each took in milliseconds. */
+/** One acquire and one release that was confirmed. */
 const roundTrip = Effect.scoped(
   Effect.gen(function*() {
-    const [acquire, held] = yield* timed(lock("a"))
-    const [release, confirmed] = yield* timed(held.release)
-    assert.isTrue(confirmed)
-    return { acquire, release }
+    const held = yield* lock("a")
+    assert.isTrue(yield* held.release)
   })
 )
 
 const roundTrips = (count: number) => Effect.forEach(Array.from({ length: count }), () => roundTrip)
+
+/** Whoever waits for the time of a node to be over has waited too long. */
+const endless = "1 hour"
 
 /** Runs with a service that is connected to every node: the layer is built when it is to a quorum. */
 const connected = (options: Redsync.LayerOptions, logs?: Logged) => <A, E, R>(program: Effect.Effect<A, E, R>) =>
@@ -63,34 +62,35 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
     Effect.gen(function*() {
       const servers = yield* five
       const [a, b] = servers
+      yield* Effect.gen(function*() {
+        yield* roundTrip
+        yield* onEach([a, b], (server) => server.stop)
+        yield* roundTrips(100)
+        yield* onEach([a, b], (server) => server.resume)
+      }).pipe(connected({ nodes: urls(servers), expiry: "1 day", nodeTimeout: endless }))
+      yield* untilEmpty(servers)
+    }))
+
+  it.effect("two of five that are known to be: the same, and each time they come back", () =>
+    Effect.gen(function*() {
+      const servers = yield* five
+      const [a, b] = servers
       const logs = logged()
       yield* Effect.gen(function*() {
-        const healthy: Array<{ acquire: number; release: number }> = []
-        const stopped: typeof healthy = []
-        const cycles = 12
-        yield* roundTrips(300)
-        for (let cycle = 1; cycle <= cycles; cycle++) {
-          healthy.push(...yield* roundTrips(100))
+        for (let cycle = 1; cycle <= 5; cycle++) {
           yield* onEach([a, b], (server) => server.stop)
-          stopped.push(...yield* roundTrips(100))
-          yield* until("both are noticed", Effect.sync(() => logs.down().length >= 2 * cycle))
-          stopped.push(...yield* roundTrips(50))
+          yield* until(
+            "both are noticed",
+            Effect.andThen(roundTrip, Effect.sync(() => logs.down().length >= 2 * cycle))
+          )
+          yield* roundTrips(50)
+          assert.strictEqual(logs.down().length, 2 * cycle)
           yield* onEach([a, b], (server) => server.resume)
           yield* until("both are back", Effect.andThen(roundTrip, Effect.sync(() => logs.up().length >= 2 * cycle)))
         }
-        for (const operation of ["acquire", "release"] as const) {
-          const p50 = median(healthy.map((sample) => sample[operation]))
-          const p50Stopped = median(stopped.map((sample) => sample[operation]))
-          const ratio = p50Stopped / p50
-          console.log(
-            `${operation} p50: ${p50.toFixed(3)} ms healthy, ${p50Stopped.toFixed(3)} ms with two of five stopped, ` +
-              `${ratio.toFixed(2)} times (${healthy.length} and ${stopped.length} samples)`
-          )
-          assert.isAtMost(ratio, 1.5, operation)
-        }
       }).pipe(connected({ nodes: urls(servers), nodeTimeout: "300 millis" }, logs))
       yield* untilEmpty(servers)
-    }), 60_000)
+    }))
 
   it.effect("one line when a node stops answering and one when it answers again", () =>
     Effect.gen(function*() {
@@ -103,8 +103,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
         yield* onEach([a, b], (server) => server.stop)
         // More than two node timeouts long, so that each node fails many times.
         yield* Effect.repeat(roundTrip, { while: () => logs.down().length < 2 })
-        const [, samples] = yield* timed(roundTrips(100))
-        assert.strictEqual(samples.length, 100)
+        yield* roundTrips(100)
         yield* Effect.sleep("250 millis")
         yield* roundTrips(20)
         for (const server of [a, b]) {
@@ -123,7 +122,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
       yield* untilEmpty(servers)
     }))
 
-  it.effect("three of five: too few nodes, with each one's answer, and in time", () =>
+  it.effect("three of five: too few nodes, with each one's answer", () =>
     Effect.gen(function*() {
       const servers = yield* five
       const [a, b, c, d, e] = servers
@@ -131,7 +130,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
         yield* roundTrip
         yield* onEach([a, b, c], (server) => server.stop)
         const retry = retryPolicy({ tries: 3, delay: "200 millis" })
-        const [millis, error] = yield* timed(Effect.flip(lock("a", { retry, nodeTimeout: "150 millis" })))
+        const error = yield* Effect.flip(lock("a", { retry, nodeTimeout: "400 millis" }))
         assert(error instanceof NodesUnavailable)
         assert.deepStrictEqual(
           error.votes.map((vote) => [vote.node, vote._tag === "Failed" ? vote.error.reason : vote._tag]),
@@ -141,9 +140,6 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
           ]
         )
         for (const { port } of [a, b, c]) assert.include(error.message, `127.0.0.1:${port} did not answer in time`)
-        // Three attempts of a node timeout, and two delays of 200 ms give or take a fifth.
-        assert.isAtLeast(millis, 3 * 150 + 2 * 160 - 20)
-        assert.isAtMost(millis, 3 * 150 + 2 * 240 + 300)
         // What the attempts left on the nodes that answer is gone although the others still do not.
         yield* untilEmpty([d, e])
         yield* onEach([a, b, c], (server) => server.resume)
@@ -199,14 +195,12 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
     Effect.gen(function*() {
       const servers = yield* five
       yield* holdByAnother("a", servers)
-      const retry = retryPolicy({ tries: 5, delay: "20 seconds" })
+      const retry = retryPolicy({ tries: 5, delay: endless })
       yield* Effect.gen(function*() {
         for (const attempt of [lock("a", { retry }), withLock("a", Effect.never, { retry })]) {
-          const [millis, exit] = yield* timed(Effect.exit(Effect.timeout(Effect.scoped(attempt), "300 millis")))
+          const exit = yield* Effect.exit(Effect.timeout(Effect.scoped(attempt), "300 millis"))
           assert(Exit.isFailure(exit))
           assert.include(String(exit.cause), "TimeoutError")
-          assert.isAtLeast(millis, 290)
-          assert.isAtMost(millis, 1500)
         }
       }).pipe(connected({ nodes: urls(servers) }))
       assert.deepStrictEqual(yield* valuesOf("a", servers), servers.map(() => another))
@@ -218,7 +212,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
       const servers = yield* five
       const [a, b, c, d, e] = servers
       yield* holdByAnother("a", [c, d, e])
-      const retry = retryPolicy({ tries: 5, delay: "20 seconds" })
+      const retry = retryPolicy({ tries: 5, delay: endless })
       yield* Effect.gen(function*() {
         const waiter = yield* Effect.forkChild(withLock("a", Effect.never, { retry }))
         // At least once: the votes are split, and the next attempt may come before we look.
@@ -226,8 +220,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
           "it has asked",
           Effect.map(onEach([a, b], (server) => callsOf(server, "set")), (calls) => calls.every((count) => count >= 1))
         )
-        const [millis] = yield* timed(Fiber.interrupt(waiter))
-        assert.isAtMost(millis, 1000)
+        yield* Fiber.interrupt(waiter)
         yield* untilEmpty([a, b])
       }).pipe(connected({ nodes: urls(servers), expiry: "30 seconds" }))
       assert.deepStrictEqual(yield* valuesOf("a", [c, d, e]), [another, another, another])
@@ -240,18 +233,18 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
       const [a, b, c, d, e] = servers
       yield* Effect.gen(function*() {
         for (const attempt of [Effect.asVoid(lock("a")), withLock("a", Effect.never), Effect.asVoid(tryLock("a"))]) {
-          const pause = 700
           const before = yield* callsOf(a, "set")
-          yield* onEach([a, b, c], (server) => server.pause(pause))
+          yield* onEach([a, b, c], (server) => server.stop)
           const caller = yield* Effect.forkChild(Effect.scoped(attempt))
           yield* until("d and e have granted it", Effect.map(valuesOf("a", [d, e]), (values) => !values.includes(null)))
-          const [millis] = yield* timed(Fiber.interrupt(caller))
-          assert.isAtMost(millis, pause / 2, "the interruption waits for nobody")
+          // It waits for nobody.
+          yield* Fiber.interrupt(caller)
           yield* untilEmpty([d, e])
+          yield* onEach([a, b, c], (server) => server.resume)
           yield* until("the SET is executed", Effect.map(callsOf(a, "set"), (calls) => calls === before + 1))
           yield* untilEmpty(servers)
         }
-      }).pipe(connected({ nodes: urls(servers), expiry: "30 seconds" }))
+      }).pipe(connected({ nodes: urls(servers), expiry: "1 day", nodeTimeout: endless }))
       yield* untilDisconnected(servers)
     }))
 
@@ -277,12 +270,12 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
       yield* Effect.gen(function*() {
         for (const release of ["by itself", "withLock"] as const) {
           const nodeTimeout = 300
-          const [millis] = yield* timed(Effect.scoped(Effect.gen(function*() {
-            const pause = onEach([a, b, c], (server) => server.pause(1000))
+          yield* Effect.scoped(Effect.gen(function*() {
+            const stop = onEach([a, b, c], (server) => server.stop)
             const caller = yield* Effect.forkChild(
               release === "withLock"
-                ? withLock("a", pause, { nodeTimeout })
-                : Effect.flatMap(lock("a", { nodeTimeout }), (held) => Effect.andThen(pause, held.release))
+                ? withLock("a", stop, { nodeTimeout })
+                : Effect.flatMap(lock("a", { nodeTimeout }), (held) => Effect.andThen(stop, held.release))
             )
             yield* until(
               "the release is under way",
@@ -290,9 +283,10 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
                 Effect.delay("50 millis")
               )
             )
+            // No longer than the node timeout.
             yield* Fiber.interrupt(caller)
-          })))
-          assert.isAtMost(millis, 1000, "no longer than the node timeout")
+          }))
+          yield* onEach([a, b, c], (server) => server.resume)
           yield* untilEmpty(servers)
         }
       }).pipe(connected({ nodes: urls(servers), expiry: "30 seconds" }))
@@ -447,7 +441,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
         for (const [when, schedule] of blocks) {
           const blocked = Effect.callback<void>((resume) => {
             schedule(() => {
-              blockEventLoop(300)
+              blockEventLoop(400)
               resume(Effect.void)
             })
           })
@@ -458,7 +452,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
             assert.isTrue(confirmed, `released when blocked ${when}`)
           }))
         }
-      }).pipe(connected({ nodes: urls(servers), expiry: "10 seconds", nodeTimeout: "50 millis" }, logs))
+      }).pipe(connected({ nodes: urls(servers), expiry: "10 seconds", nodeTimeout: "150 millis" }, logs))
       assert.deepStrictEqual(logs.lines, [])
       yield* untilEmpty(servers)
     }))

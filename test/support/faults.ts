@@ -27,20 +27,6 @@ export const onEach = <A, B>(all: ReadonlyArray<A>, f: (one: A) => Effect.Effect
 
 export const urls = (servers: ReadonlyArray<RedisServer>): Array<string> => servers.map(({ url }) => url)
 
-// -----------------------------------------------------------------------------
-// time
-// -----------------------------------------------------------------------------
-
-/** How long an effect took, in milliseconds, and what it came to. */
-export const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<readonly [number, A], E, R> =>
-  Effect.suspend(() => {
-    const start = performance.now()
-    return Effect.map(effect, (value) => [performance.now() - start, value] as const)
-  })
-
-export const median = (samples: ReadonlyArray<number>): number =>
-  [...samples].sort((a, b) => a - b)[Math.floor(samples.length / 2)]!
-
 /**
  * Asks again every few milliseconds until it is so. The end of its patience tells
  * that it will never be: far later than the busiest machine needs.
