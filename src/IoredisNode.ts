@@ -7,16 +7,16 @@
  *
  * @since 0.1.0
  */
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import { type Cluster, Redis, type RedisOptions } from "ioredis"
+import type { Cluster, Redis, RedisOptions } from "ioredis"
 import { createHash } from "node:crypto"
 import * as Direct from "./internal/direct.ts"
-import { type Listener, type Send, throughClient, together } from "./internal/ioredisCommands.ts"
+import { isReplyError, type Listener, type Send } from "./internal/ioredisCommands.ts"
+import { CallersConnection, type Connection, OwnConnection } from "./internal/ioredisConnection.ts"
 import { type Replicas, replicated } from "./internal/ioredisReplicas.ts"
 import { waitingList } from "./internal/ioredisWaiting.ts"
 import { keyBeside, sharesSlot } from "./internal/keys.ts"
@@ -65,7 +65,7 @@ export const make = (target: string | RedisOptions): Effect.Effect<LockNode, nev
  * @since 0.1.0
  */
 export const fromClient = (client: Redis | Cluster): LockNode =>
-  operations({ client, send: throughClient(client) }, { resends: true })
+  operations(new CallersConnection(client), { resends: true })
 
 /**
  * Whether a value is an ioredis client or cluster, of whichever copy of ioredis.
@@ -75,18 +75,6 @@ export const fromClient = (client: Redis | Cluster): LockNode =>
  */
 export const isClient = (u: unknown): u is Redis | Cluster =>
   Predicate.hasProperty(u, "sendCommand") && Predicate.isFunction(u.sendCommand) && Predicate.hasProperty(u, "status")
-
-/** No command is executed after we gave up on it: nothing is queued while there is no connection or sent twice. */
-const ownedOptions = {
-  lazyConnect: true,
-  // Tells a connection that is not what it should be before anything else is sent on it.
-  enableReadyCheck: true,
-  // Nothing is under way any more when we disconnect; ioredis would keep the process alive for a closed connection.
-  disconnectTimeout: 0,
-  enableOfflineQueue: false,
-  autoResendUnfulfilledCommands: false,
-  maxRetriesPerRequest: 0
-} satisfies Partial<RedisOptions>
 
 /** What the node of a client is called. */
 const idOf = (client: Redis | Cluster): string => {
@@ -99,50 +87,11 @@ const idOf = (client: Redis | Cluster): string => {
 const connect = (options: RedisOptions) =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.sync(() => {
-        const client = new Redis({ ...options, ...ownedOptions } as Omit<RedisOptions, "replyMapping">)
-        const tried = Deferred.makeUnsafe<boolean>()
-        const connection: Connection = { client, send: together(client), connecting: tried }
-        // Without a listener ioredis prints every failed reconnect. The votes tell when a node fails, this tells why.
-        client.on("error", (error) => {
-          connection.lastError = error
-          // ioredis goes on without the database it was to select: the locks would be in another one.
-          if (isRefusedSelect(error)) connection.refused = error
-          // There may be no end of trying: with Sentinels, none of which answers, a connection is never closed.
-          connection.connecting = undefined
-          Deferred.doneUnsafe(tried, Effect.succeed(false))
-        })
-        client.on("connect", () => {
-          connection.refused = undefined
-        })
-        client.on("ready", () => {
-          connection.lastError = undefined
-          connection.connecting = undefined
-          if (connection.refused === undefined) loadScripts(connection)
-          Deferred.doneUnsafe(tried, Effect.succeed(connection.refused === undefined))
-        })
-        client.on("close", () => {
-          connection.connecting = undefined
-          Deferred.doneUnsafe(tried, Effect.succeed(false))
-        })
-        client.connect().catch(() => {})
-        return { connection, tried }
-      }),
-      ({ connection }) => Effect.sync(() => connection.client.disconnect())
+      Effect.sync(() => new OwnConnection(options, loadScripts)),
+      (connection) => Effect.sync(() => connection.close())
     ),
-    ({ connection, tried }) => operations(connection, { ready: Deferred.await(tried) })
+    (connection) => operations(connection, {})
   )
-
-interface Connection {
-  readonly client: Redis | Cluster
-  readonly send: Send
-  /** What the connection last failed with. */
-  lastError?: unknown
-  /** Done once the first try to connect has ended; operations wait for that, later ones fail without a connection. */
-  connecting?: Deferred.Deferred<boolean> | undefined
-  /** Why this connection must not be used. */
-  refused?: unknown
-}
 
 type Arguments = ReadonlyArray<string | number>
 
@@ -174,7 +123,7 @@ const ours = {
 }
 
 // A server that refuses the load, or lost its scripts since, gets the source with the first call instead.
-const loadScripts = ({ send }: Connection) => {
+const loadScripts = (send: Send) => {
   for (const { lua } of Object.values(ours)) send("script", ["LOAD", lua], { replied: constVoid, failed: constVoid })
 }
 
@@ -227,8 +176,9 @@ class Call<A> extends Direct.Direct<A> {
 
   start(done: Direct.Done<A>): void {
     const { acquiring, connection } = this.node
-    const { connecting, refused } = connection
-    if (connecting !== undefined) return done(Effect.andThen(Deferred.await(connecting), this))
+    const entrance = connection.entrance()
+    if (entrance !== undefined) return entrance.start(this, done)
+    const { refused } = connection
     if (refused !== undefined) {
       return done(Result.fail(nodeError(this.node.id, this.operation, refused, secretsOf(connection.client))))
     }
@@ -243,7 +193,7 @@ class Call<A> extends Direct.Direct<A> {
 /** Waits for the reply to a call, and sends the script itself if the server does not have it. */
 class Answer<A> implements Listener {
   readonly #call: Call<A>
-  readonly #done: Direct.Done<A>
+  #done: Direct.Done<A> | undefined
   #isNew = false
 
   constructor(call: Call<A>, done: Direct.Done<A>) {
@@ -251,10 +201,17 @@ class Answer<A> implements Listener {
     this.#done = done
   }
 
+  /** Once, whatever is thrown on the way. */
+  #settle(answer: Direct.Answer<A>): void {
+    const done = this.#done
+    this.#done = undefined
+    done?.(answer)
+  }
+
   replied(reply: unknown): void {
     const { acquired, map, node } = this.#call
     if (acquired !== undefined) node.acquiring.delete(acquired)
-    this.#done(read(map, reply))
+    this.#settle(read(map, reply))
   }
 
   failed(error: unknown): void {
@@ -267,13 +224,14 @@ class Answer<A> implements Listener {
       return send("eval", [script.lua, ...script.argsIfNew?.(rest) ?? rest], this)
     }
     if (acquired !== undefined) node.acquiring.delete(acquired)
+    if (!isReplyError(error) && !wasNotSent(error)) node.connection.lost()
     const { lastError } = node.connection
     const cause = isMissingConnection(error)
       ? lastError ?? broken
       : script === undefined
       ? error
       : named(script.lua, error)
-    this.#done(Result.fail(nodeError(node.id, operation, cause, secretsOf(node.connection.client))))
+    this.#settle(Result.fail(nodeError(node.id, operation, cause, secretsOf(node.connection.client))))
   }
 }
 
@@ -294,10 +252,10 @@ interface Demands {
 
 const operations = (
   connection: Connection,
-  traits: Pick<LockNode, "ready" | "resends">,
+  traits: Pick<LockNode, "resends">,
   demands: Demands = {}
 ): LockNode => {
-  const { client, send } = connection
+  const { client, ready, reconnect, send } = connection
   const { leastUptimeMillis = 0, replicas } = demands
   const id = idOf(client)
   const node: Node = { id, connection, acquiring: new Set() }
@@ -306,7 +264,7 @@ const operations = (
   const hasKeyBeside = (key: string) => !client.isCluster || sharesSlot(key, prefix)
 
   /** For what a lock must not lose: its key, its expiry, its token. */
-  const write = replicas === undefined ? send : replicated(client, send, replicas)
+  const write = replicas === undefined ? send : replicated(connection, replicas)
 
   const run = <A>(
     operation: NodeError["operation"],
@@ -330,6 +288,9 @@ const operations = (
   return {
     ...traits,
     id,
+    ready,
+    ...(reconnect !== undefined && { reconnect }),
+    mayOvertake: () => connection.mayOvertake(),
     acquire: (key, value, expiryMillis) =>
       leastUptimeMillis > 0
         ? run("acquire", isOne, ours.acquire, [key], [value, expiryMillis, leastUptimeMillis], { value, via: write })
@@ -380,8 +341,10 @@ const serverOf = async (client: Redis | Cluster, key: string): Promise<Redis | u
 
 // What ioredis says when there is no connection or it broke; why is told by the connection's last error.
 const isMissingConnection = (error: unknown) =>
-  error instanceof Error &&
-  (error.name === "MaxRetriesPerRequestError" || error.message.startsWith("Stream isn't writeable"))
+  wasNotSent(error) || error instanceof Error &&
+    (error.name === "MaxRetriesPerRequestError" || error.message.startsWith("Connection is closed"))
+
+const wasNotSent = (error: unknown) => error instanceof Error && error.message.startsWith("Stream isn't writeable")
 
 const isMissingScript = (error: unknown) => error instanceof Error && error.message.startsWith("NOSCRIPT")
 
@@ -394,7 +357,3 @@ const named = (lua: string, error: unknown): unknown => {
 }
 
 const broken = new Error("the connection was closed")
-
-const isRefusedSelect = (error: unknown) =>
-  Predicate.hasProperty(error, "command") && Predicate.hasProperty(error.command, "name") &&
-  error.command.name === "select"

@@ -92,6 +92,20 @@ export interface LockNode {
   readonly ready?: Effect.Effect<boolean>
 
   /**
+   * Gives up the connection, on which nothing is answered, and opens another.
+   * What is under way on it fails. Without it a connection is left to the client.
+   */
+  readonly reconnect?: Effect.Effect<void>
+
+  /**
+   * Whether what was sent before may still be executed after what is sent now: a
+   * connection was replaced while there were commands on it without a reply, and the
+   * server could not be told to end the old one. A release then proves nothing, since
+   * what it was to undo may come after it. Without it, it never does.
+   */
+  readonly mayOvertake?: () => boolean
+
+  /**
    * Fencing counters, kept beside the keys. Without it the node cannot be used
    * with fencing tokens.
    */

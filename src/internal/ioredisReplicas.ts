@@ -11,6 +11,7 @@
  */
 import type { Cluster, Redis } from "ioredis"
 import { listen, type Send } from "./ioredisCommands.ts"
+import type { Connection } from "./ioredisConnection.ts"
 
 /** How many replicas have to have a write, and within how much time. */
 export interface Replicas {
@@ -19,11 +20,13 @@ export interface Replicas {
 }
 
 /** Sends a write, whose yes comes once the replicas have acknowledged it. It fails when too few do. */
-export const replicated = (client: Redis | Cluster, send: Send, replicas: Replicas): Send => {
-  const write = client.isCluster
-    ? inCluster(client as Cluster, replicas)
-    : onOneConnection(client as Redis, send, replicas)
-  return (name, args, listener) => listen(write(name, args), listener)
+export const replicated = ({ client, send, watched }: Connection, replicas: Replicas): Send => {
+  if (!client.isCluster) {
+    const write = onOneConnection(client as Redis, send, replicas)
+    return (name, args, listener) => listen(write(name, args), listener)
+  }
+  const write = inCluster(client as Cluster, replicas)
+  return (name, args, listener) => listen(write(name, args), watched(listener))
 }
 
 type Write = (name: string, args: ReadonlyArray<string | number>) => Promise<unknown>

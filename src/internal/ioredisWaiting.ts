@@ -13,6 +13,7 @@ import { constVoid } from "effect/Function"
 import type { Redis, RedisOptions } from "ioredis"
 import type { NodeError } from "../LockError.ts"
 import type { LockNode, Notice } from "../LockNode.ts"
+import { isReplyError } from "./ioredisCommands.ts"
 import { turnChannel } from "./keys.ts"
 import { nodeError } from "./reply.ts"
 import { masked, quoted, untrusted } from "./text.ts"
@@ -115,8 +116,6 @@ const hearing: Omit<RedisOptions, "replyMapping"> = {
   disconnectTimeout: 0,
   retryStrategy: (times) => Math.min(times * 50, 2000)
 }
-
-const isReplyError = (error: unknown): error is Error => error instanceof Error && error.name === "ReplyError"
 
 /** Two connections to one server, opened when they are first needed: one hears, the other looks. */
 class Ear {
