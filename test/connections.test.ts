@@ -13,7 +13,7 @@ const names = Array.from({ length: 1000 }, (_, index) => `lock-${index}`)
 
 /** Asks until there is an answer. */
 const untilAnswered = <A>(effect: Effect.Effect<A, NodeError>) =>
-  until("the node answers", Effect.map(Effect.option(effect), Option.isSome), "10 seconds")
+  until("the node answers", Effect.map(Effect.option(effect), Option.isSome))
 
 /** Starts so many that no server reads them at once, and none of which is answered while the server is stopped. */
 const acquireAll = (node: LockNode.LockNode) =>
