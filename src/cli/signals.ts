@@ -4,7 +4,6 @@
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
 import { constants } from "node:os"
@@ -45,10 +44,4 @@ export const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
     if (isInterrupted && interruptedBy !== undefined) process.exit(exitCodeOf(interruptedBy))
     teardown(exit, (code) => process.exit(code))
   })
-})
-
-/** Whoever reads the output has left, as `head` does: nobody is there to show anything to. */
-export const endWithReader = Effect.sync(() => {
-  // Node keeps the signal from us that other programs get for this.
-  process.stdout.on("error", () => process.emit("SIGPIPE", "SIGPIPE"))
 })

@@ -3,7 +3,7 @@
  */
 import { Effect } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { buildCommandLine } from "../../esbuild.config.ts"
@@ -35,6 +35,8 @@ export interface Options {
   readonly nodes?: ReadonlyArray<string>
   readonly input?: string
   readonly env?: Record<string, string>
+  /** A file for standard output, which is a pipe to us otherwise. */
+  readonly outputTo?: string
 }
 
 /** Starts `redsync` with these arguments; killed when the scope closes. */
@@ -51,16 +53,18 @@ export const start = (args: ReadonlyArray<string>, options: Options = {}) =>
 export const redsync = (args: ReadonlyArray<string>, options?: Options): Effect.Effect<Ended> =>
   Effect.scoped(Effect.flatMap(start(args, options), ({ ended }) => ended))
 
-const launch = (args: ReadonlyArray<string>, { env, input, nodes }: Options) => {
+const launch = (args: ReadonlyArray<string>, { env, input, nodes, outputTo }: Options) => {
   const { REDSYNC_NODES: _, ...inherited } = process.env
+  const output = outputTo === undefined ? undefined : openSync(outputTo, "w")
   const child = spawn(process.execPath, [program, ...args], {
     env: { ...inherited, NO_COLOR: "1", ...nodes !== undefined && { REDSYNC_NODES: nodes.join(",") }, ...env },
-    stdio: ["pipe", "pipe", "pipe"],
+    stdio: ["pipe", output ?? "pipe", "pipe"],
     // Without the terminal of whoever runs the tests.
     detached: true
   })
-  child.stdin.on("error", () => {})
-  child.stdin.end(input ?? "")
+  if (output !== undefined) closeSync(output)
+  child.stdin!.on("error", () => {})
+  child.stdin!.end(input ?? "")
   return { child, running: observe(child) }
 }
 
@@ -68,7 +72,7 @@ const observe = (child: ChildProcess): Running => {
   let output = ""
   let errors = ""
   const listeners = new Set<() => void>()
-  child.stdout!.setEncoding("utf8").on("data", (text: string) => {
+  child.stdout?.setEncoding("utf8").on("data", (text: string) => {
     output += text
     for (const listener of listeners) listener()
   })
