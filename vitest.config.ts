@@ -17,6 +17,7 @@ export default defineConfig({
     // of each other's faults.
     maxWorkers: 1,
     // Nothing takes so long; it ends what hangs.
+    silent: "passed-only",
     testTimeout: 90_000,
     hookTimeout: 120_000
   }
