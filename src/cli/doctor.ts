@@ -77,8 +77,8 @@ export const doctor = Cli.make(
   Effect.fn(function*({ json: asJson, name }) {
     const urls = yield* nodeUrls
     // Refuses what `run` refuses.
-    const { delayedRestart = 0, quorum = majority(urls.length) } = yield* layerOptions()
-    const options = { name, delayedRestartMillis: Duration.toMillis(delayedRestart) }
+    const { delayedRestart = 0, quorum = majority(urls.length), replicas = 0 } = yield* layerOptions()
+    const options = { name, delayedRestartMillis: Duration.toMillis(delayedRestart), replicas }
     const patients = yield* Effect.forEach(urls, (url) => examine(url, options), { concurrency: "unbounded" }).pipe(
       wrongOptionsAreUsage,
       Effect.provide(noLog)
