@@ -21,7 +21,17 @@ import { type Replicas, replicated } from "./internal/ioredisReplicas.ts"
 import { waitingList } from "./internal/ioredisWaiting.ts"
 import { keyBeside, sharesSlot } from "./internal/keys.ts"
 import { reject } from "./internal/options.ts"
-import { abstention, isOk, isOne, keyState, nodeError, tokenOf } from "./internal/reply.ts"
+import {
+  abstention,
+  count,
+  keyState,
+  type Meaning,
+  nodeError,
+  okOrNull,
+  oneOrZero,
+  tokenOrZero,
+  unexpected
+} from "./internal/reply.ts"
 import * as scripts from "./internal/scripts.ts"
 import { quoted } from "./internal/text.ts"
 import { addressOf, parseRedisUrl, secretsOf, startupAddressOf } from "./internal/url.ts"
@@ -117,6 +127,8 @@ const ours = {
   join: script(scripts.join),
   leave: script(scripts.leave),
   raise: script(scripts.raise),
+  replace: script(scripts.replace),
+  replaceFenced: script(scripts.replaceFenced),
   release: script(scripts.release),
   releaseAndWake: script(scripts.releaseAndWake),
   uptime: script(scripts.uptime)
@@ -135,13 +147,13 @@ interface Node {
 }
 
 /** A command, or a script of ours. */
-class Call<A> extends Direct.Direct<A> {
+class Call<A extends {}> extends Direct.Direct<A> {
   readonly node: Node
   readonly operation: NodeError["operation"]
   readonly send: Send
   readonly name: string
   readonly args: Arguments
-  readonly map: (reply: unknown) => A
+  readonly meaning: Meaning<A>
   readonly script: Script | undefined
   /** What a script that acquires sets the key to, or one that releases looks for. */
   readonly value: string | undefined
@@ -152,7 +164,7 @@ class Call<A> extends Direct.Direct<A> {
     send: Send,
     name: string,
     args: Arguments,
-    map: (reply: unknown) => A,
+    meaning: Meaning<A>,
     script?: Script,
     value?: string
   ) {
@@ -164,7 +176,7 @@ class Call<A> extends Direct.Direct<A> {
     // A copy, which dies young. Literals that are kept until there is a reply V8 takes for long-lived in the end, and
     // puts them, and with them all that they refer to, where only a full collection gets rid of them.
     this.args = args.slice()
-    this.map = map
+    this.meaning = meaning
     this.script = script
     this.value = value
   }
@@ -191,7 +203,7 @@ class Call<A> extends Direct.Direct<A> {
 }
 
 /** Waits for the reply to a call, and sends the script itself if the server does not have it. */
-class Answer<A> implements Listener {
+class Answer<A extends {}> implements Listener {
   readonly #call: Call<A>
   #done: Direct.Done<A> | undefined
   #isNew = false
@@ -209,9 +221,14 @@ class Answer<A> implements Listener {
   }
 
   replied(reply: unknown): void {
-    const { acquired, map, node } = this.#call
+    const { acquired, meaning, node, operation } = this.#call
     if (acquired !== undefined) node.acquiring.delete(acquired)
-    this.#settle(read(map, reply))
+    const answer = meaning(reply)
+    this.#settle(
+      answer === undefined
+        ? Result.fail(unexpected(node.id, operation, reply, secretsOf(node.connection.client)))
+        : Result.succeed(answer)
+    )
   }
 
   failed(error: unknown): void {
@@ -232,15 +249,6 @@ class Answer<A> implements Listener {
       ? error
       : named(script.lua, error)
     this.#settle(Result.fail(nodeError(node.id, operation, cause, secretsOf(node.connection.client))))
-  }
-}
-
-/** A reply that is none of ours makes `map` throw, which is then the answer. */
-const read = <A>(map: (reply: unknown) => A, reply: unknown): Direct.Answer<A> => {
-  try {
-    return Result.succeed(map(reply))
-  } catch (error) {
-    return Effect.die(error)
   }
 }
 
@@ -266,15 +274,15 @@ const operations = (
   /** For what a lock must not lose: its key, its expiry, its token. */
   const write = replicas === undefined ? send : replicated(connection, replicas)
 
-  const run = <A>(
+  const run = <A extends {}>(
     operation: NodeError["operation"],
-    map: (reply: unknown) => A,
+    meaning: Meaning<A>,
     script: Script,
     keys: Arguments,
     args: Arguments,
     { value, via = send }: { readonly value?: string | undefined; readonly via?: Send } = {}
   ): Effect.Effect<A, NodeError> =>
-    new Call(node, operation, via, "evalsha", [script.sha, keys.length, ...keys, ...args], map, script, value)
+    new Call(node, operation, via, "evalsha", [script.sha, keys.length, ...keys, ...args], meaning, script, value)
 
   const beside = <A>(
     key: string,
@@ -293,37 +301,55 @@ const operations = (
     mayOvertake: () => connection.mayOvertake(),
     acquire: (key, value, expiryMillis) =>
       leastUptimeMillis > 0
-        ? run("acquire", isOne, ours.acquire, [key], [value, expiryMillis, leastUptimeMillis], { value, via: write })
-        : new Call(node, "acquire", write, "set", [key, value, "PX", expiryMillis, "NX"], isOk),
+        ? run("acquire", oneOrZero, ours.acquire, [key], [value, expiryMillis, leastUptimeMillis], {
+          value,
+          via: write
+        })
+        : new Call(node, "acquire", write, "set", [key, value, "PX", expiryMillis, "NX"], okOrNull),
     extend: (key, value, expiryMillis, onlyIfThere = false) =>
-      run("extend", isOne, ours.extend, [key], [value, expiryMillis, onlyIfThere ? 0 : 1], { via: write }),
-    release: (key, value) => run("release", isOne, ours.release, [key], [value], { value }),
+      run("extend", oneOrZero, ours.extend, [key], [value, expiryMillis, onlyIfThere ? 0 : 1], { via: write }),
+    release: (key, value) => run("release", oneOrZero, ours.release, [key], [value], { value }),
     inspect: (key) => run("inspect", keyState, ours.inspect, [key], []),
-    remove: (key) => new Call(node, "remove", send, "del", [key], isOne),
+    remove: (key) => new Call(node, "remove", send, "del", [key], oneOrZero),
+    replace: (key, value, newValue, expiryMillis) =>
+      run("acquire", oneOrZero, ours.replace, [key], [value, newValue, expiryMillis], { value: newValue, via: write }),
     fencing: {
       acquire: (key, value, expiryMillis, proposal) =>
         beside(key, (keys) => {
           const args = [value, expiryMillis, proposal, scripts.counterMillis, leastUptimeMillis]
-          return run("acquire", tokenOf, ours.acquireFenced, keys, args, { value, via: write })
+          return run("acquire", tokenOrZero, ours.acquireFenced, keys, args, { value, via: write })
         }),
       raise: (key, value, token) =>
         beside(
           key,
-          (keys) => run("acquire", isOne, ours.raise, keys, [value, token, scripts.counterMillis], { via: write })
-        )
+          (keys) => run("acquire", oneOrZero, ours.raise, keys, [value, token, scripts.counterMillis], { via: write })
+        ),
+      replace: (key, value, newValue, expiryMillis, proposal) =>
+        beside(key, (keys) => {
+          const args = [value, newValue, expiryMillis, proposal, scripts.counterMillis]
+          return run("acquire", tokenOrZero, ours.replaceFenced, keys, args, { value: newValue, via: write })
+        })
     },
     delayedRestart: (millis) => operations(connection, traits, { ...demands, leastUptimeMillis: millis }),
     replicas: (count, withinMillis) =>
       operations(connection, traits, { ...demands, replicas: { count, withinMillis } }),
     ...(leastUptimeMillis > 0 && {
-      abstention: (key) => run("inspect", (up) => abstention(Number(up), leastUptimeMillis), ours.uptime, [key], [])
+      abstention: (key) =>
+        Effect.map(run("inspect", count, ours.uptime, [key], []), (up) => abstention(up, leastUptimeMillis))
     }),
     waitingList: waitingList(
       id,
-      (operation, script, key, map, ...args) =>
-        run(operation, map, ours[script], hasKeyBeside(key) ? [key, keyBeside("waiting", key, prefix)] : [key], args, {
-          value: script === "release" || script === "releaseAndWake" ? args[0] : undefined
-        }),
+      (operation, script, key, meaning, ...args) =>
+        run(
+          operation,
+          meaning,
+          ours[script],
+          hasKeyBeside(key) ? [key, keyBeside("waiting", key, prefix)] : [key],
+          args,
+          {
+            value: script === "release" || script === "releaseAndWake" ? args[0] : undefined
+          }
+        ),
       (key) => serverOf(client, key),
       hasKeyBeside,
       () => secretsOf(client)
