@@ -152,6 +152,7 @@ class Connection {
   #isReady = false
   #isBusy = false
   #isMute = false
+  #isClosed = false
   /** Whether it is no longer clear to which command a reply belongs. */
   #isDoubtful = false
 
@@ -341,7 +342,6 @@ class Connection {
       case "close":
         this.#note(label, name, deed)
         this.#send(reply.subarray(0, chance.in(0.3) ? reply.length : chance.int(0, reply.length)))
-        this.#isMute = true
         return this.#close(chance)
     }
   }
@@ -366,6 +366,8 @@ class Connection {
   }
 
   #close(chance: Chance) {
+    if (this.#isClosed) return
+    this.#isClosed = this.#isMute = true
     if (chance.in(0.5)) this.#socket.end()
     else this.#socket.resetAndDestroy()
   }

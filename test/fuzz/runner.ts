@@ -57,13 +57,10 @@ export class Summary {
   }
 }
 
-/** The promise, and where in the code it was broken, without what differs from seed to seed. */
+/** The promise, and where in the code it was broken; the words differ from seed to seed. */
 const kindOf = ({ promise, what }: Violation): string => {
   const frames = what.split("\n").filter((line) => /^\s+at /.test(line)).slice(0, 3)
-  const words = frames.length > 0 ? what.split("\n")[0]! : what.slice(0, 80)
-  return [promise, words.replace(/"[^"]*"|'[^']*'|\d+/g, "#").slice(0, 60), ...frames.map((line) => line.trim())].join(
-    "|"
-  )
+  return [promise, ...frames.length === 0 ? [] : [what.split("\n")[0], ...frames]].join("|")
 }
 
 /** Runs the seeds that `next` gives, until there are none. */
