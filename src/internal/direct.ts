@@ -52,5 +52,5 @@ class AndThen<A, B> extends Direct<B> {
   }
 }
 
-export const toEffect = <A>(answer: Answer<A>): Effect.Effect<A, NodeError> =>
+const toEffect = <A>(answer: Answer<A>): Effect.Effect<A, NodeError> =>
   Result.isResult(answer) ? Effect.fromResult(answer) : answer
