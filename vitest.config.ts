@@ -12,10 +12,11 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
+    exclude: ["test/**/*.long.test.ts"],
     globalSetup: ["./test/support/globalSetup.ts"],
-    // The servers and child processes of one file keep a small machine busy: files side by side would disturb the timing
-    // of each other's faults.
-    maxWorkers: 1,
+    // Each has servers and child processes of its own.
+    maxWorkers: 2,
+    silent: "passed-only",
     // Nothing takes so long; it ends what hangs.
     testTimeout: 90_000,
     hookTimeout: 120_000

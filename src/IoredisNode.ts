@@ -7,21 +7,31 @@
  *
  * @since 0.1.0
  */
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import { type Cluster, Redis, type RedisOptions } from "ioredis"
+import type { Cluster, Redis, RedisOptions } from "ioredis"
 import { createHash } from "node:crypto"
 import * as Direct from "./internal/direct.ts"
-import { type Listener, type Send, throughClient, together } from "./internal/ioredisCommands.ts"
+import { isReplyError, type Listener, type Send } from "./internal/ioredisCommands.ts"
+import { CallersConnection, type Connection, OwnConnection } from "./internal/ioredisConnection.ts"
 import { type Replicas, replicated } from "./internal/ioredisReplicas.ts"
 import { waitingList } from "./internal/ioredisWaiting.ts"
 import { keyBeside, sharesSlot } from "./internal/keys.ts"
 import { reject } from "./internal/options.ts"
-import { abstention, isOk, isOne, keyState, nodeError, tokenOf } from "./internal/reply.ts"
+import {
+  abstention,
+  count,
+  keyState,
+  type Meaning,
+  nodeError,
+  okOrNull,
+  oneOrZero,
+  tokenOrZero,
+  unexpected
+} from "./internal/reply.ts"
 import * as scripts from "./internal/scripts.ts"
 import { quoted } from "./internal/text.ts"
 import { addressOf, parseRedisUrl, secretsOf, startupAddressOf } from "./internal/url.ts"
@@ -65,7 +75,7 @@ export const make = (target: string | RedisOptions): Effect.Effect<LockNode, nev
  * @since 0.1.0
  */
 export const fromClient = (client: Redis | Cluster): LockNode =>
-  operations({ client, send: throughClient(client) }, { resends: true })
+  operations(new CallersConnection(client), { resends: true })
 
 /**
  * Whether a value is an ioredis client or cluster, of whichever copy of ioredis.
@@ -75,18 +85,6 @@ export const fromClient = (client: Redis | Cluster): LockNode =>
  */
 export const isClient = (u: unknown): u is Redis | Cluster =>
   Predicate.hasProperty(u, "sendCommand") && Predicate.isFunction(u.sendCommand) && Predicate.hasProperty(u, "status")
-
-/** No command is executed after we gave up on it: nothing is queued while there is no connection or sent twice. */
-const ownedOptions = {
-  lazyConnect: true,
-  // Tells a connection that is not what it should be before anything else is sent on it.
-  enableReadyCheck: true,
-  // Nothing is under way any more when we disconnect; ioredis would keep the process alive for a closed connection.
-  disconnectTimeout: 0,
-  enableOfflineQueue: false,
-  autoResendUnfulfilledCommands: false,
-  maxRetriesPerRequest: 0
-} satisfies Partial<RedisOptions>
 
 /** What the node of a client is called. */
 const idOf = (client: Redis | Cluster): string => {
@@ -99,50 +97,11 @@ const idOf = (client: Redis | Cluster): string => {
 const connect = (options: RedisOptions) =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.sync(() => {
-        const client = new Redis({ ...options, ...ownedOptions } as Omit<RedisOptions, "replyMapping">)
-        const tried = Deferred.makeUnsafe<boolean>()
-        const connection: Connection = { client, send: together(client), connecting: tried }
-        // Without a listener ioredis prints every failed reconnect. The votes tell when a node fails, this tells why.
-        client.on("error", (error) => {
-          connection.lastError = error
-          // ioredis goes on without the database it was to select: the locks would be in another one.
-          if (isRefusedSelect(error)) connection.refused = error
-          // There may be no end of trying: with Sentinels, none of which answers, a connection is never closed.
-          connection.connecting = undefined
-          Deferred.doneUnsafe(tried, Effect.succeed(false))
-        })
-        client.on("connect", () => {
-          connection.refused = undefined
-        })
-        client.on("ready", () => {
-          connection.lastError = undefined
-          connection.connecting = undefined
-          if (connection.refused === undefined) loadScripts(connection)
-          Deferred.doneUnsafe(tried, Effect.succeed(connection.refused === undefined))
-        })
-        client.on("close", () => {
-          connection.connecting = undefined
-          Deferred.doneUnsafe(tried, Effect.succeed(false))
-        })
-        client.connect().catch(() => {})
-        return { connection, tried }
-      }),
-      ({ connection }) => Effect.sync(() => connection.client.disconnect())
+      Effect.sync(() => new OwnConnection(options, loadScripts)),
+      (connection) => Effect.sync(() => connection.close())
     ),
-    ({ connection, tried }) => operations(connection, { ready: Deferred.await(tried) })
+    (connection) => operations(connection, {})
   )
-
-interface Connection {
-  readonly client: Redis | Cluster
-  readonly send: Send
-  /** What the connection last failed with. */
-  lastError?: unknown
-  /** Done once the first try to connect has ended; operations wait for that, later ones fail without a connection. */
-  connecting?: Deferred.Deferred<boolean> | undefined
-  /** Why this connection must not be used. */
-  refused?: unknown
-}
 
 type Arguments = ReadonlyArray<string | number>
 
@@ -168,13 +127,15 @@ const ours = {
   join: script(scripts.join),
   leave: script(scripts.leave),
   raise: script(scripts.raise),
+  replace: script(scripts.replace),
+  replaceFenced: script(scripts.replaceFenced),
   release: script(scripts.release),
   releaseAndWake: script(scripts.releaseAndWake),
   uptime: script(scripts.uptime)
 }
 
 // A server that refuses the load, or lost its scripts since, gets the source with the first call instead.
-const loadScripts = ({ send }: Connection) => {
+const loadScripts = (send: Send) => {
   for (const { lua } of Object.values(ours)) send("script", ["LOAD", lua], { replied: constVoid, failed: constVoid })
 }
 
@@ -186,13 +147,13 @@ interface Node {
 }
 
 /** A command, or a script of ours. */
-class Call<A> extends Direct.Direct<A> {
+class Call<A extends {}> extends Direct.Direct<A> {
   readonly node: Node
   readonly operation: NodeError["operation"]
   readonly send: Send
   readonly name: string
   readonly args: Arguments
-  readonly map: (reply: unknown) => A
+  readonly meaning: Meaning<A>
   readonly script: Script | undefined
   /** What a script that acquires sets the key to, or one that releases looks for. */
   readonly value: string | undefined
@@ -203,7 +164,7 @@ class Call<A> extends Direct.Direct<A> {
     send: Send,
     name: string,
     args: Arguments,
-    map: (reply: unknown) => A,
+    meaning: Meaning<A>,
     script?: Script,
     value?: string
   ) {
@@ -215,7 +176,7 @@ class Call<A> extends Direct.Direct<A> {
     // A copy, which dies young. Literals that are kept until there is a reply V8 takes for long-lived in the end, and
     // puts them, and with them all that they refer to, where only a full collection gets rid of them.
     this.args = args.slice()
-    this.map = map
+    this.meaning = meaning
     this.script = script
     this.value = value
   }
@@ -227,8 +188,9 @@ class Call<A> extends Direct.Direct<A> {
 
   start(done: Direct.Done<A>): void {
     const { acquiring, connection } = this.node
-    const { connecting, refused } = connection
-    if (connecting !== undefined) return done(Effect.andThen(Deferred.await(connecting), this))
+    const entrance = connection.entrance()
+    if (entrance !== undefined) return entrance.start(this, done)
+    const { refused } = connection
     if (refused !== undefined) {
       return done(Result.fail(nodeError(this.node.id, this.operation, refused, secretsOf(connection.client))))
     }
@@ -241,9 +203,9 @@ class Call<A> extends Direct.Direct<A> {
 }
 
 /** Waits for the reply to a call, and sends the script itself if the server does not have it. */
-class Answer<A> implements Listener {
+class Answer<A extends {}> implements Listener {
   readonly #call: Call<A>
-  readonly #done: Direct.Done<A>
+  #done: Direct.Done<A> | undefined
   #isNew = false
 
   constructor(call: Call<A>, done: Direct.Done<A>) {
@@ -251,10 +213,22 @@ class Answer<A> implements Listener {
     this.#done = done
   }
 
+  /** Once, whatever is thrown on the way. */
+  #settle(answer: Direct.Answer<A>): void {
+    const done = this.#done
+    this.#done = undefined
+    done?.(answer)
+  }
+
   replied(reply: unknown): void {
-    const { acquired, map, node } = this.#call
+    const { acquired, meaning, node, operation } = this.#call
     if (acquired !== undefined) node.acquiring.delete(acquired)
-    this.#done(read(map, reply))
+    const answer = meaning(reply)
+    this.#settle(
+      answer === undefined
+        ? Result.fail(unexpected(node.id, operation, reply, secretsOf(node.connection.client)))
+        : Result.succeed(answer)
+    )
   }
 
   failed(error: unknown): void {
@@ -267,22 +241,14 @@ class Answer<A> implements Listener {
       return send("eval", [script.lua, ...script.argsIfNew?.(rest) ?? rest], this)
     }
     if (acquired !== undefined) node.acquiring.delete(acquired)
+    if (!isReplyError(error) && !wasNotSent(error)) node.connection.lost()
     const { lastError } = node.connection
     const cause = isMissingConnection(error)
       ? lastError ?? broken
       : script === undefined
       ? error
       : named(script.lua, error)
-    this.#done(Result.fail(nodeError(node.id, operation, cause, secretsOf(node.connection.client))))
-  }
-}
-
-/** A reply that is none of ours makes `map` throw, which is then the answer. */
-const read = <A>(map: (reply: unknown) => A, reply: unknown): Direct.Answer<A> => {
-  try {
-    return Result.succeed(map(reply))
-  } catch (error) {
-    return Effect.die(error)
+    this.#settle(Result.fail(nodeError(node.id, operation, cause, secretsOf(node.connection.client))))
   }
 }
 
@@ -294,10 +260,10 @@ interface Demands {
 
 const operations = (
   connection: Connection,
-  traits: Pick<LockNode, "ready" | "resends">,
+  traits: Pick<LockNode, "resends">,
   demands: Demands = {}
 ): LockNode => {
-  const { client, send } = connection
+  const { client, ready, reconnect, send } = connection
   const { leastUptimeMillis = 0, replicas } = demands
   const id = idOf(client)
   const node: Node = { id, connection, acquiring: new Set() }
@@ -306,17 +272,17 @@ const operations = (
   const hasKeyBeside = (key: string) => !client.isCluster || sharesSlot(key, prefix)
 
   /** For what a lock must not lose: its key, its expiry, its token. */
-  const write = replicas === undefined ? send : replicated(client, send, replicas)
+  const write = replicas === undefined ? send : replicated(connection, replicas)
 
-  const run = <A>(
+  const run = <A extends {}>(
     operation: NodeError["operation"],
-    map: (reply: unknown) => A,
+    meaning: Meaning<A>,
     script: Script,
     keys: Arguments,
     args: Arguments,
     { value, via = send }: { readonly value?: string | undefined; readonly via?: Send } = {}
   ): Effect.Effect<A, NodeError> =>
-    new Call(node, operation, via, "evalsha", [script.sha, keys.length, ...keys, ...args], map, script, value)
+    new Call(node, operation, via, "evalsha", [script.sha, keys.length, ...keys, ...args], meaning, script, value)
 
   const beside = <A>(
     key: string,
@@ -330,39 +296,60 @@ const operations = (
   return {
     ...traits,
     id,
+    ready,
+    ...(reconnect !== undefined && { reconnect }),
+    mayOvertake: () => connection.mayOvertake(),
     acquire: (key, value, expiryMillis) =>
       leastUptimeMillis > 0
-        ? run("acquire", isOne, ours.acquire, [key], [value, expiryMillis, leastUptimeMillis], { value, via: write })
-        : new Call(node, "acquire", write, "set", [key, value, "PX", expiryMillis, "NX"], isOk),
+        ? run("acquire", oneOrZero, ours.acquire, [key], [value, expiryMillis, leastUptimeMillis], {
+          value,
+          via: write
+        })
+        : new Call(node, "acquire", write, "set", [key, value, "PX", expiryMillis, "NX"], okOrNull),
     extend: (key, value, expiryMillis, onlyIfThere = false) =>
-      run("extend", isOne, ours.extend, [key], [value, expiryMillis, onlyIfThere ? 0 : 1], { via: write }),
-    release: (key, value) => run("release", isOne, ours.release, [key], [value], { value }),
+      run("extend", oneOrZero, ours.extend, [key], [value, expiryMillis, onlyIfThere ? 0 : 1], { via: write }),
+    release: (key, value) => run("release", oneOrZero, ours.release, [key], [value], { value }),
     inspect: (key) => run("inspect", keyState, ours.inspect, [key], []),
-    remove: (key) => new Call(node, "remove", send, "del", [key], isOne),
+    remove: (key) => new Call(node, "remove", send, "del", [key], oneOrZero),
+    replace: (key, value, newValue, expiryMillis) =>
+      run("acquire", oneOrZero, ours.replace, [key], [value, newValue, expiryMillis], { value: newValue, via: write }),
     fencing: {
       acquire: (key, value, expiryMillis, proposal) =>
         beside(key, (keys) => {
           const args = [value, expiryMillis, proposal, scripts.counterMillis, leastUptimeMillis]
-          return run("acquire", tokenOf, ours.acquireFenced, keys, args, { value, via: write })
+          return run("acquire", tokenOrZero, ours.acquireFenced, keys, args, { value, via: write })
         }),
       raise: (key, value, token) =>
         beside(
           key,
-          (keys) => run("acquire", isOne, ours.raise, keys, [value, token, scripts.counterMillis], { via: write })
-        )
+          (keys) => run("acquire", oneOrZero, ours.raise, keys, [value, token, scripts.counterMillis], { via: write })
+        ),
+      replace: (key, value, newValue, expiryMillis, proposal) =>
+        beside(key, (keys) => {
+          const args = [value, newValue, expiryMillis, proposal, scripts.counterMillis]
+          return run("acquire", tokenOrZero, ours.replaceFenced, keys, args, { value: newValue, via: write })
+        })
     },
     delayedRestart: (millis) => operations(connection, traits, { ...demands, leastUptimeMillis: millis }),
     replicas: (count, withinMillis) =>
       operations(connection, traits, { ...demands, replicas: { count, withinMillis } }),
     ...(leastUptimeMillis > 0 && {
-      abstention: (key) => run("inspect", (up) => abstention(Number(up), leastUptimeMillis), ours.uptime, [key], [])
+      abstention: (key) =>
+        Effect.map(run("inspect", count, ours.uptime, [key], []), (up) => abstention(up, leastUptimeMillis))
     }),
     waitingList: waitingList(
       id,
-      (operation, script, key, map, ...args) =>
-        run(operation, map, ours[script], hasKeyBeside(key) ? [key, keyBeside("waiting", key, prefix)] : [key], args, {
-          value: script === "release" || script === "releaseAndWake" ? args[0] : undefined
-        }),
+      (operation, script, key, meaning, ...args) =>
+        run(
+          operation,
+          meaning,
+          ours[script],
+          hasKeyBeside(key) ? [key, keyBeside("waiting", key, prefix)] : [key],
+          args,
+          {
+            value: script === "release" || script === "releaseAndWake" ? args[0] : undefined
+          }
+        ),
       (key) => serverOf(client, key),
       hasKeyBeside,
       () => secretsOf(client)
@@ -380,8 +367,10 @@ const serverOf = async (client: Redis | Cluster, key: string): Promise<Redis | u
 
 // What ioredis says when there is no connection or it broke; why is told by the connection's last error.
 const isMissingConnection = (error: unknown) =>
-  error instanceof Error &&
-  (error.name === "MaxRetriesPerRequestError" || error.message.startsWith("Stream isn't writeable"))
+  wasNotSent(error) || error instanceof Error &&
+    (error.name === "MaxRetriesPerRequestError" || error.message.startsWith("Connection is closed"))
+
+const wasNotSent = (error: unknown) => error instanceof Error && error.message.startsWith("Stream isn't writeable")
 
 const isMissingScript = (error: unknown) => error instanceof Error && error.message.startsWith("NOSCRIPT")
 
@@ -394,7 +383,3 @@ const named = (lua: string, error: unknown): unknown => {
 }
 
 const broken = new Error("the connection was closed")
-
-const isRefusedSelect = (error: unknown) =>
-  Predicate.hasProperty(error, "command") && Predicate.hasProperty(error.command, "name") &&
-  error.command.name === "select"

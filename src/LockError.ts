@@ -22,6 +22,7 @@ import { quoted, untrusted } from "./internal/text.ts"
  * - `"Timeout"`: no answer within the node timeout. The command may still take effect later.
  * - `"Disconnected"`: there is no connection, or it broke before the answer came.
  * - `"Rejected"`: the server answered with an error, such as `READONLY`, `OOM`, `NOAUTH` or `NOPERM`.
+ * - `"NotAsked"`: nothing was sent to it, since what had to be sent could not be. `cause` says why.
  * - `"Abstained"`: the server was restarted a moment ago and casts no vote on new locks yet, as the option
  *   `delayedRestart` says. `cause` says since when and how much longer.
  *
@@ -34,7 +35,7 @@ import { quoted, untrusted } from "./internal/text.ts"
 export class NodeError extends Schema.TaggedError<NodeError>("effect-redsync/NodeError")("NodeError", {
   node: Schema.String,
   operation: Schema.Literals(["acquire", "extend", "release", "inspect", "remove"]),
-  reason: Schema.Literals(["Timeout", "Disconnected", "Rejected", "Abstained"]),
+  reason: Schema.Literals(["Timeout", "Disconnected", "Rejected", "Abstained", "NotAsked"]),
   cause: Schema.optionalKey(Schema.Defect())
 }) {
   /**
@@ -53,6 +54,8 @@ export class NodeError extends Schema.TaggedError<NodeError>("effect-redsync/Nod
         return `is not connected${said}`
       case "Rejected":
         return `answered with an error${said}`
+      case "NotAsked":
+        return `was not asked${said}`
       case "Abstained":
         return `abstains${said}`
     }

@@ -76,6 +76,19 @@ export interface LockNode {
   readonly remove: (key: string) => Effect.Effect<boolean, NodeError>
 
   /**
+   * If the key has the value, sets it to the new value, to expire after the given
+   * milliseconds, and only then answers `true`; otherwise changes nothing. With it
+   * a lock is adopted: the old value no longer extends or releases anything.
+   * Without it locks cannot be adopted where this is one of the nodes.
+   */
+  readonly replace?: (
+    key: string,
+    value: string,
+    newValue: string,
+    expiryMillis: number
+  ) => Effect.Effect<boolean, NodeError>
+
+  /**
    * `true` if the client may send a command twice after a broken connection.
    * Then a `false` from `acquire` does not prove that nothing was written, and
    * the clean-up after a refused attempt covers this node too. Without it a
@@ -90,6 +103,20 @@ export interface LockNode {
    * taken to be ready.
    */
   readonly ready?: Effect.Effect<boolean>
+
+  /**
+   * Gives up the connection, on which nothing is answered, and opens another.
+   * What is under way on it fails. Without it a connection is left to the client.
+   */
+  readonly reconnect?: Effect.Effect<void>
+
+  /**
+   * Whether what was sent before may still be executed after what is sent now: a
+   * connection was replaced while there were commands on it without a reply, and the
+   * server could not be told to end the old one. A release then proves nothing, since
+   * what it was to undo may come after it. Without it, it never does.
+   */
+  readonly mayOvertake?: () => boolean
 
   /**
    * Fencing counters, kept beside the keys. Without it the node cannot be used
@@ -161,6 +188,19 @@ export interface FencingCounters {
    * then answers `true`.
    */
   readonly raise: (key: string, value: string, token: number) => Effect.Effect<boolean, NodeError>
+
+  /**
+   * `replace`, and where that does it, counts up and answers as `acquire` does. None
+   * if the key has another value or is not there; then the counter is left alone.
+   * Without it locks cannot be adopted together with a token.
+   */
+  readonly replace?: (
+    key: string,
+    value: string,
+    newValue: string,
+    expiryMillis: number,
+    proposal: number
+  ) => Effect.Effect<Option.Option<number>, NodeError>
 }
 
 /**
@@ -236,6 +276,8 @@ export type Notice =
  * `value` is the random value of the holder, `ttlMillis` how long the key still
  * has, `Infinity` for a key without expiry. `type` is Redis' name for the type
  * of the key; where it is not `"string"`, which is the default, `value` is empty.
+ * So it is where a string is too long to be the value of a lock: `bytes` is there
+ * then, and is its length.
  *
  * @category models
  * @since 0.1.0
@@ -244,4 +286,5 @@ export interface KeyState {
   readonly value: string
   readonly ttlMillis: number
   readonly type?: string
+  readonly bytes?: number
 }

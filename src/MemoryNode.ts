@@ -12,7 +12,8 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { monotonicMillis } from "./internal/lease.ts"
-import { counterMillis } from "./internal/scripts.ts"
+import { counterMillis, isToken } from "./internal/scripts.ts"
+import { NodeError } from "./LockError.ts"
 import type { KeyState, LockNode, Notice, WaitingList } from "./LockNode.ts"
 
 interface Entry {
@@ -70,6 +71,12 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
     return true
   }
 
+  const replace = (key: string, value: string, newValue: string, expiryMillis: number, now: number): boolean => {
+    if (live(key, now)?.value !== value) return false
+    entries.set(key, { value: newValue, expiresAt: now + expiryMillis })
+    return true
+  }
+
   const at = <A>(f: (now: number) => A): Effect.Effect<A> =>
     Effect.clockWith((clock: Clock.Clock) => Effect.succeed(f(monotonicMillis(clock))))
 
@@ -84,6 +91,14 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
     counters.set(key, { token, expiresAt: now + counterMillis })
     return token
   }
+
+  /** Nothing is done where the proposal, or what comes of it, could not be a token. */
+  const counting = <A>(proposal: number, f: (now: number) => A | undefined): Effect.Effect<A, NodeError> =>
+    Effect.flatMap(at((now) => proposal === 0 || isToken(proposal) ? f(now) : undefined), (answer) => {
+      if (answer !== undefined) return Effect.succeed(answer)
+      const cause = new Error(`the counter cannot go on from ${proposal}`)
+      return Effect.fail(new NodeError({ node: id, operation: "acquire", reason: "Rejected", cause }))
+    })
 
   const lists = new Map<string, Array<string>>()
   const ears = new Map<string, (notice: Notice) => void>()
@@ -136,20 +151,33 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
           Option.map((entry): KeyState => ({ value: entry.value, ttlMillis: Math.ceil(entry.expiresAt - now) }))
         )
       ),
+    replace: (key, value, newValue, expiryMillis) =>
+      change(key, (now) => replace(key, value, newValue, expiryMillis, now)),
     remove: (key) => change(key, (now) => live(key, now) !== undefined && entries.delete(key)),
     fencing: {
       acquire: (key, value, expiryMillis, proposal) =>
-        at((now) =>
-          set(key, value, expiryMillis, now)
-            ? Option.some(count(key, Math.max(counter(key, now) + 1, proposal), now))
-            : Option.none()
-        ),
+        counting(proposal, (now) => {
+          const token = Math.max(counter(key, now) + 1, proposal)
+          if (!isToken(token)) return undefined
+          return set(key, value, expiryMillis, now) ? Option.some(count(key, token, now)) : Option.none()
+        }),
       raise: (key, value, token) =>
-        at((now) => {
+        counting(token, (now) => {
           if (live(key, now)?.value !== value) return false
           count(key, Math.max(counter(key, now), token), now)
           return true
-        })
+        }),
+      replace: (key, value, newValue, expiryMillis, proposal) =>
+        Effect.tap(
+          counting(proposal, (now) => {
+            const token = Math.max(counter(key, now) + 1, proposal)
+            if (!isToken(token)) return undefined
+            return replace(key, value, newValue, expiryMillis, now)
+              ? Option.some(count(key, token, now))
+              : Option.none()
+          }),
+          (token) => Option.isSome(token) ? changed(key) : Effect.void
+        )
     },
     // It lives and dies with this process, and so does all that it excludes.
     delayedRestart: () => node,

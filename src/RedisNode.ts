@@ -9,7 +9,17 @@
 import * as Effect from "effect/Effect"
 import type * as Redis from "effect/persistence/Redis"
 import { keyBeside } from "./internal/keys.ts"
-import { abstention, isOk, isOne, keyState, nodeError, tokenOf } from "./internal/reply.ts"
+import {
+  abstention,
+  count,
+  keyState,
+  type Meaning,
+  nodeError,
+  okOrNull,
+  oneOrZero,
+  tokenOrZero,
+  unexpected
+} from "./internal/reply.ts"
 import * as scripts from "./internal/scripts.ts"
 import type { NodeError } from "./LockError.ts"
 import type { LockNode } from "./LockNode.ts"
@@ -29,12 +39,18 @@ import type { LockNode } from "./LockNode.ts"
 export const make = (redis: Redis.Redis["Service"], id: string = "redis"): LockNode => operations(redis, id, 0)
 
 const operations = (redis: Redis.Redis["Service"], id: string, leastUptimeMillis: number): LockNode => {
-  const call = <A, B>(
+  const call = <A extends {}>(
     operation: NodeError["operation"],
-    effect: Effect.Effect<A, Redis.RedisError>,
-    map: (reply: A) => B
-  ): Effect.Effect<B, NodeError> =>
-    Effect.mapBoth(effect, { onFailure: (error) => nodeError(id, operation, error), onSuccess: map })
+    effect: Effect.Effect<unknown, Redis.RedisError>,
+    meaning: Meaning<A>
+  ): Effect.Effect<A, NodeError> =>
+    Effect.matchEffect(effect, {
+      onFailure: (error) => Effect.fail(nodeError(id, operation, error)),
+      onSuccess: (reply) => {
+        const answer = meaning(reply)
+        return answer === undefined ? Effect.fail(unexpected(id, operation, reply)) : Effect.succeed(answer)
+      }
+    })
 
   // Not `redis.eval`: it may load a script first, and then a release could overtake an extension.
   const run = (lua: string, key: string, ...args: ReadonlyArray<string | number>) =>
@@ -48,24 +64,31 @@ const operations = (redis: Redis.Redis["Service"], id: string, leastUptimeMillis
     resends: true,
     acquire: (key, value, expiryMillis) =>
       leastUptimeMillis > 0
-        ? call("acquire", run(scripts.acquire, key, value, expiryMillis, leastUptimeMillis), isOne)
-        : call("acquire", redis.send("SET", key, value, "NX", "PX", String(expiryMillis)), isOk),
+        ? call("acquire", run(scripts.acquire, key, value, expiryMillis, leastUptimeMillis), oneOrZero)
+        : call("acquire", redis.send("SET", key, value, "NX", "PX", String(expiryMillis)), okOrNull),
     extend: (key, value, expiryMillis, onlyIfThere = false) =>
-      call("extend", run(scripts.extend, key, value, expiryMillis, onlyIfThere ? 0 : 1), isOne),
-    release: (key, value) => call("release", run(scripts.release, key, value), isOne),
+      call("extend", run(scripts.extend, key, value, expiryMillis, onlyIfThere ? 0 : 1), oneOrZero),
+    release: (key, value) => call("release", run(scripts.release, key, value), oneOrZero),
     inspect: (key) => call("inspect", run(scripts.inspect, key), keyState),
-    remove: (key) => call("remove", redis.send("DEL", key), isOne),
+    remove: (key) => call("remove", redis.send("DEL", key), oneOrZero),
+    replace: (key, value, newValue, expiryMillis) =>
+      call("acquire", run(scripts.replace, key, value, newValue, expiryMillis), oneOrZero),
     fencing: {
       acquire: (key, value, expiryMillis, proposal) => {
         const args = [value, expiryMillis, proposal, scripts.counterMillis, leastUptimeMillis]
-        return call("acquire", runCounting(scripts.acquireFenced, key, ...args), tokenOf)
+        return call("acquire", runCounting(scripts.acquireFenced, key, ...args), tokenOrZero)
       },
       raise: (key, value, token) =>
-        call("acquire", runCounting(scripts.raise, key, value, token, scripts.counterMillis), isOne)
+        call("acquire", runCounting(scripts.raise, key, value, token, scripts.counterMillis), oneOrZero),
+      replace: (key, value, newValue, expiryMillis, proposal) => {
+        const args = [value, newValue, expiryMillis, proposal, scripts.counterMillis]
+        return call("acquire", runCounting(scripts.replaceFenced, key, ...args), tokenOrZero)
+      }
     },
     delayedRestart: (millis) => operations(redis, id, millis),
     ...(leastUptimeMillis > 0 && {
-      abstention: (key) => call("inspect", run(scripts.uptime, key), (up) => abstention(Number(up), leastUptimeMillis))
+      abstention: (key) =>
+        Effect.map(call("inspect", run(scripts.uptime, key), count), (up) => abstention(up, leastUptimeMillis))
     })
   }
 }

@@ -157,7 +157,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
         yield* onEach([a, b], (server) => server.stop)
         const error = yield* Effect.flip(lock("a", { retry: once }))
         assert(error instanceof ErrFailed)
-      }).pipe(Effect.scoped, connected({ nodes: urls(servers), expiry: "30 seconds", nodeTimeout: "100 millis" }))
+      }).pipe(Effect.scoped, connected({ nodes: urls(servers), expiry: "30 seconds", nodeTimeout: "400 millis" }))
       // The service is closed and cannot help any more: what undoes the SET has to be waiting behind it.
       yield* onEach([a, b], (server) => server.resume)
       for (const server of [a, b]) {
@@ -185,7 +185,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
         yield* untilEmpty([c, d, e])
         yield* onEach([a, b], (server) => server.resume)
         yield* untilEmpty(servers)
-      }).pipe(connected({ nodes: urls(servers), expiry: "30 seconds", nodeTimeout: "100 millis" }))
+      }).pipe(connected({ nodes: urls(servers), expiry: "30 seconds", nodeTimeout: "400 millis" }))
       yield* untilDisconnected(servers)
     }))
 })
@@ -257,7 +257,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
         const caller = yield* Effect.forkChild(Effect.scoped(lock("a")))
         yield* until("d and e have granted it", Effect.map(valuesOf("a", [d, e]), (values) => !values.includes(null)))
         yield* Fiber.interrupt(caller)
-      }).pipe(connected({ nodes: urls(servers), expiry: "30 seconds", nodeTimeout: "100 millis" }))
+      }).pipe(connected({ nodes: urls(servers), expiry: "30 seconds", nodeTimeout: "400 millis" }))
       // Paused servers answer this, too, only when the pause is over.
       yield* untilEmpty(servers)
       yield* untilDisconnected(servers)
@@ -374,7 +374,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
         yield* untilEmpty([a, b])
       }).pipe(
         Effect.scoped,
-        connected({ nodes: [client, ...urls([b, c, d, e])], expiry: "30 seconds", nodeTimeout: "100 millis" })
+        connected({ nodes: [client, ...urls([b, c, d, e])], expiry: "30 seconds", nodeTimeout: "400 millis" })
       )
       assert.strictEqual(yield* Effect.promise(() => client.ping()), "PONG")
     }))
@@ -418,7 +418,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
         yield* untilEmpty([a, b])
       }).pipe(
         Effect.scoped,
-        connected({ nodes: [client, ...urls([b, c, d, e])], expiry: "30 seconds", nodeTimeout: "100 millis" })
+        connected({ nodes: [client, ...urls([b, c, d, e])], expiry: "30 seconds", nodeTimeout: "400 millis" })
       )
     }))
 })

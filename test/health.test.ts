@@ -54,7 +54,7 @@ const on = <A, E>(health: Effect.Effect<A, E, Redsync.Redsync>) =>
   Effect.flatMap(
     RedisServers,
     (servers) =>
-      Effect.provide(health, Redsync.layer({ nodes: servers.map(({ url }) => url), nodeTimeout: "300 millis" }))
+      Effect.provide(health, Redsync.layer({ nodes: servers.map(({ url }) => url), nodeTimeout: "600 millis" }))
   )
 
 layer(RedisServers.layer(3), { excludeTestServices: true })("in production", (it) => {

@@ -282,9 +282,9 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
         until(what, Effect.map(kinds, (kinds) => JSON.stringify(kinds) === JSON.stringify(expected)))
       yield* areThere("two more to the node with the list, and none to the others")
       for (const kill of [killSubscribers, killTrackers]) {
-        const looks = yield* callsOf(server, "get")
+        const looks = yield* callsOf(server, "pttl")
         yield* kill(server)
-        yield* until("it looks at the key again", Effect.map(callsOf(server, "get"), (calls) => calls > looks))
+        yield* until("it looks at the key again", Effect.map(callsOf(server, "pttl"), (calls) => calls > looks))
         yield* areThere("it is back")
       }
       // And they work: the key is watched once more.

@@ -6,13 +6,11 @@ import * as Effect from "effect/Effect"
 import { wrongOptionsAreUsage } from "./failure.ts"
 import { givenUrls } from "./nodes.ts"
 import { noLog } from "./output.ts"
-import { endWithReader } from "./signals.ts"
 
 export const demo = Cli.make(
   "demo",
   {},
   Effect.fn(function*() {
-    yield* endWithReader
     const urls = yield* givenUrls
     // Only loaded when it is wanted.
     const { demo } = yield* Effect.promise(() => import("./demo/story.ts"))

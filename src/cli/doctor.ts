@@ -11,8 +11,7 @@ import { examine } from "./doctor/examine.ts"
 import { error, type Finding, note, type Patient, warning } from "./doctor/finding.ts"
 import { Failure, wrongOptionsAreUsage } from "./failure.ts"
 import { layerOptions, nodeUrls } from "./nodes.ts"
-import { type Colour, noLog, type Paint, paint } from "./output.ts"
-import { endWithReader } from "./signals.ts"
+import { type Colour, json, noLog, type Paint, paint } from "./output.ts"
 
 /** What only shows when all nodes are seen together. */
 export const compare = (patients: ReadonlyArray<Patient>, quorum: number): ReadonlyArray<Finding> => {
@@ -75,12 +74,11 @@ export const doctor = Cli.make(
       Flag.withDefault("redsync:doctor")
     )
   },
-  Effect.fn(function*({ json, name }) {
-    yield* endWithReader
+  Effect.fn(function*({ json: asJson, name }) {
     const urls = yield* nodeUrls
     // Refuses what `run` refuses.
-    const { delayedRestart = 0, quorum = majority(urls.length) } = yield* layerOptions()
-    const options = { name, delayedRestartMillis: Duration.toMillis(delayedRestart) }
+    const { delayedRestart = 0, quorum = majority(urls.length), replicas = 0 } = yield* layerOptions()
+    const options = { name, delayedRestartMillis: Duration.toMillis(delayedRestart), replicas }
     const patients = yield* Effect.forEach(urls, (url) => examine(url, options), { concurrency: "unbounded" }).pipe(
       wrongOptionsAreUsage,
       Effect.provide(noLog)
@@ -88,10 +86,8 @@ export const doctor = Cli.make(
     const findings = compare(patients, quorum)
     const all = [...findings, ...patients.flatMap(({ findings }) => findings)]
     const count = (level: Finding["level"]) => all.filter((finding) => finding.level === level).length
-    if (json) {
-      yield* Console.log(
-        JSON.stringify({ nodes: patients, findings, errors: count("error"), warnings: count("warning") })
-      )
+    if (asJson) {
+      yield* Console.log(json({ nodes: patients, findings, errors: count("error"), warnings: count("warning") }))
     } else {
       const colours = yield* paint
       const lines = patients.flatMap((patient) => describe(patient, colours))

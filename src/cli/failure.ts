@@ -12,8 +12,8 @@ import type { LockError } from "../LockError.ts"
 export const wrongUsage = 64
 export const nodesUnavailable = 69
 export const lockLost = 70
+export const cannotWrite = 74
 export const heldByAnother = 75
-export const beyondReach = 77
 export const cannotExecute = 126
 export const notFound = 127
 

@@ -1,65 +1,114 @@
 /**
- * Who holds a lock, in words.
+ * Who holds a lock: one view of it, for people and for programs.
  */
 import * as Option from "effect/Option"
+import { untrusted } from "../internal/text.ts"
 import type { Inspection, NodeView } from "../Redsync.ts"
 import { type Paint, seconds } from "./output.ts"
 
-/** So many nodes failed that nobody can tell who holds it. */
-export const isUnknown = ({ nodes, quorum }: Inspection): boolean =>
-  nodes.filter(({ _tag }) => _tag === "Failed").length > nodes.length - quorum
+/**
+ * - `held`: one value is on a quorum of nodes.
+ * - `unknown`: it may be, as far as the nodes that answered can tell.
+ * - `foreign`: nobody holds it, but some node has a key of that name that is no lock.
+ * - `contested`: nobody holds it, but some node has somebody's value, as after a split vote.
+ * - `free`: no node that answered has a key of that name.
+ */
+export type State = "held" | "free" | "foreign" | "contested" | "unknown"
+
+export interface View {
+  readonly name: string
+  readonly quorum: number
+  readonly state: State
+  readonly holder: { readonly value: string; readonly ttlMillis: number } | null
+  readonly nodes: ReadonlyArray<
+    & { readonly node: string; readonly abstains?: string }
+    & (
+      | { readonly state: "free" }
+      | { readonly state: "held"; readonly value: string; readonly ttlMillis: number }
+      | { readonly state: "not a lock"; readonly found: string }
+      | { readonly state: "failed"; readonly error: string }
+    )
+  >
+}
+
+export const viewOf = (inspection: Inspection): View => ({
+  name: inspection.name,
+  quorum: inspection.quorum,
+  state: stateOf(inspection),
+  holder: Option.getOrNull(inspection.holder),
+  nodes: inspection.nodes.map(nodeOf)
+})
+
+const stateOf = ({ holder, nodes, quorum }: Inspection): State => {
+  if (Option.isSome(holder)) return "held"
+  const has = (tag: NodeView["_tag"]) => nodes.filter(({ _tag }) => _tag === tag).length
+  const byValue = new Map<string, number>()
+  for (const node of nodes) {
+    if (node._tag === "Held") byValue.set(node.value, (byValue.get(node.value) ?? 0) + 1)
+  }
+  if (Math.max(0, ...byValue.values()) + has("Failed") >= quorum) return "unknown"
+  return has("NotALock") > 0 ? "foreign" : has("Held") > 0 ? "contested" : "free"
+}
+
+const nodeOf = (view: NodeView): View["nodes"][number] => {
+  const { node } = view
+  switch (view._tag) {
+    case "Failed":
+      return { node, state: "failed", error: view.error.summary }
+    case "Free":
+      return { node, state: "free", ...abstention(view) }
+    case "Held":
+      return { node, state: "held", value: view.value, ttlMillis: view.ttlMillis, ...abstention(view) }
+    case "NotALock":
+      return { node, state: "not a lock", found: view.found, ...abstention(view) }
+  }
+}
+
+const abstention = ({ abstains }: { readonly abstains?: string }) => abstains === undefined ? {} : { abstains }
 
 /** A line on the lock, and one on each node. */
-export const describe = (inspection: Inspection, paint: Paint): ReadonlyArray<string> => {
-  const width = Math.max(...inspection.nodes.map(({ node }) => node.length))
+export const describe = (view: View, paint: Paint): ReadonlyArray<string> => {
+  const ids = view.nodes.map(({ node }) => untrusted(node))
+  const width = Math.max(...ids.map((id) => id.length))
   return [
-    `${paint("bold", inspection.name)}  ${summary(inspection, paint)}`,
-    ...inspection.nodes.map((view) => `  ${view.node.padEnd(width)}  ${nodeLine(view, paint)}`)
+    `${paint("bold", untrusted(view.name))}  ${summary(view, paint)}`,
+    ...view.nodes.map((node, index) => `  ${ids[index]!.padEnd(width)}  ${nodeLine(node, paint)}`)
   ]
 }
 
-const summary = (inspection: Inspection, paint: Paint): string => {
-  const { holder, nodes, quorum } = inspection
-  const on = (count: number) => `on ${count} of ${nodes.length} nodes, ${quorum} have to agree`
-  if (Option.isSome(holder)) {
-    const { ttlMillis, value } = holder.value
-    const count = nodes.filter((view) => view._tag === "Held" && view.value === value).length
-    return paint("green", `held by ${value} for ${seconds(ttlMillis)} more, ${on(count)}`)
-  }
-  if (isUnknown(inspection)) return paint("red", "unknown: too few nodes answer")
-  const count = nodes.filter(({ _tag }) => _tag === "Held" || _tag === "NotALock").length
-  return count === 0 ? "free" : paint("yellow", `held by nobody, but not free either: keys ${on(count)}`)
-}
-
-const nodeLine = (view: NodeView, paint: Paint): string => {
-  switch (view._tag) {
-    case "Free":
-      return paint("dim", "free")
-    case "Held":
-      return `${view.value} for ${seconds(view.ttlMillis)}`
-    case "NotALock":
-      return paint("yellow", `a key of that name that is no lock but ${view.found}`)
-    case "Failed":
-      return paint("red", view.error.summary)
-  }
-}
-
-/** The same for programs: `null` where there is none. */
-export const toJson = (inspection: Inspection) => ({
-  name: inspection.name,
-  quorum: inspection.quorum,
-  state: Option.isSome(inspection.holder) ? "held" : isUnknown(inspection) ? "unknown" : "free",
-  holder: Option.getOrNull(inspection.holder),
-  nodes: inspection.nodes.map((view) => {
-    switch (view._tag) {
-      case "Free":
-        return { node: view.node, state: "free" }
-      case "Held":
-        return { node: view.node, state: "held", value: view.value, ttlMillis: view.ttlMillis }
-      case "NotALock":
-        return { node: view.node, state: "not a lock", found: view.found }
-      case "Failed":
-        return { node: view.node, state: "failed", error: view.error.summary }
+const summary = ({ holder, nodes, quorum, state }: View, paint: Paint): string => {
+  const on = (isCounted: (node: View["nodes"][number]) => boolean) =>
+    `on ${nodes.filter(isCounted).length} of ${nodes.length} nodes, ${quorum} have to agree`
+  switch (state) {
+    case "held": {
+      const { ttlMillis, value } = holder!
+      const has = on((node) => node.state === "held" && node.value === value)
+      return paint("green", `held by ${shown(value)} for ${seconds(ttlMillis)} more, ${has}`)
     }
-  })
-})
+    case "unknown":
+      return paint("red", "unknown: too few nodes answer")
+    case "foreign":
+      return paint("yellow", `not free: keys that are no lock ${on((node) => node.state === "not a lock")}`)
+    case "contested":
+      return paint("yellow", `held by nobody, but not free either: keys ${on((node) => node.state === "held")}`)
+    case "free":
+      return "free"
+  }
+}
+
+const nodeLine = (node: View["nodes"][number], paint: Paint): string => {
+  const abstains = node.abstains === undefined ? "" : `; abstains: ${untrusted(node.abstains)}`
+  switch (node.state) {
+    case "free":
+      return paint("dim", `free${abstains}`)
+    case "held":
+      return `${shown(node.value)} for ${seconds(node.ttlMillis)}${abstains}`
+    case "not a lock":
+      return paint("yellow", `a key of that name that is no lock but ${untrusted(node.found)}${abstains}`)
+    case "failed":
+      return paint("red", untrusted(node.error))
+  }
+}
+
+/** A value that may be anything, even nothing. */
+export const shown = (value: string): string => value === "" ? "an empty value" : untrusted(value)

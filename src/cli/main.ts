@@ -18,7 +18,7 @@ import { demo } from "./demo.ts"
 import { doctor } from "./doctor.ts"
 import { Failure, wrongUsage } from "./failure.ts"
 import { redsync } from "./nodes.ts"
-import { say, withoutPasswords } from "./output.ts"
+import { asFailure, say, standardOutput, withoutPasswords } from "./output.ts"
 import { run } from "./run.ts"
 import { runMain, Signals, signals } from "./signals.ts"
 import { status } from "./status.ts"
@@ -29,7 +29,9 @@ const presenter = CliOutput.layerPresenter({
   present: (event) =>
     event._tag === "InvalidInvocation"
       ? Effect.andThen(
-        Effect.forEach(event.errors, ({ message }) => say(withoutPasswords(message)), { discard: true }),
+        Effect.forEach(event.errors, ({ message }) => say(withoutPasswords(message.replaceAll(/\s+/g, " "))), {
+          discard: true
+        }),
         say(`see ${event.commandPath.join(" ")} --help`)
       )
       : CliOutput.defaultPresenter.present(event)
@@ -63,6 +65,7 @@ const command = Command.withSubcommands(redsync, [run, status, unlock, doctor, d
 /** Runs what the arguments say, as the process. */
 export const main = (args: ReadonlyArray<string>): void =>
   Command.runWith(command, { version: manifest.version })(args).pipe(
+    asFailure,
     Effect.catchTag("ShowHelp", (_: CliError.ShowHelp) => Effect.fail(new Failure({ code: wrongUsage, message: "" }))),
     Effect.tapErrorTag("Failure", ({ message }) => message === "" ? Effect.void : say(message)),
     Effect.provide(Layer.mergeAll(
@@ -71,6 +74,7 @@ export const main = (args: ReadonlyArray<string>): void =>
       CliConfig.layer({
         builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel]
       }),
+      standardOutput,
       presenter
     )),
     runMain

@@ -1,22 +1,69 @@
 /**
- * What the command line prints. Messages go to standard error; they are written
- * at once and past Node's streams, which would make a pipe that the command of
- * `run` shares with us non-blocking under its feet.
+ * What the command line prints. It is written at once and past Node's streams:
+ * they would make a pipe that the command of `run` shares with us non-blocking
+ * under its feet, and take what cannot be written for done. Messages go to
+ * standard error.
  */
+import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import { writeSync } from "node:fs"
 import { isatty } from "node:tty"
+import { unprintable, untrusted } from "../internal/text.ts"
+import { cannotWrite, Failure } from "./failure.ts"
 
-/** Prints a line on standard error. */
+/** Prints a line on standard error, whatever is in it. */
 export const say = (text: string): Effect.Effect<void> =>
   Effect.sync(() => {
     try {
-      writeSync(2, `redsync: ${text}\n`)
+      writeSync(2, `redsync: ${untrusted(text, Number.POSITIVE_INFINITY)}\n`)
     } catch {
       // Nobody reads it, which is no reason to let go of a lock.
     }
   })
+
+/** Whether standard output takes no more. */
+let isClosed = false
+
+/** Prints on standard output. Once that fails the command ends, and prints no more. */
+const print = (text: string): void => {
+  if (isClosed) return
+  try {
+    writeAll(1, Buffer.from(`${text}\n`))
+  } catch (cause) {
+    isClosed = true
+    const { code, message } = cause as NodeJS.ErrnoException
+    if (code !== "EPIPE") throw new Failure({ code: cannotWrite, message: `cannot write the output: ${message}` })
+    // Whoever reads it has left, as `head` does. Node keeps the signal from us that other programs get for this.
+    process.emit("SIGPIPE", "SIGPIPE")
+  }
+}
+
+const writeAll = (fd: number, bytes: Uint8Array): void => {
+  for (let written = 0; written < bytes.length;) {
+    try {
+      written += writeSync(fd, bytes, written)
+    } catch (cause) {
+      // Another process has made it non-blocking, and it is full.
+      if ((cause as NodeJS.ErrnoException).code !== "EAGAIN") throw cause
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10)
+    }
+  }
+}
+
+/** What `Console.log` writes to. */
+export const standardOutput = Layer.succeed(
+  Console.Console,
+  Object.assign(Object.create(console) as Console.Console, { log: print })
+)
+
+/** A failure that could only be thrown. */
+export const asFailure = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | Failure, R> =>
+  Effect.catchDefect(
+    effect,
+    (defect): Effect.Effect<never, Failure> => defect instanceof Failure ? Effect.fail(defect) : Effect.die(defect)
+  )
 
 /** URLs that stand where none belongs, in an unknown option perhaps, have their credentials masked. */
 export const withoutPasswords = (text: string): string => text.replaceAll(/(\w+:\/\/)[^\s"'@]*@/g, "$1***@")
@@ -44,5 +91,12 @@ export const paint: Effect.Effect<Paint> = Effect.sync(() => {
   const { NO_COLOR, TERM } = process.env
   return isatty(1) && !NO_COLOR && TERM !== "dumb" ? coloured : plainly
 })
+
+/** JSON that says the same to programs, and does nothing to a terminal. */
+export const json = (value: unknown): string =>
+  JSON.stringify(value).replace(
+    new RegExp(unprintable, "gu"),
+    (text) => text.split("").map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`).join("")
+  )
 
 export const seconds = (millis: number): string => `${(millis / 1000).toFixed(1)} s`

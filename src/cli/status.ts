@@ -8,30 +8,30 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { isatty } from "node:tty"
+import { untrusted } from "../internal/text.ts"
 import * as Redsync from "../Redsync.ts"
 import { fail, nodesUnavailable, wrongOptionsAreUsage } from "./failure.ts"
-import { describe, isUnknown, toJson } from "./holder.ts"
+import { describe, viewOf } from "./holder.ts"
 import { connected } from "./nodes.ts"
-import { noLog, paint } from "./output.ts"
-import { endWithReader } from "./signals.ts"
+import { json, noLog, paint } from "./output.ts"
 
 /** Everything once. */
-const look = (names: ReadonlyArray<string>, json: boolean) =>
+const look = (names: ReadonlyArray<string>, asJson: boolean) =>
   Effect.gen(function*() {
-    const inspections = yield* Effect.forEach(names, Redsync.inspect, { concurrency: "unbounded" })
+    const views = yield* Effect.forEach(names, (name) => Effect.map(Redsync.inspect(name), viewOf), {
+      concurrency: "unbounded"
+    })
     const colours = yield* paint
-    const lines = json
-      ? [JSON.stringify(inspections.map(toJson))]
-      : inspections.flatMap((inspection) => describe(inspection, colours))
-    return { lines, unknown: inspections.filter(isUnknown).map(({ name }) => name) }
+    const lines = asJson ? [json(views)] : views.flatMap((view) => describe(view, colours))
+    return { lines, unknown: views.filter(({ state }) => state === "unknown").map(({ name }) => untrusted(name)) }
   })
 
 /** Again and again: in place on a terminal, one below the other elsewhere. */
-const watch = (names: ReadonlyArray<string>, json: boolean) =>
+const watch = (names: ReadonlyArray<string>, asJson: boolean) =>
   Effect.suspend(() => {
-    const inPlace = isatty(1) && !json
+    const inPlace = isatty(1) && !asJson
     let height = 0
-    const draw = Effect.flatMap(look(names, json), ({ lines }) => {
+    const draw = Effect.flatMap(look(names, asJson), ({ lines }) => {
       const back = height === 0 ? "" : `\x1b[${height}A`
       height = lines.length
       // Overwritten, never cleared first, so that it does not flicker.
@@ -56,11 +56,10 @@ export const status = Cli.make(
       Flag.withDefault(false)
     )
   },
-  Effect.fn(function*({ json, names, watch: again }) {
-    yield* endWithReader
+  Effect.fn(function*({ json: asJson, names, watch: again }) {
     yield* Effect.gen(function*() {
-      if (again) yield* watch(names, json)
-      const { lines, unknown } = yield* look(names, json)
+      if (again) yield* watch(names, asJson)
+      const { lines, unknown } = yield* look(names, asJson)
       yield* Console.log(lines.join("\n"))
       if (unknown.length > 0) {
         return yield* fail(nodesUnavailable, `too few nodes answer to tell who holds ${unknown.join(", ")}`)
@@ -72,7 +71,12 @@ export const status = Cli.make(
     )
   })
 ).pipe(
-  Cli.withDescription("Shows who holds a lock on which node, for how long, and whether that is a quorum."),
+  Cli.withDescription(
+    "Shows who holds a lock on which node, for how long, and whether that is a quorum. With --json, the state of a lock " +
+      "is held, free, contested (values on some nodes, none on a quorum), foreign (keys of that name that are no lock) or " +
+      "unknown (too few nodes answer). Exits with 69 if one is unknown."
+  ),
+  Cli.withShortDescription("Shows who holds a lock, on which nodes."),
   Cli.withExamples([
     { command: "redsync status nightly-billing report", description: "Two locks at once" },
     { command: "redsync status --watch nightly-billing", description: "Redraws every second" },

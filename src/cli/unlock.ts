@@ -7,16 +7,19 @@ import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { isatty } from "node:tty"
+import { untrusted } from "../internal/text.ts"
 import type { NodesUnavailable } from "../LockError.ts"
-import type { Inspection } from "../Redsync.ts"
 import * as Redsync from "../Redsync.ts"
 import { fail, fromLockError, nodesUnavailable, wrongOptionsAreUsage, wrongUsage } from "./failure.ts"
-import { describe, isUnknown } from "./holder.ts"
+import { describe, type View, viewOf } from "./holder.ts"
 import { connected } from "./nodes.ts"
-import { noLog, paint } from "./output.ts"
-import { endWithReader } from "./signals.ts"
+import { noLog, type Paint, paint } from "./output.ts"
 
-const isEmpty = ({ nodes }: Inspection) => nodes.every(({ _tag }) => _tag === "Free" || _tag === "Failed")
+/** So few nodes answer that nobody can tell who holds it. */
+const isOutOfReach = ({ nodes, quorum }: View) =>
+  nodes.filter(({ state }) => state === "failed").length > nodes.length - quorum
+
+const valuesOf = ({ nodes }: View) => new Set(nodes.flatMap((node) => node.state === "held" ? [node.value] : []))
 
 const ask = (question: string) =>
   Effect.acquireUseRelease(
@@ -40,14 +43,46 @@ const ask = (question: string) =>
     (readline) => Effect.sync(() => readline.close())
   )
 
-/** Deletes what was shown and nothing that has come since, save where it is no lock of anybody. */
-const remove = (inspection: Inspection): Effect.Effect<unknown, NodesUnavailable, Redsync.Redsync> => {
-  const { name, nodes } = inspection
-  const values = new Set(nodes.flatMap((view) => view._tag === "Held" ? [view.value] : []))
-  return nodes.some(({ _tag }) => _tag === "NotALock")
-    ? Redsync.forceUnlock(name)
-    : Effect.forEach(values, (value) => Redsync.unlock(name, value))
-}
+/** Deletes what was shown and nothing that has come since. */
+const remove = (view: View): Effect.Effect<unknown, NodesUnavailable, Redsync.Redsync> =>
+  Effect.forEach(valuesOf(view), (value) => value === "" ? removeEmpty(view.name) : Redsync.unlock(view.name, value))
+
+/** No lock of the library has an empty value, so only its nodes have a word for that. */
+const removeEmpty = (name: string) =>
+  Effect.flatMap(
+    Redsync.Redsync,
+    ({ nodes }) =>
+      Effect.forEach(nodes, (node) => Effect.timeoutOption(Effect.ignore(node.release(name, "")), "3 seconds"), {
+        concurrency: "unbounded",
+        discard: true
+      })
+  )
+
+/** What came of it, as a failure where something is left of what was shown. */
+const conclude = (before: View, after: View, colours: Paint) =>
+  Effect.gen(function*() {
+    const failed = after.nodes.filter(({ state }) => state === "failed").map(({ node }) => untrusted(node))
+    const isGone = after.nodes.every(({ state }) => state === "free" || state === "failed")
+    if (isGone && failed.length === 0) return yield* Console.log("Deleted.")
+    if (isGone) {
+      return yield* Console.log(
+        `Deleted, save where no answer came: ${failed.join(", ")} may have it until it expires.`
+      )
+    }
+    const shown = valuesOf(before)
+    const isLeft = after.nodes.some((node) =>
+      node.state === "not a lock" || (node.state === "held" && shown.has(node.value))
+    )
+    yield* Console.log([isLeft ? "Not deleted. It is:" : "Deleted. Now it is:", ...describe(after, colours)].join("\n"))
+    if (!isLeft) return
+    const isUnreadable = [...valuesOf(after)].some((value) => shown.has(value) && value.includes("\uFFFD"))
+    return yield* fail(
+      1,
+      isUnreadable ? `its value is not text, and cannot be compared; ${forceIsFor}` : "it is there again, or still"
+    )
+  })
+
+const forceIsFor = "--force deletes the key, whatever it is"
 
 export const unlock = Cli.make(
   "unlock",
@@ -57,27 +92,32 @@ export const unlock = Cli.make(
       Flag.withAlias("y"),
       Flag.withDescription("Do not ask"),
       Flag.withDefault(false)
+    ),
+    force: Flag.Boolean("force").pipe(
+      Flag.withDescription("Delete the key whatever it is: also one that never expires, or somebody's data"),
+      Flag.withDefault(false)
     )
   },
-  Effect.fn(function*({ name, yes }) {
-    yield* endWithReader
+  Effect.fn(function*({ force, name, yes }) {
     yield* Effect.gen(function*() {
       const colours = yield* paint
-      const before = yield* Redsync.inspect(name)
+      const look = Effect.map(Redsync.inspect(name), viewOf)
+      const before = yield* look
       yield* Console.log(describe(before, colours).join("\n"))
-      if (isUnknown(before)) return yield* fail(nodesUnavailable, "too few nodes answer to take the lock away")
-      const data = before.nodes.find((view) => view._tag === "NotALock" && !view.found.startsWith("a string"))
-      if (data !== undefined) return yield* fail(1, "left alone: it is somebody's data, not a lock")
-      if (isEmpty(before)) return yield* Console.log("There is nothing to delete.")
+      if (isOutOfReach(before)) return yield* fail(nodesUnavailable, "too few nodes answer to take the lock away")
+      if (!force && before.nodes.some(({ state }) => state === "not a lock")) {
+        return yield* fail(1, `left alone: a key that is no lock may be somebody's data; ${forceIsFor}`)
+      }
+      if (before.nodes.every(({ state }) => state === "free" || state === "failed")) {
+        return yield* Console.log("There is nothing to delete.")
+      }
       if (!yes) {
         if (!isatty(0)) return yield* fail(wrongUsage, "not deleted without --yes, as nobody can be asked")
         const sure = yield* ask("The holder notices only when it next extends the lock. Delete it? [y/N] ")
         if (!sure) return yield* fail(1, "left alone")
       }
-      yield* Effect.mapError(remove(before), fromLockError)
-      const after = yield* Redsync.inspect(name)
-      if (isEmpty(after)) return yield* Console.log("Deleted.")
-      yield* Console.log(["Deleted. Now it is:", ...describe(after, colours)].join("\n"))
+      yield* Effect.mapError(force ? Redsync.forceUnlock(name) : remove(before), fromLockError)
+      yield* conclude(before, yield* look, colours)
     }).pipe(
       Effect.provide(connected()),
       wrongOptionsAreUsage,
@@ -85,7 +125,11 @@ export const unlock = Cli.make(
     )
   })
 ).pipe(
-  Cli.withDescription("Takes a lock away from whoever holds it, after showing who that is."),
+  Cli.withDescription(
+    "Takes a lock away from whoever holds it, after showing who that is. Exits with 1 if something is left of what it " +
+      "has shown, or if that was left alone because it is no lock."
+  ),
+  Cli.withShortDescription("Takes a lock away from whoever holds it."),
   Cli.withExamples([
     { command: "redsync unlock nightly-billing", description: "Shows the holder and asks" },
     { command: "redsync unlock --yes nightly-billing", description: "For scripts" }

@@ -12,7 +12,7 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import { ErrFailed, type LockError, type LockLost, type NodeError, NodesUnavailable, type Vote } from "../LockError.ts"
 import type { KeyState } from "../LockNode.ts"
-import { Fence } from "./fence.ts"
+import { clockError, Fence } from "./fence.ts"
 import { untilLost } from "./guard.ts"
 import { HeldLock, HeldLocks } from "./held.ts"
 import { end, type Instant, monotonicMillis, now, remainingMillis } from "./lease.ts"
@@ -130,6 +130,8 @@ export const attemptOnce = (
   restore: Restore
 ): Effect.Effect<Option.Option<HeldLock>, NodesUnavailable> =>
   Effect.suspend(() => {
+    const unusable = settings.isFenced ? clockError(service.quorum, name) : undefined
+    if (unusable !== undefined) return Effect.fail(unusable)
     const at = monotonicMillis(service.clock)
     // What is held in this very service is known without asking.
     const tried = service.rooms.isHeld(name)
@@ -163,6 +165,8 @@ export const acquire = (
   before?: Refused
 ): Effect.Effect<HeldLock, LockError> =>
   Effect.suspend(() => {
+    const unusable = settings.isFenced ? clockError(service.quorum, name) : undefined
+    if (unusable !== undefined) return Effect.fail(unusable)
     const waiter: Waiter = { wake: undefined }
     const room = service.rooms.enter(name, waiter)
     const startedAt = before?.at ?? monotonicMillis(service.clock)

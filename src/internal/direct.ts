@@ -52,5 +52,5 @@ class AndThen<A, B> extends Direct<B> {
   }
 }
 
-const toEffect = <A>(answer: Answer<A>): Effect.Effect<A, NodeError> =>
+export const toEffect = <A>(answer: Answer<A>): Effect.Effect<A, NodeError> =>
   Result.isResult(answer) ? Effect.fromResult(answer) : answer

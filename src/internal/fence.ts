@@ -12,10 +12,38 @@ import type * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { FencingToken } from "../Fencing.ts"
-import type { NodeError } from "../LockError.ts"
+import { NodeError, NodesUnavailable, type Vote } from "../LockError.ts"
 import type { LockNode } from "../LockNode.ts"
 import * as Direct from "./direct.ts"
-import type { Answers } from "./quorum.ts"
+import type { Answers, Quorum } from "./quorum.ts"
+import { unexpected } from "./reply.ts"
+import { isToken } from "./scripts.ts"
+
+/** Proposals end here, so that counters always have room for the tokens that are counted from them. */
+const latest = 9_000_000_000_000_000
+
+/** The client's wall clock in microseconds. One before 1970 is as good as one that is far behind. */
+const microseconds = (clock: Clock): number => Math.max(0, Number(clock.currentTimeNanosUnsafe() / 1000n))
+
+/**
+ * Why no token can be had, if the client's clock stands where none can be made of it.
+ * Nothing is sent then: a counter that took that time would block the name for others.
+ */
+export const clockError = ({ clock, nodes, size: quorum }: Quorum, name: string): NodesUnavailable | undefined => {
+  const time = microseconds(clock)
+  if (time <= latest) return undefined
+  const cause = `the clock of this client stands at ${dateOf(time)}, and fencing tokens are made of times before ` +
+    dateOf(latest)
+  const votes = nodes.map(({ id: node }): Vote => {
+    return { _tag: "Failed", node, error: new NodeError({ node, operation: "acquire", reason: "NotAsked", cause }) }
+  })
+  return new NodesUnavailable({ lock: name, quorum, votes })
+}
+
+const dateOf = (micros: number): string => {
+  const date = new Date(micros / 1000)
+  return Number.isNaN(date.getTime()) ? `${micros / 1000} ms after 1970` : date.toISOString()
+}
 
 /** The answers of the nodes to one attempt. */
 export class Fence {
@@ -25,32 +53,48 @@ export class Fence {
   readonly #counted = new Map<LockNode, number>()
 
   constructor(clock: Clock) {
-    this.#proposal = Number(clock.currentTimeNanosUnsafe() / 1000n)
+    this.#proposal = microseconds(clock)
   }
 
   acquire(node: LockNode, name: string, value: string, expiryMillis: number): Effect.Effect<boolean, NodeError> {
+    return this.#counting(node, node.fencing!.acquire(name, value, expiryMillis, this.#proposal))
+  }
+
+  /** Puts the new value in the place of the other, and counts as `acquire` does. */
+  replace(
+    node: LockNode,
+    name: string,
+    value: string,
+    newValue: string,
+    expiryMillis: number
+  ): Effect.Effect<boolean, NodeError> {
+    return this.#counting(node, node.fencing!.replace!(name, value, newValue, expiryMillis, this.#proposal))
+  }
+
+  #counting(
+    node: LockNode,
+    answer: Effect.Effect<Option.Option<number>, NodeError>
+  ): Effect.Effect<boolean, NodeError> {
     return Direct.andThen(
-      node.fencing!.acquire(name, value, expiryMillis, this.#proposal),
-      Result.map((counted) => {
-        if (Option.isSome(counted)) this.#counted.set(node, counted.value)
-        return Option.isSome(counted)
+      answer,
+      Result.flatMap((counted): Result.Result<boolean, NodeError> => {
+        if (!Option.isOption(counted)) return Result.fail(unexpected(node.id, "acquire", counted))
+        if (Option.isNone(counted)) return Result.succeed(false)
+        if (!isToken(counted.value)) return Result.fail(unexpected(node.id, "acquire", counted.value))
+        this.#counted.set(node, counted.value)
+        return Result.succeed(true)
       })
     )
   }
 
   /** Takes the token from the answers that granted the attempt; whether each of those nodes has counted that far. */
   settle({ byNode, nodes }: Answers<boolean>): boolean {
-    let least = Number.POSITIVE_INFINITY
-    let token = 0
-    for (let index = 0; index < nodes.length; index++) {
+    const counted = nodes.flatMap((node, index) => {
       const answer = byNode[index]
-      if (answer === undefined || Result.isFailure(answer) || !answer.success) continue
-      const counted = this.#counted.get(nodes[index]!)!
-      least = Math.min(least, counted)
-      token = Math.max(token, counted)
-    }
-    if (!Number.isSafeInteger(token)) throw new RangeError(`A node has counted to ${token}, which is no fencing token`)
+      return answer !== undefined && Result.isSuccess(answer) && answer.success ? [this.#counted.get(node) ?? 0] : []
+    })
+    const token = Math.max(...counted)
     this.token = token as FencingToken
-    return least === token
+    return counted.every((count) => count === token)
   }
 }

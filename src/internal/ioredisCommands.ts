@@ -1,6 +1,7 @@
 /**
  * Sending commands with ioredis.
  */
+import { identity } from "effect/Function"
 import { type Cluster, Command, type Redis } from "ioredis"
 import { tracingChannel } from "node:diagnostics_channel"
 
@@ -15,12 +16,58 @@ export interface Listener {
 /** Sends a command. */
 export type Send = (name: string, args: Arguments, listener: Listener) => void
 
+/** What a server answered, other than what a client says of a connection. */
+export const isReplyError = (error: unknown): error is Error => error instanceof Error && error.name === "ReplyError"
+
 /** By a client of the caller's, in whichever way it sends its commands. */
-export const throughClient = (client: Redis | Cluster): Send => (name, args, listener) =>
-  listen(client.call(name, ...args), listener)
+export const throughClient = (client: Redis | Cluster): Send => {
+  const separately = client.isCluster ? withoutPipelines(client as Cluster) : client
+  return (name, args, listener) => {
+    try {
+      listen((client.options.enableAutoPipelining ? separately : client).call(name, ...args), listener)
+    } catch (error) {
+      fail(listener, error)
+    }
+  }
+}
+
+/**
+ * In the pipelines that it makes by itself, ioredis 5 puts all calls of one script,
+ * for whichever slot, and sends them to one server.
+ */
+const withoutPipelines = (cluster: Cluster): Cluster =>
+  Object.create(cluster, {
+    options: { get: () => ({ ...cluster.options, enableAutoPipelining: false }) },
+    sendCommand: { value: (...args: Parameters<Cluster["sendCommand"]>) => cluster.sendCommand(...args) }
+  }) as Cluster
 
 export const listen = (reply: Promise<unknown>, listener: Listener): void => {
-  reply.then((reply) => listener.replied(reply), (error) => listener.failed(error))
+  reply.then((reply) => succeed(listener, reply), (error: unknown) => fail(listener, error))
+}
+
+const succeed = (listener: Listener, reply: unknown, decode: (reply: unknown) => unknown = identity): void => {
+  try {
+    listener.replied(decode(reply))
+  } catch (thrown) {
+    rescue(listener, thrown)
+  }
+}
+
+const fail = (listener: Listener, error: unknown): void => {
+  try {
+    listener.failed(error)
+  } catch (thrown) {
+    rescue(listener, thrown)
+  }
+}
+
+/** What a listener throws is what its command fails with: with nobody to catch it, it would end the process. */
+const rescue = (listener: Listener, thrown: unknown): void => {
+  try {
+    listener.failed(thrown)
+  } catch {
+    // It was told.
+  }
 }
 
 /**
@@ -38,12 +85,7 @@ export const together = (client: Redis): Send => {
 
   const flush = () => {
     // One that was ended or broke meanwhile has had its commands rejected.
-    if (chunks.length > 0 && stream?.writable === true) {
-      const text = join(chunks, false)
-      // Where a character is a byte there is less to do.
-      if (Buffer.byteLength(text) === text.length) stream.write(text, "latin1")
-      else stream.write(join(chunks, true))
-    }
+    if (chunks.length > 0 && stream?.writable === true) writeAll(stream, chunks)
     chunks.length = 0
   }
 
@@ -66,16 +108,20 @@ export const together = (client: Redis): Send => {
 
   return (name, args, listener) => {
     const { commandTimeout, keyPrefix } = client.options
-    if (!keyPrefix && commandTimeout === undefined && !isWatched(client)) {
-      void client.sendCommand(new PlainCommand(name, args, listener) as unknown as Command, tick)
-      return
+    try {
+      if (!keyPrefix && commandTimeout === undefined && !isWatched(client)) {
+        void client.sendCommand(new PlainCommand(name, args, listener) as unknown as Command, tick)
+        return
+      }
+      const command = new Command(name, args as Array<string | number>, {
+        replyEncoding: "utf8",
+        ...(keyPrefix !== undefined && { keyPrefix })
+      })
+      void client.sendCommand(command, tick)
+      listen(command.promise, listener)
+    } catch (error) {
+      fail(listener, error)
     }
-    const command = new Command(name, args as Array<string | number>, {
-      replyEncoding: "utf8",
-      ...(keyPrefix !== undefined && { keyPrefix })
-    })
-    void client.sendCommand(command, tick)
-    listen(command.promise, listener)
   }
 }
 
@@ -133,28 +179,53 @@ class PlainCommand extends Bare {
     const listener = this.#listener
     // What ioredis keeps of a command may outlive it by far, and must not keep what it was for.
     this.#listener = undefined
-    if (this.#hasFailed) listener?.failed(this.#outcome)
-    else listener?.replied(decoded(this.#outcome))
+    if (listener === undefined) return
+    if (this.#hasFailed) fail(listener, this.#outcome)
+    else succeed(listener, this.#outcome, decoded)
   }
+}
+
+/** About as much is put together for one write: what is longer than a string can be must not become one. */
+const pieceLength = 1 << 20
+
+const writeAll = (stream: Redis["stream"], commands: ReadonlyArray<PlainCommand | string>): void => {
+  try {
+    for (let next = 0; next < commands.length;) next = writePiece(stream, commands, next)
+  } catch (error) {
+    // What cannot be written is waited for all the same, by that which comes after it too.
+    stream.destroy(error as Error)
+  }
+}
+
+/** Writes so many of the commands, from the first on, as make a piece, and tells which is next. */
+const writePiece = (
+  stream: Redis["stream"],
+  commands: ReadonlyArray<PlainCommand | string>,
+  first: number
+): number => {
+  let text = ""
+  let next = first
+  while (next < commands.length && text.length < pieceLength) text += encoded(commands[next++]!, false)
+  // Where a character is a byte there is less to do.
+  if (Buffer.byteLength(text) === text.length) stream.write(text, "latin1")
+  else {
+    text = ""
+    for (let index = first; index < next; index++) text += encoded(commands[index]!, true)
+    stream.write(text)
+  }
+  return next
 }
 
 /**
  * As the protocol has it: how many words a command has, and each word after its
  * length in bytes, which is looked at only where it may differ from that in characters.
  */
-const join = (commands: ReadonlyArray<PlainCommand | string>, isMixed: boolean): string => {
-  let text = ""
-  for (const command of commands) {
-    if (typeof command === "string") {
-      text += command
-      continue
-    }
-    const { args, name } = command
-    text += `*${args.length + 1}${announce(name, isMixed)}`
-    for (const arg of args) text += announce(String(arg), isMixed)
-    text += "\r\n"
-  }
-  return text
+const encoded = (command: PlainCommand | string, isMixed: boolean): string => {
+  if (typeof command === "string") return command
+  const { args, name } = command
+  let text = `*${args.length + 1}${announce(name, isMixed)}`
+  for (const arg of args) text += announce(String(arg), isMixed)
+  return text + "\r\n"
 }
 
 /** The end of what came before, the length of the word, and the word. */
@@ -172,14 +243,7 @@ const decoded = (reply: unknown): unknown =>
 const toTell: Array<PlainCommand> = []
 
 const tellAll = () => {
-  let next = 0
-  try {
-    while (next < toTell.length) toTell[next++]!.tell()
-  } finally {
-    if (next === toTell.length) toTell.length = 0
-    else {
-      toTell.splice(0, next)
-      queueMicrotask(tellAll)
-    }
-  }
+  // More may come meanwhile.
+  for (let next = 0; next < toTell.length; next++) toTell[next]!.tell()
+  toTell.length = 0
 }

@@ -11,6 +11,8 @@
  */
 import type { Cluster, Redis } from "ioredis"
 import { listen, type Send } from "./ioredisCommands.ts"
+import type { Connection } from "./ioredisConnection.ts"
+import { count } from "./reply.ts"
 
 /** How many replicas have to have a write, and within how much time. */
 export interface Replicas {
@@ -19,11 +21,13 @@ export interface Replicas {
 }
 
 /** Sends a write, whose yes comes once the replicas have acknowledged it. It fails when too few do. */
-export const replicated = (client: Redis | Cluster, send: Send, replicas: Replicas): Send => {
-  const write = client.isCluster
-    ? inCluster(client as Cluster, replicas)
-    : onOneConnection(client as Redis, send, replicas)
-  return (name, args, listener) => listen(write(name, args), listener)
+export const replicated = ({ client, send, watched }: Connection, replicas: Replicas): Send => {
+  if (!client.isCluster) {
+    const write = onOneConnection(client as Redis, send, replicas)
+    return (name, args, listener) => listen(write(name, args), listener)
+  }
+  const write = inCluster(client as Cluster, replicas)
+  return (name, args, listener) => listen(write(name, args), watched(listener))
 }
 
 type Write = (name: string, args: ReadonlyArray<string | number>) => Promise<unknown>
@@ -52,9 +56,9 @@ const onOneConnection = (client: Redis, send: Send, replicas: Replicas): Write =
     const reply = await sent(name, args)
     if (isNo(reply)) return reply
     const { stream } = client
-    const count = Number(await acknowledged())
+    const acknowledgements = await acknowledged()
     if (client.stream !== stream) throw new Error("the connection was lost before the replicas had acknowledged")
-    check(count, replicas)
+    check(acknowledgements, replicas)
     return reply
   }
 }
@@ -68,7 +72,7 @@ const inCluster = (cluster: Cluster, replicas: Replicas): Write => async (name, 
   // A pipeline that writes is not sent again elsewhere. Nor may we: a release may have been sent meanwhile.
   if (answer?.[0]?.message.startsWith("MOVED ")) cluster.refreshSlotsCache()
   const reply = resultOf(answer)
-  if (!isNo(reply)) check(Number(resultOf(acknowledged)), replicas)
+  if (!isNo(reply)) check(resultOf(acknowledged), replicas)
   return reply
 }
 
@@ -79,13 +83,14 @@ const resultOf = (answer: readonly [error: Error | null, result: unknown] | unde
   return result
 }
 
-/** A refused `SET` or a script that did nothing. Some clients are set up to give numbers as strings. */
-const isNo = (reply: unknown) => reply === null || Number(reply) === 0
+/** A refused `SET` or a script that did nothing. */
+const isNo = (reply: unknown) => reply === null || count(reply) === 0
 
-const check = (count: number, replicas: Replicas): void => {
-  if (count >= replicas.count) return
+const check = (reply: unknown, replicas: Replicas): void => {
+  const acknowledged = count(reply) ?? 0
+  if (acknowledged >= replicas.count) return
   const word = replicas.count === 1 ? "replica" : "replicas"
   throw new Error(
-    `NOREPLICAS ${count} of ${replicas.count} ${word} acknowledged within ${Math.ceil(replicas.withinMillis)} ms`
+    `NOREPLICAS ${acknowledged} of ${replicas.count} ${word} acknowledged within ${Math.ceil(replicas.withinMillis)} ms`
   )
 }

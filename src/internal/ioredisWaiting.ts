@@ -9,23 +9,23 @@
  * @see client tracking: https://redis.io/docs/latest/develop/reference/client-side-caching/
  */
 import * as Effect from "effect/Effect"
-import { constVoid } from "effect/Function"
 import type { Redis, RedisOptions } from "ioredis"
 import type { NodeError } from "../LockError.ts"
 import type { LockNode, Notice } from "../LockNode.ts"
+import { isReplyError } from "./ioredisCommands.ts"
 import { turnChannel } from "./keys.ts"
-import { nodeError } from "./reply.ts"
+import { type Meaning, nodeError, oneOrZero, place, type WakeUp, wakeUp, wholeNumber } from "./reply.ts"
 import { masked, quoted, untrusted } from "./text.ts"
 import { secretsOf } from "./url.ts"
 
 const invalidations = "__redis__:invalidate"
 
 /** Runs one of our scripts on the lock and its waiting list. */
-export type Run = <A>(
+export type Run = <A extends {}>(
   operation: NodeError["operation"],
   script: "join" | "leave" | "release" | "releaseAndWake",
   name: string,
-  map: (reply: unknown) => A,
+  meaning: Meaning<A>,
   ...args: ReadonlyArray<string>
 ) => Effect.Effect<A, NodeError>
 
@@ -70,15 +70,15 @@ export const waitingList = (
           )
         })
 
-      const released = (reply: unknown) => {
-        const told = Number(reply)
-        if ((told & 4) > 0) hear({ _tag: "Unable", why: "this user may not PUBLISH turns" })
-        if ((told & 8) > 0) hear({ _tag: "Unable", why: "this user may not LPOP those that wait" })
-        return { released: (told & 1) > 0, woke: (told & 2) > 0 }
+      const released: Meaning<WakeUp> = (reply) => {
+        const answer = wakeUp(reply)
+        if (answer?.mayTell === false) hear({ _tag: "Unable", why: "this user may not PUBLISH turns" })
+        if (answer?.mayPop === false) hear({ _tag: "Unable", why: "this user may not LPOP those that wait" })
+        return answer
       }
 
       return {
-        join: Effect.fnUntraced(function*(key, place) {
+        join: Effect.fnUntraced(function*(key, end) {
           if (!hasList(key)) {
             if (!told) {
               hear({ _tag: "Unable", why: `in a cluster no list can stand beside the name ${quoted(key)}` })
@@ -89,16 +89,15 @@ export const waitingList = (
           const ear = yield* attempt(() => earFor(key))
           // Join, then look, then sleep: or a release in between is missed.
           if (ear !== undefined) yield* attempt(() => ear.listen())
-          const numbers = (reply: unknown) => (reply as ReadonlyArray<unknown>).map(Number)
-          const [ahead = 0, ttl = -1] = yield* run("inspect", "join", key, numbers, waiter, place)
+          const { ahead, ttlMillis } = yield* run("inspect", "join", key, place, waiter, end)
           const isThere = ahead > 0 || ear === undefined || (yield* attempt(() => ear.watch(key)))
-          return { ahead, ttlMillis: ttl === -2 || !isThere ? 0 : ttl < 0 ? Infinity : Math.max(1, ttl) }
+          return { ahead, ttlMillis: isThere ? ttlMillis : 0 }
         }),
-        leave: (key) => hasList(key) ? run("release", "leave", key, constVoid, key, waiter) : Effect.void,
+        leave: (key) => hasList(key) ? Effect.asVoid(run("release", "leave", key, released, key, waiter)) : Effect.void,
         release: (key, value, listed) =>
           hasList(key)
             ? run("release", "releaseAndWake", key, released, value, key, listed && ears.size > 0 ? waiter : "")
-            : run("release", "release", key, released, value)
+            : Effect.map(run("release", "release", key, oneOrZero, value), (released) => ({ released, woke: false }))
       }
     }
   )
@@ -115,8 +114,6 @@ const hearing: Omit<RedisOptions, "replyMapping"> = {
   disconnectTimeout: 0,
   retryStrategy: (times) => Math.min(times * 50, 2000)
 }
-
-const isReplyError = (error: unknown): error is Error => error instanceof Error && error.name === "ReplyError"
 
 /** Two connections to one server, opened when they are first needed: one hears, the other looks. */
 class Ear {
@@ -171,8 +168,8 @@ class Ear {
     })
     await this.#tracking
     if (this.#unable || this.#tracker === undefined) return true
-    // A broken connection or a key that is no string: there is no notice, and nothing is known.
-    return this.#tracker.get(key).then((value) => value !== null, () => true)
+    // Any command that reads the key will do, and this one fetches nothing of it. Where it fails, nothing is known.
+    return this.#tracker.pttl(key).then((millis) => wholeNumber(millis) !== -2, () => true)
   }
 
   close(): void {

@@ -11,6 +11,15 @@ const look = `local held = redis.pcall("GET", KEYS[1])
 if type(held) == "table" and held.err and not string.find(held.err, "WRONGTYPE", 1, true) then return held end
 `
 
+/**
+ * The largest number in a reply: a little less than what both sides could keep exact,
+ * since clients put a number together digit by digit and lose the last ones before.
+ */
+export const largest = 9_007_199_254_740_900
+
+/** How long the lock's key still has, in milliseconds. */
+const timeToLive = `math.min(redis.call("PTTL", KEYS[1]), ${largest})`
+
 /** KEYS: the lock. ARGV: value. 1 if it was ours and is deleted. */
 export const release = `${look}if held == ARGV[1] then return redis.call("DEL", KEYS[1]) end
 return 0`
@@ -30,7 +39,7 @@ const atLeastUp =
 const abstain = `local least = tonumber(ARGV[#ARGV])
 if least > 0 then
   local up = ${atLeastUp}
-  if up < least then return redis.error_reply(string.format("ABSTAINS %d %d", up, least)) end
+  if up < least then return redis.error_reply(string.format("ABSTAINS %.0f %.0f", up, math.ceil(least))) end
 end
 `
 
@@ -38,20 +47,50 @@ end
 export const acquire = `${abstain}if redis.call("SET", KEYS[1], ARGV[1], "NX", "PX", ARGV[2]) then return 1 end
 return 0`
 
-/** A counter that somebody has written to by hand, or that can count no further, grants nothing: a token must not repeat. */
-const counter = `local counter = redis.call("GET", KEYS[2]) or "0"
-if not string.find(counter, "^%d+$") or tonumber(counter) >= 9007199254740991 then
+/** KEYS: the lock. ARGV: value, new value, expiry in milliseconds. 1 if it was ours and has the new value now. */
+export const replace = `${look}if held ~= ARGV[1] then return 0 end
+redis.call("SET", KEYS[1], ARGV[2], "PX", ARGV[3])
+return 1`
+
+/** Whether a number can be a fencing token. */
+export const isToken = (number: number): boolean => Number.isSafeInteger(number) && number > 0 && number <= largest
+
+/** How long a fencing counter lives after it was last written. */
+export const counterMillis = 3_600_000
+
+/**
+ * A counter that somebody has written to by hand, or that can count no further, grants
+ * nothing: a token must not repeat. Nor does a proposal that could not be a token, the
+ * argument of that number: the counter would keep it for an hour.
+ */
+const counter = (proposal: number) =>
+  `local counter, proposal = redis.call("GET", KEYS[2]) or "0", ARGV[${proposal}]
+if not string.find(counter, "^%d+$") or tonumber(counter) >= ${largest} then
   return redis.error_reply("ERR the fencing counter " .. KEYS[2] .. " is no number that can be counted up")
 end
+if not string.find(proposal, "^%d+$") or tonumber(proposal) > ${largest} then
+  return redis.error_reply("ERR what was proposed cannot be a fencing token")
+end
+counter, proposal = tonumber(counter), tonumber(proposal)
 `
 
 /**
  * KEYS: the lock, its fencing counter. ARGV: value, expiry in milliseconds, proposal,
  * how long the counter lives in milliseconds, the least uptime. The token if it is ours now, else 0.
  */
-export const acquireFenced = `${abstain}${counter}local token = math.max(tonumber(counter) + 1, tonumber(ARGV[3]))
+export const acquireFenced = `${abstain}${counter(3)}local token = math.max(counter + 1, proposal)
 if not redis.call("SET", KEYS[1], ARGV[1], "NX", "PX", ARGV[2]) then return 0 end
 redis.call("SET", KEYS[2], string.format("%.0f", token), "PX", ARGV[4])
+return token`
+
+/**
+ * KEYS: the lock, its fencing counter. ARGV: value, new value, expiry in milliseconds,
+ * proposal, how long the counter lives in milliseconds. The token if it was ours and has the new value now, else 0.
+ */
+export const replaceFenced = `${look}if held ~= ARGV[1] then return 0 end
+${counter(4)}local token = math.max(counter + 1, proposal)
+redis.call("SET", KEYS[1], ARGV[2], "PX", ARGV[3])
+redis.call("SET", KEYS[2], string.format("%.0f", token), "PX", ARGV[5])
 return token`
 
 /**
@@ -59,8 +98,7 @@ return token`
  * lives in milliseconds. 1 if the lock is ours and its counter at least the token.
  */
 export const raise = `${look}if held ~= ARGV[1] then return 0 end
-${counter}local token = math.max(tonumber(counter), tonumber(ARGV[2]))
-redis.call("SET", KEYS[2], string.format("%.0f", token), "PX", ARGV[3])
+${counter(2)}redis.call("SET", KEYS[2], string.format("%.0f", math.max(counter, proposal)), "PX", ARGV[3])
 return 1`
 
 /** For how long the server has been up at least, in milliseconds. The key says which server of a cluster is meant. */
@@ -133,16 +171,26 @@ if not ahead then
   end
 end
 redis.call("PEXPIRE", KEYS[2], 60000)
-return {ahead, redis.call("PTTL", KEYS[1])}`
+return {ahead, ${timeToLive}}`
 
-/** How long a fencing counter lives after it was last written. */
-export const counterMillis = 3_600_000
+/** Strings of more bytes are no locks' values, and are not fetched. */
+export const longestValue = 256
 
-/** KEYS: the lock. Its type, its value where it is a string, and its time to live in milliseconds. */
+/**
+ * KEYS: the lock. Its type, its value where it is a string, and its time to live in
+ * milliseconds; of a string that is too long its length in bytes instead of its value.
+ * A user who may not ask for the length makes the server read the whole string for that.
+ */
 export const inspect = `local kind = redis.call("TYPE", KEYS[1]).ok
-local value = ""
-if kind == "string" then value = redis.call("GET", KEYS[1]) end
-return {kind, value, redis.call("PTTL", KEYS[1])}`
+local ttl = ${timeToLive}
+if kind ~= "string" then return {kind, "", ttl} end
+local length, value = redis.pcall("STRLEN", KEYS[1])
+if type(length) ~= "number" or length <= ${longestValue} then
+  value = redis.call("GET", KEYS[1])
+  length = #value
+end
+if length > ${longestValue} then return {kind, "", ttl, length} end
+return {kind, value, ttl}`
 
 /**
  * Redis 7.0 does not say which command it is that the user may not run in a script,

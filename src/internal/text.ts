@@ -9,7 +9,7 @@
 const longest = 200
 
 /** Control characters, direction marks, everything invisible, and spaces that are not the usual one. */
-const unprintable = /(?! )[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/u
+export const unprintable = /(?! )[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/u
 
 const hex = (character: string): string => {
   const code = character.codePointAt(0)!.toString(16)

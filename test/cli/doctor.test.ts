@@ -45,6 +45,35 @@ const tampered = ({ host, port }: RedisServer, change: (answer: string) => strin
     ({ close }) => Effect.sync(close)
   )
 
+/** Something that listens, and answers each command with what `answer` says, or to a connection without being asked. */
+const impostor = (answer: (command: string) => string, greeting?: string) =>
+  Effect.acquireRelease(
+    Effect.callback<{ readonly url: string; readonly close: () => void }>((resume) => {
+      const sockets = new Set<Socket>()
+      const server = createServer((socket) => {
+        sockets.add(socket.on("error", () => {}))
+        if (greeting !== undefined) socket.write(greeting)
+        socket.on("data", (data) => {
+          // All commands that ioredis sends here are arrays of a few words.
+          for (const [, name = ""] of data.toString("latin1").matchAll(/^\*\d+\r\n\$\d+\r\n(\w+)/gm)) {
+            socket.write(answer(name.toUpperCase()), "latin1")
+          }
+        })
+      })
+      server.listen(0, "127.0.0.1", () => {
+        const { port } = server.address() as { readonly port: number }
+        resume(Effect.succeed({
+          url: `redis://127.0.0.1:${port}`,
+          close: () => {
+            for (const socket of sockets) socket.destroy()
+            server.close()
+          }
+        }))
+      })
+    }),
+    ({ close }) => Effect.sync(close)
+  )
+
 interface Report {
   readonly nodes: ReadonlyArray<{ readonly findings: ReadonlyArray<Finding> }>
   readonly findings: ReadonlyArray<Finding>
@@ -174,6 +203,56 @@ describe("redsync doctor", () => {
           "cannot wake waiters"
         ]
       ) assert.include(messages, words)
+    }).pipe(Effect.scoped))
+
+  it.live("names the node that is no Redis server, and judges the others", () =>
+    Effect.gen(function*() {
+      const good = yield* server()
+      const pongAnd = (answer: string) => (command: string) => command === "PING" ? "+PONG\r\n" : answer
+      const answers: ReadonlyArray<readonly [answer: (command: string) => string, check: string]> = [
+        ...[
+          "+OK\r\n",
+          ":1\r\n",
+          "$-1\r\n",
+          "*0\r\n",
+          "*1\r\n*1\r\n*0\r\n",
+          "%1\r\n+a\r\n+b\r\n",
+          "$3\r\nfoo\r\n",
+          ":-5\r\n"
+        ]
+          .map((answer) => [() => answer, "answers"] as const),
+        // Yes to everything, by one who knows how to answer a PING.
+        ...["+OK\r\n", ":1\r\n"].map((answer) => [pongAnd(answer), "answers rights"] as const),
+        [pongAnd("*3\r\n$6\r\nstring\r\n$1\r\nv\r\n:1000\r\n"), "answers rights"],
+        [() => "-ABSTAINS 5 1\r\n", "answers reachable"],
+        [() => "-ERR \x1b[31mred\r\n", "reachable"],
+        [() => "HTTP/1.1 400 Bad Request\r\n\r\n", "reachable"],
+        [() => "\0\xff!\r\n", "reachable"]
+      ]
+      const impostors = yield* Effect.forEach(answers, ([answer]) => impostor(answer))
+      const smtp = yield* impostor(() => "", "220 mail ESMTP\r\n")
+      const urls = [...impostors.map(({ url }) => url), smtp.url, good.url]
+      const { code, messages, nodes } = yield* doctor(urls)
+      assert.strictEqual(code, 1)
+      for (const [index, findings] of nodes.entries()) {
+        const checks = index < answers.length ? answers[index]![1] : index < urls.length - 1 ? "reachable" : ""
+        if (checks === "") assert.deepStrictEqual(findings, [])
+        else assert.include(checks.split(" ").map((check) => `error: ${check}`), findings[0], urls[index])
+      }
+      assert.notInclude(messages, "\x1b")
+      const plain = yield* redsync(["doctor"], { nodes: urls })
+      assert.strictEqual(plain.code, 1)
+      assert.strictEqual(plain.errors, "")
+      assert.notInclude(plain.output, "\x1b")
+      for (const url of urls) assert.include(plain.output, url.replace("redis://", ""))
+    }).pipe(Effect.scoped))
+
+  it.live("knows how many replicas locks need", () =>
+    Effect.gen(function*() {
+      const { url } = yield* server()
+      const { code, output } = yield* redsync(["doctor"], { nodes: [url], env: { REDSYNC_REPLICAS: "1" } })
+      assert.strictEqual(code, 1)
+      assert.include(output, "has 0 of the 1 replicas")
     }).pipe(Effect.scoped))
 
   it.live("counts nodes, and the servers behind them", () =>

@@ -75,6 +75,87 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       assert.deepStrictEqual(nodes.map(({ state }: { readonly state: string }) => state), ["held", "held", "free"])
     }))
 
+  /** One name for each state, and what the nodes have under it. */
+  const kinds = Effect.gen(function*() {
+    const servers = yield* RedisServers
+    yield* set(2, "kind held", "one value", "PX", "60000")
+    for (const [index, { command }] of servers.entries()) {
+      yield* command("SET", "kind split", `value ${index}`, "PX", "60000")
+      yield* command("HSET", "kind Redisson", "id:1", "1")
+    }
+    yield* set(1, "kind rest", "one value", "PX", "60000")
+    yield* set(3, "kind data", "for ever")
+    yield* servers[2]!.command("LPUSH", "kind list", "precious")
+    return [
+      ["kind held", "held"],
+      ["kind split", "contested"],
+      ["kind rest", "contested"],
+      ["kind Redisson", "foreign"],
+      ["kind data", "foreign"],
+      ["kind list", "foreign"],
+      ["kind free", "free"]
+    ] as const
+  })
+
+  interface State {
+    readonly name: string
+    readonly state: string
+    readonly holder: unknown
+  }
+
+  const words: Record<string, RegExp> = {
+    held: /held by one value for/,
+    contested: /held by nobody, but not free either: keys on \d/,
+    foreign: /not free: keys that are no lock on \d/,
+    free: /free$/,
+    unknown: /unknown: too few nodes answer$/
+  }
+
+  it.effect("has a state for what is neither held nor free, in text and in JSON", () =>
+    Effect.gen(function*() {
+      const expected = yield* kinds
+      const names = expected.map(([name]) => name)
+      const [asJson, asText] = yield* Effect.all([cli("status", "--json", ...names), cli("status", ...names)])
+      const states: ReadonlyArray<State> = JSON.parse(asJson.output)
+      assert.deepStrictEqual(states.map(({ name, state }) => [name, state]), expected.map((pair) => [...pair]))
+      for (const { holder, state } of states) assert.strictEqual(holder !== null, state === "held")
+      const lines = asText.output.split("\n").filter((line) => line.startsWith("kind "))
+      for (const [index, [, state]] of expected.entries()) assert.match(lines[index]!, words[state]!)
+    }))
+
+  it.effect("does not know where the nodes that fail could make it held", () =>
+    Effect.gen(function*() {
+      yield* kinds
+      const [a = "", b = ""] = yield* nodes
+      const down = "redis://127.0.0.1:1"
+      const names = ["kind held", "kind rest", "kind split", "kind list", "kind free"]
+      const { code, output } = printed(yield* redsync(["status", "--json", ...names], { nodes: [a, b, down] }))
+      const states: ReadonlyArray<State> = JSON.parse(output)
+      assert.deepStrictEqual(states.map(({ state }) => state), ["held", "unknown", "unknown", "free", "free"])
+      assert.strictEqual(code, 69)
+    }))
+
+  it.effect("shows what comes from outside in one line that does nothing to a terminal", () =>
+    Effect.gen(function*() {
+      const name = "na\u001b[31mme\n\u202e"
+      const value = `\u001b]0;title\u0007\r\n\u0085\u202evalue${"x".repeat(300)}`
+      yield* set(3, name, value, "PX", "60000")
+      const [asText, asJson, unlocked] = [
+        yield* cli("status", name),
+        yield* cli("status", "--json", name),
+        yield* cli("unlock", "--yes", name)
+      ]
+      for (const { errors, output } of [asText, asJson, unlocked]) {
+        assert.notMatch(output + errors, /(?!\n)[\p{C}\p{Zl}\p{Zp}]/u)
+        assert.include(output, "\\u202e")
+      }
+      assert.strictEqual(asText.output.trimEnd().split("\n").length, 4)
+      assert.isBelow(Math.max(...asText.output.split("\n").map((line) => line.length)), 400)
+      const [state] = JSON.parse(asJson.output)
+      assert.deepStrictEqual({ name: state.name, value: state.holder.value }, { name, value })
+      assert.deepStrictEqual(unlocked.output.trimEnd().split("\n").at(-1), "Deleted.")
+    }))
+
   it.effect("goes on looking until it is interrupted", () =>
     Effect.gen(function*() {
       const running = yield* start(["status", "--watch", "--json", "watched"], { nodes: yield* nodes })
@@ -120,22 +201,65 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       assert.deepStrictEqual(yield* left("kept"), [1, 1, 1])
     }))
 
-  it.effect("deletes what is left of a lock, and strings that never expire, but no other data", () =>
+  it.effect("deletes what is left of a lock, and an empty value", () =>
     Effect.gen(function*() {
       yield* set(1, "rest", "a value", "PX", "60000")
+      yield* set(3, "empty", "", "PX", "60000")
+      for (const name of ["rest", "empty"]) {
+        const { code, output } = yield* cli("unlock", "--yes", name)
+        assert.deepStrictEqual([code, output.split("\n").at(-2)], [0, "Deleted."], name)
+        assert.deepStrictEqual(yield* left(name), [0, 0, 0])
+      }
+      assert.include((yield* cli("unlock", "never was")).output, "There is nothing to delete.")
+    }))
+
+  it.effect("leaves alone what is no lock, unless it is forced", () =>
+    Effect.gen(function*() {
       yield* set(2, "for ever", "a value")
       const servers = yield* RedisServers
       yield* servers[2]!.command("LPUSH", "list", "precious")
-      assert.include((yield* cli("unlock", "--yes", "rest")).output, "Deleted.")
-      assert.include((yield* cli("unlock", "--yes", "for ever")).output, "Deleted.")
-      const { code, errors, output } = yield* cli("unlock", "--yes", "list")
+      for (
+        const [name, found, on] of [["for ever", "a string without expiry", [1, 1, 0]], ["list", "a list", [
+          0,
+          0,
+          1
+        ]]] as const
+      ) {
+        const { code, errors, output } = yield* cli("unlock", "--yes", name)
+        assert.strictEqual(code, 1)
+        assert.include(output, `no lock but ${found}`)
+        assert.match(errors, /^redsync: left alone: .*--force.*\n$/)
+        assert.deepStrictEqual(yield* left(name), [...on])
+        const forced = yield* cli("unlock", "--yes", "--force", name)
+        assert.deepStrictEqual([forced.code, forced.output.split("\n").at(-2)], [0, "Deleted."])
+        assert.deepStrictEqual(yield* left(name), [0, 0, 0])
+      }
+    }))
+
+  it.effect("says that it has not deleted a value that is not text, and can be forced to", () =>
+    Effect.gen(function*() {
+      const servers = yield* RedisServers
+      for (const { command } of servers) {
+        yield* command("EVAL", `return redis.call("SET", KEYS[1], "\\255\\254", "PX", 60000)`, "1", "bytes")
+      }
+      const { code, errors, output } = yield* cli("unlock", "--yes", "bytes")
       assert.strictEqual(code, 1)
-      assert.include(output, "no lock but a list")
-      assert.include(errors, "left alone")
-      assert.deepStrictEqual(yield* left("rest"), [0, 0, 0])
-      assert.deepStrictEqual(yield* left("for ever"), [0, 0, 0])
-      assert.deepStrictEqual(yield* left("list"), [0, 0, 1])
-      assert.include((yield* cli("unlock", "never was")).output, "There is nothing to delete.")
+      assert.include(output, "Not deleted. It is:\nbytes  held by")
+      assert.match(errors, /^redsync: its value is not text.*--force.*\n$/)
+      assert.deepStrictEqual(yield* left("bytes"), [1, 1, 1])
+      assert.strictEqual((yield* cli("unlock", "--yes", "--force", "bytes")).code, 0)
+      assert.deepStrictEqual(yield* left("bytes"), [0, 0, 0])
+    }))
+
+  it.effect("names the nodes that may have it still", () =>
+    Effect.gen(function*() {
+      yield* set(2, "partly", "a value", "PX", "60000")
+      const [a = "", b = ""] = yield* nodes
+      const { code, output } = printed(
+        yield* redsync(["unlock", "--yes", "partly"], { nodes: [a, b, "redis://127.0.0.1:1"] })
+      )
+      assert.strictEqual(code, 0)
+      assert.include(output, "\nDeleted, save where no answer came: 127.0.0.1:1 may have it until it expires.\n")
     }))
 })
 
@@ -242,6 +366,28 @@ layer(RedisServers.layer(1, { password }), { excludeTestServices: true, concurre
             assert.match(errors, /^redsync: .+\n$/)
           }), { concurrency: 2, discard: true })
       }
+    }))
+
+  it.effect("does not end well when its output cannot be written", () =>
+    Effect.gen(function*() {
+      const [url = ""] = yield* nodes
+      const commands = [
+        "status x",
+        "status --json x",
+        "status --watch x",
+        "unlock x",
+        "doctor",
+        "demo",
+        "--help",
+        "--version"
+      ]
+      yield* Effect.forEach(commands, (command) =>
+        Effect.map(redsync(command.split(" "), { nodes: [url], outputTo: "/dev/full" }), ({ code, errors }) =>
+          assert.deepStrictEqual(
+            { code, errors },
+            { code: 74, errors: "redsync: cannot write the output: ENOSPC: no space left on device, write\n" },
+            command
+          )), { concurrency: 2, discard: true })
     }))
 
   it.effect("is no burden for the library, which imports nothing of it", () =>

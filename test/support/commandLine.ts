@@ -3,21 +3,18 @@
  */
 import { Effect } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { delimiter, dirname, join } from "node:path"
+import { join } from "node:path"
 import { buildCommandLine } from "../../esbuild.config.ts"
 
-const directory = mkdtempSync(join(tmpdir(), "redsync-cli-"))
+const directory = mkdtempSync(join(process.env["REDSYNC_TEST_SCRATCH"] ?? tmpdir(), "redsync-cli-"))
 process.on("exit", () => rmSync(directory, { recursive: true, force: true }))
 writeFileSync(join(directory, "package.json"), `{ "type": "module" }`)
 await buildCommandLine(directory)
 
-/** The program, for a shell as well as for Node. */
+/** The program, for Node. */
 export const program = join(directory, "bin.js")
-
-/** The Node that runs the tests is the one that runs the program, which finds its own where shells find theirs. */
-export const path = `${dirname(process.execPath)}${delimiter}${process.env["PATH"]}`
 
 export interface Ended {
   /** The exit code, or the signal that ended it. */
@@ -28,10 +25,8 @@ export interface Ended {
 
 export interface Running {
   readonly pid: number
-  /** Waits until so much has been printed on standard output, and returns all of it. */
-  readonly printed: (text: string) => Effect.Effect<string>
-  /** The same on standard error. */
-  readonly said: (text: string) => Effect.Effect<string>
+  /** Waits until so much has been printed on standard output. */
+  readonly printed: (text: string) => Effect.Effect<void>
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>
   readonly ended: Effect.Effect<Ended>
 }
@@ -40,8 +35,8 @@ export interface Options {
   readonly nodes?: ReadonlyArray<string>
   readonly input?: string
   readonly env?: Record<string, string>
-  /** A command and its arguments that runs it. */
-  readonly under?: ReadonlyArray<string>
+  /** A file for standard output, which is a pipe to us otherwise. */
+  readonly outputTo?: string
 }
 
 /** Starts `redsync` with these arguments; killed when the scope closes. */
@@ -58,23 +53,18 @@ export const start = (args: ReadonlyArray<string>, options: Options = {}) =>
 export const redsync = (args: ReadonlyArray<string>, options?: Options): Effect.Effect<Ended> =>
   Effect.scoped(Effect.flatMap(start(args, options), ({ ended }) => ended))
 
-const launch = (args: ReadonlyArray<string>, { env, input, nodes, under = [] }: Options) => {
+const launch = (args: ReadonlyArray<string>, { env, input, nodes, outputTo }: Options) => {
   const { REDSYNC_NODES: _, ...inherited } = process.env
-  const [file, ...rest] = [...under, program, ...args]
-  const child = spawn(file!, rest, {
-    env: {
-      ...inherited,
-      PATH: path,
-      NO_COLOR: "1",
-      ...nodes !== undefined && { REDSYNC_NODES: nodes.join(",") },
-      ...env
-    },
-    stdio: ["pipe", "pipe", "pipe"],
+  const output = outputTo === undefined ? undefined : openSync(outputTo, "w")
+  const child = spawn(process.execPath, [program, ...args], {
+    env: { ...inherited, NO_COLOR: "1", ...nodes !== undefined && { REDSYNC_NODES: nodes.join(",") }, ...env },
+    stdio: ["pipe", output ?? "pipe", "pipe"],
     // Without the terminal of whoever runs the tests.
     detached: true
   })
-  child.stdin.on("error", () => {})
-  child.stdin.end(input ?? "")
+  if (output !== undefined) closeSync(output)
+  child.stdin!.on("error", () => {})
+  child.stdin!.end(input ?? "")
   return { child, running: observe(child) }
 }
 
@@ -82,32 +72,29 @@ const observe = (child: ChildProcess): Running => {
   let output = ""
   let errors = ""
   const listeners = new Set<() => void>()
-  child.stdout!.setEncoding("utf8").on("data", (text: string) => {
+  child.stdout?.setEncoding("utf8").on("data", (text: string) => {
     output += text
     for (const listener of listeners) listener()
   })
   child.stderr!.setEncoding("utf8").on("data", (text: string) => {
     errors += text
-    for (const listener of listeners) listener()
   })
   const ended = new Promise<Ended>((resolve) => {
     child.once("close", (code, signal) => resolve({ code: code ?? signal!, output, errors }))
   })
-  const seen = (text: string, where: () => string) =>
-    Effect.callback<string>((resume) => {
-      const look = () => {
-        if (!where().includes(text)) return
-        listeners.delete(look)
-        resume(Effect.succeed(where()))
-      }
-      listeners.add(look)
-      look()
-      void ended.then(({ errors }) => resume(Effect.die(new Error(`It never printed ${text}:\n${output}${errors}`))))
-    })
   return {
     pid: child.pid!,
-    printed: (text) => seen(text, () => output),
-    said: (text) => seen(text, () => errors),
+    printed: (text) =>
+      Effect.callback((resume) => {
+        const look = () => {
+          if (!output.includes(text)) return
+          listeners.delete(look)
+          resume(Effect.void)
+        }
+        listeners.add(look)
+        look()
+        void ended.then(({ errors }) => resume(Effect.die(new Error(`It never printed ${text}:\n${output}${errors}`))))
+      }),
     signal: (signal) => Effect.sync(() => child.kill(signal)),
     ended: Effect.promise(() => ended)
   }

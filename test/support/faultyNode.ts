@@ -7,7 +7,7 @@ import { LockError, type LockNode, MemoryNode } from "../../src/index.ts"
 
 export interface FaultyNode extends LockNode.LockNode {
   /** Every operation so far, in order. */
-  readonly asked: Array<LockError.NodeError["operation"] | "raise">
+  readonly asked: Array<LockError.NodeError["operation"] | "raise" | "replace">
   /** It comes back without its keys and counters. */
   readonly restart: () => void
   /** How it behaves from now on. */
@@ -30,7 +30,7 @@ export const make = (id: string): FaultyNode => {
     effect: Effect.Effect<A, LockError.NodeError>
   ): Effect.Effect<A, LockError.NodeError> =>
     Effect.suspend(() => {
-      const operation = asked === "raise" ? "acquire" : asked
+      const operation = asked === "raise" || asked === "replace" ? "acquire" : asked
       node.asked.push(asked)
       switch (node.behave) {
         case "healthy":
@@ -56,9 +56,11 @@ export const make = (id: string): FaultyNode => {
     release: (...args) => ask("release", memory.release(...args)),
     inspect: (key) => ask("inspect", memory.inspect(key)),
     remove: (key) => ask("remove", memory.remove(key)),
+    replace: (...args) => ask("replace", memory.replace!(...args)),
     fencing: {
       acquire: (...args) => ask("acquire", memory.fencing!.acquire(...args)),
-      raise: (...args) => ask("raise", memory.fencing!.raise(...args))
+      raise: (...args) => ask("raise", memory.fencing!.raise(...args)),
+      replace: (...args) => ask("replace", memory.fencing!.replace!(...args))
     },
     restart: () => {
       memory = MemoryNode.make(id)

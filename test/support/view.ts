@@ -53,6 +53,7 @@ export const make = (node: LockNode.LockNode, { hints = "heard", oneWayMillis = 
     release: (...args) => ask("release", node.release(...args)),
     inspect: (key) => ask("inspect", node.inspect(key)),
     remove: (key) => ask("remove", node.remove(key)),
+    ...node.replace !== undefined && { replace: (...args) => ask("replace", node.replace!(...args)) },
     ...hints === "absent" ? {} : { waitingList: lists }
   }
 }

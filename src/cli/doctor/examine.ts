@@ -5,7 +5,9 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
 import * as Probe from "../../internal/ioredisProbe.ts"
+import { untrusted } from "../../internal/text.ts"
 import * as IoredisNode from "../../IoredisNode.ts"
 import type { NodeError } from "../../LockError.ts"
 import { error, type Finding, note, type Patient } from "./finding.ts"
@@ -18,22 +20,39 @@ import {
   parseInfo,
   persistenceOf,
   roleOf,
+  uptimeOf,
   versionOf
 } from "./server.ts"
-import { rights, trial } from "./trial.ts"
+import { isItRedis, rights, trial } from "./trial.ts"
 
 export interface Options {
   /** A name that the user may lock; something is added to it. */
   readonly name: string
   readonly delayedRestartMillis: number
+  /** How many replicas have to have a lock. */
+  readonly replicas: number
 }
 
 export const examine = (url: string, options: Options): Effect.Effect<Patient> =>
+  Effect.flatMap(
+    Probe.make(url),
+    (probe) =>
+      Effect.catchDefect(examineProbe(url, probe, options), (defect) =>
+        Effect.succeed({
+          node: probe.id,
+          findings: [nonsense(defect instanceof Error ? defect.message : String(defect))]
+        }))
+  ).pipe(Effect.scoped)
+
+const nonsense = (what: string): Finding =>
+  error("answers", `answers as no Redis server does: ${untrusted(what)}`, isItRedis)
+
+const examineProbe = (url: string, probe: Probe.Probe, options: Options): Effect.Effect<Patient, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const probe = yield* Probe.make(url)
     const node = probe.id
     const first = yield* Effect.result(ping(probe))
     if (first._tag === "Failure") return { node, findings: [examineFailure(first.failure.summary)] }
+    if (first.success !== "PONG") return { node, findings: [nonsense(`PING with ${shown(first.success)}`)] }
     const roundTripMillis = yield* roundTrip(probe)
     const { findings, info } = yield* selfDescription(probe, options)
     const clock = yield* clockOffset(probe)
@@ -43,13 +62,12 @@ export const examine = (url: string, options: Options): Effect.Effect<Patient> =
     const trials = !isNode ?
       [] :
       yield* Effect.flatMap(IoredisNode.make(url), (node) => trial(node, `${options.name}:${random}`, random))
-    const uptime = info.get("uptime_in_seconds")
     return {
       node,
       ...defined("version", versionOf(info)),
       ...defined("role", roleOf(info)),
       ...defined("runId", info.get("run_id")),
-      ...defined("uptimeSeconds", uptime === undefined ? undefined : Number(uptime)),
+      ...defined("uptimeSeconds", uptimeOf(info)),
       roundTripMillis,
       ...defined("clockOffsetMillis", clock?.offsetMillis),
       ...defined("persistence", persistenceOf(info)),
@@ -60,7 +78,7 @@ export const examine = (url: string, options: Options): Effect.Effect<Patient> =
         ...trials
       ]
     }
-  }).pipe(Effect.scoped)
+  })
 
 const defined = <K extends string, A>(key: K, value: A | undefined) =>
   (value === undefined ? {} : { [key]: value }) as { readonly [P in K]?: A }
@@ -74,8 +92,10 @@ const timed = <A, E>(effect: Effect.Effect<A, E>) =>
     return { value, millis: (yield* monotonic) - start }
   })
 
-/** Any answer will do: the user may lack the right to ask for this one. */
-const ping = ({ call }: Probe.Probe) => Effect.catchIf(call("PING"), isForbidden, () => Effect.succeed("NOPERM"))
+/** A refusal will do as well: the user may lack the right to ask for this. */
+const ping = ({ call }: Probe.Probe) => Effect.catchIf(call("PING"), isForbidden, () => Effect.succeed("PONG"))
+
+const shown = (reply: unknown) => Array.isArray(reply) ? "an array" : String(reply)
 
 const isForbidden = ({ summary }: NodeError) => summary.includes("NOPERM")
 
@@ -85,23 +105,23 @@ const roundTrip = (probe: Probe.Probe) =>
     Effect.map((millis) => Math.round(millis.sort((a, b) => a - b)[2]! * 100) / 100)
   )
 
-const selfDescription = Effect.fnUntraced(function*({ call }: Probe.Probe, { delayedRestartMillis }: Options) {
+const selfDescription = Effect.fnUntraced(function*({ call }: Probe.Probe, options: Options) {
   const info = yield* Effect.result(call("INFO"))
   if (info._tag === "Failure") {
     const message = `does not let us look at its settings: ${info.failure.summary}`
     const findings = [
-      delayedRestartMillis === 0
+      options.delayedRestartMillis === 0
         ? note("info", message)
         : error("info", `${message}. A delayed restart needs that`, rights)
     ]
     return { info: new Map() as Info, findings }
   }
   const fields = parseInfo(String(info.success))
-  const findings: Array<Finding> = [...examineInfo(fields, delayedRestartMillis)]
+  const findings: Array<Finding> = [...examineInfo(fields, options)]
   if (fields.get("aof_enabled") === "1") {
     const fsync = yield* Effect.result(call("CONFIG", "GET", "appendfsync"))
     if (fsync._tag === "Success" && Array.isArray(fsync.success) && fsync.success.length > 1) {
-      findings.push(...examineFsync(String(fsync.success[1]), delayedRestartMillis))
+      findings.push(...examineFsync(untrusted(String(fsync.success[1])), options.delayedRestartMillis))
     }
   }
   return { info: fields, findings }
@@ -112,7 +132,9 @@ const clockOffset = ({ call }: Probe.Probe) =>
   Effect.gen(function*() {
     const before = yield* Clock.currentTimeMillis
     const { millis, value } = yield* timed(call("TIME"))
-    if (!Array.isArray(value)) return undefined
+    if (!Array.isArray(value) || value.length !== 2 || !value.every((part) => /^\d{1,12}$/.test(String(part)))) {
+      return undefined
+    }
     const theirs = Number(value[0]) * 1000 + Number(value[1]) / 1000
     return { offsetMillis: Math.round(theirs - (before + millis / 2)), roundTripMillis: millis }
   }).pipe(Effect.orElseSucceed(() => undefined))

@@ -1,6 +1,7 @@
 /**
  * What a server says about itself, and what is wrong with that.
  */
+import { untrusted } from "../../internal/text.ts"
 import { error, type Finding, note, warning } from "./finding.ts"
 
 /** The answer to INFO, by field. */
@@ -10,7 +11,7 @@ export const parseInfo = (text: string): Info =>
   new Map(
     text.split("\r\n").flatMap((line): Array<[string, string]> => {
       const colon = line.indexOf(":")
-      return colon === -1 || line.startsWith("#") ? [] : [[line.slice(0, colon), line.slice(colon + 1)]]
+      return colon === -1 || line.startsWith("#") ? [] : [[line.slice(0, colon), untrusted(line.slice(colon + 1))]]
     })
   )
 
@@ -32,9 +33,20 @@ export const persistenceOf = (info: Info): string | undefined => {
   return appendOnly === undefined ? undefined : appendOnly === "1" ? "append-only file" : "none between snapshots"
 }
 
-export const examineInfo = (info: Info, delayedRestartMillis: number): ReadonlyArray<Finding> => [
+export const uptimeOf = (info: Info): number | undefined => numberOf(info, "uptime_in_seconds")
+
+const numberOf = (info: Info, field: string): number | undefined => {
+  const text = info.get(field) ?? ""
+  return /^\d{1,15}$/.test(text) ? Number(text) : undefined
+}
+
+export const examineInfo = (
+  info: Info,
+  { delayedRestartMillis, replicas }: { readonly delayedRestartMillis: number; readonly replicas: number }
+): ReadonlyArray<Finding> => [
   ...version(info),
   ...role(info),
+  ...replication(info, replicas),
   ...eviction(info),
   ...restarts(info, delayedRestartMillis)
 ]
@@ -65,6 +77,13 @@ function* role(info: Info): Iterable<Finding> {
   }
 }
 
+function* replication(info: Info, wanted: number): Iterable<Finding> {
+  const replicas = numberOf(info, "connected_slaves") ?? 0
+  if (replicas < wanted) {
+    yield error("replicas", `has ${replicas} of the ${wanted} replicas that have to have a lock: it grants none`)
+  }
+}
+
 function* eviction(info: Info): Iterable<Finding> {
   const policy = info.get("maxmemory_policy")
   if (policy === undefined || policy === "noeviction") return
@@ -80,7 +99,7 @@ function* eviction(info: Info): Iterable<Finding> {
 }
 
 function* restarts(info: Info, delayedRestartMillis: number): Iterable<Finding> {
-  const uptime = Number(info.get("uptime_in_seconds"))
+  const uptime = uptimeOf(info)
   if (delayedRestartMillis === 0) {
     if (info.get("aof_enabled") === "0") {
       yield warning(
@@ -89,7 +108,7 @@ function* restarts(info: Info, delayedRestartMillis: number): Iterable<Finding> 
         "Set delayedRestart (--delayed-restart) to more than your longest expiry, or appendonly yes with appendfsync always."
       )
     }
-  } else if (uptime * 1000 < delayedRestartMillis) {
+  } else if (uptime !== undefined && uptime * 1000 < delayedRestartMillis) {
     const left = Math.ceil(delayedRestartMillis / 1000 - uptime)
     yield warning("uptime", `was restarted ${uptime} s ago and casts no vote on new locks for ${left} s more`)
   }
@@ -118,6 +137,7 @@ export const examineClock = (offsetMillis: number, roundTripMillis: number): Rea
 export const examineFailure = (summary: string): Finding => {
   const advice = ([
     ["ECONNREFUSED", "Is the server running, and does it listen there?"],
+    ["RESP type", "Is it a Redis or Valkey server?"],
     ["ENOTFOUND", "The name is unknown here: check the URL and DNS."],
     ["NOAUTH", "It wants a password: redis://user:password@host."],
     ["WRONGPASS", "User or password are wrong; in a URL, special characters are written as %XX."],

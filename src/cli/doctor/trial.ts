@@ -10,6 +10,8 @@ import { NodeError } from "../../LockError.ts"
 import type { LockNode, Notice } from "../../LockNode.ts"
 import { error, type Finding, note, warning } from "./finding.ts"
 
+export const isItRedis = "Is it a Redis or Valkey server, with nothing before it that answers in its place?"
+
 export const rights = "The user needs these rights: see the README for the exact rule."
 
 /** Which line of which script it was helps nobody here. */
@@ -29,38 +31,80 @@ export const trial = Effect.fnUntraced(function*(node: LockNode, name: string, v
   return [...yield* fencing(node, name, value), ...yield* wakeUps(node, name, value)]
 })
 
-/** What every lock needs. The first that fails tells why, and the others would say the same. */
+interface Step {
+  readonly what: string
+  readonly run: Effect.Effect<boolean, NodeError>
+  /** What is wrong with a server that answers something else than it should. */
+  readonly otherwise: string
+}
+
+const other = "somebody else"
+
+/** The life of a lock, with another who tries to get and to end it. */
+const lifeOfALock = (node: LockNode, name: string, value: string): ReadonlyArray<Step> => [
+  { what: "take", run: node.acquire(name, value, 5000), otherwise: "did not grant a lock that is free" },
+  {
+    what: "look at",
+    run: Effect.map(
+      node.inspect(name),
+      Option.exists((key) => key.value === value && key.ttlMillis > 0 && key.ttlMillis <= 5000)
+    ),
+    otherwise: "does not show the lock that it has granted"
+  },
+  { what: "take", run: not(node.acquire(name, other, 5000)), otherwise: "granted a lock that another holds" },
+  { what: "extend", run: node.extend(name, value, 5000), otherwise: "did not extend a lock for its holder" },
+  {
+    what: "extend",
+    run: not(node.extend(name, other, 5000)),
+    otherwise: "extended a lock for another than its holder"
+  },
+  { what: "release", run: not(node.release(name, other)), otherwise: "released a lock for another than its holder" },
+  { what: "release", run: node.release(name, value), otherwise: "did not release a lock for its holder" },
+  {
+    what: "look at",
+    run: Effect.map(node.inspect(name), Option.isNone),
+    otherwise: "still has a lock that was released"
+  },
+  { what: "delete", run: Effect.as(node.remove(name), true), otherwise: "" }
+]
+
+const not = <E>(effect: Effect.Effect<boolean, E>) => Effect.map(effect, (value) => !value)
+
+/** What every lock needs. */
 const locking = (node: LockNode, name: string, value: string): Effect.Effect<ReadonlyArray<Finding>> =>
   Effect.gen(function*() {
-    const steps: ReadonlyArray<readonly [string, Effect.Effect<unknown, NodeError>]> = [
-      ["take", node.acquire(name, value, 5000)],
-      ["look at", node.inspect(name)],
-      ["extend", node.extend(name, value, 5000)],
-      ["release", node.release(name, value)],
-      ["delete", node.remove(name)]
-    ]
     // One cause may keep it from several things.
-    const failures = new Map<string, { readonly error: NodeError; readonly what: Array<string> }>()
-    for (const [what, step] of steps) {
-      const result = yield* Effect.result(withPatience(node, step))
-      if (result._tag === "Success") continue
+    const failures = new Map<string, { readonly error: NodeError; readonly what: Set<string> }>()
+    const wrong: Array<string> = []
+    for (const { otherwise, run, what } of lifeOfALock(node, name, value)) {
+      const result = yield* Effect.result(withPatience(node, run))
+      if (result._tag === "Success") {
+        if (!result.success) wrong.push(otherwise)
+        continue
+      }
       const error = result.failure
       const cause = error.summary.replace(inScript, "")
-      const failure = failures.get(cause) ?? { error, what: [] }
-      failure.what.push(what)
+      const failure = failures.get(cause) ?? { error, what: new Set<string>() }
+      failure.what.add(what)
       failures.set(cause, failure)
     }
-    return [...failures.values()].map((failure) => explain(failure.error, `${failure.what.join(", ")} a lock`, error))
+    if (failures.size > 0) {
+      return [...failures.values()].map(({ error: failure, what }) =>
+        explain(failure, `${[...what].join(", ")} a lock`, error)
+      )
+    }
+    // The first tells why, and the others would only follow from it.
+    return wrong.slice(0, 1).map((answer) => error("answers", `does not do what locks need: it ${answer}`, isItRedis))
   })
 
 const withPatience = <A>(node: LockNode, step: Effect.Effect<A, NodeError>) =>
   Effect.timeoutOrElse(step, {
-    duration: "3 seconds",
+    duration: "5 seconds",
     orElse: () => Effect.fail(new NodeError({ node: node.id, operation: "inspect", reason: "Timeout" }))
   })
 
 const fencing = (node: LockNode, name: string, value: string): Effect.Effect<ReadonlyArray<Finding>> =>
-  node.fencing === undefined ? Effect.succeed([]) : node.fencing.acquire(name, value, 5000, 1).pipe(
+  node.fencing === undefined ? Effect.succeed([]) : withPatience(node, node.fencing.acquire(name, value, 5000, 1)).pipe(
     Effect.andThen(node.release(name, value)),
     Effect.andThen(node.remove(keyBeside("fencing", name))),
     Effect.as([]),
@@ -94,5 +138,6 @@ const wakeUps = (node: LockNode, name: string, value: string): Effect.Effect<Rea
     ]
   }).pipe(
     Effect.scoped,
+    (wakeUps) => withPatience(node, wakeUps),
     Effect.catch((failure) => Effect.succeed([explain(failure, "wake waiters, which then poll", warning)]))
   )

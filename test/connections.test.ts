@@ -1,0 +1,315 @@
+/**
+ * The first moments of connections and their last, their silence and their order.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Option, Schedule } from "effect"
+import { Redis, type RedisOptions } from "ioredis"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { fileURLToPath } from "node:url"
+import { IoredisNode, type LockNode, type NodeError, Redsync, withLock } from "../src/index.ts"
+import { assertNodeError } from "./support/conformance.ts"
+import { sentinelName, watched } from "./support/failover.ts"
+import { callsOf, until } from "./support/faults.ts"
+import { type Front, front } from "./support/front.ts"
+import { type RedisServer, startServer } from "./support/RedisServers.ts"
+
+const names = Array.from({ length: 1000 }, (_, index) => `lock-${index}`)
+
+/** Asks until there is an answer. */
+const untilAnswered = <A>(effect: Effect.Effect<A, NodeError>) =>
+  until("the node answers", Effect.map(Effect.option(effect), Option.isSome))
+
+/** Starts so many that no server reads them at once, and none of which is answered while the server is stopped. */
+const acquireAll = (node: LockNode.LockNode) =>
+  Effect.gen(function*() {
+    const fibers = yield* Effect.forEach(names, (name) =>
+      Effect.forkScoped(Effect.exit(node.acquire(name, "mine", 60_000))))
+    // All are written once the event loop has turned.
+    yield* Effect.promise(() =>
+      new Promise((resolve) => setImmediate(resolve))
+    )
+    return fibers
+  })
+
+const releaseAll = (node: LockNode.LockNode) =>
+  Effect.forEach(names, (name) => node.release(name, "mine"), { concurrency: "unbounded", discard: true })
+
+/** The server's clients, other than whoever asks. */
+const clientsOf = (server: RedisServer) =>
+  Effect.map(
+    server.command<string>("CLIENT", "LIST"),
+    (list) => list.trim().split("\n").filter((line) => !line.includes("name=test-admin"))
+  )
+
+describe("a connection on which nothing is answered", () => {
+  it.live("is given up: what was under way fails at once, and nothing of it is left once the server goes on", () =>
+    Effect.gen(function*() {
+      const server = yield* startServer()
+      const node = yield* IoredisNode.make(server.url)
+      assert.isTrue(yield* node.ready!)
+      yield* server.stop
+      const acquiring = yield* acquireAll(node)
+      yield* node.reconnect!
+      // The server is still stopped.
+      for (const fiber of acquiring) {
+        const error = Exit.findErrorOption(yield* Fiber.join(fiber))
+        assertNodeError(
+          Option.getOrThrow(error),
+          node,
+          "acquire",
+          "Disconnected",
+          /given up, since nothing was answered/
+        )
+      }
+      yield* server.resume
+      yield* untilAnswered(node.inspect("anything"))
+      yield* releaseAll(node)
+      assert.isFalse(node.mayOvertake!())
+      // The old connection is gone, and with it what was not read of it.
+      assert.lengthOf(yield* clientsOf(server), 1)
+      assert.strictEqual(yield* server.command("DBSIZE"), 0)
+    }).pipe(Effect.scoped))
+
+  it.live("that breaks by itself is ended by the server too before anything else is executed", () =>
+    Effect.gen(function*() {
+      const server = yield* startServer()
+      const proxy = yield* front(server)
+      const node = yield* IoredisNode.make(proxy.url)
+      assert.isTrue(yield* node.ready!)
+      yield* server.stop
+      yield* acquireAll(node)
+      proxy.cut()
+      yield* server.resume
+      yield* untilAnswered(node.inspect("anything"))
+      yield* releaseAll(node)
+      assert.isFalse(node.mayOvertake!())
+      assert.lengthOf(yield* clientsOf(server), 1)
+      assert.strictEqual(yield* server.command("DBSIZE"), 0)
+    }).pipe(Effect.scoped))
+
+  it.live("is ended by the server before anything else is executed, so that nothing of it comes later", () =>
+    Effect.gen(function*() {
+      const server = yield* startServer()
+      const network = yield* front(server)
+      const node = yield* IoredisNode.make(network.url)
+      assert.isTrue(yield* node.ready!)
+      network.hold()
+      const acquiring = yield* Effect.forkScoped(Effect.exit(node.acquire("late", "mine", 60_000)))
+      yield* until("the network has it", Effect.sync(() => network.held() > 0))
+      yield* node.reconnect!
+      assert.isTrue(Exit.isFailure(yield* Fiber.join(acquiring)))
+      yield* untilAnswered(node.release("late", "mine"))
+      assert.isFalse(node.mayOvertake!())
+      network.letGo()
+      assert.lengthOf(yield* clientsOf(server), 1)
+      assert.strictEqual(yield* server.command("EXISTS", "late"), 0)
+    }).pipe(Effect.scoped))
+
+  it.live.each([["may not be told", "-client|kill"], ["does not say which it is", "-client|info"]] as const)(
+    "where the server %s to end it, what was sent may overtake",
+    ([_, rule]) =>
+      Effect.gen(function*() {
+        const server = yield* startServer()
+        yield* server.command("ACL", "SETUSER", "ada", "on", ">pass", "~*", "&*", "+@all", rule)
+        const node = yield* IoredisNode.make(server.url.replace("redis://", "redis://ada:pass@"))
+        assert.isTrue(yield* node.ready!)
+        assert.isTrue(yield* node.acquire("mine", "mine", 60_000))
+        // Nothing was under way.
+        yield* node.reconnect!
+        yield* untilAnswered(node.inspect("anything"))
+        assert.isFalse(node.mayOvertake!())
+        yield* server.stop
+        yield* Effect.forkScoped(node.release("mine", "mine"))
+        yield* Effect.yieldNow
+        yield* node.reconnect!
+        yield* server.resume
+        yield* untilAnswered(node.inspect("anything"))
+        assert.isTrue(node.mayOvertake!())
+      }).pipe(Effect.scoped)
+  )
+
+  it.live("is not looked for on a server that was restarted, where another may have its number", () =>
+    Effect.gen(function*() {
+      const server = yield* startServer()
+      const node = yield* IoredisNode.make(server.url)
+      assert.isTrue(yield* node.ready!)
+      yield* server.stop
+      yield* acquireAll(node)
+      yield* server.restart
+      yield* untilAnswered(node.inspect("anything"))
+      assert.isFalse(node.mayOvertake!())
+      assert.notInclude(yield* server.command<string>("INFO", "commandstats"), "client|kill")
+    }).pipe(Effect.scoped))
+})
+
+describe("the first moments of a connection", () => {
+  it.live("a Sentinel that takes the connection and says nothing is passed over", () =>
+    Effect.gen(function*() {
+      const { primary, sentinels } = yield* watched
+      const silent = yield* front("nothing is said")
+      const layer = Redsync.layer({ nodes: [{ sentinels: [silent, ...sentinels], name: sentinelName }] })
+      yield* withLock("passed", Effect.void, { retry: Schedule.spaced("50 millis") }).pipe(Effect.provide(layer))
+      assert.strictEqual(yield* primary.command("EXISTS", "passed"), 0)
+      yield* until("nobody is connected to it any more", Effect.sync(() => silent.open() === 0))
+    }).pipe(Effect.scoped))
+
+  it.live("when Sentinels come back, so does the node", () =>
+    Effect.gen(function*() {
+      const { sentinels: [sentinel] } = yield* watched
+      const network = yield* front("closed at once")
+      const node = yield* IoredisNode.make({ sentinels: [network], name: sentinelName })
+      assert.isFalse(yield* node.ready!)
+      const error = yield* Effect.flip(node.acquire("name", "mine", 60_000))
+      assertNodeError(error, node, "acquire", "Disconnected", /^All sentinels are unreachable/)
+      network.behind = sentinel!
+      yield* untilAnswered(node.acquire("name", "mine", 60_000))
+    }).pipe(Effect.scoped))
+
+  it.live("a server that takes the connection and says nothing is left, and tried again", () =>
+    Effect.gen(function*() {
+      const server = yield* startServer()
+      const network = yield* front("nothing is said")
+      const node = yield* IoredisNode.make({ host: network.host, port: network.port, connectTimeout: 50 })
+      const error = yield* Effect.flip(node.acquire("name", "mine", 60_000))
+      assertNodeError(error, node, "acquire", "Disconnected", /but the server says nothing/)
+      yield* until("it was tried again", Effect.sync(() => network.taken() > 1))
+      network.behind = server
+      yield* untilAnswered(node.acquire("name", "mine", 60_000))
+    }).pipe(Effect.scoped))
+
+  it.live("what waits for the connection is sent in the order in which it came, but not what was given up", () =>
+    Effect.gen(function*() {
+      const server = yield* startServer()
+      const network = yield* front(server)
+      yield* server.stop
+      const node = yield* IoredisNode.make(network.url)
+      const givenUp = yield* Effect.forkScoped(node.acquire("name", "given up", 60_000))
+      const acquired = yield* Effect.forkScoped(node.acquire("name", "mine", 60_000))
+      const released = yield* Effect.forkScoped(node.release("name", "mine"))
+      yield* until("it is connected", Effect.sync(() => network.taken() > 0))
+      yield* Fiber.interrupt(givenUp)
+      yield* server.resume
+      assert.isTrue(yield* Fiber.join(acquired))
+      assert.isTrue(yield* Fiber.join(released))
+      assert.strictEqual(yield* server.command("DBSIZE"), 0)
+      assert.strictEqual(yield* callsOf(server, "set"), 1)
+    }).pipe(Effect.scoped))
+})
+
+describe("a connection to a server that is not what it was", () => {
+  it.live("is made anew where the address leads to another primary, once in a while where it does not", () =>
+    Effect.gen(function*() {
+      const [old, other] = yield* Effect.all([startServer(), startServer()])
+      yield* old.command("REPLICAOF", other.host, String(other.port))
+      const network = yield* front(old)
+      const node = yield* IoredisNode.make(network.url)
+      assert.isTrue(yield* node.ready!)
+      const tries = 200
+      for (let index = 0; index < tries; index++) yield* Effect.exit(node.acquire("read only", "mine", 60_000))
+      // As many as there were seconds, or a few more; not as many as were refused.
+      assert.isBelow(network.taken(), tries / 4)
+      network.behind = other
+      yield* until(
+        "the other primary is found",
+        Effect.map(Effect.exit(node.acquire("found", "mine", 60_000)), Exit.isSuccess)
+      )
+      assert.strictEqual(yield* other.command("GET", "found"), "mine")
+    }).pipe(Effect.scoped))
+
+  it.live("is left alone where it is the caller's", () =>
+    Effect.gen(function*() {
+      const [server, other] = yield* Effect.all([startServer(), startServer()])
+      yield* server.command("REPLICAOF", other.host, String(other.port))
+      const network = yield* front(server)
+      const node = IoredisNode.fromClient(yield* callersClient(network))
+      for (let index = 0; index < 3; index++) {
+        const error = yield* Effect.flip(node.acquire("read only", "mine", 60_000))
+        assertNodeError(error, node, "acquire", "Rejected", /^READONLY /)
+      }
+      assert.strictEqual(network.taken(), 1)
+    }).pipe(Effect.scoped))
+})
+
+/** A client as a program has it for other things. */
+const callersClient = (
+  { host, port }: { readonly host: string; readonly port: number },
+  options: Omit<RedisOptions, "replyMapping"> = {}
+) =>
+  Effect.acquireRelease(
+    Effect.sync(() => new Redis({ host, port, ...options })),
+    (client) => Effect.sync(() => client.disconnect())
+  )
+
+describe("a client of the caller's that queues nothing", () => {
+  it.live.each([["connects", {}], ["is yet to connect", { lazyConnect: true }]] as const)(
+    "is waited for at first while it %s, and at no other time",
+    ([_, options]) =>
+      Effect.gen(function*() {
+        const server = yield* startServer()
+        const client = yield* callersClient(server, { ...options, enableOfflineQueue: false })
+        const layer = Redsync.layer({ nodes: [client] })
+        assert.strictEqual(
+          yield* withLock("first", Effect.succeed("held"), { retry: Schedule.recurs(0) }).pipe(Effect.provide(layer)),
+          "held"
+        )
+        assert.deepStrictEqual(client.eventNames(), [])
+        const node = IoredisNode.fromClient(client)
+        yield* server.kill
+        yield* until("it is disconnected", Effect.sync(() => client.status !== "ready"))
+        assertNodeError(yield* Effect.flip(node.inspect("name")), node, "inspect", "Disconnected", /./)
+      }).pipe(Effect.scoped)
+  )
+
+  it.live("is not waited for without end where there is no server", () =>
+    Effect.gen(function*() {
+      const network = yield* front("closed at once")
+      const client = yield* callersClient(network, { enableOfflineQueue: false })
+      client.on("error", () => {})
+      const node = IoredisNode.fromClient(client)
+      assert.isFalse(yield* node.ready!)
+      assertNodeError(yield* Effect.flip(node.inspect("name")), node, "inspect", "Disconnected", /./)
+    }).pipe(Effect.scoped))
+})
+
+describe("the last moments of a connection", () => {
+  it.live("whatever it was at, nothing is left when it is closed", () =>
+    Effect.gen(function*() {
+      const [server, silent, closing] = yield* Effect.all([
+        startServer(),
+        front("nothing is said"),
+        front("closed at once")
+      ])
+      const stopped = yield* front(server)
+      // Far longer than anybody waits for the end of the process.
+      const forAnHour = { connectTimeout: 3_600_000, sentinelCommandTimeout: 3_600_000 }
+      const at = ({ host, port }: Front) => ({ host, port })
+      const nodes = [
+        { ...at(silent), ...forAnHour },
+        { ...at(silent), ...forAnHour, tls: {} },
+        { sentinels: [at(silent)], name: "main", ...forAnHour },
+        { sentinels: [at(closing), at(silent)], name: "main", ...forAnHour },
+        { sentinels: [at(closing)], name: "main" },
+        at(closing),
+        { host: "nobody.invalid" },
+        at(stopped)
+      ]
+      yield* server.stop
+      const child = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          spawn(process.execPath, [opener, JSON.stringify(nodes)], { stdio: ["pipe", "inherit", "inherit"] })
+        ),
+        (child) => Effect.sync(() => child.kill("SIGKILL"))
+      )
+      const exited = once(child, "exit")
+      yield* until(
+        "all are under way",
+        Effect.sync(() => silent.open() === 4 && closing.taken() > 4 && stopped.open() === 1)
+      )
+      child.stdin.end()
+      yield* until("no connection is left", Effect.sync(() => silent.open() + stopped.open() === 0))
+      assert.deepStrictEqual(yield* Effect.promise(() => exited), [0, null])
+    }).pipe(Effect.scoped))
+})
+
+const opener = fileURLToPath(new URL("support/children/opener.ts", import.meta.url))

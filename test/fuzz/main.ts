@@ -1,0 +1,75 @@
+/**
+ * Servers that answer nonsense: `npm run fuzz` runs 200 seeds.
+ *
+ * - `--seeds 1000`: so many, from `--from 1` on.
+ * - `--minutes 60`: as many as there is time for.
+ * - `--workers 2`: so many processes at a time.
+ * - `--seed 42`: one, with the whole exchange between the clients and the broken servers.
+ *
+ * The exit code is 1 if a promise was broken.
+ */
+import { Effect } from "effect"
+import { parseArgs } from "node:util"
+import { RedisServers } from "../support/RedisServers.ts"
+import { describePlan, makePlan } from "./plan.ts"
+import { closeAdministrators, run } from "./run.ts"
+import { runSeeds, type Summary } from "./runner.ts"
+
+const { values: flags } = parseArgs({
+  options: {
+    seeds: { type: "string", default: "200" },
+    from: { type: "string", default: "1" },
+    minutes: { type: "string" },
+    workers: { type: "string", default: "2" },
+    seed: { type: "string" }
+  }
+})
+
+const many = async (servers: Parameters<typeof runSeeds>[1]) => {
+  const startedAt = performance.now()
+  const minutes = flags.minutes === undefined ? undefined : Number(flags.minutes)
+  const most = minutes === undefined ? Number(flags.seeds) : Number.POSITIVE_INFINITY
+  const isTime = () => minutes === undefined || performance.now() - startedAt < minutes * 60_000
+  const from = Number(flags.from)
+  let seed = from
+  let toldAt = startedAt
+  const progress = (summary: Summary) => {
+    const seconds = (performance.now() - startedAt) / 1000
+    console.log(`${summary.seeds} seeds in ${seconds.toFixed(0)} s, ${summary.kinds().length} kinds of findings`)
+  }
+  const summary = await runSeeds(
+    () => seed < from + most && isTime() ? seed++ : undefined,
+    servers,
+    Number(flags.workers),
+    (summary, { seed, violations }) => {
+      for (const { promise, what } of violations) console.log(`\nseed ${seed}: ${promise}: ${what}`)
+      if (performance.now() - toldAt < 10_000) return
+      toldAt = performance.now()
+      progress(summary)
+    }
+  )
+  console.log(`\n${summary.lines().join("\n")}`)
+  for (const { first, seeds } of summary.kinds()) {
+    console.log(`\n${seeds.length} times, for instance npm run fuzz -- --seed ${seeds.slice(0, 8).join(", ")}`)
+    console.log(`${first.promise}: ${first.what}`)
+  }
+  progress(summary)
+  if (summary.findings.length > 0) process.exitCode = 1
+}
+
+const one = async (seed: number, servers: Parameters<typeof runSeeds>[1]) => {
+  const { exchange, violations } = await run(seed, servers)
+  closeAdministrators()
+  console.log([describePlan(makePlan(seed)), ...exchange].join("\n"))
+  for (const { promise, what } of violations) console.log(`${promise}: ${what}`)
+  if (violations.length > 0) process.exitCode = 1
+}
+
+const program = Effect.gen(function*() {
+  const servers = (yield* RedisServers).map(({ host, port }) => ({ host, port }))
+  // Old enough for services that delay restarts by a second.
+  yield* Effect.sleep("3 seconds")
+  yield* Effect.promise(() => flags.seed === undefined ? many(servers) : one(Number(flags.seed), servers))
+})
+
+await Effect.runPromise(Effect.provide(program, RedisServers.layer(3)))
