@@ -254,6 +254,8 @@ export interface FakeServer {
   readonly url: string
   /** What it answers to the commands of a lock, without the leading dash; nothing is wrong where it is empty. */
   error: string
+  /** What it answers instead, as the protocol has it: to a command, or the script with it. */
+  says?: (command: string, script: string) => string | undefined
 }
 
 /**
@@ -270,7 +272,7 @@ export const fakeServer = (error: string) =>
           const [command, rest] = parseCommand(pending)
           if (command === undefined) return
           pending = rest
-          socket.write(answer(command, self.error))
+          socket.write(self.says?.(command[0]!.toLowerCase(), command[1] ?? "") ?? answer(command, self.error))
         }
       })
     })
@@ -310,7 +312,11 @@ const answer = ([name = "", script = ""]: ReadonlyArray<string>, error: string):
     case "hello":
       return "-NOPROTO unsupported protocol version\r\n"
     case "client":
-      return "+OK\r\n"
+      return script.toLowerCase() === "id" ? ":1\r\n" : "+OK\r\n"
+    case "subscribe":
+      return `*3\r\n$9\r\nsubscribe\r\n$${script.length}\r\n${script}\r\n:1\r\n`
+    case "pttl":
+      return ":-2\r\n"
     case "info":
       return "$11\r\nloading:0\r\n\r\n"
     case "set":
