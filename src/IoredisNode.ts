@@ -20,6 +20,7 @@ import { CallersConnection, type Connection, OwnConnection } from "./internal/io
 import { type Replicas, replicated } from "./internal/ioredisReplicas.ts"
 import { waitingList } from "./internal/ioredisWaiting.ts"
 import { keyBeside, sharesSlot } from "./internal/keys.ts"
+import { checkTarget } from "./internal/nodeOptions.ts"
 import { reject } from "./internal/options.ts"
 import {
   abstention,
@@ -34,7 +35,7 @@ import {
 } from "./internal/reply.ts"
 import * as scripts from "./internal/scripts.ts"
 import { quoted } from "./internal/text.ts"
-import { addressOf, parseRedisUrl, secretsOf, startupAddressOf } from "./internal/url.ts"
+import { addressOf, secretsOf, startupAddressOf } from "./internal/url.ts"
 import type { NodeError } from "./LockError.ts"
 import type { LockNode } from "./LockNode.ts"
 
@@ -56,8 +57,8 @@ import type { LockNode } from "./LockNode.ts"
  */
 export const make = (target: string | RedisOptions): Effect.Effect<LockNode, never, Scope.Scope> =>
   Effect.suspend(() => {
-    const options = Predicate.isString(target) ? parseRedisUrl(target) : Result.succeed(target)
-    return Result.isFailure(options) ? reject(options.failure) : connect(options.success)
+    const options = checkTarget(target)
+    return Predicate.isString(options) ? reject(options) : connect(options)
   })
 
 /**

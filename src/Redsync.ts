@@ -42,10 +42,22 @@ import { configError, configured } from "./internal/environment.ts"
 import { guard } from "./internal/guard.ts"
 import { health as healthOf } from "./internal/health.ts"
 import { type HeldLock, HeldLocks, type Hold } from "./internal/held.ts"
-import { makeService, resolveLayer } from "./internal/layer.ts"
+import { checkLayer, makeService } from "./internal/layer.ts"
 import { addToScope } from "./internal/nested.ts"
 import * as operate from "./internal/operate.ts"
-import { checkNames, checkValue, reject, type Settings, wrong } from "./internal/options.ts"
+import {
+  checkName,
+  checkNames,
+  checkValue,
+  given,
+  isWhole,
+  layerOptions,
+  lockOptions,
+  millis,
+  reject,
+  type Settings,
+  wrong
+} from "./internal/options.ts"
 import { pipeable, type Program } from "./internal/pipeable.ts"
 import type { Service } from "./internal/service.ts"
 import { acquiring, holdSpan, spanned } from "./internal/tracing.ts"
@@ -77,16 +89,21 @@ export class Redsync extends Context.Service<Redsync, Service>()("effect-redsync
  *
  * **Details**
  *
- * - `expiry`: the length of the lease, after which the key frees itself. 8 seconds by default.
+ * - `expiry`: the length of the lease, after which the key frees itself; more than the drift allowed for, and at most
+ *   365 days. 8 seconds by default. Fractions of a millisecond are dropped.
  * - `retry`: when to try again after a refusal, and when to give up. {@link defaultRetry} by default.
  * - `autoExtend`: whether the lease is extended for as long as the lock is held. `true` by default. With `false` the
  *   lock is lost when its lease ends.
  * - `driftFactor`: the share of the expiry by which clocks may run apart, at least 0 and less than 1. 0.01 by
  *   default. The lease counts as over `expiry * driftFactor + 2 ms` before the key expires.
- * - `nodeTimeout`: one node's time to answer. 5 % of the expiry by default, 50 ms at least.
+ * - `nodeTimeout`: one node's time to answer, at most an hour. By default 5 % of the expiry, but at least 50 ms and at
+ *   most 1 second.
  *
- * Values that are not allowed are a defect that names the option, before any
- * command is sent.
+ * An option that is `undefined` is not given. Values that are not allowed, and
+ * options that do not exist, are a defect that names the option, before any
+ * command is sent. So are names and values of locks that are empty, longer than
+ * 4,096 bytes in UTF-8 or no well-formed text, and names that begin with
+ * `redsync:`, a number and `:`, as the keys that are kept beside locks do.
  *
  * @category options
  * @since 0.1.0
@@ -123,12 +140,12 @@ export type NodeInput = string | RedisOptions | IoredisClient | Cluster | LockNo
  * - `quorum`: how many have to agree: a majority of the nodes by default, which is the least allowed.
  * - `delayedRestart`: for how long a server has to be up before it casts a vote on new locks. A server that was
  *   restarted may have come back empty, without the locks it granted: set this to the longest expiry in use, so that
- *   they have ended by then. Off by default. Not needed where servers write every command to disk before they answer
+ *   they have ended by then. At most 365 days; rounded up to whole milliseconds. Off by default. Not needed where servers write every command to disk before they answer
  *   (`appendfsync always`).
  * - `replicas`: how many replicas of a node have to have a lock, its extension and its token before the node's yes
  *   counts, by `WAIT`; they get a third of the node timeout for it. For nodes that fail over to a replica, as with
- *   Sentinel or in a Cluster: set it to the number of replicas each has, or one less if one may be down. 0 by default,
- *   as independent servers have none.
+ *   Sentinel or in a Cluster: set it to the number of replicas each has, or one less if one may be down; at most 100.
+ *   0 by default, as independent servers have none.
  *
  * **Gotchas**
  *
@@ -157,12 +174,12 @@ export interface LayerOptions extends LockOptions {
  *
  * **Details**
  *
- * - `tries` counts attempts, the first included; there is no delay after the last. 16 by default, or no limit if
- *   `within` is given. 1 tries once.
+ * - `tries` counts attempts, the first included; there is no delay after the last. A whole number of at least 1, or
+ *   `Infinity`. 16 by default, or no limit if `within` is given. 1 tries once.
  * - `delay` between two attempts, varied by up to a fifth either way. 512 ms by default.
  * - `within` bounds the wait: the last attempt comes when this much time has passed since the first refusal.
  *
- * Values that are not allowed throw an error that names the option.
+ * Values that are not allowed throw an `IllegalArgumentError` that names the option.
  *
  * Any other `Schedule` does as well: it is stepped with the error of each
  * refused attempt and ends the wait when it is done.
@@ -186,30 +203,29 @@ export const retryPolicy = (options: {
   readonly delay?: Duration.Input
   readonly within?: Duration.Input
 } = {}): Schedule.Schedule<number> => {
-  const { delay = 512, within = Duration.infinity } = options
-  const { tries = options.within === undefined ? 16 : Number.POSITIVE_INFINITY } = options
-  checkPolicy("tries", tries, tries >= 1, "it must be at least 1")
-  checkPolicy("delay", delay, isDuration(delay), "it must be a duration of at least 0 ms")
-  checkPolicy("within", within, isDuration(within), "it must be a duration of at least 0 ms")
-  const limit = Duration.toMillis(within)
-  return Schedule.spaced(delay).pipe(
+  const read = given(options, ["tries", "delay", "within"])
+  if (Predicate.isString(read)) throw new Cause.IllegalArgumentError(read)
+  const { delay = 512, within = Duration.infinity } = read
+  const { tries = read.within === undefined ? 16 : Number.POSITIVE_INFINITY } = read
+  const isCount = tries === Number.POSITIVE_INFINITY || (isWhole(tries) && tries >= 1)
+  checkPolicy("tries", tries, isCount, "it must be at least 1, and whole or Infinity")
+  checkPolicy("delay", delay, millis(delay) >= 0, "it must be a duration of at least 0 ms")
+  checkPolicy("within", within, millis(within) >= 0, "it must be a duration of at least 0 ms")
+  return policy(tries as number, millis(delay), millis(within))
+}
+
+const policy = (tries: number, delay: number, limit: number): Schedule.Schedule<number> =>
+  Schedule.spaced(delay).pipe(
     Schedule.jittered,
     Schedule.while(({ attempt, elapsed }) => attempt < tries && elapsed < limit),
     Schedule.modifyDelay(({ duration, elapsed }) =>
       Effect.succeed(Duration.min(duration, Duration.millis(limit - elapsed)))
     )
   )
-}
 
 const checkPolicy = (option: string, value: unknown, isAllowed: boolean, allowed: string): void => {
   if (!isAllowed) throw new Cause.IllegalArgumentError(wrong(option, value, allowed))
 }
-
-// Effect takes a negative number, and one that is none, for zero.
-const isDuration = (input: Duration.Input): boolean =>
-  Predicate.isNumber(input)
-    ? input >= 0
-    : Option.exists(Duration.fromInput(input), (duration) => Duration.toMillis(duration) >= 0)
 
 /**
  * How acquiring retries unless told otherwise: 16 attempts, 512 ms apart,
@@ -252,8 +268,8 @@ export const defaultRetry: Schedule.Schedule<number> = retryPolicy()
  * @since 0.1.0
  */
 export const layer = (options: LayerOptions): Layer.Layer<Redsync> => {
-  const settings = resolveLayer(options, defaultRetry)
-  return Layer.effect(Redsync, Predicate.isString(settings) ? reject(settings) : makeService(options, settings))
+  const checked = checkLayer(options, defaultRetry)
+  return Layer.effect(Redsync, Predicate.isString(checked) ? reject(checked) : makeService(checked))
 }
 
 /**
@@ -284,10 +300,10 @@ export const layerConfig = (options: Partial<LayerOptions> = {}): Layer.Layer<Re
   Layer.effect(
     Redsync,
     Effect.gen(function*() {
-      const configuredOptions = yield* configured(options)
-      const settings = resolveLayer(configuredOptions, defaultRetry)
-      if (Predicate.isString(settings)) return yield* Effect.fail(configError(settings))
-      return yield* makeService(configuredOptions, settings)
+      const read = given(options, layerOptions)
+      if (Predicate.isString(read)) return yield* Effect.fail(configError(read))
+      const checked = checkLayer(yield* configured(read as Partial<LayerOptions>), defaultRetry)
+      return yield* Predicate.isString(checked) ? Effect.fail(configError(checked)) : makeService(checked)
     })
   )
 
@@ -299,7 +315,15 @@ export const layerConfig = (options: Partial<LayerOptions> = {}): Layer.Layer<Re
  * @since 0.1.0
  */
 export const layerMemory = (count: number = 1, options: LockOptions = {}): Layer.Layer<Redsync> =>
-  Layer.unwrap(Effect.sync(() => layer({ ...options, nodes: Array.from({ length: count }, () => MemoryNode.make()) })))
+  Layer.unwrap(Effect.suspend(() => {
+    if (!(isWhole(count) && count >= 1 && count <= 100)) {
+      return reject(wrong("count", count, "it must be a whole number from 1 to 100"))
+    }
+    const read = given(options, lockOptions)
+    return Predicate.isString(read)
+      ? reject(read)
+      : Effect.succeed(layer({ ...read as LockOptions, nodes: Array.from({ length: count }, () => MemoryNode.make()) }))
+  }))
 
 /**
  * The service over one node: the Redis service of Effect that is in the context.
@@ -461,21 +485,18 @@ export const withLocks: {
     options?: LockOptions
   ): <A, E, R>(program: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LockError | LockLost, R | Redsync>
 } = pipeable((names: ReadonlyArray<string> | ReadonlySet<string>, program: Program<[ReadonlyArray<Lock>]>, options) =>
-  Effect.suspend(() => {
-    const inOrder = [...new Set(names)]
-    return Effect.uninterruptibleMask((restore) =>
-      withService(
-        inOrder,
-        options,
-        (service, settings) =>
-          Effect.flatMap(acquireMany(service, inOrder, settings, restore), (held) => {
-            const locks = inOrder.map((name) => held.find((lock) => lock.name === name)!)
-            const hold = new HeldLocks(locks)
-            return use(hold, restore(guard(hold, program(locks))))
-          })
-      )
+  Effect.uninterruptibleMask((restore) =>
+    withNames(
+      names,
+      options,
+      (service, inOrder, settings) =>
+        Effect.flatMap(acquireMany(service, inOrder, settings, restore), (held) => {
+          const locks = inOrder.map((name) => held.find((lock) => lock.name === name)!)
+          const hold = new HeldLocks(locks)
+          return use(hold, restore(guard(hold, program(locks))))
+        })
     )
-  })
+  )
 )
 
 /**
@@ -802,13 +823,26 @@ export type NodeHealth =
 // -----------------------------------------------------------------------------
 
 const withService = <A, E, R>(
-  names: string | ReadonlyArray<string>,
+  name: string,
   options: LockOptions | undefined,
   f: (service: Service, settings: Settings) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R | Redsync> =>
   Effect.flatMap(Redsync, (service) => {
-    const settings = checkNames(names) ?? service.settings(options)
+    const settings = checkName(name) ?? service.settings(options)
     return Predicate.isString(settings) ? reject(settings) : f(service, settings)
+  })
+
+/** The same for several names, which come each once. */
+const withNames = <A, E, R>(
+  names: ReadonlyArray<string> | ReadonlySet<string>,
+  options: LockOptions | undefined,
+  f: (service: Service, names: ReadonlyArray<string>, settings: Settings) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R | Redsync> =>
+  Effect.flatMap(Redsync, (service) => {
+    const inOrder = checkNames(names)
+    if (Predicate.isString(inOrder)) return reject(inOrder)
+    const settings = service.settings(options)
+    return Predicate.isString(settings) ? reject(settings) : f(service, inOrder, settings)
   })
 
 /** Every node has to keep fencing counters: one without could not tell what it has granted before. */

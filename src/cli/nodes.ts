@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { readFileSync } from "node:fs"
 import { configured } from "../internal/environment.ts"
-import { resolveLayer } from "../internal/layer.ts"
+import { checkLayer } from "../internal/layer.ts"
 import * as Redsync from "../Redsync.ts"
 import { durationFlag } from "./duration.ts"
 import { fail, Failure, wrongUsage, wrongUsageOf } from "./failure.ts"
@@ -81,8 +81,8 @@ export const layerOptions = Effect.fnUntraced(function*(options: Redsync.LockOpt
     Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: env as Record<string, string> }))),
     Effect.mapError(({ message }) => wrongUsageOf(message))
   )
-  const settings = resolveLayer(all, Redsync.defaultRetry)
-  return Predicate.isString(settings) ? yield* Effect.fail(wrongUsageOf(settings)) : all
+  const checked = checkLayer(all, Redsync.defaultRetry)
+  return Predicate.isString(checked) ? yield* Effect.fail(wrongUsageOf(checked)) : all
 })
 
 /** The service over the nodes. */

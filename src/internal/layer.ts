@@ -3,86 +3,127 @@
  */
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
-import * as Result from "effect/Result"
-import type * as Scope from "effect/Scope"
 import type { RedisOptions } from "ioredis"
 import * as IoredisNode from "../IoredisNode.ts"
 import type { LockNode } from "../LockNode.ts"
-import type { LayerOptions, NodeInput } from "../Redsync.ts"
-import { checkQuorum, leastUptimeMillis, majority, resolve, type Settings, wrong } from "./options.ts"
+import type { LockOptions } from "../Redsync.ts"
+import { checkLockNode, checkTarget, isLockNode } from "./nodeOptions.ts"
+import {
+  checkPrefix,
+  checkQuorum,
+  given,
+  isWhole,
+  layerOptions,
+  leastUptimeMillis,
+  majority,
+  resolve,
+  type Settings,
+  wrong
+} from "./options.ts"
 import { Service } from "./service.ts"
-import { addressOf, maskPassword, parseRedisUrl } from "./url.ts"
+import { untrusted } from "./text.ts"
+import { addressOf, maskPassword } from "./url.ts"
 
-/** The settings that are the defaults of a service, or what is wrong with its options. */
-export const resolveLayer = (options: LayerOptions, defaultRetry: Settings["retry"]): Settings | string =>
-  checkNodes(options.nodes) ?? checkQuorum(options.quorum, options.nodes.length) ?? checkDelayedRestart(options) ??
-    checkReplicas(options) ?? resolve(options, defaultRetry)
+/** The options of a layer, as they were checked. */
+export interface Checked {
+  readonly options: LockOptions
+  readonly settings: Settings
+  readonly nodes: ReadonlyArray<CheckedNode>
+  readonly quorum: number
+  readonly leastUptimeMillis: number
+  readonly replicas: number
+}
 
-const checkDelayedRestart = ({ delayedRestart, nodes }: LayerOptions): string | undefined => {
-  if (delayedRestart === undefined) return undefined
-  const least = leastUptimeMillis(delayedRestart)
+interface CheckedNode {
+  /** What it will be called. */
+  readonly id: string
+  readonly input: RedisOptions | LockNode
+}
+
+/** The options, each looked at once, or what is wrong with them. */
+export const checkLayer = (input: unknown, defaultRetry: Settings["retry"]): Checked | string => {
+  const read = given(input, layerOptions)
+  if (Predicate.isString(read)) return read
+  const { delayedRestart, nodes: inputs, prefix, quorum, replicas = 0, ...options } = read
+  const nodes = checkNodes(inputs)
+  if (Predicate.isString(nodes)) return nodes
+  const leastUptime = checkDelayedRestart(delayedRestart, nodes)
+  if (Predicate.isString(leastUptime)) return leastUptime
+  const problem = checkQuorum(quorum, nodes.length) ?? checkReplicas(replicas, nodes) ??
+    (prefix === undefined ? undefined : checkPrefix(prefix))
+  if (problem !== undefined) return problem
+  const settings = resolve(options, defaultRetry)
+  return Predicate.isString(settings) ? settings : {
+    options: options as LockOptions,
+    settings,
+    nodes,
+    quorum: quorum as number | undefined ?? majority(nodes.length),
+    leastUptimeMillis: leastUptime,
+    replicas: replicas as number
+  }
+}
+
+const checkDelayedRestart = (delay: unknown, nodes: ReadonlyArray<CheckedNode>): number | string => {
+  if (delay === undefined) return 0
+  const least = leastUptimeMillis(delay)
   if (Predicate.isString(least)) return least
-  const unable = nodes.find((node) => isLockNode(node) && node.delayedRestart === undefined) as LockNode | undefined
-  return unable && wrong("delayedRestart", delayedRestart, `the node ${unable.id} cannot tell when it was restarted`)
+  const unable = nodes.find(({ input }) => isLockNode(input) && !Predicate.isFunction(input.delayedRestart))
+  return unable === undefined
+    ? least
+    : wrong("delayedRestart", delay, `the node ${untrusted(unable.id)} cannot tell when it was restarted`)
 }
 
-const checkReplicas = ({ nodes, replicas }: LayerOptions): string | undefined => {
-  if (replicas === undefined) return undefined
-  if (!Number.isInteger(replicas) || replicas < 0) {
-    return wrong("replicas", replicas, "it must be a whole number of at least 0")
+const mostReplicas = 100
+
+const checkReplicas = (replicas: unknown, nodes: ReadonlyArray<CheckedNode>): string | undefined => {
+  if (!isWhole(replicas) || replicas < 0 || replicas > mostReplicas) {
+    return wrong("replicas", replicas, `it must be a whole number of at least 0 and at most ${mostReplicas}`)
   }
-  const unable = nodes.find((node) => isLockNode(node) && node.replicas === undefined) as LockNode | undefined
-  return replicas === 0 ? undefined : unable && wrong("replicas", replicas, `the node ${unable.id} cannot wait for any`)
+  const unable = nodes.find(({ input }) => isLockNode(input) && !Predicate.isFunction(input.replicas))
+  return replicas === 0 || unable === undefined
+    ? undefined
+    : wrong("replicas", replicas, `the node ${untrusted(unable.id)} cannot wait for any`)
 }
 
-const checkNodes = (nodes: ReadonlyArray<NodeInput>): string | undefined => {
-  if (!Array.isArray(nodes) || nodes.length === 0) {
-    return wrong(
-      "nodes",
-      Predicate.isString(nodes) ? maskPassword(nodes) : nodes,
-      "it must be an array of at least one node"
-    )
+const checkNodes = (inputs: unknown): ReadonlyArray<CheckedNode> | string => {
+  try {
+    if (!Array.isArray(inputs) || inputs.length === 0) {
+      const shown = Predicate.isString(inputs) ? maskPassword(inputs) : inputs
+      return wrong("nodes", shown, "it must be an array of at least one node")
+    }
+    const nodes = Array.from(inputs, checkNode)
+    const wrongOne = nodes.find(Predicate.isString)
+    if (wrongOne !== undefined) return wrongOne
+    const ids = (nodes as ReadonlyArray<CheckedNode>).map(({ id }) => id)
+    const twice = ids.find((id, index) => ids.indexOf(id) !== index)
+    return twice === undefined
+      ? nodes as ReadonlyArray<CheckedNode>
+      : `effect-redsync: the option nodes has ${untrusted(twice)} twice; each counts once.`
+  } catch {
+    return wrong("nodes", inputs, "it must be an array of nodes that can be read")
   }
-  const ids = nodes.map(idOf)
-  const wrongOne = ids.find(Result.isFailure)
-  if (wrongOne !== undefined) return wrongOne.failure
-  const names = ids.map(Result.getOrThrow)
-  const twice = names.find((id, index) => names.indexOf(id) !== index)
-  return twice === undefined ? undefined : `effect-redsync: the option nodes has ${twice} twice; each counts once.`
 }
 
-/** What a node will be called, or what is wrong with it. */
-const idOf = (node: unknown): Result.Result<string, string> => {
-  if (Predicate.isString(node)) return Result.map(parseRedisUrl(node), addressOf)
-  if (isLockNode(node)) return Result.succeed(node.id)
-  if (IoredisNode.isClient(node)) return Result.succeed(IoredisNode.fromClient(node).id)
-  const isPlain = Predicate.isObject(node) && [Object.prototype, null].includes(Object.getPrototypeOf(node))
-  return isPlain
-    ? Result.succeed(addressOf(node as RedisOptions))
-    : Result.fail(wrong("nodes", [node], "each must be a URL, ioredis options, an ioredis client or a LockNode"))
+const checkNode = (node: unknown): CheckedNode | string => {
+  if (isLockNode(node)) return checkLockNode(node) ?? { id: node.id, input: node }
+  if (IoredisNode.isClient(node)) return checkNode(IoredisNode.fromClient(node))
+  const input = checkTarget(node)
+  return Predicate.isString(input) ? input : { id: addressOf(input), input }
 }
 
 /** Opens the nodes, and a service over them for as long as the scope is open. */
-export const makeService = Effect.fnUntraced(function*(options: LayerOptions, settings: Settings) {
-  const opened = yield* Effect.forEach(options.nodes, toNode)
-  const leastUptime = options.delayedRestart === undefined ? 0 : leastUptimeMillis(options.delayedRestart) as number
-  const { replicas = 0 } = options
+export const makeService = Effect.fnUntraced(function*(checked: Checked) {
+  const { leastUptimeMillis, options, quorum, replicas, settings } = checked
+  const opened = yield* Effect.forEach(
+    checked.nodes,
+    ({ input }) => isLockNode(input) ? Effect.succeed(input) : IoredisNode.make(input)
+  )
   const nodes = opened
-    .map((node) => leastUptime > 0 ? node.delayedRestart!(leastUptime) : node)
+    .map((node) => leastUptimeMillis > 0 ? node.delayedRestart!(leastUptimeMillis) : node)
     .map((node) => replicas > 0 ? node.replicas!(replicas, settings.nodeTimeoutMillis / 3) : node)
-  const quorum = options.quorum ?? majority(nodes.length)
   const service = new Service(nodes, quorum, options, settings, yield* Effect.context<never>())
   yield* Effect.addFinalizer(() => service.close)
   yield* service.rooms.open(service.randomValue())
   yield* service.ready
   return service
 })
-
-const toNode = (input: NodeInput): Effect.Effect<LockNode, never, Scope.Scope> =>
-  isLockNode(input)
-    ? Effect.succeed(input)
-    : IoredisNode.isClient(input)
-    ? Effect.succeed(IoredisNode.fromClient(input))
-    : IoredisNode.make(input)
-
-const isLockNode = (u: unknown): u is LockNode => Predicate.hasProperty(u, "acquire") && Predicate.isFunction(u.acquire)

@@ -28,7 +28,14 @@ export function pipeable<F, Name = string, Given extends ReadonlyArray<unknown> 
       : (program: unknown) => run(name, program, first as LockOptions | undefined)) as F
 }
 
-const isProgram = (u: unknown) => Effect.isEffect(u) || Predicate.isFunction(u)
+const isProgram = (u: unknown): boolean => {
+  try {
+    return Effect.isEffect(u) || Predicate.isFunction(u)
+  } catch {
+    // A proxy that cannot be asked.
+    return false
+  }
+}
 
 const allowed = "it must be an Effect, or a function that returns one"
 

@@ -15,7 +15,7 @@ import type { LockNode } from "../LockNode.ts"
 import type { LockOptions } from "../Redsync.ts"
 import { Holdings } from "./holdings.ts"
 import { monotonicMillis } from "./lease.ts"
-import { resolve, type Settings } from "./options.ts"
+import { given, lockOptions, resolve, type Settings } from "./options.ts"
 import { type Claim, releaseQuestion } from "./questions.ts"
 import { failedNodes, Quorum } from "./quorum.ts"
 import { Rooms } from "./rooms.ts"
@@ -55,11 +55,11 @@ export class Service {
     this.logsDebug = !LogLevel.isGreaterThan(Context.get(context, References.MinimumLogLevel), "Debug")
   }
 
-  /** The settings of one lock, or what is wrong with its options. An option that is `undefined` is not given. */
-  settings(options: LockOptions | undefined): Settings | string {
+  /** The settings of one lock, or what is wrong with its options. */
+  settings(options: unknown): Settings | string {
     if (options === undefined) return this.#defaults
-    const given = Object.entries(options).filter(([, value]) => value !== undefined)
-    return resolve({ ...this.#options, ...Object.fromEntries(given) }, this.#defaults.retry)
+    const read = given(options, lockOptions)
+    return typeof read === "string" ? read : resolve({ ...this.#options, ...read }, this.#defaults.retry)
   }
 
   /** A fresh random value: 16 bytes in base64. The bytes are drawn for many at once, and used once. */

@@ -65,7 +65,7 @@ export const addressOf = ({ db, host, name, path, port, sentinels }: RedisOption
 const named = (name: string | undefined) => name !== undefined && hasCredentials(name) ? maskPassword(name) : name
 
 /** A URL by mistake, or the end of one, where a host, a path or a name should be. "/run/redis@1.sock" is none. */
-const hasCredentials = (text: string) => text.includes("://") || /^[^./@\0][^@]*@/.test(text)
+export const hasCredentials = (text: string) => text.includes("://") || /^[^./@\0][^@]*@/.test(text)
 
 /** The same for what an ioredis cluster starts from: a port, a URL or options. */
 export const startupAddressOf = (node: unknown): string => {

@@ -1,0 +1,715 @@
+/**
+ * Every option, of every verb and layer, either works as documented or is refused
+ * with its name before any node is asked anything.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, ConfigProvider, Duration, Effect, Exit, type Layer, Option, Schedule, type Scope } from "effect"
+import * as fc from "fast-check"
+import {
+  adopt,
+  fencedLock,
+  forceUnlock,
+  inspect,
+  IoredisNode,
+  type Lock,
+  lock,
+  MemoryNode,
+  Redsync,
+  retryPolicy,
+  tryLock,
+  unlock,
+  withFencedLock,
+  withLock,
+  withLockIfAvailable,
+  withLocks
+} from "../src/index.ts"
+import * as FaultyNode from "./support/faultyNode.ts"
+
+type Verb = Effect.Effect<unknown, unknown, Redsync.Redsync | Scope.Scope>
+
+const day = 24 * 3600 * 1000
+
+const revoked = () => {
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  return proxy
+}
+
+const hostile = new Proxy({}, {
+  get() {
+    throw new Error("no")
+  },
+  has() {
+    throw new Error("no")
+  },
+  ownKeys() {
+    throw new Error("no")
+  },
+  getPrototypeOf() {
+    throw new Error("no")
+  }
+})
+
+/** Even asking what these are throws, which the library of properties does itself. */
+const unreadable: ReadonlyArray<unknown> = [revoked(), hostile]
+
+/** Nothing that is ever meant, whatever the option. */
+const nonsense: fc.Arbitrary<unknown> = fc.oneof(
+  fc.constantFrom<unknown>(
+    null,
+    Number.NaN,
+    -1,
+    "",
+    "abc",
+    "0.5",
+    "no",
+    [],
+    {},
+    [1],
+    [[]],
+    Symbol("s"),
+    () => 1,
+    new Date(0),
+    new Map(),
+    /x/,
+    Promise.resolve(1),
+    Option.some(1),
+    Effect.void
+  ),
+  fc.anything({ withBigInt: false, withDate: true, withMap: true, withNullPrototype: true, withSet: true })
+    .filter((u) => u !== undefined && typeof u !== "boolean" && typeof u !== "number")
+)
+
+const isDuration = (u: unknown): boolean => {
+  try {
+    return Option.isSome(Duration.fromInput(u as Duration.Input))
+  } catch {
+    return false
+  }
+}
+
+const noDuration = fc.oneof(
+  fc.constantFrom<unknown>(
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    Number.NEGATIVE_INFINITY,
+    -1,
+    -0.001,
+    -5n,
+    "10",
+    "10s",
+    "10 secnds",
+    "-1 seconds",
+    "Infinity",
+    "-Infinity",
+    Duration.infinity,
+    Duration.millis(-1),
+    {},
+    { sec: 1 },
+    { seconds: "5" },
+    { seconds: Number.NaN },
+    { seconds: 1, secs: 2 },
+    {
+      get seconds() {
+        throw new Error("no")
+      }
+    },
+    [Number.NaN, 0],
+    [1, 2, 3],
+    ["1", "2"],
+    true
+  ),
+  nonsense.filter((u) => !isDuration(u))
+)
+
+/** Durations of so many milliseconds, in every form. */
+const durations = (min: number, max: number) =>
+  fc.tuple(fc.integer({ min, max }), fc.nat(6)).map(([millis, form]): readonly [unknown, number] => [
+    [
+      millis,
+      `${millis} millis`,
+      Duration.millis(millis),
+      { milliseconds: millis },
+      BigInt(millis) * 1_000_000n,
+      [0, millis * 1_000_000],
+      millis + 0.25
+    ][form],
+    form === 6 ? millis + 0.25 : millis
+  ])
+
+/** For each option of a lock what works, with what the lock must then be like, and what is refused. */
+const ofLock: Record<string, {
+  readonly valid: fc.Arbitrary<readonly [unknown, ((held: Lock.Lock) => Effect.Effect<void>)?]>
+  readonly invalid: fc.Arbitrary<unknown>
+}> = {
+  expiry: {
+    valid: durations(3, 365 * day).map((
+      [expiry, millis]
+    ) => [expiry, (held) =>
+      Effect.map(held.remaining, (remaining) => {
+        const whole = Math.floor(millis)
+        assert.approximately(Duration.toMillis(remaining), whole - (whole * 0.01 + 2), 0.001)
+      })]
+    ),
+    invalid: fc.oneof(noDuration, fc.constantFrom(0, 0.5, 1, 2, "2 millis", 365 * day + 1, 2 ** 53, 1e300, 10n ** 30n))
+  },
+  nodeTimeout: {
+    valid: durations(1, 3600 * 1000).map(([timeout]) => [timeout]),
+    invalid: fc.oneof(noDuration, fc.constantFrom(0, 3600 * 1000 + 1, 2 ** 31, 2 ** 53, "1 day", 1e300))
+  },
+  autoExtend: {
+    valid: fc.boolean().map((flag) => [flag]),
+    invalid: fc.oneof(nonsense, fc.constantFrom(0, 1, "true"))
+  },
+  driftFactor: {
+    valid: fc.double({ min: 0, max: 0.99, noNaN: true }).map((drift) => [drift]),
+    invalid: fc.oneof(nonsense, fc.constantFrom(1, 1.5, -0.1, Infinity, 0n, 2 ** 53))
+  },
+  retry: {
+    valid: fc.constantFrom(Schedule.recurs(0), Schedule.forever, retryPolicy(), Schedule.spaced("1 second"))
+      .map((retry) => [retry]),
+    invalid: fc.oneof(nonsense, fc.constantFrom(3, "1 second", { tries: 3 }))
+  }
+}
+
+const program = (held: unknown) => Effect.succeed(held)
+
+/** All that takes the options of one lock; each gives the lock it had. */
+const verbs: Record<string, (options: Redsync.LockOptions) => Verb> = {
+  withLock: (options) => withLock("a", program, options),
+  "withLock, piped": (options) => withLock("a", options)(Effect.void),
+  withLockIfAvailable: (options) => withLockIfAvailable("a", program, options),
+  "withLockIfAvailable, piped": (options) => withLockIfAvailable("a", options)(Effect.void),
+  withLocks: (options) => withLocks(["a", "b"], program, options),
+  "withLocks, piped": (options) => withLocks(new Set(["a", "b"]), options)(Effect.void),
+  withFencedLock: (options) => withFencedLock("a", (token) => Effect.succeed(token), options),
+  lock: (options) => lock("a", options),
+  fencedLock: (options) => fencedLock("a", options),
+  tryLock: (options) => tryLock("a", options),
+  adopt: (options) => adopt("a", "a value", options)
+}
+
+const message = (exit: Exit.Exit<unknown, unknown>): string => {
+  if (Exit.isSuccess(exit)) return "it worked"
+  const error = Cause.squash(exit.cause)
+  return Cause.isIllegalArgumentError(error) ? error.message : `no refusal: ${Cause.pretty(exit.cause)}`
+}
+
+/** Refused with the name of the option, by a service whose nodes were asked nothing. */
+const refuses = (option: string, verb: Verb, said = `the option ${option} `) =>
+  Effect.gen(function*() {
+    const nodes = FaultyNode.makeMany(3)
+    const exit = yield* Effect.exit(Effect.provide(Effect.scoped(verb), Redsync.layer({ nodes })))
+    assert.include(message(exit), said)
+    assert.deepStrictEqual(nodes.flatMap(({ asked }) => asked), [])
+  })
+
+const refusesLayer = (option: string, layer: Layer.Layer<Redsync.Redsync, unknown>) =>
+  Effect.map(Effect.exit(Effect.provide(Redsync.health, layer)), (exit) => assert.include(message(exit), option))
+
+/** A property whose body is an effect, on `TestClock` as every test is. */
+const holds = <T>(
+  what: string,
+  arbitrary: fc.Arbitrary<T>,
+  body: (value: T) => Effect.Effect<unknown, unknown>,
+  numRuns = 200
+) =>
+  it.effect(what, () =>
+    Effect.flatMap(Effect.context<never>(), (context) =>
+      Effect.promise(() =>
+        fc.assert(
+          fc.asyncProperty(arbitrary, (value) => Effect.runPromiseWith(context)(Effect.asVoid(body(value)))),
+          { numRuns }
+        )
+      )))
+
+const anyVerb = fc.constantFrom(...Object.keys(verbs))
+const anyOption = fc.constantFrom(...Object.keys(ofLock))
+
+describe("the options of a lock", () => {
+  holds(
+    "work in every verb, alone and together",
+    fc.tuple(
+      anyVerb.filter((verb) => verb !== "adopt"),
+      fc.record(
+        Object.fromEntries(Object.entries(ofLock).map(([key, { valid }]) => [key, valid])),
+        { requiredKeys: [] }
+      )
+    ),
+    ([verb, given]) => {
+      const options = Object.fromEntries(Object.entries(given).map(([key, given]) => [key, given?.[0]]))
+      // A large drift leaves nothing of a short lease, which is refused for what it is.
+      if (options["driftFactor"] !== undefined) delete options["expiry"]
+      return Effect.provide(Effect.scoped(verbs[verb]!(options as never)), Redsync.layerMemory(3))
+    }
+  )
+
+  holds(
+    "are taken for what they say",
+    anyOption.chain((key) => fc.tuple(fc.constant(key), ofLock[key]!.valid)),
+    ([key, [value, check]]) =>
+      lock("a", { [key]: value }).pipe(
+        Effect.flatMap((held) => check?.(held) ?? Effect.void),
+        Effect.scoped,
+        Effect.provide(Redsync.layerMemory(3))
+      )
+  )
+
+  holds(
+    "are refused by every verb, with their name, before any node is asked",
+    fc.tuple(anyVerb, anyOption.chain((key) => fc.tuple(fc.constant(key), ofLock[key]!.invalid))),
+    ([verb, [key, value]]) => refuses(key, verbs[verb]!({ [key]: value })),
+    400
+  )
+
+  holds(
+    "are refused by every layer too",
+    fc.tuple(fc.nat(2), anyOption.chain((key) => fc.tuple(fc.constant(key), ofLock[key]!.invalid))),
+    ([which, [key, value]]) => {
+      const options = { [key]: value }
+      const layers: ReadonlyArray<() => Layer.Layer<Redsync.Redsync, unknown>> = [
+        () => Redsync.layer({ nodes: [MemoryNode.make()], ...options }),
+        () => Redsync.layerMemory(3, options),
+        () => Redsync.layerConfig({ nodes: [MemoryNode.make()], ...options })
+      ]
+      return which === 2
+        ? Effect.map(Effect.flip(Effect.provide(Redsync.health, layers[which]!())), (error) => {
+          assert.strictEqual((error as { _tag: string })._tag, "ConfigError")
+          assert.include((error as Error).message, `the option ${key} `)
+        })
+        : refusesLayer(`the option ${key} `, layers[which]!())
+    }
+  )
+
+  holds(
+    "are objects, or nothing",
+    fc.tuple(
+      anyVerb,
+      nonsense.filter((u) => typeof u !== "function" && !Effect.isEffect(u) && !isPlain(u))
+    ),
+    ([verb, options]) => refuses("options", verbs[verb]!(options as never))
+  )
+
+  holds(
+    "that are misspelt are refused with what was meant",
+    fc.tuple(anyVerb, anyOption.chain((key) => fc.tuple(fc.constant(key), misspelt(key)))),
+    ([verb, [key, wrong]]) =>
+      refuses(
+        wrong,
+        verbs[verb]!({ [wrong]: 1 }),
+        `there is no option ${JSON.stringify(wrong)} here; did you mean ${key}?`
+      )
+  )
+
+  holds("are refused when their getters throw", fc.tuple(anyVerb, anyOption), ([verb, key]) => {
+    const options = Object.defineProperty({}, key, {
+      enumerable: true,
+      get() {
+        throw new Error("no")
+      }
+    })
+    return refuses(key, verbs[verb]!(options))
+  })
+
+  it.effect("are refused when they cannot be looked at", () =>
+    Effect.gen(function*() {
+      for (const value of unreadable) {
+        for (const verb of Object.values(verbs)) {
+          yield* refuses("options", verb(value as never))
+          for (const key of Object.keys(ofLock)) {
+            yield* refuses(key, verb({ [key]: value }))
+          }
+        }
+        for (const key of ["nodes", "prefix", "quorum", "delayedRestart", "replicas"]) {
+          yield* refusesLayer(
+            `the option ${key} `,
+            Redsync.layer({ nodes: [MemoryNode.make()], [key]: value })
+          )
+        }
+        yield* refusesLayer("the option nodes ", Redsync.layer({ nodes: [value] } as never))
+      }
+    }))
+
+  it.effect("are looked at once: what was checked is what is used", () =>
+    Effect.gen(function*() {
+      let reads = 0
+      const options = {
+        get expiry() {
+          return reads++ === 0 ? 1000 : Number.NaN
+        }
+      }
+      const held = yield* lock("a", options)
+      assert.strictEqual(Duration.toMillis(yield* held.remaining), 1000 - 12)
+      assert.strictEqual(reads, 1)
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory())))
+
+  it.effect("have a node timeout of 5 % of the expiry, at least 50 ms and at most a second", () =>
+    Effect.gen(function*() {
+      const service = yield* Redsync.Redsync
+      const timeoutOf = (expiry: Duration.Input) => {
+        const settings = service.settings({ expiry })
+        return typeof settings === "string" ? settings : settings.nodeTimeoutMillis
+      }
+      assert.deepStrictEqual(["500 millis", "8 seconds", "5 minutes"].map((it) => timeoutOf(it as Duration.Input)), [
+        50,
+        400,
+        1000
+      ])
+    }).pipe(Effect.provide(Redsync.layerMemory())))
+})
+
+const isPlain = (u: unknown): boolean =>
+  typeof u === "object" && u !== null && [Object.prototype, null].includes(Object.getPrototypeOf(u))
+
+/** A word with one letter too many, too few or another. */
+function misspelt(word: string): fc.Arbitrary<string> {
+  return fc.tuple(fc.nat(word.length - 1), fc.nat(3)).map(([at, how]) =>
+    how === 0
+      ? word.slice(0, at) + word.slice(at + 1)
+      : how === 1
+      ? `${word.slice(0, at)}x${word.slice(at)}`
+      : how === 2
+      ? `${word.slice(0, at)}q${word.slice(at + 1)}`
+      : word.toUpperCase()
+  )
+}
+
+const tooLong = "x".repeat(4097)
+
+describe("names and values", () => {
+  const wrongNames: ReadonlyArray<unknown> = [
+    "",
+    null,
+    undefined,
+    7,
+    {},
+    ["a", "b"],
+    ["a"],
+    new Set(["a"]),
+    Symbol("a"),
+    new String("a"),
+    "\ud800",
+    "a\udc00b",
+    tooLong,
+    "é".repeat(2049),
+    "redsync:1:waiting:{x}",
+    "redsync:1:",
+    "redsync:999:a",
+    revoked()
+  ]
+  const ofName: Record<string, (name: never) => Verb> = {
+    withLock: (name) => withLock(name, Effect.void),
+    withLockIfAvailable: (name) => withLockIfAvailable(name, Effect.void),
+    withFencedLock: (name) => withFencedLock(name, () => Effect.void),
+    "withLock, piped": (name) => Effect.void.pipe(withLock(name)),
+    lock: (name) => lock(name),
+    fencedLock: (name) => fencedLock(name),
+    tryLock: (name) => tryLock(name),
+    adopt: (name) => adopt(name, "value"),
+    unlock: (name) => unlock(name, "value"),
+    inspect: (name) => inspect(name),
+    forceUnlock: (name) => forceUnlock(name)
+  }
+
+  it.effect.each(Object.keys(ofName))(
+    "that cannot be are refused by %s",
+    (verb) => Effect.forEach(wrongNames, (name) => refuses("name", ofName[verb]!(name as never)))
+  )
+
+  it.effect("are refused where several are given, and where several are none", () =>
+    Effect.gen(function*() {
+      for (const name of wrongNames) yield* refuses("name", withLocks(["a", name] as never, Effect.void))
+      const none: ReadonlyArray<unknown> = [
+        "abc",
+        "",
+        null,
+        undefined,
+        7,
+        {},
+        [],
+        new Set(),
+        new Map([["a", 1]]),
+        revoked(),
+        hostile
+      ]
+      for (const names of none) yield* refuses("names", withLocks(names as never, Effect.void))
+    }))
+
+  it.effect("are refused as values", () =>
+    Effect.gen(function*() {
+      for (const value of ["", null, undefined, 7, {}, ["v"], "\ud800", tooLong]) {
+        yield* refuses("value", unlock("a", value as never))
+        yield* refuses("value", adopt("a", value as never))
+      }
+    }))
+
+  holds(
+    "that can be are told apart",
+    fc.uniqueArray(
+      fc.oneof(
+        fc.string({ unit: "grapheme", minLength: 1, maxLength: 50 }),
+        fc.constantFrom("redsync:x", "redsync:", "a b")
+      ),
+      { minLength: 1, maxLength: 5 }
+    ),
+    (names) =>
+      withLocks(names, (locks) => Effect.sync(() => assert.deepStrictEqual(locks.map(({ name }) => name), names))).pipe(
+        Effect.provide(Redsync.layerMemory())
+      )
+  )
+
+  it.effect("may be as long as the longest", () =>
+    Effect.provide(withLock("é".repeat(2048), Effect.void), Redsync.layerMemory()))
+})
+
+describe("the options of a layer", () => {
+  const nodes = () => [MemoryNode.make(), MemoryNode.make(), MemoryNode.make()]
+  const ofLayer: Record<string, fc.Arbitrary<unknown>> = {
+    nodes: fc.oneof(
+      // ioredis options without any stand for a server on this machine.
+      nonsense.filter((u) => !Array.isArray(u) || u.length === 0),
+      fc.constantFrom(
+        ["redis://a", "redis://a"],
+        ["http://a"],
+        [undefined],
+        [null],
+        [[]],
+        [new Map()],
+        [{ ...MemoryNode.make(), id: "" }],
+        [{ ...MemoryNode.make(), id: 7 }],
+        [{ ...MemoryNode.make(), extend: undefined }],
+        [{ ...MemoryNode.make(), remove: 1 }],
+        [{ ...MemoryNode.make(), fencing: {} }]
+      )
+    ),
+    prefix: fc.oneof(nonsense.filter((u) => typeof u !== "string"), fc.constantFrom("\ud800", tooLong, "redsync:1:")),
+    quorum: fc.oneof(nonsense, fc.constantFrom(0, 1, 4, 2.5, "2", Infinity, 2n)),
+    delayedRestart: fc.oneof(noDuration, fc.constantFrom(0, 365 * day + 1, 2 ** 53, 1e300)),
+    replicas: fc.oneof(nonsense, fc.constantFrom(0.5, 101, 2 ** 31, Infinity, "1", 1n))
+  }
+
+  holds(
+    "are refused with their name, as a defect or a ConfigError",
+    fc.tuple(
+      fc.boolean(),
+      fc.constantFrom(...Object.keys(ofLayer)).chain((key) => fc.tuple(fc.constant(key), ofLayer[key]!))
+    ),
+    ([fromConfig, [key, value]]) => {
+      const options = { nodes: nodes(), [key]: value } as never
+      return fromConfig
+        ? Effect.map(
+          Effect.flip(Effect.provide(Redsync.health, Redsync.layerConfig(options))),
+          (error) => assert.include(error.message, `the option ${key} `)
+        )
+        : refusesLayer(`the option ${key} `, Redsync.layer(options))
+    },
+    400
+  )
+
+  it.effect("are objects with nodes", () =>
+    Effect.gen(function*() {
+      for (
+        const options of [
+          undefined,
+          null,
+          7,
+          "redis://a",
+          [],
+          ["redis://a"],
+          () => 1,
+          hostile,
+          revoked(),
+          new Map()
+        ]
+      ) {
+        yield* refusesLayer("the option options ", Redsync.layer(options as never))
+      }
+      yield* refusesLayer("the option nodes ", Redsync.layer({} as never))
+      for (const count of [0, -1, 1.5, Number.NaN, "3", 1e9, null]) {
+        yield* refusesLayer("the option count ", Redsync.layerMemory(count as never))
+      }
+    }))
+
+  it.effect("that are misspelt are refused with what was meant", () =>
+    Effect.gen(function*() {
+      const layer = (options: object) => Redsync.layer({ nodes: nodes(), ...options })
+      yield* refusesLayer("did you mean quorum?", layer({ quorom: 2 }))
+      yield* refusesLayer("did you mean delayedRestart?", layer({ delayRestart: 2 }))
+      yield* refusesLayer("did you mean expiry?", Redsync.layerMemory(1, { expiri: 2 } as never))
+      yield* refuses("quorum", withLock("a", Effect.void, { quorum: 2 } as never), `there is no option "quorum" here`)
+    }))
+
+  it.effect("keep the nodes as they were when they were checked", () =>
+    Effect.gen(function*() {
+      const list = nodes()
+      const layer = Redsync.layer({ nodes: list })
+      list.length = 0
+      assert.lengthOf((yield* Effect.provide(Redsync.health, layer)).nodes, 3)
+    }))
+
+  it.effect("round a delayed restart up to whole milliseconds", () =>
+    Effect.gen(function*() {
+      const asked: Array<number> = []
+      const node = MemoryNode.make()
+      const delayed = {
+        ...node,
+        delayedRestart: (millis: number) => {
+          asked.push(millis)
+          return node
+        }
+      }
+      for (const delayedRestart of [0.5, 1.25, "1500 micros", 3] as const) {
+        yield* Effect.provide(Redsync.health, Redsync.layer({ nodes: [delayed], delayedRestart }))
+      }
+      assert.deepStrictEqual(asked, [1, 2, 2, 3])
+    }))
+})
+
+describe("ioredis options", () => {
+  const wrong: ReadonlyArray<readonly [option: string, options: object]> = [
+    ...[Number.NaN, "abc", "1", -1, 1.5, Infinity, null, {}].map((db) => ["db", { db }] as const),
+    ...[0, -1, 65536, 1.5, Number.NaN, "6379", null].map((port) => ["port", { port }] as const),
+    ...["", "a b", "hunter2@h", "redis://:hunter2@h", "h:1/2", 7, null, "a\nb"].map((host) =>
+      ["host", { host }] as const
+    ),
+    ...["", "redis://:hunter2@h", "hunter2@h", 7].map((path) => ["path", { path }] as const),
+    ...[[], "s:1", {}, [null], [7]].map((sentinels) => ["sentinels", { name: "main", sentinels }] as const),
+    ["sentinels port", { name: "main", sentinels: [{ host: "s", port: "x" }] }],
+    ["sentinels host", { name: "main", sentinels: [{ host: "hunter2@s" }] }],
+    ["name", { sentinels: [{ host: "s" }] }],
+    ["name", { name: "redis://:hunter2@h", sentinels: [{ host: "s" }] }],
+    ["role", { role: "slave" }],
+    ["password", { password: 7 }],
+    ["tls", { tls: "yes" }],
+    ["retryStrategy", { retryStrategy: 3 }],
+    ["commandTimeout", { commandTimeout: 2 ** 31 }],
+    ["connectTimeout", { connectTimeout: Number.NaN }],
+    ["lazyConnect", { lazyConnect: "no" }],
+    ["monitor", { monitor: true }],
+    ["protocol", { protocol: 7 }],
+    ["maxRetriesPerRequest", { maxRetriesPerRequest: -1 }]
+  ]
+
+  it.effect.each(wrong)(
+    "that ioredis would take for something else are refused: %s %j",
+    ([option, options]) =>
+      Effect.gen(function*() {
+        const made = message(yield* Effect.exit(Effect.scoped(IoredisNode.make(options))))
+        const layered = message(yield* Effect.exit(Effect.provide(Redsync.health, Redsync.layer({ nodes: [options] }))))
+        for (const text of [made, layered]) {
+          assert.include(text, `the option ${option} `)
+          assert.notInclude(text, "hunter2")
+        }
+      })
+  )
+
+  it.effect("that are misspelt are refused with what was meant", () =>
+    Effect.gen(function*() {
+      const refusal = (options: object) => Effect.map(Effect.exit(Effect.scoped(IoredisNode.make(options))), message)
+      assert.include(yield* refusal({ hots: "a" }), `there is no option "hots" here; did you mean host?`)
+      assert.include(yield* refusal({ pasword: "hunter2" }), "did you mean password?")
+      assert.include(yield* refusal({ hostname: "a" }), "did you mean host?")
+    }))
+
+  it.effect("may be all that ioredis has", () =>
+    Effect.gen(function*() {
+      const node = yield* IoredisNode.make({
+        host: "127.0.0.1",
+        port: 1,
+        family: 4,
+        db: 3,
+        username: "ada",
+        connectTimeout: 1000,
+        commandTimeout: 500,
+        keepAlive: 0,
+        noDelay: true,
+        keyPrefix: "p:",
+        connectionName: "locks",
+        retryStrategy: () => null,
+        tls: {},
+        stringNumbers: true
+      })
+      assert.strictEqual(node.id, "127.0.0.1:1/3")
+      const sentinel = { host: "127.0.0.1", port: 1, of: "our own" }
+      const watched = yield* IoredisNode.make({ name: "main", sentinels: [sentinel], role: "master", password: "pass" })
+      assert.strictEqual(watched.id, "sentinel main at 127.0.0.1:1")
+    }).pipe(Effect.scoped))
+})
+
+describe("retryPolicy", () => {
+  const refusal = (options: unknown): string => {
+    try {
+      retryPolicy(options as never)
+      return "it worked"
+    } catch (error) {
+      return Cause.isIllegalArgumentError(error) ? error.message : `no refusal: ${String(error)}`
+    }
+  }
+
+  const ofPolicy: Record<string, fc.Arbitrary<unknown>> = {
+    tries: fc.oneof(nonsense, fc.constantFrom(0, -1, 1.5, Number.NaN, -Infinity, "3", 2n)),
+    delay: noDuration.filter((u) => u !== Infinity && u !== "Infinity" && u !== Duration.infinity),
+    within: noDuration.filter((u) => u !== Infinity && u !== "Infinity" && u !== Duration.infinity)
+  }
+
+  it("refuses what is not allowed, with its name", () => {
+    const options = fc.constantFrom(...Object.keys(ofPolicy)).chain((key) => fc.tuple(fc.constant(key), ofPolicy[key]!))
+    fc.assert(fc.property(options, ([key, value]) => {
+      assert.include(refusal({ [key]: value }), `the option ${key} `)
+    }))
+    for (const options of [null, 7, "x", [], () => 1, hostile]) assert.include(refusal(options), "the option options ")
+    assert.include(refusal({ trys: 3 }), "did you mean tries?")
+  })
+})
+
+describe("a schedule that throws", () => {
+  it.effect("is a defect of that program alone, and leaves nothing behind", () =>
+    Effect.gen(function*() {
+      const held = yield* lock("a")
+      const broken = Schedule.while(Schedule.forever, () => {
+        throw new Error("broken schedule")
+      })
+      const exit = yield* Effect.exit(withLock("a", Effect.void, { retry: broken }))
+      assert.isTrue(Exit.hasDies(exit))
+      yield* held.release
+      assert.isTrue(Option.isSome(yield* withLockIfAvailable("a", Effect.void)))
+      assert.isTrue((yield* inspect("a")).nodes.every((node) => node._tag === "Free"))
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+})
+
+describe("configuration", () => {
+  const failure = (env: Record<string, string>) =>
+    Effect.provide(Redsync.health, Redsync.layerConfig()).pipe(
+      Effect.provide(
+        ConfigProvider.layer(
+          ConfigProvider.fromEnv({ env: { REDSYNC_NODES: "redis://127.0.0.1:1,redis://127.0.0.1:2", ...env } })
+        )
+      ),
+      Effect.flip,
+      Effect.map(({ message }) => message)
+    )
+
+  const wrong = {
+    REDSYNC_NODES: ["", ",", "http://a", "redis://:hunter2@a:x", "redis://a,redis://a"],
+    REDSYNC_QUORUM: ["x", "1.5", "NaN", "0", "3", "-1", "1e9", "0x2"],
+    REDSYNC_EXPIRY: ["x", "NaN", "Infinity", "-5 seconds", "0", "1e400 seconds", "400 days", "5 parsecs"],
+    REDSYNC_NODE_TIMEOUT: ["x", "0", "Infinity", "2h", "-1s"],
+    REDSYNC_DRIFT_FACTOR: ["x", "1", "-0.1", "NaN", "Infinity"],
+    REDSYNC_DELAYED_RESTART: ["x", "0", "400 days"],
+    REDSYNC_REPLICAS: ["x", "-1", "0.5", "101", "1e3"]
+  }
+
+  it.effect.each(Object.entries(wrong))(
+    "fails with a ConfigError that names what is wrong: %s",
+    ([name, values]) =>
+      Effect.forEach(values, (value) =>
+        Effect.map(failure({ [name]: value }), (message) => {
+          const option = name.slice("REDSYNC_".length).toLowerCase().replace(
+            /_(.)/g,
+            (_, letter: string) => letter.toUpperCase()
+          )
+          assert.isTrue(message.includes(name) || message.includes(`the option ${option} `), message)
+          assert.notInclude(message, "hunter2")
+        }))
+  )
+})
