@@ -6,6 +6,7 @@ import { build, type Metafile, type Plugin } from "esbuild"
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { launcher } from "./src/cli/run/launcher.ts"
 
 const root = fileURLToPath(new URL(".", import.meta.url))
 
@@ -42,6 +43,8 @@ export const buildCommandLine = async (directory: string): Promise<void> => {
     logLevel: "warning",
     metafile: true
   })
+  const program = join(directory, "bin.js")
+  writeFileSync(program, launcher + readFileSync(program, "utf8").replace(/^#!.*\n/, ""), { mode: 0o755 })
   mkdirSync(join(directory, "cli"), { recursive: true })
   writeFileSync(join(directory, "cli", "LICENSES.txt"), licenses(metafile))
 }

@@ -14,6 +14,7 @@ export const nodesUnavailable = 69
 export const lockLost = 70
 export const cannotWrite = 74
 export const heldByAnother = 75
+export const beyondReach = 77
 export const cannotExecute = 126
 export const notFound = 127
 

@@ -1,22 +1,35 @@
 /**
  * `redsync run`: a command that runs while the lock is held.
  */
+import * as Cause from "effect/Cause"
 import * as Argument from "effect/cli/Argument"
 import * as Cli from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { isatty } from "node:tty"
+import { quoted } from "../internal/text.ts"
 import type { Lock } from "../Lock.ts"
 import type { LockError } from "../LockError.ts"
 import * as Redsync from "../Redsync.ts"
-import { Child, type Command } from "./child.ts"
 import { durationFlag } from "./duration.ts"
-import { Failure, fromLockError, lockLost, wrongOptionsAreUsage } from "./failure.ts"
+import {
+  beyondReach,
+  fail,
+  Failure,
+  fromLockError,
+  heldByAnother,
+  lockLost,
+  wrongOptionsAreUsage,
+  wrongUsage
+} from "./failure.ts"
 import { connected } from "./nodes.ts"
 import { logToStandardError, say } from "./output.ts"
+import { Child, type Command } from "./run/child.ts"
+import type { Watchdog } from "./run/watchdog.ts"
 import { Signals } from "./signals.ts"
 
 /** For how long too few nodes may answer, whatever the patience with the holder. */
@@ -37,68 +50,121 @@ const patience = (wait: Option.Option<Duration.Duration>): Schedule.Schedule<unk
 }
 
 /** Says that it waits, where a person sits and waits too. */
-const sayThatWeWait = (name: string) =>
+const sayThatWeWait = (names: ReadonlyArray<string>) =>
   isatty(2)
-    ? Effect.delay(say(`waiting for lock ${JSON.stringify(name)}`), "1 second")
+    ? Effect.delay(say(`waiting for lock ${names.map((name) => quoted(name)).join(", ")}`), "1 second")
     : Effect.void
 
-/** Returns when no more than the reserve is left of the lease: extending it fails, or it would be longer. */
-const untilNearEnd = (lock: Lock, reserveMillis: number): Effect.Effect<void> =>
-  Effect.flatMap(lock.remaining, (remaining) => {
-    const left = Duration.toMillis(remaining) - reserveMillis
-    return left <= 0 ? Effect.void : Effect.andThen(Effect.sleep(left), untilNearEnd(lock, reserveMillis))
-  })
+interface Limits {
+  readonly expiryMillis: number
+  readonly graceMillis: number
+  /** What the command leaves running does not keep the lock. */
+  readonly leave: boolean
+}
+
+/** For how long all of the locks are still promised. */
+const remainingMillis = (locks: ReadonlyArray<Lock>): Effect.Effect<number> =>
+  Effect.map(
+    Effect.forEach(locks, ({ remaining }) => remaining),
+    (remaining) => Math.min(...remaining.map(Duration.toMillis))
+  )
+
+/** Whether they are lost because their time is over: then others may have them by now. */
+const areOver = (locks: ReadonlyArray<Lock>): Effect.Effect<boolean> =>
+  Effect.raceAllFirst([
+    ...locks.map(({ lost }) => Effect.map(Effect.flip(lost), ({ reason }) => reason !== "Taken")),
+    Effect.as(Effect.yieldNow, false)
+  ])
 
 /**
  * Runs the command for as long as the lock is held, and ends it before the lease
  * does: only so is it certainly gone when another gets the lock.
  */
-const supervise = (lock: Lock, command: Command, grace: Duration.Duration, expiry: Duration.Duration) =>
+const supervise = (
+  locks: ReadonlyArray<Lock>,
+  command: Command,
+  { expiryMillis, graceMillis, leave }: Limits,
+  child: (child: Child) => void
+) =>
   Effect.gen(function*() {
     const signals = yield* Signals
-    const graceMillis = Duration.toMillis(grace)
-    // With something to spare, as timers are late on a busy machine; but extending has to have its chances first.
-    const expiryMillis = Duration.toMillis(expiry)
-    const reserveMillis = Math.min(graceMillis, expiryMillis / 3) + expiryMillis / 20
+    // Extending has to have its chances before the command is asked to end.
+    const restMillis = Math.min(graceMillis, expiryMillis / 3)
+    // Timers are late on a busy machine.
+    const spareMillis = expiryMillis / 10
+    const leftMillis = Effect.map(remainingMillis(locks), (remaining) => remaining - restMillis - spareMillis)
+    /** Returns when extending has failed for so long that the command has to end. */
+    const untilNearEnd = (watchdog: Watchdog): Effect.Effect<void> =>
+      Effect.flatMap(leftMillis, (left) => {
+        if (left <= 0) return Effect.void
+        // A little later than here, and done at the same time.
+        watchdog.lease(left + spareMillis / 2, restMillis - spareMillis / 2)
+        return Effect.andThen(Effect.sleep(Math.min(left, expiryMillis / 6)), untilNearEnd(watchdog))
+      })
+    const tooLate = Effect.fail(
+      new Failure({
+        code: lockLost,
+        message: `Lock ${named(locks)} could not be extended: ended the command before the lease`
+      })
+    )
+    const ended = (child: Child) =>
+      Effect.gen(function*() {
+        const code = yield* child.exitCode
+        // By the watchdog, as we stood still.
+        if (code > 128 && (yield* leftMillis) <= 0) return yield* tooLate
+        if (!leave) yield* child.alone
+        return code
+      })
     return yield* Effect.acquireUseRelease(
       Effect.sync(() => {
-        const child = new Child(command)
-        signals.receiver = (signal) => child.forward(signal)
-        return child
+        const mayGoOn = () => Effect.runSync(remainingMillis(locks)) > 0
+        const started = new Child(command, graceMillis, mayGoOn)
+        signals.receiver = (signal) => started.forward(signal)
+        child(started)
+        return started
       }),
-      (child) =>
-        Effect.raceFirst(
-          child.exitCode,
-          Effect.andThen(
-            untilNearEnd(lock, reserveMillis),
-            Effect.fail(
-              new Failure({
-                code: lockLost,
-                message: `Lock ${JSON.stringify(lock.name)} could not be extended: ended the command before the lease`
-              })
-            )
-          )
-        ),
-      (child) => Effect.ensuring(child.terminate(graceMillis), Effect.sync(() => signals.receiver = undefined))
+      (child) => Effect.raceFirst(ended(child), Effect.andThen(untilNearEnd(child.watchdog), tooLate)),
+      (child, exit) =>
+        Effect.gen(function*() {
+          if (Exit.isFailure(exit)) {
+            const nearEnd = Math.max(0, (yield* remainingMillis(locks)) - spareMillis)
+            const isTaken = Cause.hasInterruptsOnly(exit.cause) && !(yield* areOver(locks))
+            yield* child.terminate(isTaken ? graceMillis : Math.min(restMillis, nearEnd), spareMillis / 2)
+          }
+          child.close()
+          signals.receiver = undefined
+        })
     )
   })
 
-/** Holds the lock, with a token if it is to be fenced, and says so if it has to wait for it. */
+const named = (locks: ReadonlyArray<{ readonly name: string }>): string =>
+  locks.map(({ name }) => quoted(name)).join(", ")
+
+/** Holds the locks, with a token if it is to be fenced, and says so if it has to wait for them. */
 const hold = Effect.fnUntraced(function*<A, E, R>(
-  name: string,
+  [name, ...more]: readonly [string, ...ReadonlyArray<string>],
   fenced: boolean,
   options: Redsync.LockOptions,
-  program: (lock: Lock, env: NodeJS.ProcessEnv) => Effect.Effect<A, E, R>
+  program: (locks: ReadonlyArray<Lock>, env: NodeJS.ProcessEnv) => Effect.Effect<A, E, R>
 ) {
-  const waiting = yield* Effect.forkChild(sayThatWeWait(name))
-  const begin = (lock: Lock, env: NodeJS.ProcessEnv) => {
+  const waiting = yield* Effect.forkChild(sayThatWeWait([name, ...more]))
+  const begin = (locks: ReadonlyArray<Lock>, env: NodeJS.ProcessEnv) => {
     waiting.interruptUnsafe()
-    return program(lock, { REDSYNC_LOCK: name, ...env })
+    return program(locks, { REDSYNC_LOCK: name, ...env })
   }
-  return yield* fenced
-    ? Redsync.withFencedLock(name, (token, lock) => begin(lock, { REDSYNC_TOKEN: String(token) }), options)
-    // Nor one of a `run` that this one runs under.
-    : Redsync.withLock(name, (lock) => begin(lock, { REDSYNC_TOKEN: undefined }), options)
+  if (fenced && more.length > 0) return yield* fail(wrongUsage, "--fenced goes with one lock, and not with --also")
+  if (fenced) {
+    return yield* Redsync.withFencedLock(
+      name,
+      (token, lock) => begin([lock], { REDSYNC_TOKEN: String(token) }),
+      options
+    )
+  }
+  // Nor one of a `run` that this one runs under.
+  const without = { REDSYNC_TOKEN: undefined }
+  return yield* more.length === 0
+    ? Redsync.withLock(name, (lock) => begin([lock], without), options)
+    : Redsync.withLocks([name, ...more], (locks) => begin(locks, without), options)
 })
 
 export const run = Cli.make(
@@ -123,30 +189,69 @@ export const run = Cli.make(
       Flag.withDescription("How long the command has to end after SIGTERM when the lock is lost, before SIGKILL (10s)"),
       Flag.withDefault(Duration.seconds(10))
     ),
+    atLeast: durationFlag("at-least").pipe(
+      Flag.withDescription(
+        "How long to keep the lock however quick the command is (0): for machines whose clocks differ"
+      ),
+      Flag.withDefault(Duration.zero)
+    ),
+    also: Flag.String("also").pipe(
+      Flag.withMetavar("name"),
+      Flag.withDescription("Another lock to hold at the same time. Repeat it for each: all are held or none"),
+      Flag.atLeast(0)
+    ),
+    busyExit: Flag.Int("busy-exit").pipe(
+      Flag.withMetavar("code"),
+      Flag.withDescription("What to exit with if another holds the lock (75); says nothing with 0"),
+      Flag.filter((code) => code >= 0 && code <= 255, (code) => `${code} is no exit code: it has to be from 0 to 255`),
+      Flag.withDefault(heldByAnother)
+    ),
+    leave: Flag.Boolean("leave").pipe(
+      Flag.withDescription("Release the lock when the command ends, even if something that it has started still runs"),
+      Flag.withDefault(false)
+    ),
     fenced: Flag.Boolean("fenced").pipe(
       Flag.withDescription("Give the command a fencing token in REDSYNC_TOKEN"),
       Flag.withDefault(false)
     )
   },
-  Effect.fn(function*({ command: [program = "", ...args], expiry, fenced, grace, name, wait }) {
-    const code = yield* hold(
-      name,
-      fenced,
-      { expiry, retry: patience(wait) },
-      (lock, env) => supervise(lock, { program, args, env: { ...process.env, ...env } }, grace, expiry)
-    ).pipe(
-      Effect.catchTags({
-        ErrFailed: (error) => Effect.fail(fromLockError(error)),
-        NodesUnavailable: (error) => Effect.fail(fromLockError(error)),
-        // The library's log has told already.
-        LockLost: () => Effect.fail(new Failure({ code: lockLost, message: "" }))
-      }),
-      Effect.provide(connected()),
-      wrongOptionsAreUsage,
-      Effect.provide(logToStandardError)
-    )
-    if (code !== 0) return yield* Effect.fail(new Failure({ code, message: "" }))
-  })
+  Effect.fn(
+    function*({ also, atLeast, busyExit, command: [program = "", ...args], expiry, fenced, grace, leave, name, wait }) {
+      const limits = { expiryMillis: Duration.toMillis(expiry), graceMillis: Duration.toMillis(grace), leave }
+      let child: Child | undefined
+      let ended: number | undefined
+      const code = yield* hold(
+        [name, ...also],
+        fenced,
+        { expiry, retry: patience(wait) },
+        (locks, env) =>
+          Effect.gen(function*() {
+            const [elapsed, code] = yield* Effect.timed(
+              supervise(locks, { program, args, env: { ...process.env, ...env } }, limits, (started) => child = started)
+            )
+            ended = code
+            yield* Effect.sleep(Duration.subtract(atLeast, elapsed))
+            return code
+          })
+      ).pipe(
+        Effect.catchTags({
+          ErrFailed: (error) => busyExit === 0 ? Effect.succeed(0) : fail(busyExit, error.message),
+          NodesUnavailable: (error) => Effect.fail(fromLockError(error)),
+          // The library's log has told already.
+          LockLost: () => ended === undefined ? fail(lockLost, "") : Effect.succeed(ended)
+        }),
+        Effect.mapError((failure) =>
+          failure.code === lockLost && child?.isBeyondReach === true
+            ? new Failure({ code: beyondReach, message: failure.message })
+            : failure
+        ),
+        Effect.provide(connected()),
+        wrongOptionsAreUsage,
+        Effect.provide(logToStandardError)
+      )
+      if (code !== 0) return yield* Effect.fail(new Failure({ code, message: "" }))
+    }
+  )
 ).pipe(
   Cli.withDescription(
     "Runs a command while holding a lock.\n\n" +

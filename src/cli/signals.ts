@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
 import { constants } from "node:os"
+import { launch } from "./run/launch.ts"
 
 /** 128 and the number of the signal: what shells answer for a process that a signal ended. */
 export const exitCodeOf = (signal: NodeJS.Signals): number => 128 + constants.signals[signal]
@@ -29,6 +30,9 @@ const handled: ReadonlyArray<NodeJS.Signals> = [
   "SIGUSR2"
 ]
 
+/** Those with which a terminal stops a process. */
+const stopping: ReadonlyArray<NodeJS.Signals> = ["SIGTSTP", "SIGTTIN", "SIGTTOU"]
+
 /** Runs a program as the process: the exit code is its end's, or that of the signal that interrupted it. */
 export const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   let interruptedBy: NodeJS.Signals | undefined
@@ -37,7 +41,12 @@ export const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
     fiber.interruptUnsafe(fiber.id)
   }
   for (const signal of handled) {
+    if (launch.ignored.has(signal)) continue
     process.on(signal, () => signals.receiver === undefined ? interrupt(signal) : signals.receiver(signal))
+  }
+  for (const signal of launch.ignored) {
+    // Node has set them to what the system does by default, which ends or stops a process.
+    if (handled.includes(signal) || stopping.includes(signal)) process.on(signal, () => {})
   }
   fiber.addObserver((exit) => {
     const isInterrupted = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)

@@ -162,26 +162,3 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       assert.strictEqual((yield* running.ended).code, 70)
     }))
 })
-
-layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run", (it) => {
-  it.effect("a lease that cannot be extended outlasts the command, even one that ignores SIGTERM", () =>
-    Effect.gen(function*() {
-      const servers = yield* RedisServers
-      const endsAt = Effect.map(
-        Effect.forEach(servers, ({ command }) => command<number>("PEXPIRETIME", "frozen"), { concurrency: 3 }),
-        (times) => Math.max(...times)
-      )
-      const running = yield* startRun("--expiry", "6s", "--grace", "1s", "frozen", "--", "sh", "-c", deaf)
-      yield* running.printed("up")
-      // Just extended: the servers stand still before the next time.
-      const first = yield* endsAt
-      const end = yield* Effect.repeat(endsAt, { until: (end) => end > first })
-      yield* Effect.forEach(servers, ({ stop }) => stop, { concurrency: 3 })
-      const { code, errors } = yield* running.ended
-      const left = end - Date.now()
-      yield* Effect.forEach(servers, ({ resume }) => resume)
-      assert.strictEqual(code, 70)
-      assert.include(errors, "Lock \"frozen\" could not be extended: ended the command before the lease")
-      assert.isAbove(left, 0)
-    }))
-})

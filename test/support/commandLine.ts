@@ -5,7 +5,7 @@ import { Effect } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { delimiter, dirname, join } from "node:path"
 import { buildCommandLine } from "../../esbuild.config.ts"
 
 const directory = mkdtempSync(join(process.env["REDSYNC_TEST_SCRATCH"] ?? tmpdir(), "redsync-cli-"))
@@ -13,8 +13,11 @@ process.on("exit", () => rmSync(directory, { recursive: true, force: true }))
 writeFileSync(join(directory, "package.json"), `{ "type": "module" }`)
 await buildCommandLine(directory)
 
-/** The program, for Node. */
+/** The program, for a shell as well as for Node. */
 export const program = join(directory, "bin.js")
+
+/** The Node that runs the tests is the one that runs the program, which finds its own where shells find theirs. */
+export const path = `${dirname(process.execPath)}${delimiter}${process.env["PATH"]}`
 
 export interface Ended {
   /** The exit code, or the signal that ended it. */
@@ -25,8 +28,10 @@ export interface Ended {
 
 export interface Running {
   readonly pid: number
-  /** Waits until so much has been printed on standard output. */
-  readonly printed: (text: string) => Effect.Effect<void>
+  /** Waits until so much has been printed on standard output, and returns all of it. */
+  readonly printed: (text: string) => Effect.Effect<string>
+  /** The same on standard error. */
+  readonly said: (text: string) => Effect.Effect<string>
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>
   readonly ended: Effect.Effect<Ended>
 }
@@ -37,6 +42,8 @@ export interface Options {
   readonly env?: Record<string, string>
   /** A file for standard output, which is a pipe to us otherwise. */
   readonly outputTo?: string
+  /** A command and its arguments that runs it. */
+  readonly under?: ReadonlyArray<string>
 }
 
 /** Starts `redsync` with these arguments; killed when the scope closes. */
@@ -53,11 +60,18 @@ export const start = (args: ReadonlyArray<string>, options: Options = {}) =>
 export const redsync = (args: ReadonlyArray<string>, options?: Options): Effect.Effect<Ended> =>
   Effect.scoped(Effect.flatMap(start(args, options), ({ ended }) => ended))
 
-const launch = (args: ReadonlyArray<string>, { env, input, nodes, outputTo }: Options) => {
+const launch = (args: ReadonlyArray<string>, { env, input, nodes, outputTo, under = [] }: Options) => {
   const { REDSYNC_NODES: _, ...inherited } = process.env
   const output = outputTo === undefined ? undefined : openSync(outputTo, "w")
-  const child = spawn(process.execPath, [program, ...args], {
-    env: { ...inherited, NO_COLOR: "1", ...nodes !== undefined && { REDSYNC_NODES: nodes.join(",") }, ...env },
+  const [file, ...rest] = [...under, program, ...args]
+  const child = spawn(file!, rest, {
+    env: {
+      ...inherited,
+      PATH: path,
+      NO_COLOR: "1",
+      ...nodes !== undefined && { REDSYNC_NODES: nodes.join(",") },
+      ...env
+    },
     stdio: ["pipe", output ?? "pipe", "pipe"],
     // Without the terminal of whoever runs the tests.
     detached: true
@@ -78,23 +92,26 @@ const observe = (child: ChildProcess): Running => {
   })
   child.stderr!.setEncoding("utf8").on("data", (text: string) => {
     errors += text
+    for (const listener of listeners) listener()
   })
   const ended = new Promise<Ended>((resolve) => {
     child.once("close", (code, signal) => resolve({ code: code ?? signal!, output, errors }))
   })
+  const seen = (text: string, where: () => string) =>
+    Effect.callback<string>((resume) => {
+      const look = () => {
+        if (!where().includes(text)) return
+        listeners.delete(look)
+        resume(Effect.succeed(where()))
+      }
+      listeners.add(look)
+      look()
+      void ended.then(({ errors }) => resume(Effect.die(new Error(`It never printed ${text}:\n${output}${errors}`))))
+    })
   return {
     pid: child.pid!,
-    printed: (text) =>
-      Effect.callback((resume) => {
-        const look = () => {
-          if (!output.includes(text)) return
-          listeners.delete(look)
-          resume(Effect.void)
-        }
-        listeners.add(look)
-        look()
-        void ended.then(({ errors }) => resume(Effect.die(new Error(`It never printed ${text}:\n${output}${errors}`))))
-      }),
+    printed: (text) => seen(text, () => output),
+    said: (text) => seen(text, () => errors),
     signal: (signal) => Effect.sync(() => child.kill(signal)),
     ended: Effect.promise(() => ended)
   }

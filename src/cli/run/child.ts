@@ -1,0 +1,231 @@
+/**
+ * The command that `run` runs, with all that it starts: the tree gets our
+ * signals, stops and goes on with us, and does not outlive the lock.
+ */
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Schedule from "effect/Schedule"
+import { type ChildProcess, spawn } from "node:child_process"
+import { randomBytes } from "node:crypto"
+import { fstatSync } from "node:fs"
+import { constants } from "node:os"
+import { untrusted } from "../../internal/text.ts"
+import type { Failure } from "../failure.ts"
+import { say } from "../output.ts"
+import { exitCodeOf } from "../signals.ts"
+import { cannotRun, hindrance } from "./executable.ts"
+import { launch } from "./launch.ts"
+import { find, type Process } from "./processes.ts"
+import { hasTerminal, Witness } from "./terminal.ts"
+import { Tree } from "./tree.ts"
+import { Watchdog } from "./watchdog.ts"
+
+export interface Command {
+  readonly program: string
+  readonly args: ReadonlyArray<string>
+  readonly env: NodeJS.ProcessEnv
+}
+
+type End = { readonly code: number } | { readonly failure: Failure }
+
+/** Stands in the environment of all that a command starts; with several if one `run` runs under another. */
+const markVariable = "REDSYNC_RUN"
+
+/**
+ * At a terminal the command stays in our process group, as job control wants
+ * it: what is typed there, Ctrl-C and Ctrl-Z among it, reaches all in front of it,
+ * be it us, the command or what it is piped to. Elsewhere it gets a group and a
+ * session of its own.
+ */
+export class Child {
+  readonly watchdog: Watchdog
+  readonly #tree: Tree
+  readonly #witness = hasTerminal ? new Witness() : undefined
+  readonly #group: number | undefined
+  readonly #mayGoOn: () => boolean
+  readonly #ended = Latch.makeUnsafe(false)
+  #end: End | undefined
+  /** What of the tree may not be sent signals: it has become another user. */
+  #beyondReach: ReadonlyArray<Process> = []
+
+  /** When it has been stopped and is continued, `mayGoOn` tells whether the command may be. */
+  constructor(command: Command, graceMillis: number, mayGoOn: () => boolean) {
+    this.#mayGoOn = mayGoOn
+    const mark = randomBytes(12).toString("hex")
+    this.watchdog = new Watchdog(mark, graceMillis, process.env)
+    this.#tree = new Tree(mark, this.watchdog.pid)
+    const marks = [process.env[markVariable], mark].filter(Boolean).join(",")
+    const child = start({ ...command, env: { ...command.env, [markVariable]: marks } })
+    if ("failure" in child) {
+      this.#conclude(child)
+      return
+    }
+    child.once("exit", (code, signal) => this.#conclude({ code: signal === null ? code! : exitCodeOf(signal) }))
+    child.once("error", (error) => this.#conclude({ failure: cannotRun(command.program, codeOf(error)) }))
+    if (child.pid === undefined) return
+    this.#tree.begin(child.pid, !hasTerminal)
+    this.watchdog.watch(child.pid)
+    this.#group = hasTerminal ? find(process.pid)?.group : child.pid
+    if (!launch.ignored.has("SIGTSTP")) process.on("SIGTSTP", this.#stop)
+  }
+
+  #conclude(end: End): void {
+    this.#end ??= end
+    this.#ended.openUnsafe()
+  }
+
+  /** The command's exit code, 128 and the number where a signal ended it. What it has started may still run. */
+  readonly exitCode: Effect.Effect<number, Failure> = Effect.suspend(() =>
+    Effect.flatMap(
+      this.#ended.await,
+      () => "code" in this.#end! ? Effect.succeed(this.#end.code) : Effect.fail(this.#end!.failure)
+    )
+  )
+
+  /** Waits until nothing of the tree is left, and says what it waits for. */
+  readonly alone: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
+    for (let pause = 20, waited = 0;; waited += pause, pause = Math.min(1000, pause * 1.5)) {
+      const left = this.#tree.members()
+      if (left.length === 0) return
+      if (waited < 1000 && waited + pause >= 1000) {
+        yield* say(`the command has ended, but what it left running keeps the lock: ${named(left)}`)
+      }
+      yield* Effect.sleep(pause)
+    }
+  })
+
+  /** Passes on a signal that we got. */
+  forward(signal: NodeJS.Signals): void {
+    if (this.#witness === undefined) this.#forward(signal)
+    else this.#witness.ifToUsAlone(() => this.#forward(signal))
+  }
+
+  #forward(signal: NodeJS.Signals): void {
+    const members = this.#tree.members()
+    const near = members.filter((member) => this.#isNear(member))
+    const refused = send(signal, near.length > 0 ? near : members)
+    if (refused.length === 0) return
+    Effect.runSync(say(`not permitted to send ${signal} to ${named(refused)}: waiting for it to end`))
+  }
+
+  /** Whether it is in the group to which what is typed goes, or where there is no terminal, what others send. */
+  #isNear({ group }: Process): boolean {
+    return group === this.#group
+  }
+
+  /** Stops the tree, then ourselves, and on continuing lets it go on if it may. */
+  readonly #stop = (): void => {
+    const members = this.#tree.members()
+    send("SIGTSTP", hasTerminal ? members.filter((member) => this.#isNear(member)) : [])
+    // In sessions without a terminal the other signal has no effect.
+    send("SIGSTOP", hasTerminal ? members.filter((member) => !this.#isNear(member)) : members)
+    process.off("SIGTSTP", this.#stop)
+    process.kill(process.pid, "SIGTSTP")
+    process.on("SIGTSTP", this.#stop)
+    if (this.#mayGoOn()) send("SIGCONT", this.#tree.members())
+  }
+
+  /**
+   * Asks the tree to end, and ends it after the grace. Done when nothing of it is left, save what is beyond our reach. With
+   * no grace nothing of it takes another step. If this takes so much longer, the watchdog does it.
+   */
+  terminate(graceMillis: number, spareMillis: number): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function*() {
+      this.watchdog.lease(graceMillis + spareMillis, 0)
+      if (graceMillis > 0) {
+        const members = this.#tree.members()
+        send("SIGTERM", members)
+        // A process that stands still takes notice only when it goes on.
+        send("SIGCONT", members)
+        yield* this.#gone(0).pipe(Effect.timeoutOption(graceMillis))
+      }
+      yield* this.#gone("SIGKILL")
+      if (this.#beyondReach.length > 0) {
+        yield* say(`not permitted to end ${named(this.#beyondReach)}, which goes on without the lock`)
+      }
+    })
+  }
+
+  /** Whether something goes on without the lock, as it may not be ended. */
+  get isBeyondReach(): boolean {
+    return this.#beyondReach.length > 0
+  }
+
+  /** Sends the signal again and again until there is nobody left to get it. */
+  #gone(signal: NodeJS.Signals | 0): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const members = this.#tree.members()
+      this.#beyondReach = send(signal, members)
+      return Effect.succeed(members.length === this.#beyondReach.length)
+    }).pipe(
+      Effect.repeat({ schedule: Schedule.spaced("30 millis"), until: (isGone) => isGone }),
+      Effect.asVoid
+    )
+  }
+
+  /** Forgets it. What is left of it stays. */
+  close(): void {
+    process.off("SIGTSTP", this.#stop)
+    this.#witness?.done()
+    this.watchdog.done()
+  }
+}
+
+/** Sends a signal to each of them, and returns those to which it may not be sent. */
+const send = (signal: NodeJS.Signals | 0, to: ReadonlyArray<Process>): ReadonlyArray<Process> =>
+  to.filter(({ pid }) => {
+    try {
+      process.kill(pid, signal)
+      return false
+    } catch (error) {
+      return codeOf(error) === "EPERM"
+    }
+  })
+
+const named = (processes: ReadonlyArray<Process>): string => {
+  const names = processes.slice(0, 5).map(({ name, pid }) => `${untrusted(name, 30)} (${pid})`)
+  return `${names.join(", ")}${processes.length > names.length ? ` and ${processes.length - names.length} more` : ""}`
+}
+
+/** Starts the command with what Node has taken from us: ignored signals, the limit of open files, descriptors. */
+const start = ({ args, env, program }: Command): ChildProcess | { readonly failure: Failure } => {
+  const failure = hindrance(program, env["PATH"])
+  if (failure !== undefined) return { failure }
+  const restored = [
+    ...launch.ignored.size > 0
+      ? [`trap '' ${[...launch.ignored].map((signal) => constants.signals[signal]).join(" ")}`]
+      : [],
+    ...launch.openFiles === undefined ? [] : [`ulimit -S -n ${launch.openFiles}`],
+    "exec \"$@\""
+  ]
+  const variables = launch.dropped.length > 0 ? ["env", ...launch.dropped] : []
+  const isShellNeeded = restored.length > 1
+  try {
+    const options = { env, detached: !hasTerminal, stdio: descriptors() }
+    return isShellNeeded
+      ? spawn("/bin/sh", ["-c", restored.join("; "), "redsync", ...variables, program, ...args], options)
+      : spawn(program, args, options)
+  } catch (error) {
+    return { failure: cannotRun(program, codeOf(error)) }
+  }
+}
+
+/** All that we were given. */
+const descriptors = () => {
+  const given = new Set([0, 1, 2, ...launch.descriptors.filter(isOpen)])
+  return Array.from(
+    { length: Math.max(...given) + 1 },
+    (_, descriptor) => given.has(descriptor) ? descriptor : "ignore"
+  )
+}
+
+const isOpen = (descriptor: number): boolean => {
+  try {
+    fstatSync(descriptor)
+    return true
+  } catch {
+    return false
+  }
+}
+
+const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? String(error)

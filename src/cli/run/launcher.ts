@@ -1,0 +1,38 @@
+/**
+ * The beginning of the program. What a process is given by whoever starts it, Node
+ * takes away in part before any script runs: signals that are ignored are so no
+ * longer, and the soft limit of open files is as high as the hard one. The program
+ * therefore begins as a shell script, which notes them and goes on as Node, to
+ * which it is a comment.
+ */
+export const launcher = `#!/bin/sh
+":" /*
+# Only a command that is run has to find everything as it was.
+case " $* " in *" run "*)
+  ignored=
+  if [ -r /proc/$$/status ]; then
+    while read -r key value; do
+      [ "$key" != SigIgn: ] || ignored=$value
+    done < /proc/$$/status
+  else
+    for signal in HUP INT QUIT PIPE TERM USR1 USR2 TSTP; do
+      heard=
+      trap heard=yes "$signal"
+      kill -s "$signal" $$
+      trap - "$signal"
+      [ "$heard" ] || ignored=$ignored,$signal
+    done
+  fi
+  # Those that another program would get, and not the one that this script is read from.
+  descriptors=$(exec sh -c 'for it in /dev/fd/[0-9]*; do [ ! -e "$it" ] || echo "$it"; done')
+  # Some shells drop variables with names that they could not set themselves.
+  dropped=
+  if [ -z "$BASH_VERSION" ] && [ -r /proc/$$/environ ]; then
+    dropped=$(tr '\\0\\n' '\\n\\1' < /proc/$$/environ | grep -v '^[A-Za-z_][A-Za-z0-9_]*=')
+  fi
+  REDSYNC_LAUNCH="$$|$ignored|$(ulimit -S -n)|$descriptors|$dropped"
+  export REDSYNC_LAUNCH
+esac
+exec node "$0" "$@"
+*/
+`

@@ -1,0 +1,86 @@
+/**
+ * The processes of this machine, as far as the system shows them.
+ */
+import { execFileSync } from "node:child_process"
+import { readdirSync, readFileSync } from "node:fs"
+
+export interface Process {
+  readonly pid: number
+  readonly parent: number
+  readonly group: number
+  readonly session: number
+  /** When it was started, as a number that only grows; zero where that is not known. */
+  readonly start: number
+  readonly name: string
+  /** Whether its environment, as it was when it was started, contains the text. */
+  readonly hasInEnvironment: (text: string) => boolean
+}
+
+/** All that live: what has ended and only waits for its parent to take notice does not. */
+export const processes = (): ReadonlyArray<Process> => {
+  const pids = numbersIn("/proc")
+  return pids.length > 0 ? pids.flatMap(fromProc) : fromPs()
+}
+
+/** The process, unless it has ended. */
+export const find = (pid: number): Process | undefined =>
+  numbersIn("/proc").length > 0 ? fromProc(String(pid))[0] : fromPs().find((process) => process.pid === pid)
+
+const numbersIn = (directory: string): ReadonlyArray<string> => {
+  try {
+    return readdirSync(directory).filter((name) => /^\d+$/.test(name))
+  } catch {
+    return []
+  }
+}
+
+const read = (path: string): string => {
+  try {
+    return readFileSync(path, "latin1")
+  } catch {
+    // It has ended, or belongs to somebody else.
+    return ""
+  }
+}
+
+const fromProc = (pid: string): ReadonlyArray<Process> => {
+  const stat = read(`/proc/${pid}/stat`)
+  // The name, in parentheses, may contain anything.
+  const nameEnd = stat.lastIndexOf(")")
+  if (nameEnd < 0) return []
+  const [state = "", parent, group, session] = stat.slice(nameEnd + 2).split(" ")
+  const [threads, , start] = stat.slice(nameEnd + 2).split(" ").slice(17)
+  // The first thread of a process may end before the others.
+  if (/[ZX]/.test(state) && Number(threads) <= 1) return []
+  return [{
+    pid: Number(pid),
+    parent: Number(parent),
+    group: Number(group),
+    session: Number(session),
+    start: Number(start),
+    name: stat.slice(stat.indexOf("(") + 1, nameEnd),
+    hasInEnvironment: (text) => read(`/proc/${pid}/environ`).includes(text)
+  }]
+}
+
+/** The environment follows the command where the system shows it. */
+const fromPs = (): ReadonlyArray<Process> =>
+  parsePs(execFileSync("ps", ["axeww", "-o", "pid=,ppid=,pgid=,stat=,command="], {
+    encoding: "latin1",
+    stdio: ["ignore", "pipe", "ignore"],
+    maxBuffer: Infinity
+  }))
+
+export const parsePs = (text: string): ReadonlyArray<Process> =>
+  [...text.matchAll(/^ *(\d+) +(\d+) +(\d+) +(\S+) +(.*)$/gm)].flatMap(
+    ([, pid, parent, group, state = "", command = ""]) =>
+      state.startsWith("Z") ? [] : [{
+        pid: Number(pid),
+        parent: Number(parent),
+        group: Number(group),
+        session: Number(group),
+        start: 0,
+        name: command.split(" ", 1)[0]!,
+        hasInEnvironment: (text) => command.includes(text)
+      }]
+  )

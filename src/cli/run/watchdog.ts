@@ -1,0 +1,181 @@
+/**
+ * Ends the command when `redsync` itself no longer can: it was killed, has
+ * crashed, stands still. A shell in a session of its own, which sees the end of
+ * `redsync` as the end of its input.
+ *
+ * Its input is a line with the mark and the grace, then one of these for each
+ * thing that happens; times are in seconds:
+ *
+ * - `command PID` when the command has been started
+ * - `lease LEFT REST` whenever the lease is longer than it was: if nothing else
+ *   comes, the tree is asked to end when `LEFT` is over, and is ended `REST` after
+ * - `done` when nothing is left to watch over
+ */
+import { type ChildProcess, spawn } from "node:child_process"
+
+export const script = `
+trap '' HUP INT QUIT TERM TSTP
+unset found killer timer
+read -r mark grace
+
+# For each process a line as in Linux' /proc/PID/stat, and one with its path if it has the mark.
+list() {
+  if [ -r /proc/self/stat ]; then
+    grep -l -F -e "$mark" /proc/[0-9]*/environ 2> /dev/null
+    cat /proc/[0-9]*/stat 2> /dev/null
+  else
+    ps axeww -o pid=,ppid=,pgid=,stat=,command= | awk -v mark="$mark" '
+      index($0, mark) { print "/proc/" $1 "/environ" }
+      { print $1, "(-)", substr($4, 1, 1), $2, $3, $3 }
+    '
+  fi
+}
+
+# All that belongs to the tree and lives: by its mark, or by its parent, group or session.
+tree() {
+  list | awk -v found="$found" '
+    BEGIN { split(found, pids, " "); for (i in pids) was[pids[i]] }
+    /^\\/proc\\// { split($0, path, "/"); marked[path[3]]; next }
+    {
+      pid = $1
+      sub(/^.*\\) /, "")
+      if ($1 ~ /[ZX]/ && $18 <= 1) next
+      parent[pid] = $2; group[pid] = $3; session[pid] = $4
+    }
+    END {
+      for (pid in parent) if (pid in marked || pid in was) { is[pid]; was[pid] }
+      do {
+        more = 0
+        for (pid in parent) {
+          if (!(pid in is) && (parent[pid] in was || group[pid] in was || session[pid] in was)) {
+            is[pid]; was[pid]; more = 1
+          }
+        }
+      } while (more)
+      for (pid in is) print pid
+    }
+  '
+}
+
+# Sends the signal to all of them. Fails if there is nobody who can be sent one.
+signal() {
+  members=$(tree)
+  found="$found $members"
+  sent=1
+  for pid in $members; do kill -s "$1" "$pid" 2> /dev/null && sent=0; done
+  return $sent
+}
+
+# Waits so many seconds, in a process that others cancel with SIGALRM.
+pause() {
+  sleep "$1" < /dev/null > /dev/null 2>&1 &
+  trap 'kill -s KILL $! 2> /dev/null; exit' ALRM
+  wait $!
+  trap '' ALRM
+}
+
+# Asks the tree to end and ends it after so many seconds. Where it is stopped it stays so, unless told otherwise.
+end() {
+  signal TERM || return
+  [ -z "$3" ] || echo "redsync: $3" >&2
+  (pause "$1"; while signal KILL; do sleep 0.05; done) &
+  killer=$!
+  [ -z "$2" ] || signal "$2"
+  while signal 0; do sleep 0.1; done
+  kill -s ALRM "$killer" 2> /dev/null
+}
+
+stand_still() {
+  pause "$1"
+  end "$2" "" "stood still: ended the command before the lease"
+}
+
+while read -r word first second; do
+  case $word in
+    command) found=$first ;;
+    lease)
+      [ -z "$timer" ] || kill -s ALRM "$timer" 2> /dev/null
+      stand_still "$first" "$second" &
+      timer=$!
+      ;;
+    done)
+      kill -s ALRM "$timer" 2> /dev/null
+      exit
+      ;;
+  esac
+done
+end "$grace" CONT "ended the command, as redsync itself has died"
+kill -s ALRM "$timer" 2> /dev/null
+`
+
+const seconds = (millis: number): string => (Math.max(0, millis) / 1000).toFixed(3)
+
+export class Watchdog {
+  readonly #mark: string
+  readonly #graceMillis: number
+  readonly #env: NodeJS.ProcessEnv
+  #process: ChildProcess
+  #command: string | undefined
+  #lease: string | undefined
+  /** Whether it has been told anything since it was started: else starting it again would be in vain. */
+  #hasServed = false
+  #isDone = false
+
+  /** The environment is that of the command, without the mark. */
+  constructor(mark: string, graceMillis: number, env: NodeJS.ProcessEnv) {
+    this.#mark = mark
+    this.#graceMillis = graceMillis
+    this.#env = env
+    this.#process = this.#start()
+  }
+
+  /** Its process, which is none of the tree. */
+  get pid(): number | undefined {
+    return this.#process.pid
+  }
+
+  #start(): ChildProcess {
+    this.#hasServed = false
+    const process = spawn("/bin/sh", ["-c", script, "redsync-watchdog"], {
+      cwd: "/",
+      detached: true,
+      env: this.#env,
+      stdio: ["pipe", "ignore", "inherit"]
+    })
+    process.stdin.on("error", () => {})
+    process.on("error", () => {})
+    process.once("exit", () => {
+      if (!this.#isDone && this.#hasServed) this.#process = this.#start()
+    })
+    process.stdin.write(
+      [`${this.#mark} ${seconds(this.#graceMillis)}`, this.#command, this.#lease, ""].filter(isLine).join("\n")
+    )
+    return process
+  }
+
+  /** The command has been started. */
+  watch(pid: number): void {
+    this.#command = `command ${pid}`
+    this.#tell(this.#command)
+  }
+
+  /** The tree has to be asked to end after so many milliseconds, and must be gone after so many more. */
+  lease(leftMillis: number, restMillis: number): void {
+    this.#lease = `lease ${seconds(leftMillis)} ${seconds(restMillis)}`
+    this.#hasServed = true
+    this.#tell(this.#lease)
+  }
+
+  /** Nothing is left, or may stay. */
+  done(): void {
+    this.#isDone = true
+    this.#tell("done")
+    this.#process.stdin!.end()
+  }
+
+  #tell(line: string): void {
+    this.#process.stdin!.write(`${line}\n`)
+  }
+}
+
+const isLine = (line: string | undefined): line is string => line !== undefined

@@ -1,0 +1,267 @@
+/**
+ * The command of `redsync run` and all that it starts end with the lock, whatever
+ * becomes of the lock, of `redsync` and of them.
+ */
+import { assert, layer } from "@effect/vitest"
+import { Effect } from "effect"
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { find } from "../../src/cli/run/processes.ts"
+import { type Options, path, program, redsync, start } from "../support/commandLine.ts"
+import { cuttable } from "../support/cuttable.ts"
+import { until } from "../support/faults.ts"
+import { RedisServers } from "../support/RedisServers.ts"
+
+/** Writes its number into `pids`, then a line into `log` again and again. */
+const worker = `echo $$ >> "$DIRECTORY/pids"; while :; do echo at work >> "$DIRECTORY/log"; sleep 0.02; done`
+
+/** The same, and nothing but SIGKILL ends it. */
+const deaf = `trap '' TERM INT HUP; ${worker}`
+
+const nodes = Effect.map(RedisServers, (servers) => servers.map(({ url }) => url))
+
+interface Place {
+  readonly env: Record<string, string>
+  readonly run: (args: ReadonlyArray<string>, options?: Options) => ReturnType<typeof start>
+  readonly log: () => ReadonlyArray<string>
+  /** The workers that have been started. */
+  readonly pids: () => ReadonlyArray<number>
+  /** Waits until there are so many workers, all at work. */
+  readonly atWork: (count: number) => Effect.Effect<void>
+  /** Waits until none of them is left. */
+  readonly gone: Effect.Effect<void>
+}
+
+const isAlive = (pid: number): boolean => find(pid) !== undefined
+
+const linesOf = (file: string): ReadonlyArray<string> =>
+  existsSync(file) ? readFileSync(file, "utf8").split("\n").filter(Boolean) : []
+
+/** A directory with the workers as programs in it. None of them is left when the scope closes. */
+const place = Effect.map(
+  Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "redsync-tree-"))),
+    (directory) =>
+      Effect.sync(() => {
+        for (const pid of linesOf(join(directory, "pids")).map(Number).filter(isAlive)) process.kill(pid, "SIGKILL")
+        rmSync(directory, { recursive: true })
+      })
+  ),
+  (directory): Place => {
+    writeFileSync(join(directory, "worker"), `#!/bin/sh\n${worker}\n`, { mode: 0o755 })
+    writeFileSync(join(directory, "deaf"), `#!/bin/sh\n${deaf}\n`, { mode: 0o755 })
+    const lines = (name: string) => linesOf(join(directory, name))
+    const env = { DIRECTORY: directory, PATH: `${directory}:${path}` }
+    const pids = () => lines("pids").map(Number)
+    return {
+      env,
+      run: (args, options) => start(["run", ...args], { ...options, env }),
+      log: () => lines("log"),
+      pids,
+      atWork: (count) =>
+        until(
+          `${count} workers at work`,
+          Effect.sync(() => pids().length >= count && lines("log").length > count)
+        ),
+      gone: until("no worker is left", Effect.sync(() => !pids().some(isAlive)))
+    }
+  }
+)
+
+const isStopped = (pid: number): boolean => / T /.test(readFileSync(`/proc/${pid}/stat`, "latin1"))
+
+const assertNoneAlive = ({ pids }: Place) => assert.deepStrictEqual(pids().filter(isAlive), [])
+
+/** Commands under which a worker that cares for no signal is a child that signals to the command alone do not reach. */
+const hidden = {
+  "in a group of its own": ["bash", "-c", "set -m; deaf & wait"],
+  "in a session of its own": ["sh", "-c", "setsid deaf & wait"],
+  "in a session of its own, the parent gone": ["sh", "-c", "setsid sh -c 'deaf & wait' & exec deaf"],
+  "under timeout": ["sh", "-c", "timeout 1000 deaf; true"],
+  "without the environment": ["sh", "-c", "env -i DIRECTORY=\"$DIRECTORY\" PATH=\"$PATH\" setsid deaf & wait"]
+}
+
+layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run", (it) => {
+  const takeAway = (name: string) =>
+    Effect.flatMap(
+      RedisServers,
+      (servers) =>
+        Effect.forEach(servers, ({ command }) => command("SET", name, "somebody else", "PX", "60000"), {
+          concurrency: 3
+        })
+    )
+
+  it.effect.each(Object.entries(hidden))(
+    "ends what ignores SIGTERM %s when the lock is taken away",
+    ([how, command]) =>
+      Effect.gen(function*() {
+        const at = yield* place
+        const running = yield* at.run(["--expiry", "1s", "--grace", "200ms", how, "--", ...command], {
+          nodes: yield* nodes
+        })
+        yield* at.atWork(1)
+        yield* takeAway(how)
+        assert.strictEqual((yield* running.ended).code, 70)
+        assertNoneAlive(at)
+      }).pipe(Effect.scoped)
+  )
+
+  it.effect("ends what ignores SIGTERM under another run when the lock is taken away", () =>
+    Effect.gen(function*() {
+      const at = yield* place
+      const args = [
+        "--expiry",
+        "1s",
+        "--grace",
+        "200ms",
+        "outer",
+        "--",
+        program,
+        "run",
+        "--grace",
+        "1h",
+        "inner",
+        "--",
+        "deaf"
+      ]
+      const running = yield* at.run(args, { nodes: yield* nodes })
+      yield* at.atWork(1)
+      yield* takeAway("outer")
+      assert.strictEqual((yield* running.ended).code, 70)
+      assertNoneAlive(at)
+    }).pipe(Effect.scoped))
+
+  it.effect("where nodes are cut off, nothing is left when another can have the lock", () =>
+    Effect.gen(function*() {
+      const at = yield* place
+      const cut = yield* cuttable(yield* RedisServers)
+      const command = "setsid deaf & (set -m; deaf &) ; timeout 1000 deaf"
+      const running = yield* at.run(["--expiry", "3s", "--grace", "500ms", "cut", "--", "bash", "-c", command], {
+        nodes: cut.urls
+      })
+      yield* at.atWork(3)
+      const next = yield* at.run(["cut", "--", "sh", "-c", "echo next >> $DIRECTORY/log"], { nodes: yield* nodes })
+      yield* cut.off
+      assert.strictEqual((yield* next.ended).code, 0)
+      const { code, errors } = yield* running.ended
+      assert.strictEqual(code, 70)
+      assert.include(errors, "could not be extended: ended the command before the lease")
+      yield* at.gone
+      assert.deepStrictEqual(at.log().slice(at.log().indexOf("next")), ["next"])
+    }).pipe(Effect.scoped))
+
+  it.effect.each(["SIGKILL", "SIGABRT", "SIGALRM", "SIGXCPU", "SIGSEGV"] as const)(
+    "a redsync that ends by %s takes the command with it, before another can have the lock",
+    (signal) =>
+      Effect.gen(function*() {
+        const at = yield* place
+        const running = yield* at.run([
+          "--expiry",
+          "4s",
+          "--grace",
+          "500ms",
+          signal,
+          "--",
+          "sh",
+          "-c",
+          "setsid deaf & deaf"
+        ], {
+          nodes: yield* nodes
+        })
+        yield* at.atWork(2)
+        yield* running.signal(signal)
+        const next = yield* at.run([signal, "--", "sh", "-c", "echo next >> $DIRECTORY/log"], { nodes: yield* nodes })
+        assert.strictEqual((yield* next.ended).code, 0)
+        yield* at.gone
+        assert.strictEqual(at.log().at(-1), "next")
+        const { code, errors } = yield* running.ended
+        assert.strictEqual(code, signal)
+        assert.strictEqual(errors, "redsync: ended the command, as redsync itself has died\n")
+      }).pipe(Effect.scoped)
+  )
+
+  it.effect("a command whose redsync has died has the grace to end", () =>
+    Effect.gen(function*() {
+      const at = yield* place
+      const script = `trap 'echo cleaned up; exit' TERM; ${worker}`
+      const running = yield* at.run(["polite", "--", "sh", "-c", script], { nodes: yield* nodes })
+      yield* at.atWork(1)
+      yield* running.signal("SIGKILL")
+      assert.strictEqual((yield* running.ended).output, "cleaned up\n")
+    }).pipe(Effect.scoped))
+
+  it.effect("a redsync that stands still is no reason for the command to outlive the lease", () =>
+    Effect.gen(function*() {
+      const at = yield* place
+      const running = yield* at.run(["--expiry", "2s", "--grace", "300ms", "still", "--", "deaf"], {
+        nodes: yield* nodes
+      })
+      yield* at.atWork(1)
+      yield* running.signal("SIGSTOP")
+      const next = yield* at.run(["still", "--", "sh", "-c", "echo next >> $DIRECTORY/log"], { nodes: yield* nodes })
+      assert.strictEqual((yield* next.ended).code, 0)
+      yield* running.signal("SIGCONT")
+      const { code } = yield* running.ended
+      assert.strictEqual(code, 70)
+      yield* at.gone
+      assert.strictEqual(at.log().at(-1), "next")
+    }).pipe(Effect.scoped))
+
+  it.effect("stops and goes on with the command when it is told to", () =>
+    Effect.gen(function*() {
+      const at = yield* place
+      // Where nobody would continue it, a process is not stopped.
+      const jobControl = ["bash", "-c", "set -m; \"$@\" & echo $! up; exec sleep 1000", "bash"]
+      const running = yield* at.run(["stopped", "--", "worker"], { nodes: yield* nodes, under: jobControl })
+      yield* at.atWork(1)
+      const job = Number.parseInt(yield* running.printed("up"), 10)
+      const all = [job, ...at.pids()]
+      process.kill(job, "SIGTSTP")
+      yield* until("both are stopped", Effect.sync(() => all.every(isStopped)))
+      process.kill(job, "SIGCONT")
+      yield* until("both go on", Effect.sync(() => !all.some(isStopped)))
+      process.kill(job, "SIGTERM")
+      yield* at.gone
+    }).pipe(Effect.scoped))
+
+  it.effect("keeps the lock until nothing is left that the command has started", () =>
+    Effect.gen(function*() {
+      const at = yield* place
+      const running = yield* at.run(["left", "--", "sh", "-c", "setsid worker & exit 3"], { nodes: yield* nodes })
+      yield* at.atWork(1)
+      const once = ["run", "--wait", "0", "left", "--", "true"]
+      assert.strictEqual((yield* redsync(once, { nodes: yield* nodes })).code, 75)
+      yield* running.signal("SIGTERM")
+      assert.strictEqual((yield* running.ended).code, 3)
+      assertNoneAlive(at)
+      const leaving = yield* at.run(["--leave", "left", "--", "sh", "-c", "worker > /dev/null 2>&1 & exit 3"], {
+        nodes: yield* nodes
+      })
+      assert.strictEqual((yield* leaving.ended).code, 3)
+      assert.strictEqual((yield* redsync(once, { nodes: yield* nodes })).code, 0)
+      yield* at.atWork(2)
+    }).pipe(Effect.scoped))
+
+  it.effect("says at once that the command has become another user, and does not wait for it when the lock is lost", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(process.getuid!(), 0, "only root can run a command as somebody else")
+      const at = yield* place
+      chmodSync(at.env["DIRECTORY"]!, 0o777)
+      const name = "another user"
+      // It does not keep our output open when it is left behind.
+      const command = ["setpriv", "--reuid", "65534", "--clear-groups", "sh", "-c", "exec worker > /dev/null 2>&1"]
+      const mayNotKill = ["setpriv", "--bounding-set", "-kill", "--inh-caps", "-kill"]
+      const running = yield* at.run(["--expiry", "1s", name, "--", ...command], {
+        nodes: yield* nodes,
+        under: mayNotKill
+      })
+      yield* at.atWork(1)
+      yield* running.signal("SIGTERM")
+      yield* running.said("not permitted to send SIGTERM to ")
+      yield* takeAway(name)
+      const { code, errors } = yield* running.ended
+      assert.strictEqual(code, 77)
+      assert.match(errors, /not permitted to end .*worker \(\d+\).*, which goes on without the lock/)
+    }).pipe(Effect.scoped))
+})
