@@ -57,6 +57,7 @@ const kinds: Record<string, Kind> = {
       "--no-client-pauses"
     ]
   },
+  fuzzing: { args: ["test/fuzz/main.ts", "--minutes", String(minutes), "--from", String(1 + seed * 1000)] },
   fire: { args: vitest("fire"), env: { FIRE_SECONDS: String(minutes * 60) } },
   failover: { args: vitest("failover") }
 }
