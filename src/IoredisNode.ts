@@ -269,7 +269,8 @@ const operations = (
   const id = idOf(client)
   const node: Node = { id, connection, acquiring: new Set() }
 
-  const prefix = client.isCluster ? client.options.keyPrefix ?? "" : ""
+  const keyPrefix = client.options.keyPrefix ?? ""
+  const prefix = client.isCluster ? keyPrefix : ""
   const hasKeyBeside = (key: string) => !client.isCluster || sharesSlot(key, prefix)
 
   /** For what a lock must not lose: its key, its expiry, its token. */
@@ -351,7 +352,8 @@ const operations = (
             value: script === "release" || script === "releaseAndWake" ? args[0] : undefined
           }
         ),
-      (key) => serverOf(client, key),
+      (key) => serverOf(client, keyPrefix + key),
+      keyPrefix,
       hasKeyBeside,
       () => secretsOf(client)
     )

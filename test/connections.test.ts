@@ -3,16 +3,16 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Option, Schedule } from "effect"
-import { Redis, type RedisOptions } from "ioredis"
+import { Cluster, type ClusterOptions, Redis, type RedisOptions } from "ioredis"
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { fileURLToPath } from "node:url"
 import { IoredisNode, type LockNode, type NodeError, Redsync, withLock } from "../src/index.ts"
 import { assertNodeError } from "./support/conformance.ts"
-import { sentinelName, watched } from "./support/failover.ts"
+import { replicatedCluster, sentinelName, watched } from "./support/failover.ts"
 import { callsOf, until } from "./support/faults.ts"
 import { type Front, front } from "./support/front.ts"
-import { type RedisServer, startServer } from "./support/RedisServers.ts"
+import { RedisCluster, type RedisServer, startServer } from "./support/RedisServers.ts"
 
 const names = Array.from({ length: 1000 }, (_, index) => `lock-${index}`)
 
@@ -271,6 +271,108 @@ describe("a client of the caller's that queues nothing", () => {
       assertNodeError(yield* Effect.flip(node.inspect("name")), node, "inspect", "Disconnected", /./)
     }).pipe(Effect.scoped))
 })
+
+describe("a cluster of the caller's", () => {
+  it.live(
+    "that is still connecting, with replicas: a release never overtakes what it is to undo",
+    () =>
+      Effect.gen(function*() {
+        const { masters: [master, ...masters], replica } = yield* replicatedCluster
+        const startup = [master, ...masters].map(({ host, port }) => ({ host, port }))
+        // The server has the script of the release, which then goes through at once.
+        yield* IoredisNode.fromClient(yield* callersCluster(startup, {})).release("b", "nobody's")
+        const node = IoredisNode.fromClient(yield* callersCluster(startup, {})).replicas!(1, 5000)
+        const answers = yield* Effect.all([node.acquire("b", "mine", 60_000), node.release("b", "mine")], {
+          concurrency: "unbounded"
+        })
+        assert.deepStrictEqual(answers, [true, true])
+        const another = yield* callersCluster(startup, {})
+        yield* withLock("b", Effect.void, { nodeTimeout: "5 seconds" }).pipe(
+          Effect.provide(Redsync.layer({ nodes: [another], replicas: 1 }))
+        )
+        for (const { command } of [master, replica]) assert.strictEqual(yield* command("DBSIZE"), 0)
+      }).pipe(Effect.scoped),
+    60_000
+  )
+
+  it.live.each(
+    [
+      ["", { keyPrefix: "app:" }],
+      [" in redisOptions", { redisOptions: { keyPrefix: "app:" } }],
+      [", another than in redisOptions", { keyPrefix: "app:", redisOptions: { keyPrefix: "other:" } }]
+    ] as const
+  )(
+    "with a key prefix%s, those that wait hear from the master that has the key",
+    ([_, options]) =>
+      Effect.gen(function*() {
+        const addresses = yield* RedisCluster
+        const [ours, theirs] = yield* Effect.all([
+          callersCluster(addresses, options),
+          callersCluster(addresses, options)
+        ])
+        const direct = yield* callersCluster(addresses, {})
+        const ownerOf = (key: string) =>
+          Effect.promise(async () => direct.slots[await direct.cluster("KEYSLOT", key)]![0])
+        yield* until("the slots are known", Effect.sync(() => direct.status === "ready"))
+        const candidates = Array.from({ length: 20 }, (_, index) => `lock-${index}`)
+        const moved = yield* Effect.filter(candidates, (name) =>
+          Effect.zipWith(ownerOf(name), ownerOf(`app:${name}`), (without, withIt) => without !== withIt))
+        const name = moved[0]!
+        const owner = yield* ownerOf(`app:${name}`)
+        const patient = { expiry: "1 minute", retry: Schedule.spaced("1 hour") } as const
+        const listened = Effect.promise(() =>
+          Promise.all(
+            direct.nodes("master").map(async (master) => {
+              const channels = await master.pubsub("CHANNELS", "redsync:turn:*")
+              return [`${master.options.host}:${master.options.port}`, channels.length] as const
+            })
+          )
+        )
+        const waits = Effect.map(listened, (all) =>
+          all.some(([, channels]) => channels > 0))
+        const waiter = withLock(name, Effect.succeed("its turn"), patient).pipe(
+          Effect.provide(Redsync.layer({ nodes: [theirs] })),
+          Effect.forkScoped
+        )
+        // The release of one of us wakes the next, who listens where the key is and nowhere else.
+        const waiting = yield* withLock(
+          name,
+          Effect.gen(function*() {
+            const waiting = yield* waiter
+            yield* until("somebody waits", waits)
+            for (const [address, channels] of yield* listened) assert.strictEqual(channels, address === owner ? 1 : 0)
+            return waiting
+          }),
+          patient
+        ).pipe(Effect.provide(Redsync.layer({ nodes: [ours] })))
+        assert.strictEqual(yield* Fiber.join(waiting), "its turn")
+        // The first in line watches the key.
+        yield* Effect.promise(() => direct.set(`app:${name}`, "another library", "PX", 60_000))
+        const watching = yield* waiter
+        yield* until("somebody waits", waits)
+        yield* until(
+          "the key is watched",
+          Effect.promise(async () => {
+            const master = direct.nodes("master").find(({ options }) => `${options.host}:${options.port}` === owner)!
+            return /tracking_clients:[1-9]/.test(await master.info("clients")) &&
+              /cmdstat_get:/.test(await master.info("commandstats"))
+          })
+        )
+        yield* Effect.promise(() => direct.del(`app:${name}`))
+        assert.strictEqual(yield* Fiber.join(watching), "its turn")
+      }).pipe(Effect.scoped, Effect.provide(RedisCluster.layer)),
+    60_000
+  )
+})
+
+const callersCluster = (
+  addresses: ReadonlyArray<{ readonly host: string; readonly port: number }>,
+  options: Omit<ClusterOptions, "redisOptions"> & { readonly redisOptions?: { readonly keyPrefix: string } }
+) =>
+  Effect.acquireRelease(
+    Effect.sync(() => new Cluster([...addresses], options)),
+    (cluster) => Effect.sync(() => cluster.disconnect())
+  )
 
 describe("the last moments of a connection", () => {
   it.live("whatever it was at, nothing is left when it is closed", () =>

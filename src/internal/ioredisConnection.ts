@@ -157,7 +157,7 @@ export class OwnConnection implements Connection {
   refused: unknown
   readonly #opened: (send: Send) => void
   readonly #overtaking = new Overtaking()
-  readonly #close: () => void
+  readonly #kept: Kept
   /** `undefined` while the connection is open or there is none, except that the first is waited for. */
   #entrance: Entrance | undefined = new Entrance()
   /** Of the connection that is open or was the last to be. */
@@ -167,8 +167,6 @@ export class OwnConnection implements Connection {
   #hasLost = false
   /** Those before it, which the server has yet to be told to end. */
   readonly #replaced = new Set<Identity>()
-  readonly #handshakeMillis: number
-  #stopWatching = constVoid
 
   /** `opened` is called with what is sent first on each connection. */
   constructor(options: RedisOptions, opened: (send: Send) => void) {
@@ -184,7 +182,6 @@ export class OwnConnection implements Connection {
       () => client.status === "ready" && this.#entrance === undefined && this.refused === undefined
     )
     this.#opened = opened
-    this.#handshakeMillis = connectTimeout
     // Without a listener ioredis prints every failed reconnect. The votes tell when a node fails, this tells why.
     client.on("error", (error) => {
       this.lastError = error
@@ -195,14 +192,10 @@ export class OwnConnection implements Connection {
     })
     client.on("connect", () => {
       this.refused = undefined
-      this.#watchHandshake(client.stream)
     })
     client.on("ready", () => this.#begin())
-    client.on("close", () => {
-      this.#stopWatching()
-      this.#enter()
-    })
-    this.#close = keepConnected(client)
+    client.on("close", () => this.#enter())
+    this.#kept = keepConnected(client)
     client.connect().catch(constVoid)
   }
 
@@ -223,8 +216,7 @@ export class OwnConnection implements Connection {
   }
 
   close(): void {
-    this.#stopWatching()
-    this.#close()
+    this.#kept.close()
     // They fail, now that nothing can be sent any more.
     this.#enter()
   }
@@ -240,7 +232,7 @@ export class OwnConnection implements Connection {
     this.#leave()
     const introduced = (identity: Identity | undefined) => {
       if (stream !== this.client.stream) return
-      this.#stopWatching()
+      this.#kept.begun()
       this.#identity = identity
       this.#overtaking.replied()
       for (const replaced of this.#replaced) this.#end(replaced, identity)
@@ -285,16 +277,6 @@ export class OwnConnection implements Connection {
     entrance?.open()
   }
 
-  /** A server that takes the connection and then says nothing would be waited for without end. */
-  #watchHandshake(stream: Redis["stream"]): void {
-    const { bytesRead } = stream
-    this.#stopWatching()
-    this.#stopWatching = after(this.#handshakeMillis, () => {
-      if (stream.bytesRead !== bytesRead) return this.#watchHandshake(stream)
-      stream.destroy(new Error("the connection was made, but the server says nothing"))
-    })
-  }
-
   #giveUp(): void {
     const { status, stream } = this.client
     // One that is still being made has its time limit.
@@ -331,7 +313,7 @@ const ownOptions = (options: RedisOptions) => ({
 })
 
 /** Asking one Sentinel after the other, none of which takes longer than a second. */
-const sentinelOptions = (options: RedisOptions) =>
+export const sentinelOptions = (options: RedisOptions) =>
   options.sentinels && {
     sentinelCommandTimeout: options.sentinelCommandTimeout ?? 1000,
     // ioredis would sleep, and not wake up when it is closed: `keepConnected` tries again.
@@ -353,48 +335,84 @@ const isRefusedSelect = (error: unknown) =>
   Predicate.hasProperty(error, "command") && Predicate.hasProperty(error.command, "name") &&
   error.command.name === "select"
 
-/** What a client with Sentinels has that is not public: it gives the clients that ask them to nobody. */
+/** What a client with Sentinels has that is not public: nobody else knows the clients that ask them. */
 interface SentinelConnector {
   connectToSentinel?: (endpoint: unknown, options?: object) => Redis
 }
 
+/** A client of ours that comes back until it is closed. */
+export interface Kept {
+  /** To be called on each connection once the server has said all that is needed of it. */
+  readonly begun: () => void
+  /** Closes it, and with it all that it has opened. */
+  readonly close: () => void
+}
+
 /**
- * Lets a client of ours, which is not connected yet, come back whenever it ends.
- * The returned function closes it, and with it all that it has opened.
+ * Keeps a client of ours, which is not connected yet: a connection on which the
+ * server says nothing is ended instead of waited for without end.
  */
-export const keepConnected = (client: Redis): () => void => {
-  const sentinels = new Set<Redis>()
-  let isClosed = false
+export const keepConnected = (client: Redis): Kept => {
+  const { connectTimeout = connectMillis } = client.options
   let stop = constVoid
-  if (client.options.sentinels) {
-    const { connector } = client as unknown as { readonly connector: SentinelConnector }
-    const connectToSentinel = connector.connectToSentinel?.bind(connector)
-    if (connectToSentinel !== undefined) {
-      connector.connectToSentinel = (endpoint, options) => {
-        if (isClosed) throw new Error("the connection was closed")
-        const sentinel = connectToSentinel(endpoint, { ...options, disconnectTimeout: 0 })
-        sentinels.add(sentinel)
-        sentinel.once("end", () => sentinels.delete(sentinel))
-        return sentinel
-      }
-    }
-    let times = 0
-    client.on("close", () => {
-      // What ends now does so because it is not to be tried again.
-      times = NaN
-    })
-    client.on("connecting", () => {
-      times = Number.isNaN(times) ? 0 : times
-    })
-    client.on("end", () => {
-      if (isClosed || Number.isNaN(times)) return
-      stop = after(retryDelay(++times), () => void client.connect().catch(constVoid))
+  const watch = () => {
+    // No limit is wanted.
+    if (!connectTimeout) return
+    const { stream } = client
+    const { bytesRead } = stream
+    stop()
+    stop = after(connectTimeout, () => {
+      if (stream.bytesRead !== bytesRead) return watch()
+      stream.destroy(new Error("the connection was made, but the server says nothing"))
     })
   }
+  client.on("connect", watch)
+  client.on("close", () => stop())
+  const closeSentinels = client.options.sentinels ? keepSentinels(client) : constVoid
+  return {
+    begun: () => stop(),
+    close: () => {
+      stop()
+      client.disconnect()
+      closeSentinels()
+    }
+  }
+}
+
+/** Tries again when no Sentinel knew a server, and closes those that are being asked. */
+const keepSentinels = (client: Redis): () => void => {
+  const sentinels = new Set<Redis>()
+  let isClosed = false
+  let isGivenUp = false
+  let times = 0
+  let stop = constVoid
+  const { connector } = client as unknown as { readonly connector: SentinelConnector }
+  const connectToSentinel = connector.connectToSentinel?.bind(connector)
+  if (connectToSentinel !== undefined) {
+    connector.connectToSentinel = (endpoint, options) => {
+      if (isClosed) throw new Error("the connection was closed")
+      const sentinel = connectToSentinel(endpoint, { ...options, disconnectTimeout: 0 })
+      sentinels.add(sentinel)
+      sentinel.once("end", () => sentinels.delete(sentinel))
+      return sentinel
+    }
+  }
+  client.on("ready", () => {
+    times = 0
+  })
+  client.on("connecting", () => {
+    isGivenUp = false
+  })
+  client.on("close", () => {
+    // If it ends now, it is because the retry strategy says so.
+    isGivenUp = true
+  })
+  client.on("end", () => {
+    if (!isClosed && !isGivenUp) stop = after(retryDelay(++times), () => void client.connect().catch(constVoid))
+  })
   return () => {
     isClosed = true
     stop()
-    client.disconnect()
     for (const sentinel of sentinels) sentinel.disconnect()
   }
 }
@@ -407,6 +425,7 @@ export const keepConnected = (client: Redis): () => void => {
 export class CallersConnection implements Connection {
   readonly client: Redis | Cluster
   readonly send: Send
+  readonly watched: (listener: Listener) => Listener
   readonly ready: Effect.Effect<boolean>
   readonly lastError = undefined
   readonly refused = undefined
@@ -421,7 +440,8 @@ export class CallersConnection implements Connection {
   constructor(client: Redis | Cluster) {
     this.client = client
     const send = throughClient(client)
-    this.send = (name, args, listener) => send(name, args, this.watched(listener))
+    this.watched = (listener) => this.#watch(listener)
+    this.send = (name, args, listener) => send(name, args, this.#watch(listener))
     this.ready = readiness(() => this.entrance(), () => this.#queues() || client.status === "ready")
   }
 
@@ -448,7 +468,12 @@ export class CallersConnection implements Connection {
     return entrance
   }
 
-  watched(listener: Listener): Listener {
+  mayOvertake(): boolean {
+    this.#look()
+    return this.#overtaking.isPossible()
+  }
+
+  #watch(listener: Listener): Listener {
     this.#look()
     this.#unanswered++
     return {
@@ -462,11 +487,6 @@ export class CallersConnection implements Connection {
         listener.failed(error)
       }
     }
-  }
-
-  mayOvertake(): boolean {
-    this.#look()
-    return this.#overtaking.isPossible()
   }
 
   #queues(): boolean {

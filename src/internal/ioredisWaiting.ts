@@ -9,10 +9,12 @@
  * @see client tracking: https://redis.io/docs/latest/develop/reference/client-side-caching/
  */
 import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
 import type { Redis, RedisOptions } from "ioredis"
 import type { NodeError } from "../LockError.ts"
 import type { LockNode, Notice } from "../LockNode.ts"
 import { isReplyError } from "./ioredisCommands.ts"
+import { keepConnected, type Kept, sentinelOptions } from "./ioredisConnection.ts"
 import { turnChannel } from "./keys.ts"
 import { type Meaning, nodeError, oneOrZero, place, type WakeUp, wakeUp, wholeNumber } from "./reply.ts"
 import { masked, quoted, untrusted } from "./text.ts"
@@ -38,6 +40,7 @@ export const waitingList = (
   id: string,
   run: Run,
   clientFor: (key: string) => Promise<Redis | undefined>,
+  prefix: string,
   hasList: (key: string) => boolean,
   secrets: () => ReadonlyArray<string>
 ): NonNullable<LockNode["waitingList"]> =>
@@ -58,7 +61,7 @@ export const waitingList = (
         const { host, path, port } = client.options
         const address = path ?? `${host}:${port}`
         let ear = ears.get(address)
-        if (ear === undefined) ears.set(address, ear = new Ear(client, waiter, hear))
+        if (ear === undefined) ears.set(address, ear = new Ear(client, prefix, waiter, hear))
         return ear
       }
 
@@ -103,9 +106,10 @@ export const waitingList = (
   )
 
 /** Connections for hearing come back when they are lost, and forget what was under way. */
-const hearing: Omit<RedisOptions, "replyMapping"> = {
+const hearing = {
   // In RESP3 ioredis drops the notices of invalidation.
   protocol: 2,
+  replyMapping: "legacy",
   lazyConnect: true,
   autoResubscribe: false,
   enableOfflineQueue: false,
@@ -113,13 +117,15 @@ const hearing: Omit<RedisOptions, "replyMapping"> = {
   maxRetriesPerRequest: 0,
   disconnectTimeout: 0,
   retryStrategy: (times) => Math.min(times * 50, 2000)
-}
+} satisfies RedisOptions
 
 /** Two connections to one server, opened when they are first needed: one hears, the other looks. */
 class Ear {
   readonly #client: Redis
+  readonly #prefix: string
   readonly #waiter: string
   readonly #hear: (notice: Notice) => void
+  readonly #kept = new Map<Redis, Kept>()
   #subscriber: Redis | undefined
   #listening: Promise<void> | undefined
   #tracker: Redis | undefined
@@ -129,8 +135,9 @@ class Ear {
   /** Whether the server refuses to track. */
   #unable = false
 
-  constructor(client: Redis, waiter: string, hear: (notice: Notice) => void) {
+  constructor(client: Redis, prefix: string, waiter: string, hear: (notice: Notice) => void) {
     this.#client = client
+    this.#prefix = prefix
     this.#waiter = waiter
     this.#hear = hear
   }
@@ -147,7 +154,7 @@ class Ear {
         resolve()
       }, (error) => {
         this.#listening = undefined
-        subscriber.disconnect()
+        this.#close(subscriber)
         reject(error)
       })
       subscriber.on("messageBuffer", (channel: Buffer, message: unknown) => this.#message(String(channel), message))
@@ -173,8 +180,12 @@ class Ear {
   }
 
   close(): void {
-    this.#subscriber?.disconnect()
-    this.#tracker?.disconnect()
+    for (const { close } of this.#kept.values()) close()
+  }
+
+  #close(connection: Redis): void {
+    this.#kept.get(connection)?.close()
+    this.#kept.delete(connection)
   }
 
   async #track(tracker: Redis): Promise<void> {
@@ -185,28 +196,47 @@ class Ear {
       // A subscriber that is gone tracks anew when it is back.
       if (!isReplyError(error) || error.message.startsWith("ERR The client ID")) throw error
       this.#unable = true
-      tracker.disconnect()
+      this.#close(tracker)
       this.#hear({ _tag: "Unable", why: untrusted(masked(error.message, secretsOf(this.#client))) })
     }
   }
 
   /** A connection of the same kind that comes back when it is lost; `ready` runs each time it is there. */
   #connect(ready: () => Promise<void>, refused: (error: unknown) => void): Redis {
-    const connection = this.#client.duplicate(hearing)
-    connection.on("error", () => {})
-    connection.on("ready", () => {
-      // One that breaks in between, or whose counterpart did, begins anew.
-      ready().catch((error: unknown) => isReplyError(error) ? refused(error) : connection.disconnect(true))
+    const connection = this.#client.duplicate({
+      ...hearing,
+      ...sentinelOptions({ ...this.#client.options, sentinelRetryStrategy: undefined }),
+      keyPrefix: this.#prefix
     })
-    connection.connect().catch(() => {})
+    connection.on("error", constVoid)
+    const kept = keepConnected(connection)
+    this.#kept.set(connection, kept)
+    connection.on("ready", () => {
+      ready().then(
+        kept.begun,
+        // One that breaks in between, or whose counterpart did, begins anew.
+        (error: unknown) => isReplyError(error) ? refused(error) : connection.disconnect(true)
+      )
+    })
+    connection.connect().catch(constVoid)
     return connection
   }
 
+  /** What is thrown here would end the process. */
   #message(channel: string, message: unknown) {
-    if (channel !== invalidations) return this.#hear({ _tag: "Turn", key: String(message) })
+    for (const notice of this.#noticesOf(channel, message)) {
+      try {
+        this.#hear(notice)
+      } catch {
+        // A notice may be lost.
+      }
+    }
+  }
+
+  #noticesOf(channel: string, message: unknown): Array<Notice> {
+    if (channel !== invalidations) return [{ _tag: "Turn", key: String(message) }]
     // All keys were flushed, or some have changed.
-    if (!Array.isArray(message)) return this.#hear({ _tag: "Missed" })
-    const prefix = this.#client.options.keyPrefix ?? ""
-    for (const key of message) this.#hear({ _tag: "Changed", key: String(key).slice(prefix.length) })
+    if (!Array.isArray(message)) return [{ _tag: "Missed" }]
+    return message.map((key) => ({ _tag: "Changed", key: String(key).slice(this.#prefix.length) }))
   }
 }
