@@ -213,7 +213,7 @@ describe("networks and passwords", () => {
       const quiet = Layer.provide(Redsync.layer({ nodes: proxies.map(({ url }) => url) }), Logger.layer([]))
       const ours = yield* service(quiet)
       // It is extended every half second, and cut off between.
-      yield* ours(withLock("idle", Effect.sleep("1600 millis"), { expiry: "1500 millis" }))
+      yield* ours(withLock("idle", Effect.sleep("1600 millis"), { expiry: "1500 millis", nodeTimeout: "400 millis" }))
       yield* ours(withLock("idle", Effect.void))
       for (const { proxy } of proxies) assert.isAbove(proxy.cuts, 0)
       // A release that found a node cut off is sent again. A place in line may be left for its minute.

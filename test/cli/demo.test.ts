@@ -12,14 +12,12 @@ interface Run {
   readonly code: number | null
   readonly output: string
   readonly errors: string
-  readonly seconds: number
 }
 
 /** Runs the demo to its end; `interruptAt` presses Ctrl-C once that was printed. */
 const demo = (nodes: string | undefined, interruptAt?: string) =>
   Effect.callback<Run>((resume) => {
     const { REDSYNC_NODES: _, ...env } = process.env
-    const startedAt = performance.now()
     const child = spawn(process.execPath, [program, "demo"], {
       env: { ...env, ...nodes !== undefined && { REDSYNC_NODES: nodes } },
       stdio: ["ignore", "pipe", "pipe"]
@@ -37,17 +35,15 @@ const demo = (nodes: string | undefined, interruptAt?: string) =>
       errors += text
     })
     child.on("close", (code) => {
-      resume(Effect.succeed({ code, output, errors, seconds: (performance.now() - startedAt) / 1000 }))
+      resume(Effect.succeed({ code, output, errors }))
     })
     return Effect.sync(() => child.kill("SIGKILL"))
   })
 
-/** That it ended well and in time, and tells the whole story in plain lines. */
-const assertWentWell = ({ code, errors, output, seconds }: Run, node: string) => {
+/** That it ended well, and tells the whole story in plain lines. */
+const assertWentWell = ({ code, errors, output }: Run, node: string) => {
   assert.deepStrictEqual({ code, errors }, { code: 0, errors: "" })
-  assert.isBelow(Number(/What happened in ([\d.]+) s/.exec(output)?.[1]), 11)
-  // With the start of the process, beside other tests.
-  assert.isBelow(seconds, 20)
+  assert.match(output, /What happened in [\d.]+ s/)
   assert.isAbove(Number(/acquisitions +(\d+)/.exec(output)?.[1]), 30, output)
   assert.match(output, /overlaps +0 /)
   assert.match(output, /hand-over +half within \d+ ms, 99 % within \d+ ms/)
