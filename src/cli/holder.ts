@@ -1,9 +1,12 @@
 /**
  * Who holds a lock: one view of it, for people and for programs.
  */
+import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { untrusted } from "../internal/text.ts"
 import type { Inspection, NodeView } from "../Redsync.ts"
+import * as Redsync from "../Redsync.ts"
+import { type Label, labelOf } from "./label.ts"
 import { type Paint, seconds } from "./output.ts"
 
 /**
@@ -19,7 +22,7 @@ export interface View {
   readonly name: string
   readonly quorum: number
   readonly state: State
-  readonly holder: { readonly value: string; readonly ttlMillis: number } | null
+  readonly holder: { readonly value: string; readonly ttlMillis: number; readonly by?: Label } | null
   readonly nodes: ReadonlyArray<
     & { readonly node: string; readonly abstains?: string }
     & (
@@ -31,12 +34,19 @@ export interface View {
   >
 }
 
-export const viewOf = (inspection: Inspection): View => ({
-  name: inspection.name,
-  quorum: inspection.quorum,
-  state: stateOf(inspection),
-  holder: Option.getOrNull(inspection.holder),
-  nodes: inspection.nodes.map(nodeOf)
+/** What the nodes have under a name, and what the holder says of itself. */
+export const look = Effect.fnUntraced(function*(name: string) {
+  const inspection = yield* Redsync.inspect(name)
+  const holder = Option.getOrNull(inspection.holder)
+  const by = holder === null ? undefined : yield* labelOf(name, holder.value)
+  const view: View = {
+    name,
+    quorum: inspection.quorum,
+    state: stateOf(inspection),
+    holder: holder === null ? null : { ...holder, ...by !== undefined && { by } },
+    nodes: inspection.nodes.map(nodeOf)
+  }
+  return view
 })
 
 const stateOf = ({ holder, nodes, quorum }: Inspection): State => {
@@ -66,15 +76,19 @@ const nodeOf = (view: NodeView): View["nodes"][number] => {
 
 const abstention = ({ abstains }: { readonly abstains?: string }) => abstains === undefined ? {} : { abstains }
 
-/** A line on the lock, and one on each node. */
+/** A line on the lock, one on its holder if that has said who it is, and one on each node. */
 export const describe = (view: View, paint: Paint): ReadonlyArray<string> => {
   const ids = view.nodes.map(({ node }) => untrusted(node))
   const width = Math.max(...ids.map((id) => id.length))
   return [
     `${paint("bold", untrusted(view.name))}  ${summary(view, paint)}`,
+    ...view.holder?.by === undefined ? [] : [`  ${whoIs(view.holder.by)}`],
     ...view.nodes.map((node, index) => `  ${ids[index]!.padEnd(width)}  ${nodeLine(node, paint)}`)
   ]
 }
+
+const whoIs = ({ host, label, pid }: Label): string =>
+  `process ${pid} on ${untrusted(host)}${label === "" ? "" : `: ${untrusted(label)}`}`
 
 const summary = ({ holder, nodes, quorum, state }: View, paint: Paint): string => {
   const on = (isCounted: (node: View["nodes"][number]) => boolean) =>

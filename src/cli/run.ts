@@ -26,6 +26,7 @@ import {
   wrongOptionsAreUsage,
   wrongUsage
 } from "./failure.ts"
+import { givenLabel, labelFlag, labelled } from "./label.ts"
 import { connected } from "./nodes.ts"
 import { logToStandardError, say } from "./output.ts"
 import { Child, type Command } from "./run/child.ts"
@@ -210,14 +211,18 @@ export const run = Cli.make(
       Flag.withDescription("Release the lock when the command ends, even if something that it has started still runs"),
       Flag.withDefault(false)
     ),
+    label: labelFlag,
     fenced: Flag.Boolean("fenced").pipe(
       Flag.withDescription("Give the command a fencing token in REDSYNC_TOKEN"),
       Flag.withDefault(false)
     )
   },
   Effect.fn(
-    function*({ also, atLeast, busyExit, command: [program = "", ...args], expiry, fenced, grace, leave, name, wait }) {
+    function*(
+      { also, atLeast, busyExit, command: [program = "", ...args], expiry, fenced, grace, label, leave, name, wait }
+    ) {
       const limits = { expiryMillis: Duration.toMillis(expiry), graceMillis: Duration.toMillis(grace), leave }
+      const description = yield* givenLabel(label)
       let child: Child | undefined
       let ended: number | undefined
       const code = yield* hold(
@@ -225,14 +230,24 @@ export const run = Cli.make(
         fenced,
         { expiry, retry: patience(wait) },
         (locks, env) =>
-          Effect.gen(function*() {
-            const [elapsed, code] = yield* Effect.timed(
-              supervise(locks, { program, args, env: { ...process.env, ...env } }, limits, (started) => child = started)
-            )
-            ended = code
-            yield* Effect.sleep(Duration.subtract(atLeast, elapsed))
-            return code
-          })
+          labelled(
+            locks,
+            description,
+            expiry,
+            Effect.gen(function*() {
+              const [elapsed, code] = yield* Effect.timed(
+                supervise(
+                  locks,
+                  { program, args, env: { ...process.env, ...env } },
+                  limits,
+                  (started) => child = started
+                )
+              )
+              ended = code
+              yield* Effect.sleep(Duration.subtract(atLeast, elapsed))
+              return code
+            })
+          )
       ).pipe(
         Effect.catchTags({
           ErrFailed: (error) => busyExit === 0 ? Effect.succeed(0) : fail(busyExit, error.message),

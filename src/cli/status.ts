@@ -9,18 +9,15 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { isatty } from "node:tty"
 import { untrusted } from "../internal/text.ts"
-import * as Redsync from "../Redsync.ts"
 import { fail, nodesUnavailable, wrongOptionsAreUsage } from "./failure.ts"
-import { describe, viewOf } from "./holder.ts"
+import { describe, look } from "./holder.ts"
 import { connected } from "./nodes.ts"
 import { json, noLog, paint } from "./output.ts"
 
 /** Everything once. */
-const look = (names: ReadonlyArray<string>, asJson: boolean) =>
+const lookAtAll = (names: ReadonlyArray<string>, asJson: boolean) =>
   Effect.gen(function*() {
-    const views = yield* Effect.forEach(names, (name) => Effect.map(Redsync.inspect(name), viewOf), {
-      concurrency: "unbounded"
-    })
+    const views = yield* Effect.forEach(names, look, { concurrency: "unbounded" })
     const colours = yield* paint
     const lines = asJson ? [json(views)] : views.flatMap((view) => describe(view, colours))
     return { lines, unknown: views.filter(({ state }) => state === "unknown").map(({ name }) => untrusted(name)) }
@@ -31,7 +28,7 @@ const watch = (names: ReadonlyArray<string>, asJson: boolean) =>
   Effect.suspend(() => {
     const inPlace = isatty(1) && !asJson
     let height = 0
-    const draw = Effect.flatMap(look(names, asJson), ({ lines }) => {
+    const draw = Effect.flatMap(lookAtAll(names, asJson), ({ lines }) => {
       const back = height === 0 ? "" : `\x1b[${height}A`
       height = lines.length
       // Overwritten, never cleared first, so that it does not flicker.
@@ -59,7 +56,7 @@ export const status = Cli.make(
   Effect.fn(function*({ json: asJson, names, watch: again }) {
     yield* Effect.gen(function*() {
       if (again) yield* watch(names, asJson)
-      const { lines, unknown } = yield* look(names, asJson)
+      const { lines, unknown } = yield* lookAtAll(names, asJson)
       yield* Console.log(lines.join("\n"))
       if (unknown.length > 0) {
         return yield* fail(nodesUnavailable, `too few nodes answer to tell who holds ${unknown.join(", ")}`)

@@ -11,7 +11,7 @@ import { untrusted } from "../internal/text.ts"
 import type { NodesUnavailable } from "../LockError.ts"
 import * as Redsync from "../Redsync.ts"
 import { fail, fromLockError, nodesUnavailable, wrongOptionsAreUsage, wrongUsage } from "./failure.ts"
-import { describe, type View, viewOf } from "./holder.ts"
+import { describe, look, type View } from "./holder.ts"
 import { connected } from "./nodes.ts"
 import { noLog, type Paint, paint } from "./output.ts"
 
@@ -101,8 +101,7 @@ export const unlock = Cli.make(
   Effect.fn(function*({ force, name, yes }) {
     yield* Effect.gen(function*() {
       const colours = yield* paint
-      const look = Effect.map(Redsync.inspect(name), viewOf)
-      const before = yield* look
+      const before = yield* look(name)
       yield* Console.log(describe(before, colours).join("\n"))
       if (isOutOfReach(before)) return yield* fail(nodesUnavailable, "too few nodes answer to take the lock away")
       if (!force && before.nodes.some(({ state }) => state === "not a lock")) {
@@ -117,7 +116,7 @@ export const unlock = Cli.make(
         if (!sure) return yield* fail(1, "left alone")
       }
       yield* Effect.mapError(force ? Redsync.forceUnlock(name) : remove(before), fromLockError)
-      yield* conclude(before, yield* look, colours)
+      yield* conclude(before, yield* look(name), colours)
     }).pipe(
       Effect.provide(connected()),
       wrongOptionsAreUsage,

@@ -7,7 +7,7 @@
  */
 
 /** What is kept beside a lock. */
-export type Kind = "fencing" | "waiting"
+export type Kind = "fencing" | "label" | "waiting"
 
 /** Redis' hash tag of a key: what stands between its first `{` and the next `}`, unless that is nothing. */
 const hashTag = /^[^{]*\{([^}]+)\}/

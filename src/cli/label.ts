@@ -1,0 +1,117 @@
+/**
+ * Who holds a lock, in words for people: what `run --label` writes beside the
+ * lock, and `status` and `unlock` show. It is gone with the lock.
+ */
+import * as Flag from "effect/cli/Flag"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import { hostname } from "node:os"
+import { keyBeside } from "../internal/keys.ts"
+import { quoted } from "../internal/text.ts"
+import type { Lock } from "../Lock.ts"
+import type { NodeError } from "../LockError.ts"
+import type { LockNode } from "../LockNode.ts"
+import * as Redsync from "../Redsync.ts"
+import { fail, wrongUsage } from "./failure.ts"
+import { say } from "./output.ts"
+
+export interface Label {
+  readonly host: string
+  readonly pid: number
+  readonly label: string
+}
+
+/** What nodes show of a key is not much longer than the value of a lock. */
+const longest = 100
+
+/** The flag, or else REDSYNC_LABEL. */
+export const labelFlag: Flag.Flag<Option.Option<string>> = Flag.String("label").pipe(
+  Flag.withMetavar("text"),
+  Flag.withDescription(
+    "What status and unlock show of the holder, with its host and process; also REDSYNC_LABEL. Needs rights to keys beside the lock"
+  ),
+  Flag.optional
+)
+
+/** What is given, of a length that is allowed. */
+export const givenLabel = Effect.fnUntraced(function*(flag: Option.Option<string>) {
+  const label = Option.getOrUndefined(flag) ?? process.env["REDSYNC_LABEL"]
+  if (label === undefined || Buffer.byteLength(label) <= longest) return label
+  return yield* fail(wrongUsage, `the label ${quoted(label)} is too long: it may have ${longest} bytes`)
+})
+
+const keyOf = (name: string): string => keyBeside("label", name)
+
+/** With the value of the lock, so that it is nobody else's. */
+const textOf = ({ value }: Lock, label: string): string =>
+  `${value} ${process.pid} ${hostname().slice(0, 64) || "?"} ${label}`
+
+const labelIn = (text: string, value: string): Label | undefined => {
+  const [, holder, pid, host = "", label = ""] = /^(\S+) (\d{1,10}) (\S+) (.*)$/s.exec(text) ?? []
+  return holder === value ? { host, pid: Number(pid), label } : undefined
+}
+
+/** On all nodes at once; a node that does not answer is not waited for. */
+const onEach = <A>(ask: (node: LockNode) => Effect.Effect<A, NodeError>) =>
+  Effect.flatMap(Redsync.Redsync, ({ nodes }) =>
+    Effect.forEach(
+      nodes,
+      (node) => Effect.result(ask(node)).pipe(Effect.timeoutOption("500 millis"), Effect.map(Option.getOrUndefined)),
+      { concurrency: "unbounded" }
+    ))
+
+/** Writes the label beside the locks for as long as the program runs, which goes on whether or not that works. */
+export const labelled = <A, E, R>(
+  locks: ReadonlyArray<Lock>,
+  label: string | undefined,
+  expiry: Duration.Duration,
+  program: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R | Redsync.Redsync> =>
+  label === undefined ? program : Effect.acquireUseRelease(
+    Effect.forEach(
+      locks,
+      (lock) => Effect.forkDetach(Effect.interruptible(keep(lock, textOf(lock, label), Duration.toMillis(expiry))))
+    ),
+    () => program,
+    (fibers) =>
+      Effect.andThen(
+        Fiber.interruptAll(fibers),
+        Effect.forEach(locks, (lock) => {
+          const text = textOf(lock, label)
+          return onEach((node) => node.release(keyOf(lock.name), text))
+        }, { concurrency: "unbounded", discard: true })
+      )
+  )
+
+const keep = (lock: Lock, text: string, expiryMillis: number) => {
+  const key = keyOf(lock.name)
+  return Effect.gen(function*() {
+    const written = yield* onEach((node) =>
+      Effect.flatMap(node.acquire(key, text, expiryMillis), (isWritten) =>
+        // What a holder has left that crashed.
+        isWritten ? Effect.void : Effect.andThen(node.remove(key), node.acquire(key, text, expiryMillis)))
+    )
+    const failure = written.find((result) => result?._tag === "Failure")
+    if (failure?._tag === "Failure" && written.every((result) => result?._tag !== "Success")) {
+      return yield* say(`cannot write the label: ${failure.failure.message}`)
+    }
+    while (true) {
+      yield* Effect.sleep(expiryMillis / 3)
+      if (Duration.toMillis(yield* lock.remaining) === 0) return
+      yield* onEach((node) => node.extend(key, text, expiryMillis))
+    }
+  })
+}
+
+/** The label of the holder with that value, if it has written one. */
+export const labelOf = (name: string, value: string): Effect.Effect<Label | undefined, never, Redsync.Redsync> =>
+  Effect.map(
+    onEach((node) => node.inspect(keyOf(name))),
+    (results) =>
+      results
+        .flatMap((result) => result?._tag === "Success" && Option.isSome(result.success) ? [result.success.value] : [])
+        .map((state) => labelIn(state.value, value))
+        .find((label) => label !== undefined)
+  )
