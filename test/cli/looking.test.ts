@@ -138,7 +138,7 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
   it.effect("shows what comes from outside in one line that does nothing to a terminal", () =>
     Effect.gen(function*() {
       const name = "na\u001b[31mme\n\u202e"
-      const value = `\u001b]0;title\u0007\r\n\u0085\u202evalue${"x".repeat(300)}`
+      const value = `\u001b]0;title\u0007\r\n\u0085\u202evalue${"x".repeat(220)}`
       yield* set(3, name, value, "PX", "60000")
       const [asText, asJson, unlocked] = [
         yield* cli("status", name),
