@@ -16,7 +16,7 @@ import type { LockNode, Notice } from "../LockNode.ts"
 import { isReplyError } from "./ioredisCommands.ts"
 import { keepConnected, type Kept, sentinelOptions } from "./ioredisConnection.ts"
 import { turnChannel } from "./keys.ts"
-import { type Meaning, nodeError, oneOrZero, place, type WakeUp, wakeUp, wholeNumber } from "./reply.ts"
+import { type Meaning, nodeError, oneOrZero, place, wakeUp, wholeNumber } from "./reply.ts"
 import { masked, quoted, untrusted } from "./text.ts"
 import { secretsOf } from "./url.ts"
 
@@ -73,11 +73,11 @@ export const waitingList = (
           )
         })
 
-      const released: Meaning<WakeUp> = (reply) => {
+      const released: Meaning<{ readonly released: boolean; readonly woke: boolean }> = (reply) => {
         const answer = wakeUp(reply)
         if (answer?.mayTell === false) hear({ _tag: "Unable", why: "this user may not PUBLISH turns" })
         if (answer?.mayPop === false) hear({ _tag: "Unable", why: "this user may not LPOP those that wait" })
-        return answer
+        return answer && { released: answer.released, woke: answer.woke }
       }
 
       return {
@@ -235,8 +235,9 @@ class Ear {
 
   #noticesOf(channel: string, message: unknown): Array<Notice> {
     if (channel !== invalidations) return [{ _tag: "Turn", key: String(message) }]
-    // All keys were flushed, or some have changed.
-    if (!Array.isArray(message)) return [{ _tag: "Missed" }]
+    // All keys were flushed, or some have changed. Anything else no server says, but somebody who may publish there.
+    if (message === null) return [{ _tag: "Missed" }]
+    if (!Array.isArray(message)) return []
     return message.map((key) => ({ _tag: "Changed", key: String(key).slice(this.#prefix.length) }))
   }
 }

@@ -93,19 +93,17 @@ export const place: Meaning<Place> = (reply) => {
 }
 
 /** What the scripts answer that wake the next in line: the sum of what they did and could not do. */
-export const wakeUp: Meaning<WakeUp> = (reply) => {
-  const sum = wholeNumber(reply)
-  if (sum === undefined || ![0, 1, 2, 3, 4, 5, 8, 9].includes(sum)) return undefined
-  return { released: (sum & 1) > 0, woke: (sum & 2) > 0, mayTell: (sum & 4) === 0, mayPop: (sum & 8) === 0 }
-}
-
-export interface WakeUp {
+export const wakeUp: Meaning<{
   readonly released: boolean
   readonly woke: boolean
   /** Whether the user may `PUBLISH` to the next in line. */
   readonly mayTell: boolean
   /** Whether it may take it out of the list. */
   readonly mayPop: boolean
+}> = (reply) => {
+  const sum = wholeNumber(reply)
+  if (sum === undefined || ![0, 1, 2, 3, 4, 5, 8, 9].includes(sum)) return undefined
+  return { released: (sum & 1) > 0, woke: (sum & 2) > 0, mayTell: (sum & 4) === 0, mayPop: (sum & 8) === 0 }
 }
 
 /** Why a server that has been up for so long abstains until it has been up for longer, if it does. */
