@@ -7,6 +7,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
 import * as Predicate from "effect/Predicate"
@@ -21,7 +22,7 @@ import { type Replicas, replicated } from "./internal/ioredisReplicas.ts"
 import { waitingList } from "./internal/ioredisWaiting.ts"
 import { keyBeside, sharesSlot } from "./internal/keys.ts"
 import { checkTarget } from "./internal/nodeOptions.ts"
-import { reject } from "./internal/options.ts"
+import { reject, wrong } from "./internal/options.ts"
 import {
   abstention,
   count,
@@ -50,7 +51,12 @@ import type { LockNode } from "./LockNode.ts"
  * `maxRetriesPerRequest: 0` and `lazyConnect: true`, so that no command is ever
  * executed after we gave up on it. The effect does not wait for the connection,
  * and a server that is down is no failure: the client goes on trying to reach
- * it. A URL that cannot be understood is a defect; passwords are masked in it.
+ * it.
+ *
+ * A URL that cannot be understood is a defect, and so are options that ioredis
+ * would take for something else: a host with a user in it, a port or database
+ * that is no number, an option it does not have. Passwords are masked. For options
+ * of a later ioredis, pass a client of your own to {@link fromClient}.
  *
  * @category constructors
  * @since 0.1.0
@@ -75,8 +81,12 @@ export const make = (target: string | RedisOptions): Effect.Effect<LockNode, nev
  * @category constructors
  * @since 0.1.0
  */
-export const fromClient = (client: Redis | Cluster): LockNode =>
-  operations(new CallersConnection(client), { resends: true })
+export const fromClient = (client: Redis | Cluster): LockNode => {
+  if (!isClient(client)) {
+    throw new Cause.IllegalArgumentError(wrong("client", client, "it must be an ioredis client or cluster"))
+  }
+  return operations(new CallersConnection(client), { resends: true })
+}
 
 /**
  * Whether a value is an ioredis client or cluster, of whichever copy of ioredis.

@@ -8,9 +8,11 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import type { FencingToken } from "./Fencing.ts"
 import * as internal from "./internal/guard.ts"
 import { HeldLock } from "./internal/held.ts"
+import { reject, wrong } from "./internal/options.ts"
 import type { LockLost, NodesUnavailable } from "./LockError.ts"
 
 /**
@@ -123,5 +125,8 @@ export function guard<A, E, R>(lock: Lock, program?: Effect.Effect<A, E, R>) {
     : guarded(lock, program)
 }
 
-const guarded = <A, E, R>(lock: Lock, program: Effect.Effect<A, E, R>): Effect.Effect<A, E | LockLost, R> =>
-  lock instanceof HeldLock ? internal.guard(lock, program) : Effect.raceFirst(lock.lost, program)
+const guarded = <A, E, R>(lock: Lock, program: Effect.Effect<A, E, R>): Effect.Effect<A, E | LockLost, R> => {
+  if (!Predicate.hasProperty(lock, "lost")) return reject(wrong("lock", lock, "it must be a held lock"))
+  if (!Effect.isEffect(program)) return reject(wrong("program", program, "it must be an Effect"))
+  return lock instanceof HeldLock ? internal.guard(lock, program) : Effect.raceFirst(lock.lost, program)
+}

@@ -101,9 +101,10 @@ export class Redsync extends Context.Service<Redsync, Service>()("effect-redsync
  *
  * An option that is `undefined` is not given. Values that are not allowed, and
  * options that do not exist, are a defect that names the option, before any
- * command is sent. So are names and values of locks that are empty, longer than
- * 4,096 bytes in UTF-8 or no well-formed text, and names that begin with
- * `redsync:`, a number and `:`, as the keys that are kept beside locks do.
+ * command is sent. So are names of locks that are empty, longer than 4,096 bytes
+ * in UTF-8 or no well-formed text, and those that begin with `redsync:`, a number
+ * and `:`, as the keys that are kept beside locks do. Values have at most 256
+ * bytes.
  *
  * @category options
  * @since 0.1.0

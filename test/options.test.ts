@@ -11,7 +11,7 @@ import {
   forceUnlock,
   inspect,
   IoredisNode,
-  type Lock,
+  Lock,
   lock,
   MemoryNode,
   Redsync,
@@ -634,6 +634,22 @@ describe("ioredis options", () => {
       const watched = yield* IoredisNode.make({ name: "main", sentinels: [sentinel], role: "master", password: "pass" })
       assert.strictEqual(watched.id, "sentinel main at 127.0.0.1:1")
     }).pipe(Effect.scoped))
+})
+
+describe("what is no client, and what is no lock", () => {
+  it("is no node", () => {
+    for (const client of [undefined, null, 7, {}, "redis://a"]) {
+      assert.throws(() => IoredisNode.fromClient(client as never), /the option client is /)
+    }
+  })
+
+  it.effect("is not guarded", () =>
+    Effect.forEach(
+      [undefined, null, 7, {}],
+      (held) =>
+        Effect.map(Effect.exit(Lock.guard(held as never, Effect.void)), (exit) =>
+          assert.include(message(exit), "the option lock is "))
+    ))
 })
 
 describe("retryPolicy", () => {

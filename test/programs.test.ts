@@ -60,7 +60,8 @@ describe("what is no program", () => {
     ["withLockIfAvailable", withLockIfAvailable("a", "text" as never, {})],
     ["withLocks", withLocks(["a"])(undefined as never)],
     ["withFencedLock", withFencedLock("a", (() => 1) as never)],
-    ["withFencedLock", withFencedLock("a", {} as never, {})]
+    ["withFencedLock", withFencedLock("a", {} as never, {})],
+    ["guard", Effect.scoped(Effect.flatMap(lock("a"), (held) => Lock.guard(held, 42 as never)))]
   ])("is refused, and leaves no lock behind: %s", ([, effect]) =>
     Effect.gen(function*() {
       const exit = yield* Effect.exit(effect)

@@ -275,7 +275,7 @@ const wait = Effect.fnUntraced(function*(
     }
     const dueAt = now + delay.value
     // Behind others nothing else would, with a schedule that never pauses.
-    if (delay.value === 0) yield* Effect.yieldNow
+    if (delay.value <= 0) yield* Effect.yieldNow
     // Whatever wakes the head before it is due leads to an attempt that uses up no step.
     while (true) {
       if (rooms.closed) return yield* Effect.fail(error)

@@ -11,6 +11,7 @@ import type { LockError } from "../LockError.ts"
 import type { LockOptions } from "../Redsync.ts"
 import { isReserved } from "./keys.ts"
 import { validityMillis } from "./lease.ts"
+import { longestValue } from "./scripts.ts"
 import { quoted } from "./text.ts"
 import type { Trace } from "./tracing.ts"
 
@@ -191,7 +192,7 @@ export const checkName = (name: unknown, prefix: string = ""): string | undefine
   if (!Predicate.isString(name) || name.length === 0) {
     return wrong("name", name, "it must be a string that is not empty")
   }
-  return checkText("name", name, prefix) ??
+  return checkText("name", name, longestNameBytes, prefix) ??
     (isReserved(prefix + name)
       ? wrong("name", prefix + name, `keys that begin with "redsync:", a number and ":" are our own`)
       : undefined)
@@ -200,7 +201,7 @@ export const checkName = (name: unknown, prefix: string = ""): string | undefine
 /** What is wrong with what stands before all names, if anything. */
 export const checkPrefix = (prefix: unknown): string | undefined => {
   if (!Predicate.isString(prefix)) return wrong("prefix", prefix, "it must be a string")
-  return checkText("prefix", prefix) ??
+  return checkText("prefix", prefix, longestNameBytes) ??
     (isReserved(prefix)
       ? wrong("prefix", prefix, `keys that begin with "redsync:", a number and ":" are our own`)
       : undefined)
@@ -209,15 +210,15 @@ export const checkPrefix = (prefix: unknown): string | undefined => {
 /** What is wrong with the value of a lock, if anything. */
 export const checkValue = (value: unknown): string | undefined =>
   Predicate.isString(value) && value.length > 0
-    ? checkText("value", value)
+    ? checkText("value", value, longestValue)
     : wrong("value", value, "it must be the value of a lock")
 
 /** Half of a surrogate pair cannot be sent: all of them would become the same character. */
-const checkText = (option: string, text: string, prefix: string = ""): string | undefined =>
+const checkText = (option: string, text: string, mostBytes: number, prefix: string = ""): string | undefined =>
   /\p{Cs}/u.test(text)
     ? wrong(option, text, "it has half of a surrogate pair, which cannot be told from another on its way to Redis")
-    : text.length + prefix.length > longestNameBytes || Buffer.byteLength(prefix + text) > longestNameBytes
-    ? wrong(option, text, `it must have at most ${longestNameBytes} bytes in UTF-8`)
+    : text.length > mostBytes || Buffer.byteLength(prefix + text) > mostBytes
+    ? wrong(option, text, `it must have at most ${mostBytes} bytes in UTF-8`)
     : undefined
 
 /** For how many milliseconds a server has to be up before it votes on new locks, or what is wrong with that. */
