@@ -1,9 +1,10 @@
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Cause, Context, Effect, Exit, Layer, Option, type Scope } from "effect"
+import { Cause, Context, Effect, Exit, Layer, Option, Result, type Scope } from "effect"
 import { Cluster, Redis, type RedisOptions } from "ioredis"
 import { connect, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { IoredisNode, type LockNode, NodeError, Redsync, withLock } from "../src/index.ts"
+import { sharesSlot } from "../src/internal/keys.ts"
 import { assertDown, assertNodeError, Backend, realTime, redisSuite, Subject } from "./support/conformance.ts"
 import { eventually } from "./support/Instance.ts"
 import { RedisCluster, type RedisServer, RedisServers } from "./support/RedisServers.ts"
@@ -275,6 +276,36 @@ layer(Layer.merge(RedisServers.layer(1), RedisCluster.layer), { excludeTestServi
         assert.strictEqual(yield* command("GET", "app:prefixed"), "mine")
         assert.isTrue(yield* node.release("prefixed", "mine"))
       }))
+
+    it.effect.each([["no prefix", ""], ["a prefix", "app:"], ["a hash tag", "{app}:"], ["an open brace", "app{"]])(
+      "keeps what stands beside a lock in its slot, where it is a cluster with %s",
+      ([_, keyPrefix]) =>
+        Effect.gen(function*() {
+          const addresses = yield* RedisCluster
+          const cluster = yield* Effect.acquireRelease(
+            Effect.sync(() => new Cluster([...addresses], { keyPrefix })),
+            (cluster) => Effect.sync(() => cluster.disconnect())
+          )
+          const node = IoredisNode.fromClient(cluster)
+          const fencing = node.fencing!
+          const list = yield* node.waitingList!("we", () => {})
+          for (const name of ["a", "{a}", "a{b}c", "{a", "a}b", "{}a"]) {
+            const counted = yield* Effect.result(fencing.acquire(name, "mine", 60_000, 7))
+            if (sharesSlot(name, keyPrefix)) {
+              assert.deepStrictEqual(counted, Result.succeed(Option.some(7)))
+              assert.isTrue(yield* fencing.raise(name, "mine", 8))
+              assert.deepStrictEqual(yield* fencing.replace!(name, "mine", "new", 60_000, 1), Option.some(9))
+            } else {
+              assert(Result.isFailure(counted))
+              assert.match(counted.failure.message, /in a cluster no counter can stand beside the name/)
+              yield* node.acquire(name, "new", 60_000)
+            }
+            yield* list.join(name, "back")
+            yield* list.leave(name)
+            assert.deepStrictEqual(yield* list.release(name, "new", false), { released: true, woke: false })
+          }
+        })
+    )
 
     it.effect("that is closed is a node that is down", () =>
       Effect.gen(function*() {

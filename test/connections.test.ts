@@ -354,8 +354,7 @@ describe("a cluster of the caller's", () => {
           "the key is watched",
           Effect.promise(async () => {
             const master = direct.nodes("master").find(({ options }) => `${options.host}:${options.port}` === owner)!
-            return /tracking_clients:[1-9]/.test(await master.info("clients")) &&
-              /cmdstat_get:/.test(await master.info("commandstats"))
+            return /tracking_total_keys:[1-9]/.test(await master.info("stats"))
           })
         )
         yield* Effect.promise(() => direct.del(`app:${name}`))
