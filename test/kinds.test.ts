@@ -4,11 +4,13 @@
  * that change. What the README recommends is what is tested.
  */
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer, Logger, Option, Schedule, type Scope } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Logger, Option, Schedule, type Scope } from "effect"
 import { readFileSync } from "node:fs"
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
+import { inspect as inspectValue } from "node:util"
 import { inspect, IoredisNode, lock, type LockError, Redsync, tryLock, withLock } from "../src/index.ts"
 import { overTls } from "./examples/kinds/tls.ts"
+import { abilities } from "./support/abilities.ts"
 import { type Certificates, certificates } from "./support/certificates.ts"
 import { assertNodeError, Backend, realTime, redisSuite, Subject } from "./support/conformance.ts"
 import { type Logged, logged, onEach, until, valuesOf } from "./support/faults.ts"
@@ -96,55 +98,67 @@ const read = ({ ca, client }: Certificates) => ({
   key: readFileSync(client.key)
 })
 
-// In TLS 1.3 a server refuses the client after the handshake, and its alert may be overtaken by the end of the connection.
-layer(Tls.layer, { excludeTestServices: true, timeout: "60 seconds" })("TLS with a private authority", (it) => {
-  it.effect("as the README has it: locks, and wakes those that wait", () =>
-    Effect.gen(function*() {
-      const { pem, servers } = yield* Tls
-      yield* excludes(servers, overTls(servers.map(({ tls }) => tls), { ca: pem.ca, ...pem.client }))
-    }))
+const overTlsSuites = () => {
+  // In TLS 1.3 a server refuses the client after the handshake, and its alert may be overtaken by the end of the connection.
+  layer(Tls.layer, { excludeTestServices: true, timeout: "60 seconds" })("TLS with a private authority", (it) => {
+    it.effect("as the README has it: locks, and wakes those that wait", () =>
+      Effect.gen(function*() {
+        const { pem, servers } = yield* Tls
+        yield* excludes(servers, overTls(servers.map(({ tls }) => tls), { ca: pem.ca, ...pem.client }))
+      }))
 
-  it.effect.each(
-    [
+    it.effect.each(
       [
-        "without a client's certificate",
-        (pem: Certificates) => ({ ca: readFileSync(pem.ca) }),
-        /ECONNRESET|^TLS: .*certificate required/
-      ],
-      [
-        "with that of another authority",
-        (pem: Certificates, other: Certificates) => ({ ...read(other), ca: readFileSync(pem.ca) }),
-        /ECONNRESET|^TLS: tlsv1 alert (decrypt error|unknown ca)$/
-      ],
-      [
-        "without the authority",
-        (pem: Certificates) => ({ ...read(pem), ca: undefined }),
-        /^self-signed certificate in certificate chain$/
-      ]
-    ] as const
-  )("%s it is a failed vote that says so", ([_, tlsOf, words]) =>
-    Effect.gen(function*() {
-      const { pem, servers: [server] } = yield* Tls
-      const node = yield* IoredisNode.make({ ...server!.tls, tls: tlsOf(pem, yield* certificates) })
-      assert.isFalse(yield* node.ready!)
-      const error = yield* Effect.flip(node.acquire("never", "mine", 60_000))
-      assertNodeError(error, node, "acquire", "Disconnected", words)
-      assert.strictEqual(yield* server!.command("DBSIZE"), 0)
-    }))
-})
+        [
+          "without a client's certificate",
+          (pem: Certificates) => ({ ca: readFileSync(pem.ca) }),
+          /ECONNRESET|^TLS: .*certificate required/
+        ],
+        [
+          "with that of another authority",
+          (pem: Certificates, other: Certificates) => ({ ...read(other), ca: readFileSync(pem.ca) }),
+          /ECONNRESET|^TLS: tlsv1 alert (decrypt error|unknown ca)$/
+        ],
+        [
+          "without the authority",
+          (pem: Certificates) => ({ ...read(pem), ca: undefined }),
+          /^self-signed certificate in certificate chain$/
+        ]
+      ] as const
+    )("%s it is a failed vote that says so", ([_, tlsOf, words]) =>
+      Effect.gen(function*() {
+        const { pem, servers: [server] } = yield* Tls
+        const node = yield* IoredisNode.make({ ...server!.tls, tls: tlsOf(pem, yield* certificates) })
+        assert.isFalse(yield* node.ready!)
+        const error = yield* Effect.flip(node.acquire("never", "mine", 60_000))
+        assertNodeError(error, node, "acquire", "Disconnected", words)
+        assert.strictEqual(yield* server!.command("DBSIZE"), 0)
+      }))
+  })
 
-redisSuite(
-  "IoredisNode over TLS",
-  Layer.effectContext(Effect.gen(function*() {
-    const pem = yield* certificates
-    const server = yield* tlsServer(pem)
-    const node = yield* IoredisNode.make({ ...server.tls, tls: read(pem) })
-    assert.isTrue(yield* node.ready!)
-    return Context.make(Subject, { node, ...realTime }).pipe(
-      Context.add(Backend, { onKey: server.command, flushScripts: server.command("SCRIPT", "FLUSH") })
-    )
-  }))
-)
+  redisSuite(
+    "IoredisNode over TLS",
+    Layer.effectContext(Effect.gen(function*() {
+      const pem = yield* certificates
+      const server = yield* tlsServer(pem)
+      const node = yield* IoredisNode.make({ ...server.tls, tls: read(pem) })
+      assert.isTrue(yield* node.ready!)
+      return Context.make(Subject, { node, ...realTime }).pipe(
+        Context.add(Backend, { onKey: server.command, flushScripts: server.command("SCRIPT", "FLUSH") })
+      )
+    }))
+  )
+}
+
+if ((await abilities()).tls) overTlsSuites()
+else {
+  it.live("a server that was built without TLS says so, and does not start", () =>
+    Effect.gen(function*() {
+      const exit = yield* Effect.exit(Effect.flatMap(certificates, tlsServer))
+      assert(Exit.isFailure(exit))
+      assert.match(inspectValue(exit.cause, { depth: 10 }), /tls-port|TLS support/)
+    }).pipe(Effect.scoped))
+}
 
 // -----------------------------------------------------------------------------
 // Unix sockets and databases

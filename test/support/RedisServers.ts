@@ -147,7 +147,13 @@ const slots = 16_384
 export const formCluster = async (nodes: ReadonlyArray<Address>): Promise<void> => {
   const firstSlot = (index: number) => Math.ceil(index * slots / nodes.length)
   for (const [index, node] of nodes.entries()) {
-    await call(node, ["CLUSTER", "ADDSLOTSRANGE", `${firstSlot(index)}`, `${firstSlot(index + 1) - 1}`])
+    const count = firstSlot(index + 1) - firstSlot(index)
+    // One by one, since Redis 6.2 knows no ranges.
+    await call(node, [
+      "CLUSTER",
+      "ADDSLOTS",
+      ...Array.from({ length: count }, (_, slot) => `${firstSlot(index) + slot}`)
+    ])
     // All different from the start, or the masters have to settle it among themselves.
     await call(node, ["CLUSTER", "SET-CONFIG-EPOCH", `${index + 1}`])
   }

@@ -39,6 +39,9 @@ const decided = "REDSYNC_TEST_SERVERS_DECIDED"
 /** Another image than Redis', such as that of Valkey. */
 const otherImage = "REDSYNC_TEST_IMAGE"
 
+/** A server program, by name or path, instead of the one on the PATH; then servers are processes. */
+const otherProgram = "REDSYNC_TEST_PROGRAM"
+
 let current: Promise<ServerSource> | undefined
 
 /** The source for this run, decided on the first call. */
@@ -67,6 +70,7 @@ const find = async (forced: string | undefined): Promise<ServerSource> => {
   switch (forced) {
     case undefined:
     case "":
+      if (process.env[otherProgram]) return processes()
       return await containers().catch(() => undefined) ?? await processes()
     case "containers":
       return containers()
@@ -110,7 +114,9 @@ const within = async <A>(millis: number, promise: Promise<A>): Promise<A> => {
 }
 
 const processes = async (): Promise<ProgramSource> => {
-  const found = await findProgram() ?? await install().then(findProgram)
+  const other = process.env[otherProgram]
+  const found = other ? await named(other) : await findProgram() ?? await install().then(findProgram)
+  if (found === undefined && other) throw new Error(`${otherProgram} is "${other}", which cannot be run`)
   if (found === undefined) {
     throw new Error(
       "No Redis servers for the tests: start a container runtime, or put redis-server or valkey-server on the PATH"
@@ -125,12 +131,17 @@ const processes = async (): Promise<ProgramSource> => {
   }
 }
 
-const findProgram = async (): Promise<{ readonly program: string; readonly version: string } | undefined> => {
-  for (const program of ["redis-server", "valkey-server"]) {
-    const version = await run(program, ["--version"]).then(({ stdout }) => stdout, () => undefined)
-    if (version !== undefined) return { program, version: /v=(\S+)/.exec(version)?.[1] ?? "" }
-  }
-  return undefined
+interface Program {
+  readonly program: string
+  readonly version: string
+}
+
+const findProgram = async (): Promise<Program | undefined> =>
+  await named("redis-server") ?? await named("valkey-server")
+
+const named = async (program: string): Promise<Program | undefined> => {
+  const version = await run(program, ["--version"]).then(({ stdout }) => stdout, () => undefined)
+  return version === undefined ? undefined : { program, version: /v=(\S+)/.exec(version)?.[1] ?? "" }
 }
 
 /**
