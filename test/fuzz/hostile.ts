@@ -153,6 +153,8 @@ class Connection {
   #isBusy = false
   #isMute = false
   #isClosed = false
+  /** Whether the client is to be gone. */
+  #isOver = false
   /** Whether it is no longer clear to which command a reply belongs. */
   #isDoubtful = false
 
@@ -184,6 +186,7 @@ class Connection {
   }
 
   hear(): void {
+    this.#isOver = true
     this.#socket.resume()
   }
 
@@ -320,7 +323,7 @@ class Connection {
         return this.#note(label, name, deed)
       case "deaf":
         this.#isMute = true
-        this.#socket.pause()
+        if (!this.#isOver) this.#socket.pause()
         return this.#note(label, name, deed)
       case "delay": {
         this.#isBusy = true
