@@ -14,6 +14,7 @@
 import * as Effect from "effect/Effect"
 import * as Order_ from "effect/Order"
 import * as Schema from "effect/Schema"
+import { reject, wrong } from "./internal/options.ts"
 
 /**
  * A fencing token: a positive safe integer. Of two holders of one name the later
@@ -119,8 +120,14 @@ export const guard: Effect.Effect<(token: FencingToken) => Effect.Effect<void, S
   let newest: FencingToken | undefined
   return (token) =>
     Effect.suspend(() => {
+      // Nothing is smaller than a number that is none: it would let in whatever comes after it.
+      if (!isToken(token)) {
+        return reject(wrong("token", token, "it must be a fencing token, a whole number of at least 1"))
+      }
       if (newest !== undefined && token < newest) return Effect.fail(new StaleToken({ token, newest }))
       newest = token
       return Effect.void
     })
 })
+
+const isToken = Schema.is(FencingToken)

@@ -8,6 +8,7 @@ import * as fc from "fast-check"
 import {
   adopt,
   fencedLock,
+  Fencing,
   forceUnlock,
   inspect,
   IoredisNode,
@@ -154,7 +155,7 @@ const ofLock: Record<string, {
     invalid: fc.oneof(noDuration, fc.constantFrom(0, 0.5, 1, 2, "2 millis", 365 * day + 1, 2 ** 53, 1e300, 10n ** 30n))
   },
   nodeTimeout: {
-    valid: durations(1, 3600 * 1000).map(([timeout]) => [timeout]),
+    valid: durations(1, 3600 * 1000 - 1).map(([timeout]) => [timeout]),
     invalid: fc.oneof(noDuration, fc.constantFrom(0, 3600 * 1000 + 1, 2 ** 31, 2 ** 53, "1 day", 1e300))
   },
   autoExtend: {
@@ -636,7 +637,7 @@ describe("ioredis options", () => {
     }).pipe(Effect.scoped))
 })
 
-describe("what is no client, and what is no lock", () => {
+describe("what is no client, no lock and no token", () => {
   it("is no node", () => {
     for (const client of [undefined, null, 7, {}, "redis://a"]) {
       assert.throws(() => IoredisNode.fromClient(client as never), /the option client is /)
@@ -650,6 +651,16 @@ describe("what is no client, and what is no lock", () => {
         Effect.map(Effect.exit(Lock.guard(held as never, Effect.void)), (exit) =>
           assert.include(message(exit), "the option lock is "))
     ))
+
+  it.effect("opens no resource", () =>
+    Effect.gen(function*() {
+      const accept = yield* Fencing.guard
+      yield* accept(Fencing.FencingToken.make(7))
+      for (const token of [Number.NaN, Infinity, "8", 8.5, 2 ** 53, null, undefined, -1]) {
+        assert.include(message(yield* Effect.exit(accept(token as never))), "the option token is ")
+      }
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(accept(Fencing.FencingToken.make(6)))))
+    }))
 })
 
 describe("retryPolicy", () => {
