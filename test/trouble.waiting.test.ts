@@ -189,8 +189,8 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
       yield* server.command("DEL", "a")
       yield* until("each was due twice", Effect.sync(() => due() >= dueBefore + 2 * services))
       const made = (yield* attempts).map((calls, index) => calls - before[index]!)
-      // Each service by its schedule, with a few tries for a split vote each time.
-      assert.isAtMost(Math.max(...made), (due() - dueBefore + services) * 5, String(made))
+      // A few for a split vote each time, and a few for looks that find the key gone. As fast as it goes were hundreds.
+      assert.isAtMost(Math.max(...made), (due() - dueBefore + services) * 20, String(made))
       yield* release(servers)
       yield* served
     })))
