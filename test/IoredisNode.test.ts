@@ -1,6 +1,7 @@
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Cause, Context, Effect, Exit, Layer, Option, Result, type Scope } from "effect"
 import { Cluster, Redis, type RedisOptions } from "ioredis"
+import { Redis as Valkey } from "iovalkey"
 import { connect, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { IoredisNode, type LockNode, NodeError, Redsync, withLock } from "../src/index.ts"
@@ -69,6 +70,16 @@ redisSuite(
       })
     )
   })).pipe(Layer.provide(RedisCluster.layer))
+)
+
+redisSuite(
+  "IoredisNode over a client of iovalkey",
+  subject(({ host, port }) =>
+    Effect.acquireRelease(
+      Effect.sync(() => new Valkey({ host, port })),
+      (client) => Effect.sync(() => client.disconnect())
+    ).pipe(Effect.map((client) => IoredisNode.fromClient(client as unknown as Redis)))
+  )
 )
 
 layer(RedisServers.layer(1), { excludeTestServices: true, timeout: "60 seconds" })("IoredisNode", (it) => {

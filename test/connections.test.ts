@@ -362,6 +362,21 @@ describe("a cluster of the caller's", () => {
       }).pipe(Effect.scoped, Effect.provide(RedisCluster.layer)),
     60_000
   )
+
+  it.live("that makes pipelines by itself: what is sent at once for different slots goes each to its master", () =>
+    Effect.gen(function*() {
+      const cluster = yield* callersCluster(yield* RedisCluster, { enableAutoPipelining: true })
+      const node = IoredisNode.fromClient(cluster)
+      const names = Array.from({ length: 50 }, (_, index) => `lock-${index}`)
+      const each = (ask: (name: string) => Effect.Effect<boolean, NodeError>) =>
+        Effect.map(Effect.forEach(names, ask, { concurrency: "unbounded" }), (answers) => answers.every(Boolean))
+      for (const _ of ["the scripts are new", "the scripts are known"]) {
+        assert.isTrue(yield* each((name) => node.acquire(name, "mine", 60_000)))
+        assert.isTrue(yield* each((name) => node.extend(name, "mine", 60_000)))
+        assert.isTrue(yield* each((name) => node.release(name, "mine")))
+      }
+      assert.isTrue(cluster.options.enableAutoPipelining)
+    }).pipe(Effect.scoped, Effect.provide(RedisCluster.layer)))
 })
 
 const callersCluster = (

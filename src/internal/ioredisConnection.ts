@@ -174,7 +174,10 @@ export class OwnConnection implements Connection {
     const client = this.client = new Redis({
       ...options,
       ...ownOptions(options),
-      connectTimeout
+      connectTimeout,
+      reconnectOnError: reconnectOnError(options.reconnectOnError, (error) => {
+        this.lastError = error
+      })
     } as Omit<RedisOptions, "replyMapping">)
     this.send = together(client)
     this.ready = readiness(
@@ -308,7 +311,6 @@ const ownOptions = (options: RedisOptions) => ({
   maxRetriesPerRequest: 0,
   retryStrategy: options.retryStrategy ?? retryDelay,
   maxLoadingRetryTime: options.maxLoadingRetryTime ?? 1000,
-  reconnectOnError: reconnectOnError(options.reconnectOnError),
   ...sentinelOptions(options)
 })
 
@@ -321,13 +323,26 @@ export const sentinelOptions = (options: RedisOptions) =>
   }
 
 /** Where the address now leads to another server than this one, which has become a replica. */
-const reconnectOnError = (given: RedisOptions["reconnectOnError"]) => {
+const reconnectOnError = (given: RedisOptions["reconnectOnError"], because: (error: Error) => void) => {
   let last = -Infinity
-  return (error: Error): boolean => {
-    if (given != null && Boolean(given(error))) return true
+  const isReadOnly = (error: Error) => {
     if (!error.message.startsWith("READONLY ") || monotonicMillis(clock) - last < readOnlyPauseMillis) return false
     last = monotonicMillis(clock)
     return true
+  }
+  return (error: Error): boolean => {
+    const reconnects = isReadOnly(error) || (given != null && isGiven(given, error))
+    if (reconnects) because(error)
+    return reconnects
+  }
+}
+
+/** Never 2, which would send the command again. What it throws would end the process. */
+const isGiven = (given: NonNullable<RedisOptions["reconnectOnError"]>, error: Error): boolean => {
+  try {
+    return Boolean(given(error))
+  } catch {
+    return false
   }
 }
 
