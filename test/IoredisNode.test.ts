@@ -1,7 +1,7 @@
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Cause, Context, Effect, Exit, Layer, Option, Result, type Scope } from "effect"
 import { Cluster, Redis, type RedisOptions } from "ioredis"
-import { Redis as Valkey } from "iovalkey"
+import { Cluster as ValkeyCluster, Redis as Valkey } from "iovalkey"
 import { connect, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { IoredisNode, type LockNode, NodeError, Redsync, withLock } from "../src/index.ts"
@@ -31,15 +31,18 @@ const callersClient = (options: Omit<RedisOptions, "replyMapping">) =>
   )
 
 /** A cluster client, connected. */
-const callersCluster = Effect.flatMap(RedisCluster, (addresses) =>
-  Effect.acquireRelease(
-    Effect.promise(async () => {
-      const cluster = new Cluster([...addresses], { lazyConnect: true })
-      await cluster.connect()
-      return cluster
-    }),
-    (cluster) => Effect.sync(() => cluster.disconnect())
-  ))
+const clusterOf = (Client: typeof Cluster) =>
+  Effect.flatMap(RedisCluster, (addresses) =>
+    Effect.acquireRelease(
+      Effect.promise(async () => {
+        const cluster = new Client([...addresses], { lazyConnect: true })
+        await cluster.connect()
+        return cluster
+      }),
+      (cluster) => Effect.sync(() => cluster.disconnect())
+    ))
+
+const callersCluster = clusterOf(Cluster)
 
 redisSuite("IoredisNode over a URL", subject(({ url }) => IoredisNode.make(url)))
 
@@ -57,10 +60,9 @@ redisSuite(
   subject(({ host, port }) => Effect.map(callersClient({ host, port }), IoredisNode.fromClient))
 )
 
-redisSuite(
-  "IoredisNode over a cluster of the caller's",
+const clusterSubject = (Client: typeof Cluster) =>
   Layer.effectContext(Effect.gen(function*() {
-    const cluster = yield* callersCluster
+    const cluster = yield* clusterOf(Client)
     const direct = yield* callersCluster
     return Context.make(Subject, { node: IoredisNode.fromClient(cluster), ...realTime }).pipe(
       Context.add(Backend, {
@@ -70,7 +72,10 @@ redisSuite(
       })
     )
   })).pipe(Layer.provide(RedisCluster.layer))
-)
+
+redisSuite("IoredisNode over a cluster of the caller's", clusterSubject(Cluster))
+
+redisSuite("IoredisNode over a cluster of iovalkey", clusterSubject(ValkeyCluster as unknown as typeof Cluster))
 
 redisSuite(
   "IoredisNode over a client of iovalkey",
