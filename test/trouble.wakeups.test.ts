@@ -11,12 +11,10 @@ import { Cluster, Redis } from "ioredis"
 import Redlock from "redlock"
 import { RedisNode, withLock } from "../src/index.ts"
 import { keyBeside } from "../src/internal/keys.ts"
-import { abilities } from "./support/abilities.ts"
+import { allOfClientBut } from "./support/abilities.ts"
 import { callsOf, holdByAnother, logged, onEach, until, untilAllAnswer, untilEmpty } from "./support/faults.ts"
 import { RedisCluster, type RedisServer, RedisServers } from "./support/RedisServers.ts"
 import { counted, deleteOn, hourly, onThree, service, type Three, untilListed } from "./support/trouble.ts"
-
-const { knowsSubcommands } = await abilities()
 
 type Run = Effect.Success<ReturnType<typeof service>>["run"]
 
@@ -178,12 +176,7 @@ const users = {
     wakes: true,
     says: /cannot give notice/
   },
-  // Until Redis 7.0 a subcommand can be allowed, but not forbidden.
-  "without CLIENT TRACKING": {
-    rules: knowsSubcommands ? ["-client|tracking"] : ["-client", "+client|id"],
-    wakes: true,
-    says: /cannot give notice/
-  },
+  "without CLIENT TRACKING": { rules: await allOfClientBut("tracking"), wakes: true, says: /cannot give notice/ },
   "without SUBSCRIBE": { rules: ["-subscribe"], wakes: false, says: /keeps no waiting lists/ }
 }
 

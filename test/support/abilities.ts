@@ -44,3 +44,12 @@ const find = async (): Promise<Abilities> => {
     hastySentinels: isSince7
   }
 }
+
+/** What the library runs of `CLIENT`. */
+const ofClient = ["id", "info", "kill", "setinfo", "tracking"]
+
+/** The rule for a user who may run all of `CLIENT` that we do but this. Until Redis 7.0 a subcommand can be allowed only. */
+export const allOfClientBut = async (subcommand: string): Promise<ReadonlyArray<string>> =>
+  (await abilities()).knowsSubcommands
+    ? [`-client|${subcommand}`]
+    : ["-client", ...ofClient.filter((other) => other !== subcommand).map((other) => `+client|${other}`)]

@@ -4,6 +4,7 @@
  */
 import { Effect } from "effect"
 import { Redis } from "ioredis"
+import { abilities } from "./abilities.ts"
 import { until } from "./faults.ts"
 import { formCluster, type RedisServer, startServer } from "./RedisServers.ts"
 
@@ -65,7 +66,7 @@ export interface Watched {
 
 export const sentinelName = "main"
 
-/** What a Sentinel does every second or ten, ten times a second. */
+/** What a Sentinel does every second or ten, ten times a second, where it can be told to. */
 const haste = ["INFO-PERIOD", "PING-PERIOD", "ASK-PERIOD", "PUBLISH-PERIOD"].flatMap((name) => [name, "100"])
 
 /** A primary with two replicas, watched by a Sentinel. */
@@ -74,7 +75,8 @@ export const watched = Effect.gen(function*() {
   const replicas = yield* Effect.all([replicaOf(primary), replicaOf(primary)], { concurrency: "unbounded" })
   yield* untilReplicated(primary, replicas)
   const sentinel = yield* startServer({ isSentinel: true })
-  yield* sentinel.command("SENTINEL", "DEBUG", ...haste)
+  const { hastySentinels } = yield* Effect.promise(abilities)
+  if (hastySentinels) yield* sentinel.command("SENTINEL", "DEBUG", ...haste)
   yield* sentinel.command("SENTINEL", "MONITOR", sentinelName, primary.host, String(primary.port), "1")
   yield* sentinel.command("SENTINEL", "SET", sentinelName, "down-after-milliseconds", "300")
   yield* until(
