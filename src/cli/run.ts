@@ -31,7 +31,7 @@ import { connected } from "./nodes.ts"
 import { logToStandardError, say } from "./output.ts"
 import { Child, type Command } from "./run/child.ts"
 import type { Watchdog } from "./run/watchdog.ts"
-import { Signals } from "./signals.ts"
+import { endOfPipeIsNoSignal, Signals } from "./signals.ts"
 
 /** For how long too few nodes may answer, whatever the patience with the holder. */
 const unavailableMillis = 10_000
@@ -221,6 +221,7 @@ export const run = Cli.make(
     function*(
       { also, atLeast, busyExit, command: [program = "", ...args], expiry, fenced, grace, label, leave, name, wait }
     ) {
+      yield* endOfPipeIsNoSignal
       const limits = { expiryMillis: Duration.toMillis(expiry), graceMillis: Duration.toMillis(grace), leave }
       const description = yield* givenLabel(label)
       let child: Child | undefined

@@ -4,6 +4,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
 import { constants } from "node:os"
@@ -53,4 +54,9 @@ export const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
     if (isInterrupted && interruptedBy !== undefined) process.exit(exitCodeOf(interruptedBy))
     teardown(exit, (code) => process.exit(code))
   })
+})
+
+/** What reads from a pipe of ours may end without our end. */
+export const endOfPipeIsNoSignal = Effect.sync(() => {
+  process.removeAllListeners("SIGPIPE").on("SIGPIPE", () => {})
 })

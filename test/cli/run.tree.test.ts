@@ -4,74 +4,14 @@
  */
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
-import { find } from "../../src/cli/run/processes.ts"
-import { type Options, path, program, redsync, start } from "../support/commandLine.ts"
+import { chmodSync } from "node:fs"
+import { program, redsync } from "../support/commandLine.ts"
 import { cuttable } from "../support/cuttable.ts"
 import { until } from "../support/faults.ts"
+import { assertNoneAlive, isStopped, place, worker } from "../support/place.ts"
 import { RedisServers } from "../support/RedisServers.ts"
 
-/** Writes its number into `pids`, then a line into `log` again and again. */
-const worker = `echo $$ >> "$DIRECTORY/pids"; while :; do echo at work >> "$DIRECTORY/log"; sleep 0.02; done`
-
-/** The same, and nothing but SIGKILL ends it. */
-const deaf = `trap '' TERM INT HUP; ${worker}`
-
 const nodes = Effect.map(RedisServers, (servers) => servers.map(({ url }) => url))
-
-interface Place {
-  readonly env: Record<string, string>
-  readonly run: (args: ReadonlyArray<string>, options?: Options) => ReturnType<typeof start>
-  readonly log: () => ReadonlyArray<string>
-  /** The workers that have been started. */
-  readonly pids: () => ReadonlyArray<number>
-  /** Waits until there are so many workers, all at work. */
-  readonly atWork: (count: number) => Effect.Effect<void>
-  /** Waits until none of them is left. */
-  readonly gone: Effect.Effect<void>
-}
-
-const isAlive = (pid: number): boolean => find(pid) !== undefined
-
-const linesOf = (file: string): ReadonlyArray<string> =>
-  existsSync(file) ? readFileSync(file, "utf8").split("\n").filter(Boolean) : []
-
-/** A directory with the workers as programs in it. None of them is left when the scope closes. */
-const place = Effect.map(
-  Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "redsync-tree-"))),
-    (directory) =>
-      Effect.sync(() => {
-        for (const pid of linesOf(join(directory, "pids")).map(Number).filter(isAlive)) process.kill(pid, "SIGKILL")
-        rmSync(directory, { recursive: true })
-      })
-  ),
-  (directory): Place => {
-    writeFileSync(join(directory, "worker"), `#!/bin/sh\n${worker}\n`, { mode: 0o755 })
-    writeFileSync(join(directory, "deaf"), `#!/bin/sh\n${deaf}\n`, { mode: 0o755 })
-    const lines = (name: string) => linesOf(join(directory, name))
-    const env = { DIRECTORY: directory, PATH: `${directory}:${path}` }
-    const pids = () => lines("pids").map(Number)
-    return {
-      env,
-      run: (args, options) => start(["run", ...args], { ...options, env }),
-      log: () => lines("log"),
-      pids,
-      atWork: (count) =>
-        until(
-          `${count} workers at work`,
-          Effect.sync(() => pids().length >= count && lines("log").length > count)
-        ),
-      gone: until("no worker is left", Effect.sync(() => !pids().some(isAlive)))
-    }
-  }
-)
-
-const isStopped = (pid: number): boolean => / T /.test(readFileSync(`/proc/${pid}/stat`, "latin1"))
-
-const assertNoneAlive = ({ pids }: Place) => assert.deepStrictEqual(pids().filter(isAlive), [])
 
 /** Commands under which a worker that cares for no signal is a child that signals to the command alone do not reach. */
 const hidden = {

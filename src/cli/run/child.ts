@@ -97,7 +97,7 @@ export class Child {
   /** Passes on a signal that we got. */
   forward(signal: NodeJS.Signals): void {
     if (this.#witness === undefined) this.#forward(signal)
-    else this.#witness.ifToUsAlone(() => this.#forward(signal))
+    else this.#witness.ifToUsAlone(signal, () => this.#forward(signal))
   }
 
   #forward(signal: NodeJS.Signals): void {

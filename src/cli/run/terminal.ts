@@ -43,16 +43,20 @@ export class Witness {
     return process
   }
 
-  /** Calls back if the signal that just came went to us alone. */
-  ifToUsAlone(then: () => void): void {
+  /** Calls back if the signal, which just came, went to us alone. */
+  ifToUsAlone(signal: NodeJS.Signals, then: () => void): void {
     const process = this.#process
-    const dead = () => process.stdout!.off("data", alive)
-    const alive = () => {
-      process.off("exit", dead)
+    if (process.pid === undefined) return then()
+    const died = (_: number | null, of: NodeJS.Signals | null) => {
+      process.stdout!.off("data", answered)
+      if (of !== signal) then()
+    }
+    const answered = () => {
+      process.off("exit", died)
       then()
     }
-    process.once("exit", dead)
-    process.stdout!.once("data", alive)
+    process.once("exit", died)
+    process.stdout!.once("data", answered)
     process.stdin!.write("\n")
   }
 
