@@ -29,6 +29,7 @@ export interface Checked {
   readonly options: LockOptions
   readonly settings: Settings
   readonly nodes: ReadonlyArray<CheckedNode>
+  readonly prefix: string
   readonly quorum: number
   readonly leastUptimeMillis: number
   readonly replicas: number
@@ -44,19 +45,19 @@ interface CheckedNode {
 export const checkLayer = (input: unknown, defaultRetry: Settings["retry"]): Checked | string => {
   const read = given(input, layerOptions)
   if (Predicate.isString(read)) return read
-  const { delayedRestart, nodes: inputs, prefix, quorum, replicas = 0, ...options } = read
+  const { delayedRestart, nodes: inputs, prefix = "", quorum, replicas = 0, ...options } = read
   const nodes = checkNodes(inputs)
   if (Predicate.isString(nodes)) return nodes
   const leastUptime = checkDelayedRestart(delayedRestart, nodes)
   if (Predicate.isString(leastUptime)) return leastUptime
-  const problem = checkQuorum(quorum, nodes.length) ?? checkReplicas(replicas, nodes) ??
-    (prefix === undefined ? undefined : checkPrefix(prefix))
+  const problem = checkQuorum(quorum, nodes.length) ?? checkReplicas(replicas, nodes) ?? checkPrefix(prefix)
   if (problem !== undefined) return problem
   const settings = resolve(options, defaultRetry)
   return Predicate.isString(settings) ? settings : {
     options: options as LockOptions,
     settings,
     nodes,
+    prefix: prefix as string,
     quorum: quorum as number | undefined ?? majority(nodes.length),
     leastUptimeMillis: leastUptime,
     replicas: replicas as number

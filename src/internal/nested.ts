@@ -12,13 +12,14 @@ import { holdsAround } from "./guard.ts"
 import { type HeldLock, HeldLocks } from "./held.ts"
 import type { Service } from "./service.ts"
 
-const locksOfScopes = new WeakMap<Scope.Scope, Set<HeldLock>>()
+/** The last lock of each name. */
+const locksOfScopes = new WeakMap<Scope.Scope, Map<string, HeldLock>>()
 
 /** The lock is released when the scope closes. */
 export const addToScope = (scope: Scope.Scope, lock: HeldLock): void => {
   const locks = locksOfScopes.get(scope)
-  if (locks === undefined) locksOfScopes.set(scope, new Set([lock]))
-  else locks.add(lock)
+  if (locks === undefined) locksOfScopes.set(scope, new Map([[lock.name, lock]]))
+  else locks.set(lock.name, lock)
 }
 
 /** Says so where it was refused a lock that its own program or scope holds. */
@@ -27,16 +28,17 @@ export const sayIfNested = <A>(service: Service, effect: Effect.Effect<A, LockEr
     Effect.mapError(effect, (error) => {
       if (error._tag !== "ErrFailed") return error
       const { attempts, lock, votes, waited } = error
-      const isNested = heldAround(fiber).some((held) => held.name === lock && held.isHeldIn(service))
+      const isNested = heldAround(fiber, lock).some((held) => held.isHeldIn(service))
       return isNested ? new ErrFailed({ lock, attempts, waited, votes, isNested }) : error
     })
   )
 
-const heldAround = (fiber: Fiber.Fiber<unknown, unknown>): ReadonlyArray<HeldLock> => {
+/** The locks of that name that the fiber's scope and programs have taken. */
+const heldAround = (fiber: Fiber.Fiber<unknown, unknown>, name: string): ReadonlyArray<HeldLock> => {
   const scope = Context.getOption(fiber.context as Context.Context<Scope.Scope>, Scope.Scope)
-  const ofScope = Option.isNone(scope) ? undefined : locksOfScopes.get(scope.value)
-  return [
-    ...ofScope ?? [],
-    ...[...holdsAround(fiber)].flatMap((hold) => hold instanceof HeldLocks ? hold.locks : hold as HeldLock)
-  ]
+  const ofScope = Option.isNone(scope) ? undefined : locksOfScopes.get(scope.value)?.get(name)
+  const ofPrograms = [...holdsAround(fiber)].flatMap((hold) =>
+    hold instanceof HeldLocks ? hold.locks : hold as HeldLock
+  )
+  return [...ofScope === undefined ? [] : [ofScope], ...ofPrograms.filter((lock) => lock.name === name)]
 }
