@@ -5,6 +5,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, ConfigProvider, Duration, Effect, Exit, type Layer, Option, Schedule, type Scope } from "effect"
 import * as fc from "fast-check"
+import { runInNewContext } from "node:vm"
 import {
   adopt,
   fencedLock,
@@ -330,6 +331,15 @@ describe("the options of a lock", () => {
         yield* refusesLayer("the option nodes ", Redsync.layer({ nodes: [value] } as never))
       }
     }))
+
+  it.effect("may come from another realm", () =>
+    Effect.gen(function*() {
+      const held = yield* lock("a", runInNewContext("({ expiry: 1000 })") as Redsync.LockOptions)
+      assert.strictEqual(Duration.toMillis(yield* held.remaining), 1000 - 12)
+      yield* lock("b", runInNewContext("({})") as Redsync.LockOptions)
+      const node = yield* IoredisNode.make(runInNewContext("({ host: '127.0.0.1', port: 1 })") as object)
+      assert.strictEqual(node.id, "127.0.0.1:1")
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory())))
 
   it.effect("are looked at once: what was checked is what is used", () =>
     Effect.gen(function*() {

@@ -76,7 +76,11 @@ export const given = <K extends string>(
 const isRecord = (u: unknown, known: ReadonlyArray<string>): u is Record<string, unknown> =>
   Predicate.isObject(u) && (isPlain(u) || known.some((key) => key in u))
 
-export const isPlain = (u: object): boolean => [Object.prototype, null].includes(Object.getPrototypeOf(u))
+/** Of no class, in whichever realm it was made. */
+export const isPlain = (u: object): boolean => {
+  const prototype: unknown = Object.getPrototypeOf(u)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
+}
 
 const misspelt = (key: string, known: ReadonlyArray<string>): string =>
   `effect-redsync: there is no option ${quoted(key)} here; did you mean ${nearest(key, known)}?`
