@@ -4,18 +4,18 @@
 import * as Cli from "effect/cli/Command"
 import * as Effect from "effect/Effect"
 import { wrongOptionsAreUsage } from "./failure.ts"
-import { givenUrls } from "./nodes.ts"
+import { givenNodes } from "./nodes.ts"
 import { noLog } from "./output.ts"
 
 export const demo = Cli.make(
   "demo",
   {},
   Effect.fn(function*() {
-    const urls = yield* givenUrls
+    const nodes = yield* givenNodes
     // Only loaded when it is wanted.
     const { demo } = yield* Effect.promise(() => import("./demo/story.ts"))
     // The library logs that a node fails, once a worker. The demo shows it in its own way.
-    yield* demo(urls).pipe(wrongOptionsAreUsage, Effect.provide(noLog))
+    yield* demo(nodes).pipe(wrongOptionsAreUsage, Effect.provide(noLog))
   })
 ).pipe(
   Cli.withDescription(

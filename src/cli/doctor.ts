@@ -10,7 +10,7 @@ import { majority } from "../internal/options.ts"
 import { examine } from "./doctor/examine.ts"
 import { error, type Finding, note, type Patient, warning } from "./doctor/finding.ts"
 import { Failure, wrongOptionsAreUsage } from "./failure.ts"
-import { layerOptions, nodeUrls } from "./nodes.ts"
+import { layerOptions } from "./nodes.ts"
 import { type Colour, json, noLog, type Paint, paint } from "./output.ts"
 
 /** What only shows when all nodes are seen together. */
@@ -75,11 +75,10 @@ export const doctor = Cli.make(
     )
   },
   Effect.fn(function*({ json: asJson, name }) {
-    const urls = yield* nodeUrls
     // Refuses what `run` refuses.
-    const { delayedRestart = 0, quorum = majority(urls.length), replicas = 0 } = yield* layerOptions()
+    const { delayedRestart = 0, nodes, quorum = majority(nodes.length), replicas = 0 } = yield* layerOptions()
     const options = { name, delayedRestartMillis: Duration.toMillis(delayedRestart), replicas }
-    const patients = yield* Effect.forEach(urls, (url) => examine(url, options), { concurrency: "unbounded" }).pipe(
+    const patients = yield* Effect.forEach(nodes, (node) => examine(node, options), { concurrency: "unbounded" }).pipe(
       wrongOptionsAreUsage,
       Effect.provide(noLog)
     )

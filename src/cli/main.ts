@@ -14,6 +14,7 @@ import { ChildProcessSpawner, make as makeSpawner } from "effect/process/ChildPr
 import * as Stdio from "effect/Stdio"
 import * as Terminal from "effect/Terminal"
 import manifest from "../../package.json" with { type: "json" }
+import { completions } from "./completions.ts"
 import { demo } from "./demo.ts"
 import { doctor } from "./doctor.ts"
 import { Failure, wrongUsage } from "./failure.ts"
@@ -60,7 +61,14 @@ const platform = Layer.mergeAll(
   )
 )
 
-const command = Command.withSubcommands(redsync, [run, status, unlock, doctor, demo])
+const command = Command.withSubcommands(redsync, [
+  run,
+  status,
+  unlock,
+  doctor,
+  demo,
+  completions((): Command.Command.Any => command)
+])
 
 /** Runs what the arguments say, as the process. */
 export const main = (args: ReadonlyArray<string>): void =>

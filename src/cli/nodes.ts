@@ -8,12 +8,27 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import type { RedisOptions } from "ioredis"
+import { X509Certificate } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { configured } from "../internal/environment.ts"
 import { checkLayer } from "../internal/layer.ts"
+import { checkTarget } from "../internal/nodeOptions.ts"
+import { quoted } from "../internal/text.ts"
+import { splitUrls } from "../internal/url.ts"
 import * as Redsync from "../Redsync.ts"
 import { durationFlag } from "./duration.ts"
 import { fail, Failure, wrongUsage, wrongUsageOf } from "./failure.ts"
+
+/** A file that redis-cli has under the same name, or a variable instead. */
+const pemFlag = (name: string, description: string) =>
+  Flag.String(name).pipe(
+    Flag.withMetavar("file"),
+    Flag.withDescription(`${description}; also ${variableOf(name)}`),
+    Flag.optional
+  )
+
+const variableOf = (name: string): string => `REDSYNC_${name.toUpperCase()}`
 
 /** `redsync`, with the flags that name the nodes. */
 export const redsync = Command.make("redsync").pipe(
@@ -21,8 +36,8 @@ export const redsync = Command.make("redsync").pipe(
     node: Flag.String("node").pipe(
       Flag.withMetavar("url"),
       Flag.withDescription(
-        "A Redis server: redis://, rediss:// or unix:. Repeat it for each. " +
-          "A password given here can be seen by ps: use the file or REDSYNC_NODES for that"
+        "A Redis server: redis://, rediss:// or unix:, or one behind Sentinels: redis+sentinel://HOST,HOST/NAME. Repeat it " +
+          "for each. A password given here can be seen by ps: use the file or REDSYNC_NODES for that"
       ),
       Flag.atLeast(0)
     ),
@@ -31,6 +46,9 @@ export const redsync = Command.make("redsync").pipe(
       Flag.withDescription("A file with a URL a line. Without both, REDSYNC_NODES has the URLs, separated by commas"),
       Flag.optional
     ),
+    cacert: pemFlag("cacert", "The certificate of the authority that rediss:// nodes are checked by"),
+    cert: pemFlag("cert", "The certificate that we show to rediss:// nodes"),
+    key: pemFlag("key", "Its private key"),
     delayedRestart: durationFlag("delayed-restart").pipe(
       Flag.withDescription("For how long a server must be up before it counts for new locks, as it may have lost some"),
       Flag.optional
@@ -39,50 +57,95 @@ export const redsync = Command.make("redsync").pipe(
   Command.withDescription("Locks over independent Redis servers, from the command line.")
 )
 
-/** The URLs of the nodes: those of the flags, or else of REDSYNC_NODES. */
-export const givenUrls = Effect.gen(function*() {
+/** The nodes of the flags, or else of REDSYNC_NODES. */
+export const givenNodes = Effect.gen(function*() {
   const { node, nodesFile } = yield* redsync
   const fromFile = Option.isNone(nodesFile) ? [] : yield* readNodes(nodesFile.value)
   const given = [...node, ...fromFile]
-  return given.length > 0 ? given : listed((process.env["REDSYNC_NODES"] ?? "").split(","))
+  const urls = given.length > 0 ? given : splitUrls(process.env["REDSYNC_NODES"] ?? "")
+  const targets = urls.map(checkTarget)
+  const wrong = targets.find(Predicate.isString)
+  return wrong === undefined
+    ? yield* overTls(targets as ReadonlyArray<RedisOptions>)
+    : yield* Effect.fail(wrongUsageOf(wrong))
 })
 
 /** The same where there have to be some. */
-export const nodeUrls = Effect.filterOrElse(givenUrls, (urls) => urls.length > 0, () =>
+const requiredNodes = Effect.filterOrElse(givenNodes, (nodes) => nodes.length > 0, () =>
   fail(
     wrongUsage,
     "no nodes: name them with --node URL (repeat it for each), --nodes-file FILE, or " +
       "REDSYNC_NODES=redis://a:6379,redis://b:6379,redis://c:6379"
   ))
 
-const readNodes = Effect.fnUntraced(function*(path: string) {
-  const text = yield* Effect.try({
-    try: () => readFileSync(path, "utf8"),
-    catch: () => new Failure({ code: wrongUsage, message: `cannot read the file of nodes ${path}` })
+/** The nodes with certificates and key, for those that are reached by TLS. */
+const overTls = Effect.fnUntraced(function*(nodes: ReadonlyArray<RedisOptions>) {
+  const flags = yield* redsync
+  const pem: { ca?: string; cert?: string; key?: string } = {}
+  for (const [option, name] of [["ca", "cacert"], ["cert", "cert"], ["key", "key"]] as const) {
+    const path = Option.getOrElse(flags[name], () => process.env[variableOf(name)])
+    if (path) pem[option] = yield* readText(path)
+  }
+  if (Object.keys(pem).length === 0) return nodes
+  if ((pem.cert === undefined) !== (pem.key === undefined)) {
+    return yield* fail(wrongUsage, "--cert and --key go together: a certificate and its private key")
+  }
+  if (nodes.length > 0 && nodes.every(({ tls }) => tls === undefined)) {
+    return yield* fail(wrongUsage, "--cacert, --cert and --key are for rediss:// nodes, and none is one")
+  }
+  const { createSecureContext } = yield* Effect.promise(() => import("node:tls"))
+  yield* Effect.try({
+    try: () => {
+      createSecureContext(pem)
+      // Which passes over an authority that it cannot read.
+      if (pem.ca !== undefined) void new X509Certificate(pem.ca)
+    },
+    catch: (cause) =>
+      new Failure({ code: wrongUsage, message: `cannot use the certificates or the key: ${(cause as Error).message}` })
   })
-  const urls = listed(text.split("\n"))
-  return urls.length > 0 ? urls : yield* fail(wrongUsage, `the file ${path} names no node`)
+  return nodes.map((node): RedisOptions => ({
+    ...node,
+    ...node.tls !== undefined && { tls: { ...node.tls, ...pem } },
+    ...node.sentinelTLS !== undefined && { sentinelTLS: { ...node.sentinelTLS, ...pem } }
+  }))
 })
 
-const listed = (urls: ReadonlyArray<string>) =>
-  urls.map((url) => url.trim()).filter((url) => url !== "" && !url.startsWith("#"))
+const readText = (path: string) =>
+  Effect.try({
+    try: () => readFileSync(path, "utf8"),
+    catch: (cause) =>
+      new Failure({
+        code: wrongUsage,
+        message: `cannot read the file ${quoted(path)}: ${(cause as NodeJS.ErrnoException).code}`
+      })
+  })
+
+const readNodes = Effect.fnUntraced(function*(path: string) {
+  const lines = (yield* readText(path)).split("\n").map((line) => line.trim())
+  const urls = lines.filter((line) => line !== "" && !line.startsWith("#"))
+  return urls.length > 0 ? urls : yield* fail(wrongUsage, `the file ${quoted(path)} names no node`)
+})
 
 /**
  * The options of a layer over the nodes: what the flags say, over what the library takes from the environment. Fails
  * where they are not allowed.
  */
 export const layerOptions = Effect.fnUntraced(function*(options: Redsync.LockOptions = {}) {
-  const nodes = yield* nodeUrls
+  const nodes = yield* requiredNodes
   const delayedRestart = Option.getOrUndefined((yield* redsync).delayedRestart)
   // The flags win.
   const given = ["REDSYNC_NODES", ...delayedRestart === undefined ? [] : ["REDSYNC_DELAYED_RESTART"]]
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !given.includes(name)))
-  const all = yield* configured({ ...options, nodes, ...delayedRestart !== undefined && { delayedRestart } }).pipe(
+  const all = yield* configured({
+    ...options,
+    nodes,
+    ...delayedRestart !== undefined && { delayedRestart }
+  }).pipe(
     Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: env as Record<string, string> }))),
     Effect.mapError(({ message }) => wrongUsageOf(message))
   )
   const checked = checkLayer(all, Redsync.defaultRetry)
-  return Predicate.isString(checked) ? yield* Effect.fail(wrongUsageOf(checked)) : all
+  return Predicate.isString(checked) ? yield* Effect.fail(wrongUsageOf(checked)) : { ...all, nodes }
 })
 
 /** The service over the nodes. */

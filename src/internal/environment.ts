@@ -8,16 +8,14 @@ import * as Option from "effect/Option"
 import type { LayerOptions } from "../Redsync.ts"
 import { durationOf, durationsAreLike } from "./durationText.ts"
 import { wrong } from "./options.ts"
+import { splitUrls } from "./url.ts"
 
 /** What configuration says, over the given options. */
 export const configured = (
   options: Partial<LayerOptions>
 ): Effect.Effect<LayerOptions, Config.ConfigError> =>
   Effect.gen(function*() {
-    const nodes = Config.map(
-      Config.String("REDSYNC_NODES"),
-      (urls) => urls.split(",").map((url) => url.trim()).filter((url) => url !== "")
-    )
+    const nodes = Config.map(Config.String("REDSYNC_NODES"), splitUrls)
     return {
       ...options,
       nodes: options.nodes === undefined

@@ -3,13 +3,11 @@
  * locking.
  */
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { Redis, type RedisOptions } from "ioredis"
 import { NodeError } from "../LockError.ts"
-import { reject } from "./options.ts"
 import { nodeError } from "./reply.ts"
-import { addressOf, parseRedisUrl, secretsOf } from "./url.ts"
+import { addressOf, secretsOf } from "./url.ts"
 
 export interface Probe {
   /** What the node is called. */
@@ -21,13 +19,7 @@ export interface Probe {
 const patience = "3 seconds"
 
 /** A connection of its own, closed with the scope. The first call finds out whether there is one. */
-export const make = (url: string): Effect.Effect<Probe, never, Scope.Scope> =>
-  Effect.suspend(() => {
-    const options = parseRedisUrl(url)
-    return Result.isFailure(options) ? reject(options.failure) : connect(options.success)
-  })
-
-const connect = (options: RedisOptions): Effect.Effect<Probe, never, Scope.Scope> =>
+export const make = (options: RedisOptions): Effect.Effect<Probe, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => {
@@ -38,7 +30,8 @@ const connect = (options: RedisOptions): Effect.Effect<Probe, never, Scope.Scope
           protocol: 2,
           disableClientInfo: true,
           disconnectTimeout: 0,
-          retryStrategy: () => null
+          retryStrategy: () => null,
+          sentinelRetryStrategy: () => null
         } as Omit<RedisOptions, "replyMapping">)
         const probe = { client, lastError: undefined as unknown }
         // Tells what was wrong, where the promises only say that there is no connection.

@@ -10,9 +10,16 @@ import { untrusted } from "./text.ts"
 
 const allowed = `it must be like "redis://host:6379", "rediss://user:password@host:6379/0" or "unix:/path/to.sock"`
 
+/** A comma may also be in a URL, between Sentinels: it ends one where another begins. */
+export const splitUrls = (text: string): ReadonlyArray<string> =>
+  text.split(/,(?=\s*(?:,|$|[a-z][a-z\d+.-]*:\/\/|unix:))/i).map((url) => url.trim()).filter((url) => url !== "")
+
 /** The ioredis options a URL stands for, or a sentence saying what is wrong with it. */
 export const parseRedisUrl = (input: string): Result.Result<RedisOptions, string> => {
   const refuse = (why: string = allowed) => Result.fail(wrong("nodes", maskPassword(input), why))
+  if (/^rediss?\+sentinel:/i.test(input)) {
+    return Result.mapError(parseSentinelUrl(input), (why) => wrong("nodes", maskPassword(input), why))
+  }
   if (!URL.canParse(input)) return refuse()
   const url = new URL(input)
   const [username, password, path] = [url.username, url.password, url.pathname].map(decode)
@@ -29,7 +36,7 @@ export const parseRedisUrl = (input: string): Result.Result<RedisOptions, string
     return url.host === "" && path.length > 1 && onlyDb ? Result.succeed({ ...database, path }) : refuse()
   }
   if (url.protocol !== "redis:" && url.protocol !== "rediss:") return refuse()
-  if (url.hostname === "" || url.port === "0") return refuse()
+  if (url.hostname === "" || url.hostname.includes(",") || url.port === "0") return refuse()
   if (url.search !== "") return refuse(`${allowed}; for other settings pass ioredis options`)
   return Result.succeed({
     ...database,
@@ -39,6 +46,34 @@ export const parseRedisUrl = (input: string): Result.Result<RedisOptions, string
     host: url.hostname.replace(/^\[|\]$/g, ""),
     port: url.port === "" ? 6379 : Number(url.port),
     ...url.protocol === "rediss:" && { tls: {} }
+  })
+}
+
+const allowedOfSentinels =
+  `it must be like "redis+sentinel://user:password@host:26379,host:26379/name-of-the-primary/0", with rediss+sentinel for TLS`
+
+/** What is behind Sentinels: user and password are the servers'; those of the Sentinels are `sentinelUsername` and `sentinelPassword`. */
+const parseSentinelUrl = (input: string): Result.Result<RedisOptions, string> => {
+  const [, scheme, credentials, hosts = "", name = "", db, query = ""] =
+    /^(rediss?)\+sentinel:\/\/(?:([^@/]*)@)?([^@/?#]+)\/([^/?#]+)(?:\/(\d{1,9}))?(?:\?([^#]*))?$/i.exec(input) ?? []
+  const sentinels = hosts.split(",").map((address) => {
+    const [, host, port = "26379"] = /^(\[[\da-f:.]+\]|[^\s:[\]]+)(?::(\d{1,5}))?$/i.exec(address) ?? []
+    return host === undefined ? undefined : { host: host.replace(/^\[|\]$/g, ""), port: Number(port) }
+  })
+  const [username, ...password] = (credentials ?? "").split(":").map(decode)
+  const own = new URLSearchParams(query)
+  const isAllowed = scheme !== undefined &&
+    sentinels.every((one) => one !== undefined && one.port > 0 && one.port < 65536) &&
+    decode(name) !== undefined && username !== undefined && password.length < 2 && !password.includes(undefined) &&
+    [...own.keys()].every((key) => key === "sentinelUsername" || key === "sentinelPassword")
+  return !isAllowed ? Result.fail(allowedOfSentinels) : Result.succeed({
+    sentinels: sentinels as Array<{ host: string; port: number }>,
+    name: decode(name)!,
+    ...Object.fromEntries(own),
+    ...username !== "" && { username },
+    ...password[0] !== undefined && { password: password[0] },
+    ...db !== undefined && { db: Number(db) },
+    ...scheme.toLowerCase() === "rediss" && { tls: {}, sentinelTLS: {}, enableTLSForSentinelMode: true }
   })
 }
 

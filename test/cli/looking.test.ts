@@ -403,15 +403,23 @@ layer(RedisServers.layer(1, { password }), { excludeTestServices: true, concurre
   it.effect("explains itself, with examples and completions", () =>
     Effect.gen(function*() {
       const [url = ""] = yield* nodes
-      yield* Effect.forEach(["run", "status", "unlock", "doctor", "demo"], (name) =>
+      yield* Effect.forEach(["run", "status", "unlock", "doctor", "demo", "completions"], (name) =>
         Effect.map(redsync([name, "--help"], { nodes: [url] }), (ended) => {
           const { code, errors, output } = printed(ended)
           assert.deepStrictEqual({ code, errors }, { code: 0, errors: "" })
           assert.include(output, "EXAMPLES")
           assert.include(output, `redsync ${name} `)
         }), { concurrency: 3 })
-      const { code, output } = yield* redsync(["--completions", "bash"])
-      assert.strictEqual(code, 0)
-      assert.include(output, "unlock")
+      for (const shell of ["bash", "zsh", "fish", "powershell"]) {
+        const [subcommand, flag] = [yield* redsync(["completions", shell]), yield* redsync(["--completions", shell])]
+        assert.deepStrictEqual(subcommand, flag)
+        assert.strictEqual(subcommand.code, 0)
+        for (const word of ["unlock", "completions", "label"]) {
+          assert.include(subcommand.output, word)
+        }
+      }
+      const unknown = yield* redsync(["completions", "tcsh"])
+      assert.strictEqual(unknown.code, 64)
+      assert.include(unknown.errors, "bash")
     }))
 })

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
-import { parseRedisUrl } from "../../src/internal/url.ts"
+import { parseRedisUrl, splitUrls } from "../../src/internal/url.ts"
 
 const good: Record<string, object> = {
   "redis://host": { host: "host", port: 6379 },
@@ -30,7 +30,23 @@ const good: Record<string, object> = {
   "unix:/run/redis.sock": { path: "/run/redis.sock" },
   "unix:///run/redis.sock": { path: "/run/redis.sock" },
   "unix:/run/my%20redis.sock": { path: "/run/my redis.sock" },
-  "unix:/run/redis.sock?db=2": { path: "/run/redis.sock", db: 2 }
+  "unix:/run/redis.sock?db=2": { path: "/run/redis.sock", db: 2 },
+  "redis+sentinel://host/main": { sentinels: [{ host: "host", port: 26379 }], name: "main" },
+  "redis+sentinel://a:1,[::1]:2,c/my%20main/3": {
+    sentinels: [{ host: "a", port: 1 }, { host: "::1", port: 2 }, { host: "c", port: 26379 }],
+    name: "my main",
+    db: 3
+  },
+  "rediss+sentinel://ada:se%3Acret@a/main?sentinelPassword=other": {
+    sentinels: [{ host: "a", port: 26379 }],
+    name: "main",
+    username: "ada",
+    password: "se:cret",
+    sentinelPassword: "other",
+    tls: {},
+    sentinelTLS: {},
+    enableTLSForSentinelMode: true
+  }
 }
 
 const bad: ReadonlyArray<string> = [
@@ -44,6 +60,16 @@ const bad: ReadonlyArray<string> = [
   "redis:///0",
   "redis://:6379",
   "redis://host:port",
+  "redis://a,b",
+  "redis+sentinel://host",
+  "redis+sentinel://host/",
+  "redis+sentinel:///main",
+  "redis+sentinel://a,,b/main",
+  "redis+sentinel://a:0/main",
+  "redis+sentinel://a:65536/main",
+  "redis+sentinel://a/main/one",
+  "redis+sentinel://:%zz@a/main",
+  "redis+sentinel://a/main?password=hunter2",
   "redis://host:65536",
   "redis://host/abc",
   "redis://host/-1",
@@ -94,12 +120,23 @@ describe("a Redis URL", () => {
 
   it.each(bad)("is refused: %j", (url) => {
     const message = Result.getOrThrow(Result.flip(parseRedisUrl(url)))
-    assert.match(message, /^effect-redsync: the option nodes is ".*"; it must be like "redis:\/\/host:6379"/)
+    assert.match(
+      message,
+      /^effect-redsync: the option nodes is ".*"; it must be like "redis(:\/\/host:6379"|\+sentinel:\/\/)/
+    )
   })
 
   it.each(secrets)("is refused without its secret: %j", (url) => {
     const message = Result.getOrThrow(Result.flip(parseRedisUrl(url)))
     assert.notInclude(message, "hunter2")
+  })
+
+  it("ends where another begins, in a list", () => {
+    assert.deepStrictEqual(
+      splitUrls("redis://a, rediss://b:1/2,redis+sentinel://c:1,d:2/main,,unix:/run/e.sock,"),
+      ["redis://a", "rediss://b:1/2", "redis+sentinel://c:1,d:2/main", "unix:/run/e.sock"]
+    )
+    assert.deepStrictEqual(splitUrls(" , "), [])
   })
 
   it("is shown with all but its secret", () => {

@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type { RedisOptions } from "ioredis"
 import { keyBeside } from "../../internal/keys.ts"
 import * as IoredisNode from "../../IoredisNode.ts"
 import { NodeError } from "../../LockError.ts"
@@ -13,9 +14,9 @@ import { fail, nodesUnavailable, wrongUsage } from "../failure.ts"
 import type { Board } from "./board.ts"
 
 /** The user's servers if there are any, otherwise five nodes inside this process. */
-export const make = Effect.fnUntraced(function*(urls: ReadonlyArray<string>) {
-  if (urls.length === 0) return { embedded: true, nodes: Array.from({ length: 5 }, (_, index) => distant(index)) }
-  const nodes = yield* Effect.forEach(urls, IoredisNode.make)
+export const make = Effect.fnUntraced(function*(targets: ReadonlyArray<RedisOptions>) {
+  if (targets.length === 0) return { embedded: true, nodes: Array.from({ length: 5 }, (_, index) => distant(index)) }
+  const nodes = yield* Effect.forEach(targets, IoredisNode.make)
   const twice = nodes.find(({ id }, index) => nodes.findIndex((node) => node.id === id) !== index)
   if (twice !== undefined) return yield* fail(wrongUsage, `the nodes have ${twice.id} twice`)
   const answers = yield* Effect.forEach(nodes, (node) => Effect.result(reach(node)), { concurrency: "unbounded" })

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
+import type { RedisOptions } from "ioredis"
 import type { LockError } from "../../LockError.ts"
 import * as Redsync from "../../Redsync.ts"
 import { Failure } from "../failure.ts"
@@ -69,8 +70,8 @@ const consequence = ({ nodes, quorum }: Board) =>
     : "Too few are left to grant the lock: nobody gets it until the node is back."
 
 /** On these servers, under a key of its own that it removes; without any, on nodes in this process. */
-export const demo = Effect.fnUntraced(function*(urls: ReadonlyArray<string>) {
-  const { embedded, nodes } = yield* Nodes.make(urls)
+export const demo = Effect.fnUntraced(function*(targets: ReadonlyArray<RedisOptions>) {
+  const { embedded, nodes } = yield* Nodes.make(targets)
   const name = `effect-redsync-demo:${(yield* Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER)).toString(36)}`
   const board = new Board(nodes.map(({ id }) => id), yield* View.now, 3 * actSeconds)
   const seen = nodes.map(Nodes.observed(board))

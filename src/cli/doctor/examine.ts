@@ -6,6 +6,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
+import type { RedisOptions } from "ioredis"
 import * as Probe from "../../internal/ioredisProbe.ts"
 import { untrusted } from "../../internal/text.ts"
 import * as IoredisNode from "../../IoredisNode.ts"
@@ -13,6 +14,7 @@ import type { NodeError } from "../../LockError.ts"
 import { error, type Finding, note, type Patient } from "./finding.ts"
 import {
   examineClock,
+  examineFailover,
   examineFailure,
   examineFsync,
   examineInfo,
@@ -33,11 +35,11 @@ export interface Options {
   readonly replicas: number
 }
 
-export const examine = (url: string, options: Options): Effect.Effect<Patient> =>
+export const examine = (target: RedisOptions, options: Options): Effect.Effect<Patient> =>
   Effect.flatMap(
-    Probe.make(url),
+    Probe.make(target),
     (probe) =>
-      Effect.catchDefect(examineProbe(url, probe, options), (defect) =>
+      Effect.catchDefect(examineProbe(target, probe, options), (defect) =>
         Effect.succeed({
           node: probe.id,
           findings: [nonsense(defect instanceof Error ? defect.message : String(defect))]
@@ -47,7 +49,11 @@ export const examine = (url: string, options: Options): Effect.Effect<Patient> =
 const nonsense = (what: string): Finding =>
   error("answers", `answers as no Redis server does: ${untrusted(what)}`, isItRedis)
 
-const examineProbe = (url: string, probe: Probe.Probe, options: Options): Effect.Effect<Patient, never, Scope.Scope> =>
+const examineProbe = (
+  target: RedisOptions,
+  probe: Probe.Probe,
+  options: Options
+): Effect.Effect<Patient, never, Scope.Scope> =>
   Effect.gen(function*() {
     const node = probe.id
     const first = yield* Effect.result(ping(probe))
@@ -61,7 +67,7 @@ const examineProbe = (url: string, probe: Probe.Probe, options: Options): Effect
     const isNode = findings.every(({ check }) => check !== "role")
     const trials = !isNode ?
       [] :
-      yield* Effect.flatMap(IoredisNode.make(url), (node) => trial(node, `${options.name}:${random}`, random))
+      yield* Effect.flatMap(IoredisNode.make(target), (node) => trial(node, `${options.name}:${random}`, random))
     return {
       node,
       ...defined("version", versionOf(info)),
@@ -74,6 +80,7 @@ const examineProbe = (url: string, probe: Probe.Probe, options: Options): Effect
       ...defined("evictionPolicy", info.get("maxmemory_policy")),
       findings: [
         ...findings,
+        ...target.sentinels === undefined ? [] : examineFailover(options.replicas),
         ...clock === undefined ? [] : examineClock(clock.offsetMillis, clock.roundTripMillis),
         ...trials
       ]

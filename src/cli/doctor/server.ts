@@ -122,6 +122,14 @@ export const examineFsync = (appendFsync: string, delayedRestartMillis: number):
     "Set delayedRestart (--delayed-restart) to more than your longest expiry, or appendfsync always."
   )]
 
+/** Sentinels let a replica take over, which may not know of the last locks. */
+export const examineFailover = (replicas: number): ReadonlyArray<Finding> =>
+  replicas > 0 ? [] : [warning(
+    "failover",
+    "forgets its last locks when a replica takes over, and then helps a second holder in",
+    "Set replicas (REDSYNC_REPLICAS) to the number of replicas, or one less if one may be down."
+  )]
+
 /** Leases need no common time. A clock that is off tells of one that may be set at any moment. */
 export const examineClock = (offsetMillis: number, roundTripMillis: number): ReadonlyArray<Finding> => {
   if (Math.abs(offsetMillis) <= 1000 + roundTripMillis) return []

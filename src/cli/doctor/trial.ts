@@ -125,7 +125,8 @@ const wakeUps = (node: LockNode, name: string, value: string): Effect.Effect<Rea
       if (notice._tag === "Changed") Deferred.doneUnsafe(changed, Effect.void)
       if (notice._tag === "Unable") unable = notice.why
     }
-    const list = yield* node.waitingList(`doctor:${value}`, hear)
+    // Channels have the prefix that the user is confined to, as names have.
+    const list = yield* node.waitingList(name, hear)
     yield* node.acquire(name, value, 5000)
     yield* list.join(name, "back")
     yield* list.release(name, value, false)

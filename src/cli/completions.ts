@@ -1,0 +1,29 @@
+/**
+ * `redsync completions`: what makes a shell complete the command line.
+ */
+import * as Argument from "effect/cli/Argument"
+import * as Cli from "effect/cli/Command"
+import * as Completions from "effect/cli/Completions"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+
+/** Given the root command, which contains it. */
+export const completions = (root: () => Cli.Command.Any) =>
+  Cli.make(
+    "completions",
+    {
+      shell: Argument.Literals("shell", ["bash", "zsh", "fish", "powershell"]).pipe(
+        Argument.withDescription("The shell to complete in")
+      )
+    },
+    ({ shell }) =>
+      Effect.suspend(() => Console.log(Completions.generate("redsync", shell, Completions.fromCommand(root()))))
+  ).pipe(
+    Cli.withDescription("Prints what makes a shell complete the command line, to be sourced by it."),
+    Cli.withShortDescription("Prints what makes a shell complete redsync."),
+    Cli.withExamples([
+      { command: "source <(redsync completions bash)", description: "In ~/.bashrc" },
+      { command: "redsync completions zsh > \"${fpath[1]}/_redsync\"", description: "Once, for zsh" },
+      { command: "redsync completions fish | source", description: "In ~/.config/fish/config.fish" }
+    ])
+  )
