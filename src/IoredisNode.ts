@@ -46,17 +46,38 @@ import type { LockNode } from "./LockNode.ts"
  * **Details**
  *
  * `target` is a URL (`redis://user:password@host:6379/2`, `rediss://` for TLS,
- * `unix:/path/to.sock`) or ioredis options, of which four are always set by us:
- * `enableOfflineQueue: false`, `autoResendUnfulfilledCommands: false`,
- * `maxRetriesPerRequest: 0` and `lazyConnect: true`, so that no command is ever
- * executed after we gave up on it. The effect does not wait for the connection,
- * and a server that is down is no failure: the client goes on trying to reach
- * it.
+ * `unix:/path/to.sock`) or ioredis options. The effect does not wait for the
+ * connection, and a server that is down is no failure: the node goes on trying to
+ * reach it. What is asked before the connection is there for the first time waits for
+ * it, for as long as whoever asks has patience. A connection that broke, or was given
+ * up since nothing was answered on it, is ended by the server before anything is
+ * sent on the next, where the user may `CLIENT INFO` and `CLIENT KILL`. A server that
+ * says `READONLY` is left for whichever the address leads to now, at most once a
+ * second. A URL that cannot be understood is a defect; passwords are masked in it.
  *
- * A URL that cannot be understood is a defect, and so are options that ioredis
- * would take for something else: a host with a user in it, a port or database
- * that is no number, an option it does not have. Passwords are masked. For options
- * of a later ioredis, pass a client of your own to {@link fromClient}.
+ * **Options of ioredis**
+ *
+ * Always set, whatever is given, so that no command is executed after we gave up on
+ * it and nothing is left when the node is closed:
+ *
+ * - `enableOfflineQueue`, `autoResendUnfulfilledCommands` and `autoResubscribe` are `false`
+ * - `maxRetriesPerRequest` and `disconnectTimeout` are `0`
+ * - `lazyConnect` and `enableReadyCheck` are `true`
+ *
+ * Set unless given:
+ *
+ * - `connectTimeout`: 5000 ms to connect, and as long again for a server that says nothing; `0` for no limit
+ * - `retryStrategy`: after 50 to 100 ms, and up to a second later on; if it gives up, so does the node, for good
+ * - `maxLoadingRetryTime`: 1000 ms
+ * - `sentinelCommandTimeout`: 1000 ms for each Sentinel, before the next is asked
+ * - `sentinelRetryStrategy`: like `retryStrategy`, once no Sentinel knew a server
+ *
+ * `reconnectOnError` is asked as well, but nothing is sent again for a `2`.
+ * `commandTimeout` and `socketTimeout` do what they say; the node timeout of a
+ * service is there without them. `keyPrefix`, `db`, `stringNumbers`, `replyMapping`
+ * and all that is about connecting work as ever; channels have no prefix.
+ * `enableAutoPipelining` and `readOnly` change nothing: commands of one tick go
+ * together anyway, and all of them go to a primary. `monitor` makes a node useless.
  *
  * @category constructors
  * @since 0.1.0
@@ -68,15 +89,24 @@ export const make = (target: string | RedisOptions): Effect.Effect<LockNode, nev
   })
 
 /**
- * A node over a client or cluster of the caller's, which is never closed or
- * reconfigured.
+ * A node over a client or cluster of the caller's, of ioredis or of iovalkey, which is
+ * never closed or reconfigured.
+ *
+ * **Details**
+ *
+ * Its connection is waited for at first where the client queues nothing
+ * (`enableOfflineQueue: false`), and where it is a cluster; one that was not told to
+ * connect yet (`lazyConnect`) is. A cluster's `enableAutoPipelining` does not apply to
+ * locks.
  *
  * **Gotchas**
  *
  * With ioredis' own defaults a client sends commands again after a broken
  * connection and queues them while there is none. Locks stay safe, but a node
  * that is down then costs the node timeout instead of failing at once, unless
- * the client has `enableOfflineQueue: false`.
+ * the client has `enableOfflineQueue: false`. And clean-ups of what was under way when a
+ * connection broke go on for as long as the key may live, since a server may come to
+ * the rest of the old connection later than to what is sent on the new one.
  *
  * @category constructors
  * @since 0.1.0
@@ -252,7 +282,7 @@ class Answer<A extends {}> implements Listener {
       return send("eval", [script.lua, ...script.argsIfNew?.(rest) ?? rest], this)
     }
     if (acquired !== undefined) node.acquiring.delete(acquired)
-    if (!isReplyError(error) && !wasNotSent(error)) node.connection.lost()
+    if (!isReplyError(error) && !wasNotSent(error)) node.connection.lost(error)
     const { lastError } = node.connection
     const cause = isMissingConnection(error)
       ? lastError ?? broken

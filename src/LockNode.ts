@@ -114,7 +114,9 @@ export interface LockNode {
    * Whether what was sent before may still be executed after what is sent now: a
    * connection was replaced while there were commands on it without a reply, and the
    * server could not be told to end the old one. A release then proves nothing, since
-   * what it was to undo may come after it. Without it, it never does.
+   * what it was to undo may come after it. It is so until a minute after the first
+   * reply on a later connection: a server that answers reads what it has received of
+   * all connections. Without it, it is never so.
    */
   readonly mayOvertake?: () => boolean
 

@@ -56,6 +56,22 @@ redisSuite(
 )
 
 redisSuite(
+  "IoredisNode over options that change what is sent and how it is answered",
+  subject(({ host, port }) =>
+    IoredisNode.make({
+      host,
+      port,
+      commandTimeout: 60_000,
+      connectionName: "locks",
+      enableAutoPipelining: true,
+      readOnly: true,
+      replyMapping: "resp3",
+      stringNumbers: true
+    })
+  )
+)
+
+redisSuite(
   "IoredisNode over a client of the caller's",
   subject(({ host, port }) => Effect.map(callersClient({ host, port }), IoredisNode.fromClient))
 )

@@ -11,7 +11,7 @@ import { IoredisNode, type LockNode, type NodeError, Redsync, withLock } from ".
 import { allOfClientBut } from "./support/abilities.ts"
 import { assertNodeError } from "./support/conformance.ts"
 import { replicatedCluster, sentinelName, watched } from "./support/failover.ts"
-import { callsOf, until } from "./support/faults.ts"
+import { callsOf, fakeServer, until } from "./support/faults.ts"
 import { type Front, front } from "./support/front.ts"
 import { RedisCluster, type RedisServer, startServer } from "./support/RedisServers.ts"
 
@@ -231,6 +231,39 @@ describe("a connection to a server that is not what it was", () => {
       }
       assert.strictEqual(network.taken(), 1)
     }).pipe(Effect.scoped))
+})
+
+describe("a server that says what was not asked", () => {
+  it.live.each([
+    "$-1",
+    "*-1",
+    ":1",
+    "_",
+    ">1\r\n_",
+    ">3\r\n+subscribe\r\n_\r\n:1",
+    ">3\r\n+subscribe\r\n+x\r\n:1",
+    "!!"
+  ])(
+    "loses its connection, and nothing else happens: %j",
+    (unasked) =>
+      Effect.gen(function*() {
+        const server = yield* fakeServer("")
+        const node = yield* IoredisNode.make(server.url)
+        assert.isTrue(yield* node.acquire("name", "mine", 60_000))
+        server.error = `ERR refused\r\n${unasked}`
+        assertNodeError(
+          yield* Effect.flip(node.acquire("name", "mine", 60_000)),
+          node,
+          "acquire",
+          "Rejected",
+          /^ERR refused$/
+        )
+        // An exception that nobody catches is one of the test.
+        yield* Effect.exit(node.acquire("name", "mine", 60_000))
+        server.error = ""
+        yield* untilAnswered(node.acquire("name", "mine", 60_000))
+      }).pipe(Effect.scoped)
+  )
 })
 
 /** A client as a program has it for other things. */

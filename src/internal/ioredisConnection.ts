@@ -44,7 +44,7 @@ export interface Connection {
   /** Hears for the listener of a command that is sent in another way than by `send`. */
   readonly watched: (listener: Listener) => Listener
   /** A command has failed, and there was no reply to it. */
-  readonly lost: () => void
+  readonly lost: (error: unknown) => void
   readonly mayOvertake: () => boolean
   readonly reconnect?: Effect.Effect<void>
 }
@@ -210,8 +210,12 @@ export class OwnConnection implements Connection {
 
   readonly watched: (listener: Listener) => Listener = identity
 
-  lost(): void {
+  lost(error: unknown): void {
     this.#hasLost = true
+    // Where the server says that it has subscribed, which nobody asked for.
+    if (error instanceof Error && error.message.startsWith("Connection in subscriber mode")) {
+      this.client.stream.destroy()
+    }
   }
 
   mayOvertake(): boolean {
@@ -308,6 +312,7 @@ const ownOptions = (options: RedisOptions) => ({
   disconnectTimeout: 0,
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
+  autoResubscribe: false,
   maxRetriesPerRequest: 0,
   retryStrategy: options.retryStrategy ?? retryDelay,
   maxLoadingRetryTime: options.maxLoadingRetryTime ?? 1000,
@@ -381,8 +386,15 @@ export const keepConnected = (client: Redis): Kept => {
       stream.destroy(new Error("the connection was made, but the server says nothing"))
     })
   }
-  client.on("connect", watch)
+  client.on("connect", () => {
+    watch()
+    guard(client.stream)
+  })
   client.on("close", () => stop())
+  client.on("error", (error: Error) => {
+    // One reply too many: from now on each would be taken for that to the command before.
+    if (error.message.startsWith("Command queue state error")) client.stream.destroy()
+  })
   const closeSentinels = client.options.sentinels ? keepSentinels(client) : constVoid
   return {
     begun: () => stop(),
@@ -391,6 +403,33 @@ export const keepConnected = (client: Redis): Kept => {
       client.disconnect()
       closeSentinels()
     }
+  }
+}
+
+/**
+ * A reply that nobody asked for, or that is no reply at all, makes ioredis throw:
+ * version 5 as it reads, version 6 in the next tick. It ends the connection, where it
+ * would end the process.
+ */
+export const guard = (stream: Redis["stream"]): void => {
+  for (const read of stream.listeners("data")) {
+    const guarded = (data: unknown) => {
+      // oxlint-disable-next-line typescript/unbound-method -- is no method
+      const { nextTick } = process
+      const caught = (run: () => void) => {
+        try {
+          run()
+        } catch (error) {
+          stream.destroy(new Error("the server answered what was not asked", { cause: error }))
+        }
+      }
+      process.nextTick = (run: (...args: Array<unknown>) => void, ...args: Array<unknown>) =>
+        nextTick(() => caught(() => run(...args)))
+      caught(() => read.call(stream, data))
+      process.nextTick = nextTick
+    }
+    stream.off("data", read as () => void)
+    stream.prependListener("data", guarded)
   }
 }
 
