@@ -20,6 +20,7 @@ import type { NodeError } from "../LockError.ts"
 import * as Direct from "./direct.ts"
 import { isReplyError, type Listener, type Send, throughClient, together } from "./ioredisCommands.ts"
 import { monotonicMillis } from "./lease.ts"
+import { withoutPlace } from "./reply.ts"
 
 /** What happens on sockets happens in real time, whichever the program's clock is. */
 const clock = Context.get(Context.empty(), Clock.Clock)
@@ -331,7 +332,9 @@ export const sentinelOptions = (options: RedisOptions) =>
 const reconnectOnError = (given: RedisOptions["reconnectOnError"], because: (error: Error) => void) => {
   let last = -Infinity
   const isReadOnly = (error: Error) => {
-    if (!error.message.startsWith("READONLY ") || monotonicMillis(clock) - last < readOnlyPauseMillis) return false
+    if (!withoutPlace(error.message).startsWith("READONLY ") || monotonicMillis(clock) - last < readOnlyPauseMillis) {
+      return false
+    }
     last = monotonicMillis(clock)
     return true
   }

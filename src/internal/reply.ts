@@ -126,6 +126,10 @@ const isReply = (error: unknown, depth: number = 0): boolean =>
   error instanceof Error && depth < 10 &&
   (/^(ReplyError|ErrorReply|SimpleError|BlobError)$/.test(error.constructor?.name) || isReply(error.cause, depth + 1))
 
+/** What a server says of a command in a script, without the place in the script that Redis 6.2 puts before it. */
+export const withoutPlace = (message: string): string =>
+  message.replace(/^ERR Error running script \(call to \w+\): (?:@user_script: ?\d+: )+-?/, "")
+
 /**
  * The error of a client as that of a node. Of the client's error only the words
  * are kept: clients put the command with its arguments, such as a password, on it.
@@ -138,7 +142,7 @@ export const nodeError = (
   secrets: ReadonlyArray<string> = []
 ): NodeError => {
   // A server that does not know a command repeats its arguments, such as a password.
-  const message = words(error).replace(/, with args beginning with.*$/s, "")
+  const message = withoutPlace(words(error)).replace(/, with args beginning with.*$/s, "")
     // What OpenSSL says stands between an address of its own and the line of its source.
     .replace(/^.*:SSL routines:[^:]*:([^:]*):.*$/s, "TLS: $1")
   const [, up = 0, least = 0] = /^ABSTAINS (\d{1,15}) (\d{1,15})$/.exec(message) ?? []

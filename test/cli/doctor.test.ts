@@ -10,7 +10,7 @@ import { abilities } from "../support/abilities.ts"
 import { redsync } from "../support/commandLine.ts"
 import { type RedisServer, RedisServers, type RedisServersOptions } from "../support/RedisServers.ts"
 
-const { knowsSubcommands, runsScriptsWhenFull } = await abilities()
+const { knowsSubcommands } = await abilities()
 
 const durable = ["--appendonly", "yes", "--appendfsync", "always"]
 
@@ -171,7 +171,7 @@ describe("redsync doctor", () => {
         ["redis://:hidden@127.0.0.1:1", "error: reachable"],
         [frozen.url, "error: reachable"],
         [yield* byAnotherWay("redis://nobody:hidden@good"), "error: reachable"],
-        [full.url, ...runsScriptsWhenFull ? ["error: rights"] : ["error: rights", "error: rights"]],
+        [full.url, "error: rights"],
         [evicting.url, "error: eviction"],
         [replica.url, "error: role"],
         [ofCluster.url, "error: role"],

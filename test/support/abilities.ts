@@ -15,8 +15,6 @@ export interface Abilities {
   readonly tls: boolean
   /** Counts, names and forbids subcommands one by one, such as `client|id`; since Redis 7.0. */
   readonly knowsSubcommands: boolean
-  /** Runs scripts while it has no memory left, and refuses only what they write; since Redis 7.0. */
-  readonly runsScriptsWhenFull: boolean
   /** A Sentinel can be told to look more often, by `SENTINEL DEBUG`; since Redis 7.0. */
   readonly hastySentinels: boolean
 }
@@ -40,7 +38,6 @@ const find = async (): Promise<Abilities> => {
     version,
     tls: complaint.includes("tls-cert-file"),
     knowsSubcommands: isSince7,
-    runsScriptsWhenFull: isSince7,
     hastySentinels: isSince7
   }
 }
