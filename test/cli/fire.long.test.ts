@@ -1,7 +1,9 @@
 /**
  * `redsync run` under fire: twenty shells compete for one lock, and whoever has
- * it writes to one file, while processes are killed and servers fail. The lines
- * of two writers must never mix, and exit codes have to tell what happened.
+ * it writes to one file, while processes are stopped and killed and servers fail.
+ * The writers run in groups, sessions and under supervisors of their own, and most
+ * ignore SIGTERM. The lines of two must never mix, and exit codes have to tell what
+ * happened.
  *
  * Ten seconds, or as many as FIRE_SECONDS says; part of `npm run test:long`.
  */
@@ -10,29 +12,34 @@ import { Effect, Random } from "effect"
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { type Running, start } from "../support/commandLine.ts"
+import { program, type Running, start } from "../support/commandLine.ts"
 import { type RedisServer, RedisServers } from "../support/RedisServers.ts"
 
 const seconds = Number(process.env["FIRE_SECONDS"] ?? 10)
 const shells = 20
-/** With this lease, SIGTERM comes 1.75 s before its end and SIGKILL 0.25 s. */
+/** With this lease, SIGTERM comes 2 s before its end and SIGKILL 0.5 s. */
 const timing = ["--expiry", "5s", "--grace", "1500ms"]
 
-/**
- * Writes a line with its name and process every 30 ms: a dozen, or as many as fit
- * into an outage. Stops when the redsync that started it has been killed: a
- * command that nobody watches any more is beyond what redsync can promise.
- */
+/** Writes a line with its name and process every 30 ms: a dozen, or as many as fit into an outage. */
 const writer = `
   [ "$STUBBORN" ] && trap '' TERM
   lines=0
   while [ $lines -lt 12 ] || [ -e "$DIRECTORY/outage" ]; do
-    kill -0 $PPID 2>/dev/null || exit 1
     echo "$RUN $$" >> "$DIRECTORY/guarded"
     lines=$((lines + 1))
     sleep 0.03
   done
   echo "$RUN $$ done" >> "$DIRECTORY/guarded"`
+
+/** Commands that run the writer. */
+const ways: ReadonlyArray<ReadonlyArray<string>> = [
+  ["sh", "-c", writer],
+  ["sh", "-c", "exec \"$REDSYNC\" run --expiry 5s --grace 1h \"of $RUN\" -- sh -c \"$WRITER\""],
+  ["setsid", "--wait", "sh", "-c", writer],
+  ["sh", "-c", "setsid sh -c \"$WRITER\" & wait $!"],
+  ["sh", "-c", "timeout 1000 sh -c \"$WRITER\""],
+  ["bash", "-c", "set -m; sh -c \"$WRITER\" & wait $!"]
+]
 
 interface Line {
   readonly run: string
@@ -43,8 +50,11 @@ interface Line {
 interface Run {
   readonly name: string
   readonly running: Running
+  readonly way: ReadonlyArray<string>
   /** What the test killed of it. */
   killed: "redsync" | "command" | undefined
+  /** Whether the test stopped its redsync for a while. */
+  wasStopped: boolean
   code?: number | NodeJS.Signals
   errors?: string
 }
@@ -87,13 +97,14 @@ const shell = Effect.fnUntraced(function*(fire: Fire, index: number, nodes: Read
     const name = `${index}.${turn}`
     const wait = yield* pick([["--wait", "0"], ["--wait", "3s"], [], []])
     const stubborn = yield* pick(["yes", "yes", ""])
+    const way = yield* pick(ways)
     const flags = [...timing, ...wait]
     yield* Effect.scoped(Effect.gen(function*() {
-      const running = yield* start(["run", ...flags, "fire", "--", "sh", "-c", writer], {
+      const running = yield* start(["run", ...flags, "fire", "--", ...way], {
         nodes,
-        env: { DIRECTORY: fire.directory, RUN: name, STUBBORN: stubborn }
+        env: { DIRECTORY: fire.directory, RUN: name, STUBBORN: stubborn, WRITER: writer, REDSYNC: program }
       })
-      const run: Run = { name, running, killed: undefined }
+      const run: Run = { name, running, way, killed: undefined, wasStopped: false }
       fire.runs.push(run)
       Object.assign(run, yield* running.ended)
     }))
@@ -122,6 +133,19 @@ const killer = (fire: Fire) =>
     run.killed ??= "redsync"
     yield* run.running.signal("SIGKILL")
   }).pipe(Effect.forever)
+
+/** Stops a redsync whose command writes, until its lease is over, or nearly. */
+const stopper = (fire: Fire) =>
+  Effect.gen(function*() {
+    yield* pause(500, 1500)
+    const writing = fire.lines.at(-1)
+    const run = fire.runs.find(({ code, name }) => code === undefined && name === writing?.run)
+    if (run === undefined || fire.outage) return
+    run.wasStopped = true
+    yield* run.running.signal("SIGSTOP")
+    yield* pause(500, 6000)
+    yield* run.running.signal("SIGCONT")
+  }).pipe(Effect.uninterruptible, Effect.forever)
 
 /** Up to two of the five servers at a time fail. They come back with their data: a majority that forgets is no majority. */
 const faults = (fire: Fire, servers: ReadonlyArray<RedisServer>) =>
@@ -170,12 +194,12 @@ const assertNeverTwoWriters = (lines: ReadonlyArray<Line>) => {
 }
 
 const assertCodeTellsWhatHappened = (run: Run, lines: ReadonlyArray<Line>) => {
-  const { code, errors, killed, name } = run
+  const { code, errors, killed, name, wasStopped, way } = run
   const own = lines.filter(({ run }) => run === name)
   const isDone = own.at(-1)?.done === true
   const said = `${name} ended with ${code}, ${own.length} lines${
     isDone ? " to the end" : ""
-  }, killed ${killed}: ${errors}`
+  }, killed ${killed}, stopped ${wasStopped}: ${errors}${way.join(" ")}`
   switch (code) {
     case 0:
       return assert.isTrue(isDone, said)
@@ -183,7 +207,11 @@ const assertCodeTellsWhatHappened = (run: Run, lines: ReadonlyArray<Line>) => {
     case 75:
       return assert.strictEqual(own.length, 0, said)
     case 70:
-      return assert.match(errors!, /Lock "fire" (could not be extended|is no longer held|is not held)/, said)
+      return assert.match(
+        errors!,
+        /Lock "(fire|of [\d.]+)" (could not be extended|is no longer held|is not held)/,
+        said
+      )
     case 137:
       return assert.strictEqual(killed, "command", said)
     case "SIGKILL":
@@ -207,7 +235,7 @@ layer(RedisServers.layer(5, persistent), { excludeTestServices: true })("redsync
         (index) => shell(fire, index, nodes),
         { concurrency: "unbounded", discard: true }
       )
-      const trouble = Effect.all([killer(fire), faults(fire, servers), outages(fire, servers)], {
+      const trouble = Effect.all([killer(fire), stopper(fire), faults(fire, servers), outages(fire, servers)], {
         concurrency: "unbounded"
       })
       const time = Effect.andThen(Effect.sleep(seconds * 1000), Effect.sync(() => fire.over = true))
