@@ -4,7 +4,9 @@
  */
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
-import { redsync, start } from "../support/commandLine.ts"
+import { find } from "../../src/cli/run/processes.ts"
+import { redsync, type Running, start } from "../support/commandLine.ts"
+import { until } from "../support/faults.ts"
 import { RedisServers } from "../support/RedisServers.ts"
 
 const password = "hidden away"
@@ -31,6 +33,13 @@ const keys = (name: string) =>
 /** Waits until somebody waits for the lock, in the list on whichever node that is. */
 const untilInLine = (name: string) =>
   Effect.repeat(keys(`redsync:1:waiting:{${name}}`), { until: (count) => count > 0 })
+
+/** Waits until the command has ended that prints its number. */
+const untilEnded = (running: Running) =>
+  Effect.flatMap(
+    running.printed("\n"),
+    (output) => until("the command has ended", Effect.sync(() => find(Number(output)) === undefined))
+  )
 
 layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurrent: true })("redsync run", (it) => {
   it.effect("holds the lock while the command runs, and not after", () =>
@@ -160,5 +169,65 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       for (const { command } of yield* RedisServers) yield* command("DEL", "deaf")
       // It has ended when the last process that could write to the output has.
       assert.strictEqual((yield* running.ended).code, 70)
+    }))
+
+  it.effect("keeps the lock for at least as long as it is told, however quick the command is", () =>
+    Effect.gen(function*() {
+      const running = yield* startRun("--at-least", "1h", "quick", "--", "sh", "-c", "echo $$; exit 3")
+      yield* untilEnded(running)
+      assert.strictEqual((yield* run("--wait", "0", "quick", "--", "true")).code, 75)
+      yield* running.signal("SIGTERM")
+      assert.strictEqual((yield* running.ended).code, 143)
+      assert.strictEqual(yield* keys("quick"), 0)
+      const short = yield* run("--at-least", "1ms", "quick", "--", "sh", "-c", "exit 3")
+      assert.strictEqual(short.code, 3)
+    }))
+
+  it.effect("the command's code is the code also if the lock is lost after it, while it is kept", () =>
+    Effect.gen(function*() {
+      const running = yield* startRun("--at-least", "1h", "--expiry", "1s", "kept", "--", "sh", "-c", "echo $$; exit 3")
+      yield* untilEnded(running)
+      for (const { command } of yield* RedisServers) yield* command("SET", "kept", "somebody else")
+      assert.strictEqual((yield* running.ended).code, 3)
+    }))
+
+  it.effect("exits with the code it is told if another has the lock", () =>
+    Effect.gen(function*() {
+      const holder = yield* startRun("busy exit", "--", "sh", "-c", "echo up; exec sleep 60")
+      yield* holder.printed("up")
+      const once = (code: string) => run("--wait", "0", "--busy-exit", code, "busy exit", "--", "echo", "never")
+      const [seven, zero, wrong] = yield* Effect.all([once("7"), once("0"), once("256")])
+      assert.deepStrictEqual({ code: seven.code, output: seven.output }, { code: 7, output: "" })
+      assert.match(seven.errors, /^redsync: Could not acquire lock "busy exit"/)
+      assert.deepStrictEqual(zero, { code: 0, output: "", errors: "" })
+      assert.strictEqual(wrong.code, 64)
+      assert.include(wrong.errors, "it has to be from 0 to 255")
+    }))
+
+  it.effect("holds several locks, all or none", () =>
+    Effect.gen(function*() {
+      const args = [
+        "--also",
+        "second",
+        "--also",
+        "third",
+        "first",
+        "--",
+        "sh",
+        "-c",
+        "echo up $REDSYNC_LOCK; read line"
+      ]
+      const holder = yield* startRun("--also", "third", "other", "--", "sh", "-c", "echo up; exec sleep 60")
+      yield* holder.printed("up")
+      const refused = yield* run("--wait", "0", ...args)
+      assert.strictEqual(refused.code, 75)
+      assert.deepStrictEqual(yield* Effect.all([keys("first"), keys("second")]), [0, 0])
+      const waiting = yield* startRun(...args)
+      yield* holder.signal("SIGTERM")
+      yield* waiting.printed("up first")
+      assert.strictEqual((yield* waiting.ended).code, 1)
+      const both = yield* run("--fenced", "--also", "second", "first", "--", "true")
+      assert.strictEqual(both.code, 64)
+      assert.include(both.errors, "--fenced goes with one lock")
     }))
 })
