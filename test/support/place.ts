@@ -31,7 +31,7 @@ export interface Place {
   readonly gone: Effect.Effect<void>
 }
 
-const isAlive = (pid: number): boolean => find(pid) !== undefined
+export const isAlive = (pid: number): boolean => find(pid) !== undefined
 
 const linesOf = (file: string): ReadonlyArray<string> =>
   existsSync(file) ? readFileSync(file, "utf8").split("\n").filter(Boolean) : []

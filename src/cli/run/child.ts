@@ -172,7 +172,7 @@ export class Child {
 }
 
 /** Sends a signal to each of them, and returns those to which it may not be sent. */
-const send = (signal: NodeJS.Signals | 0, to: ReadonlyArray<Process>): ReadonlyArray<Process> =>
+export const send = (signal: NodeJS.Signals | 0, to: ReadonlyArray<Process>): ReadonlyArray<Process> =>
   to.filter(({ pid }) => {
     try {
       process.kill(pid, signal)
