@@ -6,11 +6,9 @@
  * a test clock would otherwise wait for ever for its servers.
  */
 import { Redis } from "ioredis"
-import { mkdirSync, rmSync } from "node:fs"
 import { connect, createServer } from "node:net"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
+import { claim, pathOf, remove } from "./leftovers.ts"
 
 export interface Address {
   readonly host: string
@@ -122,10 +120,10 @@ export interface Reservation {
   readonly release: () => void
 }
 
-export const directoryOf = (port: number): string => join(tmpdir(), `effect-redsync-test-${port}`)
+export const directoryOf = (port: number): string => pathOf(String(port))
 
 /**
- * A free port, ours until released, and an empty directory for its server.
+ * A free port, ours until released, and a directory for its server.
  *
  * The ports lie below those the system hands out for outgoing connections. In
  * that range a port of a killed server does not stay free: some other program's
@@ -137,14 +135,14 @@ export const directoryOf = (port: number): string => join(tmpdir(), `effect-reds
 export const reservePort = async (): Promise<Reservation> => {
   for (;;) {
     const port = 12_000 + Math.floor(Math.random() * 10_000)
-    const directory = directoryOf(port)
+    let directory: string
     try {
-      mkdirSync(directory)
+      directory = claim(String(port))
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code === "EEXIST") continue
       throw cause
     }
-    const release = () => rmSync(directory, { recursive: true, force: true })
+    const release = () => remove(directory)
     if (await isFree(port)) return { port, directory, release }
     release()
   }

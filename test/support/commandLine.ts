@@ -8,7 +8,7 @@ import { tmpdir } from "node:os"
 import { delimiter, dirname, join } from "node:path"
 import { buildCommandLine } from "../../esbuild.config.ts"
 
-const directory = mkdtempSync(join(process.env["REDSYNC_TEST_SCRATCH"] ?? tmpdir(), "redsync-cli-"))
+const directory = mkdtempSync(join(tmpdir(), "redsync-cli-"))
 process.on("exit", () => rmSync(directory, { recursive: true, force: true }))
 writeFileSync(join(directory, "package.json"), `{ "type": "module" }`)
 await buildCommandLine(directory)

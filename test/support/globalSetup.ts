@@ -1,12 +1,10 @@
 /**
  * Runs once before all tests: finds out where Redis servers come from, so that
  * a machine without any fails at once and not in every test, and makes a directory
- * for what workers leave, which hear nothing of their end. They inherit both through
- * the environment.
+ * for the workers' temporary files, since they hear nothing of their end. They inherit
+ * both through the environment.
  */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { remove, scratch, sweep } from "./leftovers.ts"
 import { serverSource } from "./ServerSource.ts"
 
 export default async (): Promise<() => void> => {
@@ -18,7 +16,7 @@ export default async (): Promise<() => void> => {
     console.error(cause instanceof Error ? cause.message : cause)
     process.exit(1)
   }
-  const scratch = mkdtempSync(join(tmpdir(), "effect-redsync-scratch-"))
-  process.env["REDSYNC_TEST_SCRATCH"] = scratch
-  return () => rmSync(scratch, { recursive: true, force: true })
+  sweep()
+  const directory = scratch()
+  return () => remove(directory)
 }
