@@ -3,6 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Option, Schedule } from "effect"
+import { constVoid } from "effect/Function"
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from "ioredis"
 import { spawn } from "node:child_process"
 import { once } from "node:events"
@@ -145,6 +146,48 @@ describe("a connection on which nothing is answered", () => {
     }).pipe(Effect.scoped))
 })
 
+describe("a connection of the caller's", () => {
+  it.live("that is replaced while a command is under way lets it overtake, as the server is not told anything", () =>
+    Effect.gen(function*() {
+      const server = yield* startServer()
+      const network = yield* front(server)
+      const node = IoredisNode.fromClient(yield* callersClient(network))
+      assert.isTrue(yield* node.acquire("mine", "mine", 60_000))
+      network.cut()
+      yield* until("it has connected again", Effect.sync(() => network.taken() === 2))
+      assert.isTrue(yield* node.acquire("another", "mine", 60_000))
+      assert.isFalse(node.mayOvertake!())
+      network.hold()
+      const releasing = yield* Effect.forkScoped(node.release("mine", "mine"))
+      yield* until("the network has it", Effect.sync(() => network.held() > 0))
+      network.cut()
+      // The client sends it again.
+      assert.isTrue(yield* Fiber.join(releasing))
+      assert.isTrue(node.mayOvertake!())
+      assert.isUndefined(node.reconnect)
+    }).pipe(Effect.scoped))
+
+  it.live("that is to a cluster, and answers in another order, has sent one of two again", () =>
+    Effect.gen(function*() {
+      const replies: Array<(reply: unknown) => void> = []
+      const call = () => new Promise((resolve) => replies.push(resolve))
+      const cluster = yield* callersCluster([{ host: "nobody.invalid", port: 1 }], { lazyConnect: true })
+      const node = IoredisNode.fromClient(Object.assign(cluster, { call, status: "ready" }))
+      const ask = <A>(effect: Effect.Effect<A, NodeError>) => Effect.forkScoped(effect, { startImmediately: true })
+      const inOrder = [yield* ask(node.acquire("a", "mine", 1000)), yield* ask(node.release("a", "mine"))]
+      const others = [yield* ask(node.acquire("b", "mine", 1000)), yield* ask(node.release("c", "mine"))]
+      for (const [index, reply] of [[3, 1], [2, "OK"], [0, "OK"], [1, 1]] as const) replies[index]!(reply)
+      yield* Effect.forEach([...inOrder, ...others], (fiber) => Fiber.join<boolean, NodeError>(fiber))
+      assert.isFalse(node.mayOvertake!())
+      const [first, second] = [yield* ask(node.acquire("a", "mine", 1000)), yield* ask(node.release("a", "mine"))]
+      replies[5]!(0)
+      yield* Fiber.join(second)
+      assert.isTrue(node.mayOvertake!())
+      replies[4]!("OK")
+      yield* Fiber.join(first)
+    }).pipe(Effect.scoped))
+})
+
 describe("the first moments of a connection", () => {
   it.live("a Sentinel that takes the connection and says nothing is passed over", () =>
     Effect.gen(function*() {
@@ -173,6 +216,14 @@ describe("the first moments of a connection", () => {
       const server = yield* startServer()
       const network = yield* front("nothing is said")
       const node = yield* IoredisNode.make({ host: network.host, port: network.port, connectTimeout: 50 })
+      const overTls = yield* IoredisNode.make({ host: network.host, port: network.port, connectTimeout: 50, tls: {} })
+      assertNodeError(
+        yield* Effect.flip(overTls.acquire("name", "mine", 60_000)),
+        overTls,
+        "acquire",
+        "Disconnected",
+        /ETIMEDOUT/
+      )
       const error = yield* Effect.flip(node.acquire("name", "mine", 60_000))
       assertNodeError(error, node, "acquire", "Disconnected", /but the server says nothing/)
       yield* until("it was tried again", Effect.sync(() => network.taken() > 1))
@@ -294,6 +345,16 @@ describe("a client of the caller's that queues nothing", () => {
         yield* until("it is disconnected", Effect.sync(() => client.status !== "ready"))
         assertNodeError(yield* Effect.flip(node.inspect("name")), node, "inspect", "Disconnected", /./)
       }).pipe(Effect.scoped)
+  )
+
+  it.live.each([["connects", {}], ["is yet to connect", { lazyConnect: true }]] as const)(
+    "is waited for at first while it %s, where it is a cluster",
+    ([_, options]) =>
+      Effect.gen(function*() {
+        const cluster = yield* callersCluster(yield* RedisCluster, { ...options, enableOfflineQueue: false })
+        assert.isTrue(yield* IoredisNode.fromClient(cluster).acquire("first", "mine", 60_000))
+        for (const event of ["ready", "end", "reconnecting"]) assert.strictEqual(cluster.listenerCount(event), 0)
+      }).pipe(Effect.scoped, Effect.provide(RedisCluster.layer))
   )
 
   it.live("is not waited for without end where there is no server", () =>
@@ -424,6 +485,22 @@ const callersCluster = (
   )
 
 describe("the last moments of a connection", () => {
+  it.live("nothing is left of those for hearing, which the server never answered", () =>
+    Effect.gen(function*() {
+      const server = yield* startServer()
+      const network = yield* front(server)
+      const client = yield* callersClient(server)
+      // What is made after the model of this client leads to nobody.
+      client.options.port = network.port
+      network.behind = "nothing is said"
+      yield* Effect.gen(function*() {
+        const list = yield* IoredisNode.fromClient(client).waitingList!("waiter", constVoid)
+        yield* Effect.forkScoped(list.join("name", "back"))
+        yield* until("it is connected", Effect.sync(() => network.open() > 0))
+      }).pipe(Effect.scoped)
+      yield* until("no connection is left", Effect.sync(() => network.open() === 0))
+    }).pipe(Effect.scoped))
+
   it.live("whatever it was at, nothing is left when it is closed", () =>
     Effect.gen(function*() {
       const [server, silent, closing] = yield* Effect.all([

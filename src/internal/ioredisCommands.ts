@@ -5,7 +5,7 @@ import { identity } from "effect/Function"
 import { type Cluster, Command, type Redis } from "ioredis"
 import { tracingChannel } from "node:diagnostics_channel"
 
-type Arguments = ReadonlyArray<string | number>
+export type Arguments = ReadonlyArray<string | number>
 
 /** Hears what comes of a command: one of the two, once. */
 export interface Listener {

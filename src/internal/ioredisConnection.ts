@@ -11,14 +11,14 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { constVoid, identity } from "effect/Function"
+import { constFalse, constVoid } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import { type Cluster, Redis, type RedisOptions } from "ioredis"
 import type { Socket } from "node:net"
 import type { NodeError } from "../LockError.ts"
 import * as Direct from "./direct.ts"
-import { isReplyError, type Listener, type Send, throughClient, together } from "./ioredisCommands.ts"
+import { type Arguments, isReplyError, type Listener, type Send, throughClient, together } from "./ioredisCommands.ts"
 import { monotonicMillis } from "./lease.ts"
 import { withoutPlace } from "./reply.ts"
 
@@ -43,7 +43,7 @@ export interface Connection {
   /** Where to wait until something may be sent; `undefined` where it may be at once, or there is no connection. */
   readonly entrance: () => Entrance | undefined
   /** Hears for the listener of a command that is sent in another way than by `send`. */
-  readonly watched: (listener: Listener) => Listener
+  readonly watched: (name: string, args: Arguments, listener: Listener) => Listener
   /** A command has failed, and there was no reply to it. */
   readonly lost: (error: unknown) => void
   readonly mayOvertake: () => boolean
@@ -122,6 +122,8 @@ class Overtaking {
 
 /** How long a connection may take to be made, and the server to say something on it, unless set. */
 const connectMillis = 5000
+
+const replicaSays = /^(?:READONLY|MASTERDOWN) /
 
 /** A server may become another's replica, or the address lead to one, and stay so: no storm of new connections. */
 const readOnlyPauseMillis = 1000
@@ -209,7 +211,7 @@ export class OwnConnection implements Connection {
     return this.#entrance
   }
 
-  readonly watched: (listener: Listener) => Listener = identity
+  readonly watched: Connection["watched"] = (_name, _args, listener) => listener
 
   lost(error: unknown): void {
     this.#hasLost = true
@@ -332,7 +334,7 @@ export const sentinelOptions = (options: RedisOptions) =>
 const reconnectOnError = (given: RedisOptions["reconnectOnError"], because: (error: Error) => void) => {
   let last = -Infinity
   const isReadOnly = (error: Error) => {
-    if (!withoutPlace(error.message).startsWith("READONLY ") || monotonicMillis(clock) - last < readOnlyPauseMillis) {
+    if (!replicaSays.test(withoutPlace(error.message)) || monotonicMillis(clock) - last < readOnlyPauseMillis) {
       return false
     }
     last = monotonicMillis(clock)
@@ -482,7 +484,7 @@ const keepSentinels = (client: Redis): () => void => {
 export class CallersConnection implements Connection {
   readonly client: Redis | Cluster
   readonly send: Send
-  readonly watched: (listener: Listener) => Listener
+  readonly watched: Connection["watched"]
   readonly ready: Effect.Effect<boolean>
   readonly lastError = undefined
   readonly refused = undefined
@@ -491,14 +493,16 @@ export class CallersConnection implements Connection {
   #entrance: Entrance | undefined
   #isKnown = false
   #unanswered = 0
+  /** Those under way for each key of a cluster, in the order in which they came. */
+  readonly #byKey = new Map<string, Array<object>>()
   /** What commands were sent on when it was last looked at. */
   #streams: ReadonlyArray<unknown> = []
 
   constructor(client: Redis | Cluster) {
     this.client = client
     const send = throughClient(client)
-    this.watched = (listener) => this.#watch(listener)
-    this.send = (name, args, listener) => send(name, args, this.#watch(listener))
+    this.watched = (name, args, listener) => this.#watch(name, args, listener)
+    this.send = (name, args, listener) => send(name, args, this.#watch(name, args, listener))
     this.ready = readiness(() => this.entrance(), () => this.#queues() || client.status === "ready")
   }
 
@@ -530,19 +534,42 @@ export class CallersConnection implements Connection {
     return this.#overtaking.isPossible()
   }
 
-  #watch(listener: Listener): Listener {
+  #watch(name: string, args: Arguments, listener: Listener): Listener {
     this.#look()
     this.#unanswered++
+    const leave = this.client.isCluster
+      ? this.#queue(String(args[name === "set" || name === "del" ? 0 : 2]))
+      : constFalse
     return {
       replied: (reply) => {
         this.#settled()
+        if (leave()) this.#overtaking.begin()
         this.#overtaking.replied()
         listener.replied(reply)
       },
       failed: (error) => {
         this.#settled()
+        leave()
         listener.failed(error)
       }
+    }
+  }
+
+  /**
+   * A cluster client sends commands again when it finds fit, and those that came later
+   * meanwhile. The returned function tells whether one for the key that came before is
+   * still under way.
+   */
+  #queue(key: string): () => boolean {
+    const earlier = this.#byKey.get(key) ?? []
+    const self = {}
+    earlier.push(self)
+    this.#byKey.set(key, earlier)
+    return () => {
+      const index = earlier.indexOf(self)
+      earlier.splice(index, 1)
+      if (earlier.length === 0) this.#byKey.delete(key)
+      return index > 0
     }
   }
 

@@ -27,7 +27,7 @@ export const replicated = ({ client, send, watched }: Connection, replicas: Repl
     return (name, args, listener) => listen(write(name, args), listener)
   }
   const write = inCluster(client as Cluster, replicas)
-  return (name, args, listener) => listen(write(name, args), watched(listener))
+  return (name, args, listener) => listen(write(name, args), watched(name, args, listener))
 }
 
 type Write = (name: string, args: ReadonlyArray<string | number>) => Promise<unknown>
