@@ -270,6 +270,20 @@ describe("a connection to a server that is not what it was", () => {
       assert.strictEqual(yield* other.command("GET", "found"), "mine")
     }).pipe(Effect.scoped))
 
+  it.live.each([
+    "READONLY You can't write against a read only replica.",
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    "ERR Error running script (call to f_0): @user_script:3: @user_script: 3: -READONLY You can't write against a read only replica."
+  ])("is made anew whatever the words of the server: %s", (words) =>
+    Effect.gen(function*() {
+      const { url } = yield* fakeServer(words)
+      const network = yield* front({ host: "127.0.0.1", port: Number(new URL(url).port) })
+      const node = yield* IoredisNode.make(network.url)
+      assert.isTrue(yield* node.ready!)
+      assert.strictEqual((yield* Effect.flip(node.release("name", "mine"))).reason, "Rejected")
+      yield* until("it has connected again", Effect.sync(() => network.taken() === 2))
+    }).pipe(Effect.scoped))
+
   it.live("is left alone where it is the caller's", () =>
     Effect.gen(function*() {
       const [server, other] = yield* Effect.all([startServer(), startServer()])
@@ -365,6 +379,28 @@ describe("a client of the caller's that queues nothing", () => {
       const node = IoredisNode.fromClient(client)
       assert.isFalse(yield* node.ready!)
       assertNodeError(yield* Effect.flip(node.inspect("name")), node, "inspect", "Disconnected", /./)
+    }).pipe(Effect.scoped))
+})
+
+describe("a key prefix", () => {
+  it.live("of a connection of our own is before all keys, and those that wait hear", () =>
+    Effect.gen(function*() {
+      const { command, host, port } = yield* startServer()
+      const service = Redsync.layer({ nodes: [{ host, port, keyPrefix: "app:" }] })
+      const patient = { expiry: "1 minute", retry: Schedule.spaced("1 hour") } as const
+      yield* command("SET", "app:name", "another library", "PX", "60000")
+      const waiting = yield* withLock("name", command<ReadonlyArray<string>>("KEYS", "*"), patient).pipe(
+        Effect.provide(service),
+        Effect.forkScoped
+      )
+      yield* until(
+        "the key is watched",
+        Effect.map(command<string>("INFO", "clients"), (info) => /tracking_clients:[1-9]/.test(info))
+      )
+      yield* command("DEL", "app:name")
+      const keys = yield* Fiber.join(waiting)
+      assert.include(keys, "app:name")
+      for (const key of keys) assert.match(key, /^app:/)
     }).pipe(Effect.scoped))
 })
 
