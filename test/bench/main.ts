@@ -24,6 +24,7 @@ import { machine } from "./machine.ts"
 import { record } from "./results.ts"
 import type { Report, Scenario } from "./scenario.ts"
 import { size } from "./size/scenario.ts"
+import { startup } from "./startup/scenario.ts"
 import { markdown } from "./table.ts"
 import { scenarios as waiting } from "./waiting/scenarios.ts"
 
@@ -33,6 +34,7 @@ scenarios["trouble"] = { nodes: 3, run: trouble }
 scenarios["memory"] = { nodes: 3, run: memory }
 for (const [name, run] of Object.entries(waiting)) scenarios[name] = { nodes: 3, run }
 scenarios["growth"] = { nodes: 9, run: growth }
+scenarios["startup"] = { nodes: 3, run: startup }
 scenarios["size"] = { nodes: 1, run: size }
 
 const { values: flags } = parseArgs({

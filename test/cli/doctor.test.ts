@@ -250,6 +250,20 @@ describe("redsync doctor", () => {
       for (const url of urls) assert.include(plain.output, url.replace("redis://", ""))
     }).pipe(Effect.scoped))
 
+  it.live("shows nothing raw of what a server says of itself", () =>
+    Effect.gen(function*() {
+      const good = yield* server()
+      const fields = ["redis_version", "role", "run_id", "maxmemory_policy"]
+      const colourful = yield* tampered(good, (answer) =>
+        fields.reduce((answer, field) =>
+          answer.replace(new RegExp(`${field}:.{4}`), `${field}:\x1b[3m`), answer))
+      for (const args of [["doctor"], ["doctor", "--json"]]) {
+        const { errors, output } = yield* redsync(args, { nodes: [colourful.url] })
+        assert.include(output, "\\u001b[3m")
+        assert.notMatch(output + errors, /(?!\n)\p{C}/u)
+      }
+    }).pipe(Effect.scoped))
+
   it.live("knows how many replicas locks need", () =>
     Effect.gen(function*() {
       const { url } = yield* server()

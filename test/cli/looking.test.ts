@@ -140,14 +140,16 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       const name = "na\u001b[31mme\n\u202e"
       const value = `\u001b]0;title\u0007\r\n\u0085\u202evalue${"x".repeat(220)}`
       yield* set(3, name, value, "PX", "60000")
+      const refused = yield* cli("run", "--wait", "0", name, "--", "true")
+      assert.strictEqual(refused.code, 75)
       const [asText, asJson, unlocked] = [
         yield* cli("status", name),
         yield* cli("status", "--json", name),
         yield* cli("unlock", "--yes", name)
       ]
-      for (const { errors, output } of [asText, asJson, unlocked]) {
+      for (const { errors, output } of [asText, asJson, unlocked, refused]) {
         assert.notMatch(output + errors, /(?!\n)[\p{C}\p{Zl}\p{Zp}]/u)
-        assert.include(output, "\\u202e")
+        assert.include(output + errors, "\\u202e")
       }
       assert.strictEqual(asText.output.trimEnd().split("\n").length, 4)
       assert.isBelow(Math.max(...asText.output.split("\n").map((line) => line.length)), 400)

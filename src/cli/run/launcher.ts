@@ -5,7 +5,7 @@
  * therefore begins as a shell script, which notes them and goes on as Node, to
  * which it is a comment.
  */
-export const launcher = `#!/bin/sh
+export const launcher = `#!/usr/bin/env sh
 ":" /*
 # Only a command that is run has to find everything as it was.
 case " $* " in *" run "*)
