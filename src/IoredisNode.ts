@@ -46,8 +46,8 @@ import type { LockNode } from "./LockNode.ts"
  * **Details**
  *
  * `target` is a URL (`redis://user:password@host:6379/2`, `rediss://` for TLS,
- * `unix:/path/to.sock`) or ioredis options. The effect does not wait for the
- * connection, and a server that is down is no failure: the node goes on trying to
+ * `unix:/path/to.sock`, `redis+sentinel://host,host/name` for what Sentinels call
+ * by that name) or ioredis options. The effect does not wait for the connection, and a server that is down is no failure: the node goes on trying to
  * reach it. What is asked before the connection is there for the first time waits for
  * it, for as long as whoever asks has patience. A connection that broke, or was given
  * up since nothing was answered on it, is ended by the server before anything is

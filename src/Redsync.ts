@@ -118,7 +118,8 @@ export interface LockOptions {
 }
 
 /**
- * What can be a node: a Redis URL (`redis://`, `rediss://`, `unix:`), ioredis
+ * What can be a node: a Redis URL (`redis://`, `rediss://`, `unix:`,
+ * `redis+sentinel://host,host/name`), ioredis
  * options, an ioredis client or cluster of the caller's, or any `LockNode`.
  *
  * **Details**
