@@ -25,6 +25,8 @@ import { reject, wrong } from "./internal/options.ts"
  * Tokens of one name increase strictly, in the order in which the lock is
  * granted, but not by one: usually a token is the time of the grant in
  * microseconds since 1970. Those of different names mean nothing to each other.
+ * A client whose clock is past 14 March 2255 gets no token: that leaves room for the
+ * tokens of others.
  *
  * This is a schema too: decode tokens that come from elsewhere with it.
  *

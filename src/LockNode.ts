@@ -167,7 +167,9 @@ export interface LockNode {
  * **Details**
  *
  * Each operation is atomic on the node, together with the key. A counter is
- * forgotten an hour after it was last written.
+ * forgotten an hour after it was last written. It takes no value that could not be
+ * a fencing token: an operation that would lead to one fails as `"Rejected"` and
+ * writes nothing.
  *
  * @category models
  * @since 0.1.0
