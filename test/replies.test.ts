@@ -21,7 +21,7 @@ import {
   withLock
 } from "../src/index.ts"
 import * as reply from "../src/internal/reply.ts"
-import { fakeServer } from "./support/faults.ts"
+import { fakeServer, until } from "./support/faults.ts"
 import * as FaultyNode from "./support/faultyNode.ts"
 
 const bulk = (text: string) => `$${text.length}\r\n${text}\r\n`
@@ -260,6 +260,59 @@ describe("nonsense from a server", () => {
         assert.strictEqual(given, 1_000_000, String(token))
       }
     }))
+})
+
+describe("what ioredis cannot digest", () => {
+  const unasked: ReadonlyArray<readonly [what: string, raw: string]> = [
+    ["nulls that nobody asked for", "$-1\r\n".repeat(50)],
+    ["nulls behind the reply", `+OK\r\n${"*-1\r\n".repeat(50)}`],
+    ["nulls of another kind", "_\r\n".repeat(50)],
+    ["numbers that nobody asked for", ":1\r\n".repeat(50)],
+    ["an empty push", ">0\r\n"],
+    ["a push of null", ">1\r\n$-1\r\n"],
+    ["a subscription without a channel", ">1\r\n+subscribe\r\n"],
+    ["a message of null", ">2\r\n+message\r\n_\r\n"],
+    ["a subscription that nobody asked for", ">3\r\n+subscribe\r\n+a\r\n:1\r\n*0\r\n"],
+    ["attributes", "|1\r\n+a\r\n+b\r\n+OK\r\n"],
+    ["another protocol", "?what\r\n"],
+    ["arrays in arrays without end", "*1\r\n".repeat(10_000)]
+  ]
+
+  it.live.each(unasked)("breaks the connection, and no more: %s", ([_, raw]) =>
+    Effect.gen(function*() {
+      const server = yield* fakeServer("")
+      const node = yield* IoredisNode.make(server.url)
+      assert.isTrue(yield* node.ready!)
+      server.says = (command) => command === "set" ? raw : undefined
+      const error = yield* Effect.flip(node.acquire("a", "mine", 1000))
+      assert.strictEqual(error.node, node.id)
+      delete server.says
+      yield* until("the node answers again", Effect.isSuccess(node.acquire("a", "mine", 1000)))
+    }).pipe(Effect.scoped))
+
+  it.live.each([
+    ":1\r\n",
+    "$-1\r\n",
+    "+OK\r\n",
+    "*0\r\n",
+    "*1\r\n*1\r\n*0\r\n",
+    "*1\r\n$-1\r\n",
+    "*1\r\n$9\r\nsubscribe\r\n",
+    "*3\r\n$9\r\nsubscribe\r\n$-1\r\n:1\r\n",
+    "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*2\r\n$7\r\nmessage\r\n$-1\r\n",
+    "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$8\r\npmessage\r\n$1\r\na\r\n$-1\r\n",
+    "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*0\r\n"
+  ])("breaks the connection that waits for turns, which is made anew: %j", (raw) =>
+    Effect.gen(function*() {
+      const server = yield* fakeServer("")
+      const node = yield* IoredisNode.make(server.url)
+      const list = yield* node.waitingList!("we", () => {})
+      let subscriptions = 0
+      server.says = (command) => command === "subscribe" && ++subscriptions < 3 ? raw : undefined
+      const joined = list.join("a", "back").pipe(Effect.eventually)
+      assert.deepStrictEqual(yield* joined, { ahead: 0, ttlMillis: 0 })
+      assert.isAbove(subscriptions, 1)
+    }).pipe(Effect.scoped))
 })
 
 /** A service whose wall clock stands at a time. */

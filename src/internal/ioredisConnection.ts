@@ -19,6 +19,7 @@ import type { Socket } from "node:net"
 import type { NodeError } from "../LockError.ts"
 import * as Direct from "./direct.ts"
 import { type Arguments, isReplyError, type Listener, type Send, throughClient, together } from "./ioredisCommands.ts"
+import { guardReplies } from "./ioredisGuard.ts"
 import { monotonicMillis } from "./lease.ts"
 import { withoutPlace } from "./reply.ts"
 
@@ -391,15 +392,9 @@ export const keepConnected = (client: Redis): Kept => {
       stream.destroy(new Error("the connection was made, but the server says nothing"))
     })
   }
-  client.on("connect", () => {
-    watch()
-    guard(client.stream)
-  })
+  guardReplies(client)
+  client.on("connect", watch)
   client.on("close", () => stop())
-  client.on("error", (error: Error) => {
-    // One reply too many: from now on each would be taken for that to the command before.
-    if (error.message.startsWith("Command queue state error")) client.stream.destroy()
-  })
   const closeSentinels = client.options.sentinels ? keepSentinels(client) : constVoid
   return {
     begun: () => stop(),
@@ -408,33 +403,6 @@ export const keepConnected = (client: Redis): Kept => {
       client.disconnect()
       closeSentinels()
     }
-  }
-}
-
-/**
- * A reply that nobody asked for, or that is no reply at all, makes ioredis throw:
- * version 5 as it reads, version 6 in the next tick. It ends the connection, where it
- * would end the process.
- */
-export const guard = (stream: Redis["stream"]): void => {
-  for (const read of stream.listeners("data")) {
-    const guarded = (data: unknown) => {
-      // oxlint-disable-next-line typescript/unbound-method -- is no method
-      const { nextTick } = process
-      const caught = (run: () => void) => {
-        try {
-          run()
-        } catch (error) {
-          stream.destroy(new Error("the server answered what was not asked", { cause: error }))
-        }
-      }
-      process.nextTick = (run: (...args: Array<unknown>) => void, ...args: Array<unknown>) =>
-        nextTick(() => caught(() => run(...args)))
-      caught(() => read.call(stream, data))
-      process.nextTick = nextTick
-    }
-    stream.off("data", read as () => void)
-    stream.prependListener("data", guarded)
   }
 }
 
@@ -451,6 +419,7 @@ const keepSentinels = (client: Redis): () => void => {
     connector.connectToSentinel = (endpoint, options) => {
       if (isClosed) throw new Error("the connection was closed")
       const sentinel = connectToSentinel(endpoint, { ...options, disconnectTimeout: 0 })
+      guardReplies(sentinel)
       sentinels.add(sentinel)
       sentinel.once("end", () => sentinels.delete(sentinel))
       return sentinel

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { Redis, type RedisOptions } from "ioredis"
 import { NodeError } from "../LockError.ts"
-import { guard } from "./ioredisConnection.ts"
+import { guardReplies } from "./ioredisGuard.ts"
 import { nodeError } from "./reply.ts"
 import { addressOf, secretsOf } from "./url.ts"
 
@@ -34,10 +34,10 @@ export const make = (options: RedisOptions): Effect.Effect<Probe, never, Scope.S
           retryStrategy: () => null,
           sentinelRetryStrategy: () => null
         } as Omit<RedisOptions, "replyMapping">)
+        guardReplies(client)
         const probe = { client, lastError: undefined as unknown }
         // Tells what was wrong, where the promises only say that there is no connection.
         client.on("error", (error) => probe.lastError ??= error)
-        client.on("connect", () => guard(client.stream))
         const connected = client.connect()
         connected.catch(() => {})
         return { probe, connected }
