@@ -38,64 +38,70 @@ export class Frames {
   #texts = 0
   #first = ""
 
-  /** Calls `onFrame` for all that is complete by now. `false` if it is not the protocol, or `onFrame` refuses a frame. */
-  read(chunk: Buffer, onFrame: (frame: Frame) => boolean): boolean {
-    const bytes = this.#rest === undefined ? chunk : Buffer.concat([this.#rest, chunk])
+  /**
+   * Calls `onFrame` for all that is complete by now. How many bytes of the piece are
+   * good: all, or those before what is not the protocol, or what `onFrame` refuses.
+   */
+  read(piece: Buffer, onFrame: (frame: Frame) => boolean): number {
+    const before = this.#rest?.length ?? 0
+    const bytes = this.#rest === undefined ? piece : Buffer.concat([this.#rest, piece])
     this.#rest = undefined
-    this.#bytes += chunk.length
+    this.#bytes += piece.length
     let at = 0
+    let good = 0
     while (at < bytes.length) {
-      if (this.#skip > 0) {
-        const skipped = Math.min(this.#skip, bytes.length - at)
-        at += skipped
-        this.#skip -= skipped
-        if (this.#skip > 0) break
-        if (!this.#end(onFrame)) return false
-        continue
-      }
-      const end = bytes.indexOf(carriageReturn, at)
-      if (end === -1 || end + 1 === bytes.length) {
-        this.#rest = bytes.subarray(at)
-        break
-      }
-      if (bytes[end + 1] !== lineFeed) return false
-      const type = String.fromCharCode(bytes[at]!)
-      const next = end + 2
-      if (this.#open.length === 0) {
-        this.#type = type
-        this.#items = this.#texts = 0
-        this.#first = ""
-      }
-      if ("+-:_,#(".includes(type)) {
-        this.#item(type === "+" ? bytes.subarray(at + 1, end) : undefined)
-        if (!this.#end(onFrame)) return false
-        at = next
-        continue
-      }
-      const length = lengthOf(bytes, at + 1, end)
-      if (length === undefined) return false
-      if (length === -1) {
-        this.#item(undefined)
-        if (!this.#end(onFrame)) return false
-      } else if ("$=!".includes(type)) {
-        const isFirst = this.#open.length === 1 && this.#items === 0 && length <= longestFirst
-        if (isFirst && next + length > bytes.length) {
-          this.#rest = bytes.subarray(at)
-          break
-        }
-        this.#item(isFirst ? bytes.subarray(next, next + length) : empty)
-        this.#skip = length + 2
-      } else if ("*~%>|".includes(type)) {
-        if (this.#open.length === deepest) return false
-        this.#item(undefined)
-        this.#open.push("%|".includes(type) ? length * 2 : length)
-        if (length === 0 && !this.#close(onFrame)) return false
-      } else {
-        return false
-      }
+      const next = this.#readItem(bytes, at, onFrame)
+      if (next === undefined) return Math.max(0, good - before)
+      if (next === at) break
       at = next
+      if (this.#open.length === 0 && this.#skip === 0) good = at
     }
-    return this.#bytes <= mostBytes
+    return this.#bytes <= mostBytes ? piece.length : Math.max(0, good - before)
+  }
+
+  /** Where the next item begins, the same place if this one has to be read again when there is more. */
+  #readItem(bytes: Buffer, at: number, onFrame: (frame: Frame) => boolean): number | undefined {
+    if (this.#skip > 0) {
+      const skipped = Math.min(this.#skip, bytes.length - at)
+      this.#skip -= skipped
+      return this.#skip > 0 || this.#end(onFrame) ? at + skipped : undefined
+    }
+    const end = bytes.indexOf(carriageReturn, at)
+    if (end === -1 || end + 1 === bytes.length) return this.#wait(bytes, at)
+    if (bytes[end + 1] !== lineFeed) return undefined
+    const type = String.fromCharCode(bytes[at]!)
+    const next = end + 2
+    if (this.#open.length === 0) {
+      this.#type = type
+      this.#items = this.#texts = 0
+      this.#first = ""
+    }
+    if ("+-:_,#(".includes(type)) {
+      this.#item(type === "+" ? bytes.subarray(at + 1, end) : undefined)
+      return this.#end(onFrame) ? next : undefined
+    }
+    const length = lengthOf(bytes, at + 1, end)
+    if (length === undefined) return undefined
+    if (length === -1) {
+      this.#item(undefined)
+      return this.#end(onFrame) ? next : undefined
+    }
+    if ("$=!".includes(type)) {
+      const isFirst = this.#open.length === 1 && this.#items === 0 && length <= longestFirst
+      if (isFirst && next + length > bytes.length) return this.#wait(bytes, at)
+      this.#item(isFirst ? bytes.subarray(next, next + length) : empty)
+      this.#skip = length + 2
+      return next
+    }
+    if (!"*~%>|".includes(type) || this.#open.length === deepest) return undefined
+    this.#item(undefined)
+    this.#open.push("%|".includes(type) ? length * 2 : length)
+    return length > 0 || this.#close(onFrame) ? next : undefined
+  }
+
+  #wait(bytes: Buffer, at: number): number {
+    this.#rest = bytes.subarray(at)
+    return at
   }
 
   /** Another item of an array that is a frame itself. */

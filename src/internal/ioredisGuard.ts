@@ -26,8 +26,10 @@ export const guardReplies = (client: Redis): void => {
     stream.off("data", parse as (chunk: Buffer) => void)
     stream.prependListener("data", (chunk: Buffer) => {
       if (stream.destroyed) return
-      if (frames.read(chunk, expected(client))) parse.call(stream, chunk)
-      else stream.destroy(new Error("the server sent what is no reply to anything"))
+      const good = frames.read(chunk, expected(client))
+      if (good === chunk.length) return parse.call(stream, chunk)
+      if (good > 0) parse.call(stream, chunk.subarray(0, good))
+      stream.destroy(new Error("the server sent what is no reply to anything"))
     })
   })
 }

@@ -37,7 +37,9 @@ const { any } = fc.letrec<{ any: Value; simple: Value; many: Value }>((tie) => (
 const read = (pieces: ReadonlyArray<string>) => {
   const seen: Array<Frame> = []
   const frames = new Frames()
-  const isAccepted = pieces.every((piece) => frames.read(Buffer.from(piece, "latin1"), (frame) => seen.push(frame) > 0))
+  const isAccepted = pieces.every((piece) =>
+    frames.read(Buffer.from(piece, "latin1"), (frame) => seen.push(frame) > 0) === piece.length
+  )
   return { isAccepted, seen }
 }
 
@@ -85,6 +87,14 @@ describe("frames", () => {
       "*1\r\n".repeat(100)
     ]
     for (const raw of wrong) assert.isFalse(read([raw]).isAccepted, JSON.stringify(raw))
+  })
+
+  it("are good up to the one that is refused", () => {
+    const frames = new Frames()
+    const upTo = (text: string) => frames.read(Buffer.from(text), ({ type }) => type !== ">")
+    assert.strictEqual(upTo("+OK\r\n:1"), 7)
+    assert.strictEqual(upTo("\r\n$2\r\nok\r\n>0\r\n+OK\r\n"), 10)
+    assert.strictEqual(new Frames().read(Buffer.from("+OK\r\n!!\r\n"), () => true), 5)
   })
 
   it("never take more than any reply of ours would", () => {
