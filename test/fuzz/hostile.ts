@@ -79,9 +79,11 @@ export class Hostile {
   /** What was asked and what was done, in the order in which it happened. */
   readonly exchange: Array<string> = []
   readonly counts = { connections: 0, mostOpen: 0, commands: 0, mostInFlight: 0, deeds: 0 }
+  readonly #say: (line: string) => void
   #server: Server | undefined
 
-  constructor(seed: number, node: number, style: Style, upstream: Upstream) {
+  constructor(seed: number, node: number, style: Style, upstream: Upstream, say: (line: string) => void = ignore) {
+    this.#say = say
     this.seed = seed
     this.node = node
     this.style = style
@@ -98,6 +100,11 @@ export class Hostile {
     return new Promise((resolve) => {
       server.listen(0, "127.0.0.1", () => resolve((server.address() as AddressInfo).port))
     })
+  }
+
+  note(line: string): void {
+    this.exchange.push(line)
+    this.#say(line)
   }
 
   /** Reads on where it had stopped, so that it sees which connections are closed. */
@@ -136,10 +143,10 @@ const isHandshake = (name: string) =>
   /^(?:hello|auth|select|info|client setinfo|client setname|client id|script load|subscribe)$/.test(name)
 
 class Connection {
+  readonly number: number
   readonly #server: Hostile
   readonly #socket: Socket
   readonly #upstream: Socket
-  readonly #number: number
   readonly #trait: Trait | undefined
   readonly #isPolite: boolean
   /** In the order of the commands; a reply goes out once those before it have. */
@@ -161,7 +168,7 @@ class Connection {
   constructor(server: Hostile, socket: Socket, number: number) {
     this.#server = server
     this.#socket = socket
-    this.#number = number
+    this.number = number
     const { style, upstream } = server
     const chance = this.#chance(0)
     this.#isPolite = chance.in(style.polite)
@@ -196,7 +203,7 @@ class Connection {
 
   #chance(command: number): Chance {
     const { node, seed } = this.#server
-    return new Chance(seed, (node * 1009 + this.#number) * 100_003 + command)
+    return new Chance(seed, (node * 1009 + this.number) * 100_003 + command)
   }
 
   #begin(trait: Trait, chance: Chance) {
@@ -252,7 +259,7 @@ class Connection {
     if (!isHandshake(name)) this.#isReady = true
     const isLeftAlone = this.#isPolite && !this.#isReady
     const deed = isLeftAlone || !chance.in(style.hostility) ? undefined : chance.pick(style.deeds)
-    const slot: Slot = { name, deed, chance, label: `${this.#number}.${index}`, reply: undefined }
+    const slot: Slot = { name, deed, chance, label: `${this.number}.${index}`, reply: undefined }
     this.#slots.push(slot)
     if (this.#isMute) this.#ignored++
     counts.mostInFlight = Math.max(counts.mostInFlight, this.#slots.length + this.#ignored)
@@ -387,6 +394,6 @@ class Connection {
     const shown = what === undefined || bytes === undefined
       ? ""
       : ` ${JSON.stringify(bytes.toString("latin1", 0, 100))}`
-    this.#server.exchange.push(`${this.#server.node}.${label} ${name}: ${what ?? "as it is"}${shown}`)
+    this.#server.note(`${this.#server.node}.${label} ${name}: ${what ?? "as it is"}${shown}`)
   }
 }

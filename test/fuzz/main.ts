@@ -4,7 +4,8 @@
  * - `--seeds 1000`: so many, from `--from 1` on.
  * - `--minutes 60`: as many as there is time for.
  * - `--workers 2`: so many processes at a time.
- * - `--seed 42`: one, with the whole exchange between the clients and the broken servers.
+ * - `--seed 42`: one, with the whole exchange between the clients and the broken servers. With `--times 50` again and
+ *   again, for what happens now and then, without it.
  *
  * The exit code is 1 if a promise was broken.
  */
@@ -21,14 +22,15 @@ const { values: flags } = parseArgs({
     from: { type: "string", default: "1" },
     minutes: { type: "string" },
     workers: { type: "string", default: "2" },
-    seed: { type: "string" }
+    seed: { type: "string" },
+    times: { type: "string" }
   }
 })
 
 const many = async (servers: Parameters<typeof runSeeds>[1]) => {
   const startedAt = performance.now()
   const minutes = flags.minutes === undefined ? undefined : Number(flags.minutes)
-  const most = minutes === undefined ? Number(flags.seeds) : Number.POSITIVE_INFINITY
+  const most = minutes === undefined ? Number(flags.times ?? flags.seeds) : Number.POSITIVE_INFINITY
   const isTime = () => minutes === undefined || performance.now() - startedAt < minutes * 60_000
   const from = Number(flags.from)
   let seed = from
@@ -38,7 +40,10 @@ const many = async (servers: Parameters<typeof runSeeds>[1]) => {
     console.log(`${summary.seeds} seeds in ${seconds.toFixed(0)} s, ${summary.kinds().length} kinds of findings`)
   }
   const summary = await runSeeds(
-    () => seed < from + most && isTime() ? seed++ : undefined,
+    () => {
+      if (seed >= from + most || !isTime()) return undefined
+      return flags.seed === undefined ? seed++ : (seed++, Number(flags.seed))
+    },
     servers,
     Number(flags.workers),
     (summary, { seed, violations }) => {
@@ -58,9 +63,10 @@ const many = async (servers: Parameters<typeof runSeeds>[1]) => {
 }
 
 const one = async (seed: number, servers: Parameters<typeof runSeeds>[1]) => {
-  const { exchange, violations } = await run(seed, servers)
+  console.log(describePlan(makePlan(seed)))
+  // As it goes on: what nobody catches ends it.
+  const { violations } = await run(seed, servers, (line) => console.log(line))
   closeAdministrators()
-  console.log([describePlan(makePlan(seed)), ...exchange].join("\n"))
   for (const { promise, what } of violations) console.log(`${promise}: ${what}`)
   if (violations.length > 0) process.exitCode = 1
 }
@@ -69,7 +75,9 @@ const program = Effect.gen(function*() {
   const servers = (yield* RedisServers).map(({ host, port }) => ({ host, port }))
   // Old enough for services that delay restarts by a second.
   yield* Effect.sleep("3 seconds")
-  yield* Effect.promise(() => flags.seed === undefined ? many(servers) : one(Number(flags.seed), servers))
+  yield* Effect.promise(() =>
+    flags.seed === undefined || flags.times !== undefined ? many(servers) : one(Number(flags.seed), servers)
+  )
 })
 
 await Effect.runPromise(Effect.provide(program, RedisServers.layer(3)))

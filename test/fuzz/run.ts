@@ -36,13 +36,18 @@ const expiry = 400
 
 const short = { retry: Redsync.retryPolicy({ delay: 30, within: 300 }) }
 
-export const run = async (seed: number, servers: ReadonlyArray<Upstream>): Promise<Outcome> => {
-  const world = new World(makePlan(seed), servers)
+/** `say` hears of each command as it is answered. */
+export const run = async (
+  seed: number,
+  servers: ReadonlyArray<Upstream>,
+  say: (line: string) => void = () => {}
+): Promise<Outcome> => {
+  const world = new World(makePlan(seed), servers, say)
   const timers = countTimers()
   await world.open()
   await world.steps()
   await world.close()
-  await world.settle("no timer is left", () => countTimers() <= timers)
+  await world.settle("no timer is left", () => countTimers() <= timers, () => `${countTimers()} instead of ${timers}`)
   return world.outcome()
 }
 
@@ -52,6 +57,7 @@ class World {
   readonly plan: Plan
   readonly #chance: Chance
   readonly #servers: ReadonlyArray<Upstream>
+  readonly #say: (line: string) => void
   readonly #hostile: Array<Hostile> = []
   readonly #clients: Array<Redis> = []
   readonly #violations: Array<Violation> = []
@@ -65,8 +71,9 @@ class World {
   #services: ReadonlyArray<Service> = []
   #names = 0
 
-  constructor(plan: Plan, servers: ReadonlyArray<Upstream>) {
+  constructor(plan: Plan, servers: ReadonlyArray<Upstream>, say: (line: string) => void) {
     this.plan = plan
+    this.#say = say
     this.#chance = new Chance(plan.seed, 1)
     this.#servers = servers.slice(0, plan.broken.length)
   }
@@ -114,7 +121,7 @@ class World {
         inputs.push(() => `redis://${server.host}:${server.port}`)
         continue
       }
-      const hostile = new Hostile(this.plan.seed, index, this.plan.style, server)
+      const hostile = new Hostile(this.plan.seed, index, this.plan.style, server, this.#say)
       this.#hostile.push(hostile)
       const port = await hostile.listen()
       inputs.push(() => this.#input(port))
@@ -154,7 +161,13 @@ class World {
     await this.#within("closing ends", Effect.runPromiseExit(Scope.close(this.#scope, Exit.void)))
     for (const client of this.#clients) client.disconnect()
     for (const hostile of this.#hostile) hostile.listenAgain()
-    await this.settle("no connection is left", () => this.#hostile.every(({ connections }) => connections.size === 0))
+    await this.settle(
+      "no connection is left",
+      () => this.#hostile.every(({ connections }) => connections.size === 0),
+      () =>
+        this.#hostile.flatMap(({ connections, node }) => [...connections].map(({ number }) => `${node}.${number}`))
+          .join(", ")
+    )
     await Promise.all(this.#hostile.map((hostile) => hostile.close()))
     const seconds = (performance.now() - this.#startedAt) / 1000
     for (const { counts } of this.#hostile) {
@@ -162,7 +175,7 @@ class World {
       this.#atMost("connections at once", counts.mostOpen, 12 + this.#clients.length)
       // Each begins anew every 50 ms at the most.
       this.#atMost("connections in all", counts.connections, 20 + seconds * 6 * 25)
-      this.#atMost("commands in flight", counts.mostInFlight, 300)
+      this.#atMost("commands in flight", counts.mostInFlight, 500)
       this.#atMost("commands in all", counts.commands, 5000 + seconds * 5000)
     }
   }
@@ -187,9 +200,9 @@ class World {
     return first
   }
 
-  async settle(promise: string, isSo: () => boolean): Promise<void> {
+  async settle(promise: string, isSo: () => boolean, what: () => string): Promise<void> {
     for (const end = performance.now() + patienceMillis; !isSo(); await sleep(5)) {
-      if (performance.now() > end) return this.#violated(promise, `not within ${patienceMillis} ms`)
+      if (performance.now() > end) return this.#violated(promise, `not within ${patienceMillis} ms: ${what()}`)
     }
   }
 

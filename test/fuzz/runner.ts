@@ -5,6 +5,7 @@
 import { type ChildProcess, fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import type { Upstream } from "./hostile.ts"
+import { makePlan } from "./plan.ts"
 import type { Outcome, Violation } from "./run.ts"
 import type { Order, Report } from "./worker.ts"
 
@@ -63,6 +64,12 @@ const kindOf = ({ promise, what }: Violation): string => {
   return [promise, ...frames.length === 0 ? [] : [what.split("\n")[0], ...frames]].join("|")
 }
 
+/**
+ * What ioredis throws by itself where nobody can catch it. Connections of our own are kept from that; a client of the
+ * caller's is not ours to change.
+ */
+const isOfIoredis = (stack: string) => /^.*\n\s+at DataHandler\.\w+ .*\bDataHandler\.js/.test(stack)
+
 /** Runs the seeds that `next` gives, until there are none. */
 export const runSeeds = async (
   next: () => number | undefined,
@@ -114,6 +121,10 @@ class Child {
         this.#process.kill("SIGKILL")
         done({ seed, counts: {}, violations: [{ promise, what }] })
       }
+      const lost = () => {
+        this.isAlive = false
+        done({ seed, counts: { "ended by ioredis itself, on a caller's client": 1 }, violations: [] })
+      }
       const stuck = setTimeout(() => ended("no endless loop", `nothing was heard for ${stuckMillis} ms`), stuckMillis)
       const done = (outcome: Pick<Outcome, "counts" | "seed" | "violations">) => {
         clearTimeout(stuck)
@@ -121,7 +132,10 @@ class Child {
         resolve(outcome)
       }
       this.#process.once("message", (report: Report) => {
-        if (report._tag === "Uncaught") return ended("nothing is left to be caught", report.what)
+        if (report._tag === "Uncaught") {
+          const isTheirs = makePlan(seed).input === "client" && isOfIoredis(report.what)
+          return isTheirs ? lost() : ended("nothing is left to be caught", report.what)
+        }
         this.#heaps.push(report.heap)
         // What was not ended may still be running: the next seed must not suffer from it.
         if (report.outcome.violations.length > 0) this.end()
