@@ -211,6 +211,26 @@ describe("the first moments of a connection", () => {
       yield* untilAnswered(node.acquire("name", "mine", 60_000))
     }).pipe(Effect.scoped))
 
+  it.live("functions of the caller's that throw do so to nobody", () =>
+    Effect.gen(function*() {
+      const server = yield* fakeServer("ERR refused")
+      const network = yield* front({ host: "127.0.0.1", port: Number(new URL(server.url).port) })
+      const thrown = () => {
+        throw new Error("from the caller")
+      }
+      const node = yield* IoredisNode.make({
+        host: network.host,
+        port: network.port,
+        reconnectOnError: thrown,
+        retryStrategy: thrown
+      })
+      const refused = yield* Effect.flip(node.acquire("name", "mine", 60_000))
+      assertNodeError(refused, node, "acquire", "Rejected", /^ERR refused$/)
+      network.cut()
+      server.error = ""
+      yield* untilAnswered(node.acquire("name", "mine", 60_000))
+    }).pipe(Effect.scoped))
+
   it.live("a server that takes the connection and says nothing is left, and tried again", () =>
     Effect.gen(function*() {
       const server = yield* startServer()

@@ -135,6 +135,18 @@ const retryDelay = (times: number): number => {
   return Effect.runSync(Random.nextBetween(longest / 2, longest))
 }
 
+/** As given. What it throws would end the process. */
+const retryStrategy = (given: RedisOptions["retryStrategy"] = retryDelay): RedisOptions["retryStrategy"] => {
+  if (given === null) return null
+  return (times) => {
+    try {
+      return given(times)
+    } catch {
+      return retryDelay(times)
+    }
+  }
+}
+
 /** As `CLIENT INFO` tells it: the number is unique only until the server is restarted. */
 interface Identity {
   readonly id: number
@@ -318,7 +330,7 @@ const ownOptions = (options: RedisOptions) => ({
   autoResendUnfulfilledCommands: false,
   autoResubscribe: false,
   maxRetriesPerRequest: 0,
-  retryStrategy: options.retryStrategy ?? retryDelay,
+  retryStrategy: retryStrategy(options.retryStrategy),
   maxLoadingRetryTime: options.maxLoadingRetryTime ?? 1000,
   ...sentinelOptions(options)
 })
