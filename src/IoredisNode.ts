@@ -36,6 +36,7 @@ import {
 } from "./internal/reply.ts"
 import * as scripts from "./internal/scripts.ts"
 import { quoted } from "./internal/text.ts"
+import { markUnsent } from "./internal/unsent.ts"
 import { addressOf, secretsOf, startupAddressOf } from "./internal/url.ts"
 import type { NodeError } from "./LockError.ts"
 import type { LockNode } from "./LockNode.ts"
@@ -233,7 +234,8 @@ class Call<A extends {}> extends Direct.Direct<A> {
     if (entrance !== undefined) return entrance.start(this, done)
     const { refused } = connection
     if (refused !== undefined) {
-      return done(Result.fail(nodeError(this.node.id, this.operation, refused, secretsOf(connection.client))))
+      const failure = nodeError(this.node.id, this.operation, refused, secretsOf(connection.client))
+      return done(Result.fail(markUnsent(failure)))
     }
     if (this.value !== undefined) {
       if (this.operation === "acquire") acquiring.add(this.value)
@@ -289,7 +291,8 @@ class Answer<A extends {}> implements Listener {
       : script === undefined
       ? error
       : named(script.lua, error)
-    this.#settle(Result.fail(nodeError(node.id, operation, cause, secretsOf(node.connection.client))))
+    const failure = nodeError(node.id, operation, cause, secretsOf(node.connection.client))
+    this.#settle(Result.fail(wasNotSent(error) ? markUnsent(failure) : failure))
   }
 }
 

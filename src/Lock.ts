@@ -26,15 +26,17 @@ export interface Lock {
   readonly name: string
 
   /**
-   * The random value the granting nodes store, fresh for every attempt: 16
-   * random bytes in base64. Whoever knows it can release or adopt the lock with
+   * The value the granting nodes store, fresh for every attempt: 28 characters
+   * of base64, of which the last 16 are random and the first 12 the same for all
+   * locks of a service. Whoever knows it can release or adopt the lock with
    * `Redsync.unlock` and `Redsync.adopt`.
    */
   readonly value: string
 
   /**
    * For how long exclusion is still promised: the time to the end of the lease,
-   * less the clock drift. Zero once the lock is lost or released. Asks no node.
+   * less the clock drift. Zero once the lock is lost, released or detached. Asks no
+   * node.
    */
   readonly remaining: Effect.Effect<Duration.Duration>
 
@@ -72,8 +74,34 @@ export interface Lock {
   readonly release: Effect.Effect<boolean>
 
   /**
+   * Gives the lock up without releasing it, and succeeds with its value: whoever
+   * gets that takes the lock over with `Redsync.adopt`, within the rest of the
+   * lease.
+   *
+   * **Details**
+   *
+   * From then on nothing of this lock extends or releases it, `remaining` is zero
+   * and `lost` never fails. Waits for an extension that is under way, for the node
+   * timeout at most. Fails with `LockLost` if the lock is lost or released before
+   * that. An interruption before it has succeeded leaves the lock held.
+   */
+  readonly detach: Effect.Effect<string, LockLost>
+
+  /**
+   * Stops extending the lock and keeps it until its lease ends: at most once in
+   * so much time, whoever asks.
+   *
+   * **Details**
+   *
+   * Closing the scope does not release it any more, `remaining` runs down and
+   * `lost` never fails. Waits for an extension that is under way, as `detach`
+   * does. Nothing happens to a lock that is lost or released.
+   */
+  readonly abandon: Effect.Effect<void>
+
+  /**
    * Never succeeds, and fails when exclusion ends before the release. Once the
-   * lock is released it waits for ever.
+   * lock is released, detached or abandoned it waits for ever.
    */
   readonly lost: Effect.Effect<never, LockLost>
 }

@@ -76,7 +76,8 @@ export class NodeError extends Schema.TaggedError<NodeError>("effect-redsync/Nod
  *   `ttlMillis` is for how long the key still has to live, where the node was asked; `notALock` says what
  *   the key is instead where it is no lock, for instance `"a list"` or `"a string without expiry"`.
  * - `Failed`: it could not answer; `error` says why.
- * - `Pending`: the others had decided before it answered.
+ * - `Free`: it has no such key, as a look after the last attempt showed.
+ * - `Pending`: it has given no answer: the others had decided before, or it was not asked.
  *
  * @category models
  * @since 0.1.0
@@ -89,6 +90,7 @@ export const Vote = Schema.TaggedUnion({
     notALock: Schema.optionalKey(Schema.String)
   },
   Failed: { node: Schema.String, error: NodeError },
+  Free: { node: Schema.String },
   Pending: { node: Schema.String }
 })
 
@@ -116,6 +118,7 @@ export type Vote = typeof Vote.Type
  */
 export class ErrFailed extends Schema.TaggedError<ErrFailed>("effect-redsync/ErrFailed")("ErrFailed", {
   lock: Schema.String,
+  prefix: Schema.optionalKey(Schema.String),
   attempts: Schema.Int,
   waited: Schema.DurationFromMillis,
   votes: Schema.Array(Vote),
@@ -123,7 +126,7 @@ export class ErrFailed extends Schema.TaggedError<ErrFailed>("effect-redsync/Err
 }) {
   override get message(): string {
     const tries = `${this.attempts} ${this.attempts === 1 ? "attempt" : "attempts"} in ${seconds(this.waited)}`
-    return `Could not acquire lock ${quoted(this.lock)} after ${tries}: ` +
+    return `Could not acquire lock ${quote(this)} after ${tries}: ` +
       (this.isNested === true
         ? "the program that asks for it holds it already, and locks are not re-entrant"
         : describe(this.votes, "held by another"))
@@ -143,13 +146,14 @@ export class ErrFailed extends Schema.TaggedError<ErrFailed>("effect-redsync/Err
 export class NodesUnavailable
   extends Schema.TaggedError<NodesUnavailable>("effect-redsync/NodesUnavailable")("NodesUnavailable", {
     lock: Schema.String,
+    prefix: Schema.optionalKey(Schema.String),
     quorum: Schema.Int,
     votes: Schema.Array(Vote)
   })
 {
   override get message(): string {
     const failed = this.votes.filter((vote) => vote._tag === "Failed").length
-    return `Too few nodes for lock ${quoted(this.lock)}: ${failed} of ${this.votes.length} failed and ` +
+    return `Too few nodes for lock ${quote(this)}: ${failed} of ${this.votes.length} failed and ` +
       `${this.quorum} have to agree: ${describe(this.votes, "said no")}`
   }
 }
@@ -161,27 +165,31 @@ export class NodesUnavailable
  *
  * `reason` tells why:
  *
- * - `"Expired"`: the lease ended, or the lock had been released before.
+ * - `"Expired"`: the lease ended before it was extended.
  * - `"Taken"`: so many nodes no longer have our value that no quorum is left.
  * - `"NodesUnavailable"`: so many nodes failed that it could not be extended before the lease ended.
+ * - `"Released"`: the lock was released, detached or abandoned, by its holder or because the service was closed.
  *
  * @category errors
  * @since 0.1.0
  */
 export class LockLost extends Schema.TaggedError<LockLost>("effect-redsync/LockLost")("LockLost", {
   lock: Schema.String,
-  reason: Schema.Literals(["Expired", "Taken", "NodesUnavailable"]),
+  prefix: Schema.optionalKey(Schema.String),
+  reason: Schema.Literals(["Expired", "Taken", "NodesUnavailable", "Released"]),
   votes: Schema.Array(Vote)
 }) {
   override get message(): string {
     const votes = this.votes.length === 0 ? "" : `: ${describe(this.votes, "no longer ours")}`
     switch (this.reason) {
       case "Expired":
-        return `Lock ${quoted(this.lock)} is no longer held: its lease has ended or it was released${votes}`
+        return `Lock ${quote(this)} is no longer held: its lease has ended${votes}`
       case "Taken":
-        return `Lock ${quoted(this.lock)} is not held with our value: it was taken away or deleted${votes}`
+        return `Lock ${quote(this)} is not held with our value: it was taken away or deleted${votes}`
       case "NodesUnavailable":
-        return `Lock ${quoted(this.lock)} could not be extended before its lease ended${votes}`
+        return `Lock ${quote(this)} could not be extended before its lease ended${votes}`
+      case "Released":
+        return `Lock ${quote(this)} is no longer held: it was released`
     }
   }
 }
@@ -193,6 +201,8 @@ export class LockLost extends Schema.TaggedError<LockLost>("effect-redsync/LockL
  * @since 0.1.0
  */
 export type LockError = ErrFailed | NodesUnavailable
+
+const quote = ({ lock, prefix = "" }: { readonly lock: string; readonly prefix?: string }) => quoted(prefix + lock)
 
 const seconds = (duration: Duration.Duration) => `${(Duration.toMillis(duration) / 1000).toFixed(1)} s`
 
@@ -210,7 +220,9 @@ const answer = (vote: Vote, refused: string): string => {
         : `${refused} for about ${seconds(Duration.millis(vote.ttlMillis))} more`
     case "Failed":
       return vote.error.summary
+    case "Free":
+      return "has no such key now"
     case "Pending":
-      return "had not answered yet"
+      return "has given no answer"
   }
 }

@@ -38,6 +38,7 @@ import * as Scope from "effect/Scope"
 import type { Cluster, Redis as IoredisClient, RedisOptions } from "ioredis"
 import type { FencingToken } from "./Fencing.ts"
 import { acquire, acquireAll, attemptOnce, type Restore } from "./internal/acquire.ts"
+import { adopt as takeOver } from "./internal/adopt.ts"
 import { configError, configured } from "./internal/environment.ts"
 import { guard } from "./internal/guard.ts"
 import { health as healthOf } from "./internal/health.ts"
@@ -139,6 +140,8 @@ export type NodeInput = string | RedisOptions | IoredisClient | Cluster | LockNo
  * **Details**
  *
  * - `nodes`: at least one, with ids that differ. Use an odd number of servers that share nothing, 3 or 5.
+ * - `prefix`: what stands before every name on the nodes, so that several programs can share servers. Names are given,
+ *   and told by errors, without it; messages show the whole key. None by default.
  * - `quorum`: how many have to agree: a majority of the nodes by default, which is the least allowed.
  * - `delayedRestart`: for how long a server has to be up before it casts a vote on new locks. A server that was
  *   restarted may have come back empty, without the locks it granted: set this to the longest expiry in use, so that
@@ -162,6 +165,7 @@ export type NodeInput = string | RedisOptions | IoredisClient | Cluster | LockNo
  */
 export interface LayerOptions extends LockOptions {
   readonly nodes: ReadonlyArray<NodeInput>
+  readonly prefix?: string
   readonly quorum?: number
   readonly delayedRestart?: Duration.Input
   readonly replicas?: number
@@ -282,6 +286,7 @@ export const layer = (options: LayerOptions): Layer.Layer<Redsync> => {
  * | variable | option | example |
  * | --- | --- | --- |
  * | `REDSYNC_NODES` | `nodes`, URLs separated by commas | `redis://a:6379,redis://b:6379,redis://c:6379` |
+ * | `REDSYNC_PREFIX` | `prefix` | `billing:` |
  * | `REDSYNC_QUORUM` | `quorum` | `2` |
  * | `REDSYNC_EXPIRY` | `expiry` | `10 seconds` |
  * | `REDSYNC_DRIFT_FACTOR` | `driftFactor` | `0.02` |
@@ -621,16 +626,45 @@ export const tryLock = (
   )
 
 /**
- * Adopts a lock that was taken elsewhere, by its value, and releases it when the
- * scope closes.
+ * Takes over a lock that was taken elsewhere, by its value, and releases it when
+ * the scope closes.
  *
  * **Details**
  *
- * The lease starts anew with the given expiry and is extended from then on. Fails with `LockLost` if a quorum
- * of nodes does not have the value, and with `NodesUnavailable` if too few
- * answered to tell. This is how a lock goes from one process to another. An
- * interruption before it is adopted leaves the lock as it is, save that its
- * expiry may have been extended.
+ * This is how a lock goes from one process to another: the holder gives it up
+ * with `Lock.detach` and passes the value on. On a quorum of the nodes a fresh
+ * value is put in the place of the given one, which extends and releases nothing
+ * from then on. The lease starts anew with the given expiry and is extended as
+ * that of any lock.
+ *
+ * Fails with `LockLost` if a quorum of nodes does not have the value, and with
+ * `NodesUnavailable` if too few answered to tell. An adoption that fails or is
+ * interrupted deletes the fresh value again, so the lock may be lost by it. A node
+ * that cannot replace a value, which those of this library can, is a defect.
+ *
+ * **Gotchas**
+ *
+ * A holder that has not detached the lock hears of its loss at its next
+ * extension; without `autoExtend`, at the end of its lease. Until then two
+ * believe to hold it.
+ *
+ * **Example** (From one process to another)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { adopt, lock } from "effect-redsync"
+ *
+ * const giveAway = Effect.gen(function*() {
+ *   const held = yield* lock("report", { expiry: "30 seconds" })
+ *   return yield* held.detach
+ * })
+ *
+ * const takeOver = (value: string) =>
+ *   Effect.gen(function*() {
+ *     const held = yield* adopt("report", value)
+ *     yield* Effect.log(held.name)
+ *   })
+ * ```
  *
  * @category locking
  * @since 0.1.0
@@ -641,14 +675,26 @@ export const adopt = (
   options?: LockOptions
 ): Effect.Effect<Lock, LockLost | NodesUnavailable, Redsync | Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
-    withService(
+    withService(name, options, (service, settings) => adoptOne(service, name, value, settings, restore))
+  )
+
+/**
+ * Like {@link adopt}, with a fencing token on the lock, larger than that of
+ * everybody who held it before; see {@link withFencedLock}.
+ *
+ * @category locking
+ * @since 0.1.0
+ */
+export const adoptFenced = (
+  name: string,
+  value: string,
+  options?: LockOptions
+): Effect.Effect<FencedLock, LockLost | NodesUnavailable, Redsync | Scope.Scope> =>
+  Effect.uninterruptibleMask((restore) =>
+    withFencing(
       name,
       options,
-      (service, settings) =>
-        checked(
-          checkValue(value),
-          Effect.tap(operate.adopt(service, { name, value, settings }, restore), releaseWithScope)
-        )
+      (service, settings) => Effect.map(adoptOne(service, name, value, settings, restore), (lock) => lock as FencedLock)
     )
   )
 
@@ -659,7 +705,9 @@ export const adopt = (
  * **Details**
  *
  * Fails with `NodesUnavailable` if too few nodes answered to tell; those that did
- * not are tried again in the background.
+ * not are tried again in the background. A lock with this value that is held by
+ * the same service is over at once: its holder gets `LockLost` with the reason
+ * `"Released"`.
  *
  * @category operating
  * @since 0.1.0
@@ -668,7 +716,7 @@ export const unlock = (name: string, value: string): Effect.Effect<boolean, Node
   withService(
     name,
     undefined,
-    (service, settings) => checked(checkValue(value), operate.unlock(service, { name, value, settings }))
+    (service, settings) => checked(checkValue(value), operate.unlock(service, name, value, settings))
   )
 
 /**
@@ -708,8 +756,8 @@ export const inspect = (name: string): Effect.Effect<Inspection, never, Redsync>
  *
  * **Gotchas**
  *
- * The holder hears of it only when it extends or checks the lock. Until then two
- * may believe to hold it.
+ * A holder in the same service hears of it at once, one elsewhere only when it
+ * extends or checks the lock. Until then two may believe to hold it.
  *
  * @category operating
  * @since 0.1.0
@@ -830,7 +878,7 @@ const withService = <A, E, R>(
   f: (service: Service, settings: Settings) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R | Redsync> =>
   Effect.flatMap(Redsync, (service) => {
-    const settings = checkName(name) ?? service.settings(options)
+    const settings = checkName(name, service.prefix) ?? service.settings(options)
     return Predicate.isString(settings) ? reject(settings) : f(service, settings)
   })
 
@@ -841,7 +889,7 @@ const withNames = <A, E, R>(
   f: (service: Service, names: ReadonlyArray<string>, settings: Settings) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R | Redsync> =>
   Effect.flatMap(Redsync, (service) => {
-    const inOrder = checkNames(names)
+    const inOrder = checkNames(names, service.prefix)
     if (Predicate.isString(inOrder)) return reject(inOrder)
     const settings = service.settings(options)
     return Predicate.isString(settings) ? reject(settings) : f(service, inOrder, settings)
@@ -871,6 +919,16 @@ const acquireMany = (service: Service, names: ReadonlyArray<string>, settings: S
 
 const tryOne = (service: Service, name: string, settings: Settings, restore: Restore) =>
   acquiring(service, name, settings, (settings) => attemptOnce(service, name, settings, restore))
+
+const adoptOne = (service: Service, name: string, value: string, settings: Settings, restore: Restore) => {
+  const unable = service.nodes.find((node) => (settings.isFenced ? node.fencing : node)?.replace === undefined)
+  return checked(
+    unable === undefined
+      ? checkValue(value)
+      : `effect-redsync: the node ${unable.id} cannot replace a value; adopting a lock needs that of every node.`,
+    Effect.tap(takeOver(service, name, value, settings, restore), releaseWithScope)
+  )
+}
 
 /** Runs the program and then releases; if the lock is lost, in the background. */
 const use = <A, E, R>(hold: Hold, program: Effect.Effect<A, E, R>) =>

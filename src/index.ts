@@ -31,6 +31,7 @@ export { ErrFailed, LockLost, NodeError, NodesUnavailable } from "./LockError.ts
 /** @since 0.1.0 */
 export {
   adopt,
+  adoptFenced,
   fencedLock,
   forceUnlock,
   inspect,

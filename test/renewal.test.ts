@@ -363,7 +363,8 @@ describe("clocks", () => {
     ShiftedClock.on((clock) =>
       Effect.gen(function*() {
         const nodes = [MemoryNode.make(), MemoryNode.make(), MemoryNode.make()]
-        yield* elsewhere(nodes, lock("a", { autoExtend: true, expiry: "1 minute" }))
+        // Somebody else's, who keeps it whatever our clock says.
+        for (const node of nodes) yield* node.acquire("a", "theirs", 60_000)
         for (const wall of [hour, -hour]) {
           const fiber = yield* Effect.forkChild(provide(
             nodes,

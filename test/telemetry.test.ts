@@ -333,7 +333,7 @@ describe("logs", () => {
         ["Info", "Lock node node-1 answers again", { "redsync.node": "node-1" }],
         [
           "Warn",
-          "Lock \"b\" is no longer held: its lease has ended or it was released",
+          "Lock \"b\" is no longer held: its lease has ended",
           { "redsync.name": "b", "redsync.reason": "Expired" }
         ]
       ])

@@ -12,7 +12,7 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import { ErrFailed, type LockError, type LockLost, type NodeError, NodesUnavailable, type Vote } from "../LockError.ts"
 import type { KeyState } from "../LockNode.ts"
-import { clockError, Fence } from "./fence.ts"
+import { clockError, type Fence } from "./fence.ts"
 import { untilLost } from "./guard.ts"
 import { HeldLock, HeldLocks } from "./held.ts"
 import { end, type Instant, monotonicMillis, now, remainingMillis } from "./lease.ts"
@@ -20,7 +20,7 @@ import type { Outcome } from "./metrics.ts"
 import { sayIfNested } from "./nested.ts"
 import { inspect } from "./operate.ts"
 import type { Settings } from "./options.ts"
-import { Acquire, type Claim, raiseQuestion } from "./questions.ts"
+import { Acquire, type Claim, lockOf, type OwnClaim, raiseQuestion } from "./questions.ts"
 import { type Answers, granted, nodesUnavailable, unavailable, votes } from "./quorum.ts"
 import { notALockReason } from "./reply.ts"
 import type { Room, Waiter } from "./rooms.ts"
@@ -28,21 +28,6 @@ import type { Service } from "./service.ts"
 import { quoted } from "./text.ts"
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-
-/** A claim of our own, which nobody has heard of yet. */
-class Attempt implements Claim {
-  readonly name: string
-  readonly value: string
-  readonly settings: Settings
-  readonly fence: Fence | undefined
-
-  constructor(service: Service, name: string, settings: Settings) {
-    this.name = name
-    this.value = service.randomValue()
-    this.settings = settings
-    this.fence = settings.isFenced ? new Fence(service.clock) : undefined
-  }
-}
 
 /** One attempt: the lock, or the answers that refused it. */
 export const attempt = (
@@ -53,7 +38,7 @@ export const attempt = (
   conclusive = false
 ): Effect.Effect<HeldLock | Answers<boolean>> =>
   Effect.suspend(() => {
-    const claim = new Attempt(service, name, settings)
+    const claim = service.claim(name, settings)
     const start = now(service.clock)
     const asked = service.quorum.ask(new Acquire(claim, conclusive))
     const agreed = claim.fence === undefined
@@ -61,7 +46,7 @@ export const attempt = (
       : Effect.flatMap(asked, (answers) => agree(service, claim, claim.fence!, answers))
     // Outside `restore`, so that it sees an interruption that comes after the votes were in.
     const voted = Effect.onExitPrimitive(restore(agreed), (exit) => {
-      if (Exit.isFailure(exit)) service.cleanUp(claim, service.nodes)
+      if (Exit.isFailure(exit)) service.cleanUps.over(claim, service.nodes)
       return undefined
     })
     return Effect.map(voted, (answers) => conclude(service, claim, start, answers))
@@ -75,7 +60,7 @@ const attemptAll = (
   restore: Restore
 ): Effect.Effect<Array<HeldLock | Answers<boolean>>> =>
   Effect.suspend(() => {
-    const claims = names.map((name) => new Attempt(service, name, settings))
+    const claims = names.map((name) => service.claim(name, settings))
     const start = now(service.clock)
     const asked = Effect.callback<Array<Answers<boolean>>>((resume) => {
       const all: Array<Answers<boolean>> = []
@@ -88,14 +73,14 @@ const attemptAll = (
       )
     })
     const voted = Effect.onExitPrimitive(restore(asked), (exit) => {
-      if (Exit.isFailure(exit)) { for (const claim of claims) service.cleanUp(claim, service.nodes) }
+      if (Exit.isFailure(exit)) { for (const claim of claims) service.cleanUps.over(claim, service.nodes) }
       return undefined
     })
     return Effect.map(voted, (all) => all.map((answers, index) => conclude(service, claims[index]!, start, answers)))
   })
 
 /** Before a fenced lock is handed out, a quorum has to count as far as its token. */
-const agree = (
+export const agree = (
   service: Service,
   claim: Claim,
   fence: Fence,
@@ -106,12 +91,12 @@ const agree = (
     : service.quorum.ask(raiseQuestion(claim))
 
 /** What the votes on a claim that was made at `start` mean. */
-const conclude = (service: Service, claim: Claim, start: Instant, answers: Answers<boolean>) => {
+const conclude = (service: Service, claim: OwnClaim, start: Instant, answers: Answers<boolean>) => {
   claim.settings.trace?.attempted(answers)
   if (granted(answers) && remainingMillis(service.clock, end(start, claim.settings.validityMillis)) > 0) {
     return new HeldLock(service, claim, start)
   }
-  service.cleanUp(claim, possiblyGranted(answers))
+  service.cleanUps.over(claim, possiblyGranted(answers))
   return answers
 }
 
@@ -130,18 +115,18 @@ export const attemptOnce = (
   restore: Restore
 ): Effect.Effect<Option.Option<HeldLock>, NodesUnavailable> =>
   Effect.suspend(() => {
-    const unusable = settings.isFenced ? clockError(service.quorum, name) : undefined
+    const unusable = settings.isFenced ? clockError(service.quorum, { name, key: service.key(name) }) : undefined
     if (unusable !== undefined) return Effect.fail(unusable)
     const at = monotonicMillis(service.clock)
     // What is held in this very service is known without asking.
-    const tried = service.rooms.isHeld(name)
+    const tried = service.rooms.isHeld(service.key(name))
       ? Effect.succeed(undefined)
       : attempt(service, name, settings, restore, true)
     const acquired = Effect.flatMap(tried, (result) =>
       result instanceof HeldLock
         ? Effect.succeedSome(result)
         : result !== undefined && unavailable(result)
-        ? Effect.fail(nodesUnavailable(name, result))
+        ? Effect.fail(nodesUnavailable({ name, key: service.key(name) }, result))
         : Effect.succeedNone)
     return Effect.onExitPrimitive(acquired, (exit) => {
       const isHeld = Exit.isSuccess(exit) && Option.isNone(exit.value)
@@ -165,10 +150,10 @@ export const acquire = (
   before?: Refused
 ): Effect.Effect<HeldLock, LockError> =>
   Effect.suspend(() => {
-    const unusable = settings.isFenced ? clockError(service.quorum, name) : undefined
+    const unusable = settings.isFenced ? clockError(service.quorum, { name, key: service.key(name) }) : undefined
     if (unusable !== undefined) return Effect.fail(unusable)
     const waiter: Waiter = { wake: undefined }
-    const room = service.rooms.enter(name, waiter)
+    const room = service.rooms.enter(service.key(name), waiter)
     const startedAt = before?.at ?? monotonicMillis(service.clock)
     const isTurn = room.isTurnOf(waiter)
     if (isTurn) room.attemptedAt = startedAt
@@ -178,7 +163,7 @@ export const acquire = (
     const acquired = Effect.flatMap(first, (result): Effect.Effect<HeldLock, LockError> =>
       result instanceof HeldLock
         ? Effect.succeed(result)
-        : wait(service, room, waiter, settings, restore, startedAt, result))
+        : wait(service, name, room, waiter, settings, restore, startedAt, result))
     return Effect.onExitPrimitive(acquired, (exit) => {
       service.rooms.leave(room, waiter)
       service.quorum.metrics.acquired(outcome(exit), monotonicMillis(service.clock) - startedAt)
@@ -210,7 +195,7 @@ export const acquireAll = (
     const held: Array<HeldLock> = []
     const next = (names: ReadonlyArray<string>): Effect.Effect<Array<HeldLock>, LockError | LockLost> => {
       const at = monotonicMillis(service.clock)
-      const busy = names.findIndex((name) => service.rooms.isBusy(name))
+      const busy = names.findIndex((name) => service.rooms.isBusy(service.key(name)))
       const tried = busy === -1 ? names : names.slice(0, busy)
       const attempts = tried.length === 0 ? Effect.succeed([]) : attemptAll(service, tried, settings, restore)
       return Effect.flatMap(attempts, (results: Array<HeldLock | Answers<boolean>>) => {
@@ -245,6 +230,7 @@ const splitTries = 2
 /** All that comes after the first attempt, or after finding others waiting. */
 const wait = Effect.fnUntraced(function*(
   service: Service,
+  name: string,
   room: Room,
   waiter: Waiter,
   settings: Settings,
@@ -252,12 +238,11 @@ const wait = Effect.fnUntraced(function*(
   startedAt: number,
   first: Answers<boolean> | undefined
 ) {
-  const { name } = room
   const { clock, rooms } = service
   const step = yield* Schedule.toStep(settings.retry)
   let splits = 0
   if (first !== undefined) yield* refused(first)
-  if (service.logsDebug) service.quorum.background(sayThatWeWait(service, room, settings))
+  if (service.logsDebug) service.quorum.background(sayThatWeWait(service, name, settings))
   for (let attempts = 1;; attempts++) {
     // The schedule decides when the next attempt is due, and is told the monotonic time: setting the wall clock must
     // not end or prolong a wait.
@@ -317,7 +302,7 @@ const wait = Effect.fnUntraced(function*(
 })
 
 /** At debug level a waiter says that it waits, and for how long the holder still has. */
-const sayThatWeWait = (service: Service, { name }: Room, settings: Settings) =>
+const sayThatWeWait = (service: Service, name: string, settings: Settings) =>
   Effect.flatMap(inspect(service, name, settings), ({ holder }) => {
     const held = Option.match(holder, {
       onNone: () => "",
@@ -348,20 +333,24 @@ const sleep = (service: Service, room: Room, waiter: Waiter, until: number): Eff
 
 const refusal = (
   name: string,
-  { nodes }: Service,
+  service: Service,
   answers: Answers<boolean> | undefined,
   attempts: number,
   waitedMillis: number
 ): LockError => {
-  if (answers !== undefined && unavailable(answers)) return nodesUnavailable(name, answers)
-  const pending = () => nodes.map(({ id: node }): Vote => ({ _tag: "Pending", node }))
+  const claim = { name, key: service.key(name) }
+  if (answers !== undefined && unavailable(answers)) return nodesUnavailable(claim, answers)
+  const pending = () => service.nodes.map(({ id: node }): Vote => ({ _tag: "Pending", node }))
   return new ErrFailed({
-    lock: name,
+    ...lockOf(claim),
     attempts,
     waited: Duration.millis(waitedMillis),
     votes: answers === undefined ? pending() : votes(answers)
   })
 }
+
+/** How long the look that explains an error may take. */
+const explanationMillis = 250
 
 /** Fails with the error after one look at what is in the way: how long the key still has, who does not answer. */
 const explained = (
@@ -370,13 +359,16 @@ const explained = (
   error: LockError,
   waited: () => number
 ): Effect.Effect<never, LockError> => {
-  // Votes stand in the order of the nodes.
-  const nodes = service.nodes.filter((_, index) => isOpen(error.votes[index]))
+  const key = service.key(error.lock)
+  // Votes stand in the order of the nodes. One that has just been silent would only cost the time.
+  const nodes = service.nodes.filter((node, index) =>
+    isOpen(error.votes[index]) && !service.quorum.health.isUnreachable(node)
+  )
   if (nodes.length === 0) return Effect.fail(error)
   const look = service.quorum.ask({
     operation: "inspect",
-    timeoutMillis: settings.nodeTimeoutMillis,
-    ask: (node) => node.inspect(error.lock),
+    timeoutMillis: Math.min(settings.nodeTimeoutMillis, explanationMillis),
+    ask: (node) => node.inspect(key),
     isYes: Option.isSome,
     all: true,
     nodes
@@ -386,18 +378,22 @@ const explained = (
       const answer = isOpen(vote) ? byNode[nodes.findIndex(({ id }) => id === vote.node)] : undefined
       if (answer === undefined) return vote
       if (Result.isSuccess(answer)) {
-        return Option.isSome(answer.success) ? refusedBy(vote.node, answer.success.value) : vote
+        return Option.isSome(answer.success)
+          ? refusedBy(vote.node, answer.success.value)
+          : vote._tag === "Pending"
+          ? { _tag: "Free", node: vote.node }
+          : vote
       }
       return vote._tag === "Pending" ? failed(vote.node, answer.failure) : vote
     })
     // What was asked once more may show that too few nodes are left, whoever holds the lock.
-    const { lock } = error
+    const about = lockOf({ name: error.lock, key })
     const quorum = service.quorum.size
     const failures = votes.filter((vote) => vote._tag === "Failed").length
     return Effect.fail(
       error._tag === "NodesUnavailable" || failures > votes.length - quorum
-        ? new NodesUnavailable({ lock, quorum, votes })
-        : new ErrFailed({ lock, attempts: error.attempts, waited: Duration.millis(waited()), votes })
+        ? new NodesUnavailable({ ...about, quorum, votes })
+        : new ErrFailed({ ...about, attempts: error.attempts, waited: Duration.millis(waited()), votes })
     )
   })
 }

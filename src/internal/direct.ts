@@ -48,7 +48,16 @@ class AndThen<A, B> extends Direct<B> {
   }
 
   start(done: Done<B>): void {
-    this.#first.start((answer) => done(Result.isResult(answer) ? this.#f(answer) : andThen(answer, this.#f)))
+    this.#first.start((answer) => done(Result.isResult(answer) ? this.#next(answer) : andThen(answer, this.#f)))
+  }
+
+  /** Runs in a callback of the client's, where nobody would catch a throw. */
+  #next(answer: Result.Result<A, NodeError>): Answer<B> {
+    try {
+      return this.#f(answer)
+    } catch (error) {
+      return Effect.die(error)
+    }
   }
 }
 

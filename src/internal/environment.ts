@@ -21,6 +21,7 @@ export const configured = (
       nodes: options.nodes === undefined
         ? yield* nodes
         : Option.getOrElse(yield* Config.option(nodes), () => options.nodes!),
+      ...yield* variable("prefix", "REDSYNC_PREFIX", Option.some, "text"),
       ...yield* variable("quorum", "REDSYNC_QUORUM", wholeNumber, "a whole number"),
       ...yield* variable("expiry", "REDSYNC_EXPIRY", durationOf, durationsAreLike),
       ...yield* variable("driftFactor", "REDSYNC_DRIFT_FACTOR", number, "a number"),

@@ -15,6 +15,7 @@ import type { FencingToken } from "../Fencing.ts"
 import { NodeError, NodesUnavailable, type Vote } from "../LockError.ts"
 import type { LockNode } from "../LockNode.ts"
 import * as Direct from "./direct.ts"
+import { type Claim, lockOf } from "./questions.ts"
 import type { Answers, Quorum } from "./quorum.ts"
 import { unexpected } from "./reply.ts"
 import { isToken } from "./scripts.ts"
@@ -29,7 +30,10 @@ const microseconds = (clock: Clock): number => Math.max(0, Number(clock.currentT
  * Why no token can be had, if the client's clock stands where none can be made of it.
  * Nothing is sent then: a counter that took that time would block the name for others.
  */
-export const clockError = ({ clock, nodes, size: quorum }: Quorum, name: string): NodesUnavailable | undefined => {
+export const clockError = (
+  { clock, nodes, size: quorum }: Quorum,
+  claim: Pick<Claim, "key" | "name">
+): NodesUnavailable | undefined => {
   const time = microseconds(clock)
   if (time <= latest) return undefined
   const cause = `the clock of this client stands at ${dateOf(time)}, and fencing tokens are made of times before ` +
@@ -37,7 +41,7 @@ export const clockError = ({ clock, nodes, size: quorum }: Quorum, name: string)
   const votes = nodes.map(({ id: node }): Vote => {
     return { _tag: "Failed", node, error: new NodeError({ node, operation: "acquire", reason: "NotAsked", cause }) }
   })
-  return new NodesUnavailable({ lock: name, quorum, votes })
+  return new NodesUnavailable({ ...lockOf(claim), quorum, votes })
 }
 
 const dateOf = (micros: number): string => {
@@ -56,19 +60,19 @@ export class Fence {
     this.#proposal = microseconds(clock)
   }
 
-  acquire(node: LockNode, name: string, value: string, expiryMillis: number): Effect.Effect<boolean, NodeError> {
-    return this.#counting(node, node.fencing!.acquire(name, value, expiryMillis, this.#proposal))
+  acquire(node: LockNode, key: string, value: string, expiryMillis: number): Effect.Effect<boolean, NodeError> {
+    return this.#counting(node, node.fencing!.acquire(key, value, expiryMillis, this.#proposal))
   }
 
   /** Puts the new value in the place of the other, and counts as `acquire` does. */
   replace(
     node: LockNode,
-    name: string,
+    key: string,
     value: string,
     newValue: string,
     expiryMillis: number
   ): Effect.Effect<boolean, NodeError> {
-    return this.#counting(node, node.fencing!.replace!(name, value, newValue, expiryMillis, this.#proposal))
+    return this.#counting(node, node.fencing!.replace!(key, value, newValue, expiryMillis, this.#proposal))
   }
 
   #counting(

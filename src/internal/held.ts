@@ -4,6 +4,8 @@
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
+import * as Result from "effect/Result"
 import type { FencingToken } from "../Fencing.ts"
 import type { Lock } from "../Lock.ts"
 import { LockLost, type NodeError, type NodesUnavailable, type Vote } from "../LockError.ts"
@@ -12,9 +14,10 @@ import type { Fence } from "./fence.ts"
 import { Holding } from "./holdings.ts"
 import { end, type Instant, monotonicMillis, now, remainingMillis } from "./lease.ts"
 import type { Settings } from "./options.ts"
-import { type Claim, extendQuestion, isHeldQuestion, type Question, raiseQuestion } from "./questions.ts"
-import { type Answers, denied, failedNodes, granted, nodesUnavailable, unavailable, votes } from "./quorum.ts"
+import { type Claim, isHeldQuestion, isTrue, lockOf, type OwnClaim, type Question, raiseQuestion } from "./questions.ts"
+import { type Answers, denied, granted, nodesUnavailable, unavailable, votes } from "./quorum.ts"
 import type { Service } from "./service.ts"
+import { isUnsent } from "./unsent.ts"
 
 /** How long after a round that missed the quorum the next one starts; doubled from round to round, to the node timeout. */
 const firstPauseMillis = 50
@@ -31,7 +34,7 @@ class Release implements Question<boolean> {
 
   constructor(service: Service, lock: HeldLock) {
     this.timeoutMillis = lock.settings.nodeTimeoutMillis
-    this.nodes = service.rooms.wakingFirst(lock.name)
+    this.nodes = service.rooms.wakingFirst(lock.key)
     this.#service = service
     this.#lock = lock
   }
@@ -41,11 +44,39 @@ class Release implements Question<boolean> {
   }
 
   isYes(answer: boolean): boolean {
-    return answer
+    return isTrue(answer)
   }
 
   onSettled(answers: Answers<boolean>): void {
-    if (answers.failed > 0) this.#service.cleanUpLater(this.#lock, failedNodes(answers))
+    this.#service.cleanUps.released(this.#lock, answers)
+  }
+}
+
+/** A round of extension. A node that got its key back gets its fencing counter back too. */
+class Renewal implements Question<boolean> {
+  readonly operation = "extend"
+  readonly conclusive = true
+  readonly timeoutMillis: number
+  readonly #lock: HeldLock
+  readonly #onSettled: (answers: Answers<boolean>) => void
+
+  constructor(lock: HeldLock, onSettled: (answers: Answers<boolean>) => void) {
+    this.timeoutMillis = lock.settings.nodeTimeoutMillis
+    this.#lock = lock
+    this.#onSettled = onSettled
+  }
+
+  ask(node: LockNode): Effect.Effect<boolean, NodeError> {
+    const { key, settings, value } = this.#lock
+    return node.extend(key, value, settings.expiryMillis)
+  }
+
+  isYes(answer: boolean): boolean {
+    return isTrue(answer)
+  }
+
+  onSettled(answers: Answers<boolean>): void {
+    this.#onSettled(answers)
   }
 }
 
@@ -107,36 +138,75 @@ export class HeldLocks implements Hold {
   }
 }
 
+/**
+ * Where a hold is in its life. From the first three, which are all that is called
+ * held, it goes to one of the others, and then only from "lost" to "released".
+ */
+type HoldState =
+  /** The next renewal has its date. */
+  | "resting"
+  /** A renewal is under way. */
+  | "renewing"
+  /** The last renewal missed the quorum. */
+  | "backing off"
+  | "lost"
+  | "released"
+  /** Given up without a release, for another to adopt. */
+  | "detached"
+  /** Kept until its lease ends, and extended no more. */
+  | "abandoned"
+
 export class HeldLock implements Lock, Claim, Hold {
-  readonly name: string
-  readonly value: string
-  readonly settings: Settings
-  readonly fence: Fence | undefined
   readonly #service: Service
+  readonly #claim: OwnClaim
   readonly #holding = new Holding(this)
   readonly #grantedAt: number
+  readonly #listeners = new Set<(lost: LockLost) => void>()
+  #state: HoldState = "resting"
   #end: Instant
   #lost: LockLost | undefined
   #released: Deferred.Deferred<boolean> | undefined
-  /** Whether a round of extension is under way. */
-  #extending = false
-  /** The last round, if it missed the quorum. */
+  /** How many renewals some node has not answered yet. */
+  #unsettledRenewals = 0
+  /** Those who wait for that: no renewal begins any more. */
+  #leaving: Set<() => void> | undefined
+  /** The last renewal, if it missed the quorum. */
   #missed: Answers<boolean> | undefined
   #pauseMillis = firstPauseMillis
-  readonly #listeners = new Set<(lost: LockLost) => void>()
 
-  /** `start` is when the granting attempt, or the confirming extension, was sent. */
-  constructor(service: Service, claim: Claim, start: Instant) {
-    this.name = claim.name
-    this.value = claim.value
-    this.settings = claim.settings
-    this.fence = claim.fence
+  /** `start` is when the granting attempt, or the adoption, was sent. */
+  constructor(service: Service, claim: OwnClaim, start: Instant) {
     this.#service = service
+    this.#claim = claim
     this.#end = end(start, claim.settings.validityMillis)
     this.#grantedAt = start.monotonic
     service.quorum.metrics.held()
     service.holdings.set(this.#holding, claim.settings.expiryMillis / 3)
     service.rooms.hold(this)
+  }
+
+  get name(): string {
+    return this.#claim.name
+  }
+
+  get key(): string {
+    return this.#claim.key
+  }
+
+  get value(): string {
+    return this.#claim.value
+  }
+
+  get settings(): Settings {
+    return this.#claim.settings
+  }
+
+  get fence(): Fence | undefined {
+    return this.#claim.fence
+  }
+
+  get untouched(): ReadonlySet<LockNode> | undefined {
+    return this.#claim.untouched
   }
 
   get token(): FencingToken | undefined {
@@ -149,7 +219,7 @@ export class HeldLock implements Lock, Claim, Hold {
 
   /** Whether it is still held, in this very service. */
   isHeldIn(service: Service): boolean {
-    return this.#service === service && this.remainingMillis() > 0
+    return this.#service === service && this.#isHeld && this.remainingMillis() > 0
   }
 
   get remaining(): Effect.Effect<Duration.Duration> {
@@ -157,9 +227,20 @@ export class HeldLock implements Lock, Claim, Hold {
   }
 
   get extend(): Effect.Effect<void, LockLost | NodesUnavailable> {
-    return Effect.suspend(() => {
-      const lost = this.check() ?? (this.#released && this.#loss("Expired", []))
-      return lost === undefined ? this.#extend() : Effect.fail(lost)
+    // Looks and sends in one step: nothing may be written behind a release.
+    return Effect.callback((resume) => {
+      const lost = this.#notHeld()
+      if (lost !== undefined) return resume(Effect.fail(lost))
+      this.#renew((answers) => {
+        const lost = this.#notHeld()
+        resume(
+          lost !== undefined
+            ? Effect.fail(lost)
+            : granted(answers)
+            ? Effect.void
+            : Effect.fail(nodesUnavailable(this, answers))
+        )
+      })
     })
   }
 
@@ -169,7 +250,7 @@ export class HeldLock implements Lock, Claim, Hold {
       (answers) =>
         granted(answers) || denied(answers)
           ? Effect.succeed(granted(answers))
-          : Effect.fail(nodesUnavailable(this.name, answers))
+          : Effect.fail(nodesUnavailable(this, answers))
     )
   }
 
@@ -183,10 +264,21 @@ export class HeldLock implements Lock, Claim, Hold {
    */
   get close(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const isInVain = this.check() !== undefined || this.#service.quorum.isCutOff
+      const isInVain = this.check() !== undefined || this.#service.quorum.health.hasLostQuorum
       const released = this.startRelease()
       return isInVain ? Effect.void : Effect.asVoid(Deferred.await(released))
     })
+  }
+
+  get detach(): Effect.Effect<string, LockLost> {
+    return Effect.flatMap(this.#leave("detached"), () => {
+      const lost = this.#state === "detached" ? undefined : this.#notHeld()
+      return lost === undefined ? Effect.succeed(this.value) : Effect.fail(lost)
+    })
+  }
+
+  get abandon(): Effect.Effect<void> {
+    return this.#leave("abandoned")
   }
 
   get lost(): Effect.Effect<never, LockLost> {
@@ -208,125 +300,177 @@ export class HeldLock implements Lock, Claim, Hold {
   }
 
   isLostNow(): boolean {
-    return this.#lost === undefined && this.#released === undefined &&
-      monotonicMillis(this.#service.clock) >= this.#end.monotonic && this.check() !== undefined
+    return this.#isHeld && monotonicMillis(this.#service.clock) >= this.#end.monotonic && this.check() !== undefined
   }
 
-  /** Milliseconds to the end of the lease, zero once lost or released. */
+  /** Milliseconds to the end of the lease, zero once lost, released or detached. */
   remainingMillis(): number {
-    return this.#lost === undefined && this.#released === undefined
-      ? remainingMillis(this.#service.clock, this.#end)
-      : 0
+    return this.#isHeld || this.#state === "abandoned" ? remainingMillis(this.#service.clock, this.#end) : 0
   }
 
   check(): LockLost | undefined {
-    if (this.#lost === undefined && this.#released === undefined && this.remainingMillis() === 0) {
+    if (this.#isHeld && this.remainingMillis() === 0) {
       const missed = this.#missed
       this.lose(missed && unavailable(missed) ? "NodesUnavailable" : "Expired", missed ? votes(missed) : [])
     }
     return this.#lost
   }
 
-  /** Ends the hold: whoever waits for `lost` hears of it. Nothing happens to a lock that is released or lost. */
+  /** Ends the hold: whoever waits for `lost` hears of it. Nothing happens to a lock that is no longer held. */
   lose(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void {
-    if (this.#lost !== undefined || this.#released !== undefined) return
-    this.#lost = this.#loss(reason, votes)
-    const { quorum } = this.#service
-    quorum.metrics.lost(reason)
-    quorum.log("Warn", this.#lost.message, { "redsync.name": this.name, "redsync.reason": reason })
-    this.#ended()
-    this.#service.holdings.delete(this.#holding)
-    for (const listener of this.#listeners) listener(this.#lost)
+    if (!this.#isHeld) return
+    const lost = this.#lost = this.#loss(reason, votes)
+    this.#recordEnd("lost")
+    const { cleanUps, nodes, quorum, rooms } = this.#service
+    if (reason !== "Released") {
+      // Before anybody hears of it: a renewal may have restored the key where it was missing, or may yet do so.
+      cleanUps.over(this, nodes)
+      quorum.metrics.lost(reason)
+      quorum.log("Warn", lost.message, { "redsync.name": this.name, "redsync.reason": reason })
+    }
+    for (const listener of this.#listeners) listener(lost)
     this.#listeners.clear()
-    this.#service.rooms.ended(this, false)
+    rooms.ended(this, false)
   }
 
   startRelease(): Deferred.Deferred<boolean> {
     if (this.#released !== undefined) return this.#released
+    const released = this.#released = Deferred.makeUnsafe<boolean>()
     // A release that comes too late must not hide the loss.
     this.check()
-    if (this.#lost === undefined) this.#ended()
-    const released = this.#released = Deferred.makeUnsafe<boolean>()
-    this.#service.holdings.delete(this.#holding)
+    if (this.#state === "detached" || this.#state === "abandoned") {
+      Deferred.doneUnsafe(released, Effect.succeed(false))
+      return released
+    }
+    if (this.#isHeld) this.#recordEnd("released")
+    else this.#state = "released"
     this.#listeners.clear()
+    const { quorum, rooms } = this.#service
     const release = new Release(this.#service, this)
-    this.#service.quorum.start(release, (answers) => {
-      this.#service.rooms.ended(this, release.woke)
+    quorum.start(release, (answers) => {
+      rooms.ended(this, release.woke)
       Deferred.doneUnsafe(released, Effect.succeed(granted(answers)))
     })
     return released
   }
 
-  #ended() {
-    const { clock, quorum } = this.#service
+  /** Called when it is time to extend, or the lease has ended. */
+  due(): void {
+    if (this.check() !== undefined || !this.#isHeld) return
+    const { autoExtend, nodeTimeoutMillis } = this.settings
+    const remaining = this.remainingMillis()
+    const isRenewing = this.#state === "renewing" || this.#leaving !== undefined
+    // A renewal is decided within twice the node timeout, so the end of the lease has to be watched only if it is nearer.
+    if (!autoExtend || isRenewing || remaining <= 2 * nodeTimeoutMillis) {
+      this.#service.holdings.set(this.#holding, remaining)
+    }
+    if (autoExtend && !isRenewing) this.#renew(constVoid)
+  }
+
+  /** Nobody would watch over it any more: the service closes. */
+  closeWithService(): void {
+    this.lose("Released", [])
+    this.startRelease()
+  }
+
+  get #isHeld(): boolean {
+    return this.#state === "resting" || this.#state === "renewing" || this.#state === "backing off"
+  }
+
+  /** Why it can no longer be extended, if it cannot. */
+  #notHeld(): LockLost | undefined {
+    return this.check() ?? (this.#isHeld && this.#leaving === undefined ? undefined : this.#loss("Released", []))
+  }
+
+  #recordEnd(state: HoldState) {
+    const { clock, holdings, quorum } = this.#service
+    this.#state = state
+    holdings.delete(this.#holding)
     quorum.metrics.ended(monotonicMillis(clock) - this.#grantedAt)
   }
 
-  /** Called when it is time to extend, or the lease has ended. */
-  due(): void {
-    if (this.check() !== undefined || this.#released !== undefined) return
-    const { autoExtend, nodeTimeoutMillis } = this.settings
-    const remaining = this.remainingMillis()
-    // A round is decided within twice the node timeout, so the end of the lease has to be watched only if it is nearer.
-    if (!autoExtend || this.#extending || remaining <= 2 * nodeTimeoutMillis) {
-      this.#service.holdings.set(this.#holding, remaining)
-    }
-    if (!autoExtend || this.#extending) return
-    this.#extending = true
+  /** Sends a renewal, and calls `decided` once its votes have been counted. */
+  #renew(decided: (answers: Answers<boolean>) => void): void {
     const start = now(this.#service.clock)
-    this.#service.quorum.start(this.#extendQuestion(), (answers) => {
-      this.#extending = false
-      this.#extended(start, answers)
+    this.#state = "renewing"
+    this.#unsettledRenewals++
+    this.#service.quorum.start(new Renewal(this, (answers) => this.#renewalSettled(answers)), (answers) => {
+      this.#renewalAnswered(start, answers)
+      decided(answers)
     })
   }
 
-  /** What a round of extension, sent at `start`, means for the lease. */
-  #extended(start: Instant, answers: Answers<boolean>): void {
-    const { metrics } = this.#service.quorum
-    metrics.extended(granted(answers) ? "extended" : denied(answers) ? "taken" : "missed")
-    if (this.#released !== undefined || this.#lost !== undefined) return
-    if (denied(answers)) {
-      // Where the key was missing the round has set it again. Deleted before anybody hears of the loss and releases.
-      this.#service.cleanUp(this, this.#service.nodes)
-      return this.lose("Taken", votes(answers))
-    }
+  /** What a renewal, sent at `start`, means for the lease. */
+  #renewalAnswered(start: Instant, answers: Answers<boolean>): void {
+    this.#service.quorum.metrics.extended(granted(answers) ? "extended" : denied(answers) ? "taken" : "missed")
+    if (!this.#isHeld) return
+    if (denied(answers)) return this.lose("Taken", votes(answers))
     if (this.check() !== undefined) return
     const { holdings } = this.#service
     if (granted(answers)) {
-      this.#end = end(start, this.settings.validityMillis)
+      const until = end(start, this.settings.validityMillis)
+      // Of two that were under way at once the later one may have been answered first.
+      if (until.monotonic > this.#end.monotonic) this.#end = until
       this.#missed = undefined
       this.#pauseMillis = firstPauseMillis
+      this.#state = "resting"
       holdings.set(this.#holding, this.settings.expiryMillis / 3)
     } else {
       this.#missed = answers
+      this.#state = "backing off"
       holdings.set(this.#holding, Math.min(this.#pauseMillis, this.remainingMillis()))
       this.#pauseMillis = Math.min(this.#pauseMillis * 2, this.settings.nodeTimeoutMillis)
     }
   }
 
-  /** A node that got its key back gets its fencing counter back too. */
-  #extendQuestion(): Question<boolean> {
-    const question = extendQuestion(this)
-    return this.fence === undefined ? question : {
-      ...question,
-      onSettled: (answers) => {
-        if (answers.no > 0) this.#service.quorum.start(raiseQuestion(this), () => {})
-      }
+  /** Every node has answered a renewal, or has had its time. */
+  #renewalSettled(answers: Answers<boolean>) {
+    this.#unsettledRenewals--
+    const { cleanUps, quorum } = this.#service
+    const { untouched } = this.#claim
+    const notConfirmed = answers.nodes.filter((node, index) => {
+      const answer = answers.byNode[index]!
+      if (Result.isFailure(answer) && isUnsent(answer.failure)) return false
+      untouched?.delete(node)
+      return Result.isFailure(answer) || !answer.success
+    })
+    if (this.#state === "lost" || this.#state === "released") {
+      // It may have restored the key behind the release, where what is sent later may be executed earlier.
+      cleanUps.over(this, notConfirmed)
+    } else if (answers.no > 0 && this.fence !== undefined && this.#isHeld) {
+      quorum.start(raiseQuestion(this), constVoid)
     }
+    if (this.#unsettledRenewals === 0) { for (const settled of this.#leaving ?? []) settled() }
   }
 
-  #extend(): Effect.Effect<void, LockLost | NodesUnavailable> {
-    const start = now(this.#service.clock)
-    const asked = this.#service.quorum.ask(this.#extendQuestion())
-    return Effect.flatMap(asked, (answers): Effect.Effect<void, LockLost | NodesUnavailable> => {
-      this.#extended(start, answers)
-      const lost = this.#lost ?? (this.#released && this.#loss("Expired", []))
-      if (lost !== undefined) return Effect.fail(lost)
-      return granted(answers) ? Effect.void : Effect.fail(nodesUnavailable(this.name, answers))
+  /** Once no renewal is under way, ends the hold without a release. Nothing happens to a lock that is no longer held. */
+  #leave(state: "detached" | "abandoned"): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      this.check()
+      if (!this.#isHeld) return resume(Effect.void)
+      const settled = () => {
+        this.#leaving = undefined
+        this.check()
+        if (this.#isHeld) {
+          this.#recordEnd(state)
+          this.#listeners.clear()
+          this.#service.rooms.ended(this, false)
+        }
+        resume(Effect.void)
+      }
+      if (this.#unsettledRenewals === 0) return settled()
+      const leaving = this.#leaving ??= new Set()
+      leaving.add(settled)
+      return Effect.sync(() => {
+        leaving.delete(settled)
+        if (leaving.size > 0 || this.#leaving !== leaving) return
+        this.#leaving = undefined
+        if (this.#isHeld) this.#service.holdings.set(this.#holding, 0)
+      })
     })
   }
 
   #loss(reason: LockLost["reason"], votes: ReadonlyArray<Vote>) {
-    return new LockLost({ lock: this.name, reason, votes })
+    return new LockLost({ ...lockOf(this), reason, votes })
   }
 }

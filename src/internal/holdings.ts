@@ -44,7 +44,7 @@ export class Holdings {
   /** Calls the lock's `due` after so many milliseconds, unless it is deleted or set anew before. */
   set(holding: Holding, millis: number): void {
     const lock = holding.lock!
-    if (this.#closed) return this.#end(lock)
+    if (this.#closed) return lock.closeWithService()
     if (holding.due === undefined) holding.insertBefore(this.#held)
     else holding.due.takeOut()
     holding.due = this.#timers.after(millis, () => lock.due())
@@ -62,18 +62,13 @@ export class Holdings {
   /** Ends the holds that are left: nobody would watch them any more. */
   close(): void {
     this.#closed = true
-    for (const lock of this.#locks()) this.#end(lock)
+    for (const lock of this.#locks()) lock.closeWithService()
   }
 
   #locks(): Array<HeldLock> {
     const locks: Array<HeldLock> = []
     for (let holding = this.#held.next; holding.lock !== undefined; holding = holding.next) locks.push(holding.lock)
     return locks
-  }
-
-  #end(lock: HeldLock) {
-    lock.lose("Expired", [])
-    lock.startRelease()
   }
 
   #look() {

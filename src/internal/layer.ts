@@ -122,9 +122,9 @@ export const makeService = Effect.fnUntraced(function*(checked: Checked) {
   const nodes = opened
     .map((node) => leastUptimeMillis > 0 ? node.delayedRestart!(leastUptimeMillis) : node)
     .map((node) => replicas > 0 ? node.replicas!(replicas, settings.nodeTimeoutMillis / 3) : node)
-  const service = new Service(nodes, quorum, options, settings, yield* Effect.context<never>())
+  const service = new Service(nodes, quorum, checked.prefix, options, settings, yield* Effect.context<never>())
   yield* Effect.addFinalizer(() => service.close)
-  yield* service.rooms.open(service.randomValue())
+  yield* service.rooms.open(service.prefix + service.id)
   yield* service.ready
   return service
 })

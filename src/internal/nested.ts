@@ -27,9 +27,10 @@ export const sayIfNested = <A>(service: Service, effect: Effect.Effect<A, LockEr
   Effect.withFiber((fiber) =>
     Effect.mapError(effect, (error) => {
       if (error._tag !== "ErrFailed") return error
-      const { attempts, lock, votes, waited } = error
+      const { attempts, lock, prefix, votes, waited } = error
       const isNested = heldAround(fiber, lock).some((held) => held.isHeldIn(service))
-      return isNested ? new ErrFailed({ lock, attempts, waited, votes, isNested }) : error
+      if (!isNested) return error
+      return new ErrFailed({ lock, ...(prefix !== undefined && { prefix }), attempts, waited, votes, isNested })
     })
   )
 

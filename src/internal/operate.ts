@@ -4,75 +4,73 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { LockLost, type NodesUnavailable } from "../LockError.ts"
+import type { NodesUnavailable } from "../LockError.ts"
 import type { Inspection, NodeView } from "../Redsync.ts"
-import type { Restore } from "./acquire.ts"
-import { HeldLock } from "./held.ts"
-import { now } from "./lease.ts"
+import type { HeldLock } from "./held.ts"
 import type { Settings } from "./options.ts"
-import { adoptQuestion, type Claim, releaseQuestion } from "./questions.ts"
-import { denied, failedNodes, granted, nodesUnavailable, unavailable, votes } from "./quorum.ts"
+import { isTrue, releaseQuestion } from "./questions.ts"
+import { denied, granted, nodesUnavailable, unavailable } from "./quorum.ts"
 import { notALockReason } from "./reply.ts"
 import type { Service } from "./service.ts"
 
-/** Extends a lock taken elsewhere, and holds it from then on. */
-export const adopt = (
-  service: Service,
-  claim: Claim,
-  restore: Restore
-): Effect.Effect<HeldLock, LockLost | NodesUnavailable> =>
-  Effect.suspend(() => {
-    const start = now(service.clock)
-    const asked = restore(service.quorum.ask(adoptQuestion(claim)))
-    return Effect.flatMap(asked, (answers): Effect.Effect<HeldLock, LockLost | NodesUnavailable> => {
-      if (granted(answers)) {
-        const lock = new HeldLock(service, claim, start)
-        const lost = lock.check()
-        return lost === undefined ? Effect.succeed(lock) : Effect.fail(lost)
-      }
-      if (!denied(answers)) return Effect.fail(nodesUnavailable(claim.name, answers))
-      // Nobody holds it any more, and a node that still had the key has just let it live longer.
-      service.cleanUp(claim, service.nodes)
-      return Effect.fail(new LockLost({ lock: claim.name, reason: "Taken", votes: votes(answers) }))
-    })
-  })
+/** The holds of this service that have this value. */
+export const holdersOf = (service: Service, key: string, value: string): ReadonlyArray<HeldLock> =>
+  service.rooms.holders(key).filter((held) => held.value === value)
 
-export const unlock = (service: Service, claim: Claim): Effect.Effect<boolean, NodesUnavailable> =>
-  Effect.flatMap(
-    service.quorum.ask({
+/** Deletes a value, and ends the hold that has it if it is one of this service. */
+export const unlock = (
+  service: Service,
+  name: string,
+  value: string,
+  settings: Settings
+): Effect.Effect<boolean, NodesUnavailable> => {
+  const claim = { name, key: service.key(name), value, settings, untouched: undefined }
+  return Effect.callback((resume) => {
+    service.quorum.start({
       ...releaseQuestion(claim),
       conclusive: true,
-      onSettled: (answers) => service.cleanUpLater(claim, failedNodes(answers))
-    }),
-    (answers) =>
-      granted(answers) || denied(answers)
-        ? Effect.succeed(granted(answers))
-        : Effect.fail(nodesUnavailable(claim.name, answers))
-  )
+      onSettled: (answers) => service.cleanUps.released(claim, answers)
+    }, (answers) =>
+      resume(
+        granted(answers) || denied(answers)
+          ? Effect.succeed(granted(answers))
+          : Effect.fail(nodesUnavailable(claim, answers))
+      ))
+    // Behind the release, so that no renewal comes after it.
+    for (const held of holdersOf(service, claim.key, value)) held.lose("Released", [])
+  })
+}
 
+/** Deletes whatever is there, and ends the holds of this service that had it. */
 export const forceUnlock = (
   service: Service,
   name: string,
   settings: Settings
-): Effect.Effect<boolean, NodesUnavailable> =>
-  Effect.flatMap(
-    service.quorum.ask({
+): Effect.Effect<boolean, NodesUnavailable> => {
+  const key = service.key(name)
+  return Effect.callback((resume) => {
+    service.quorum.start<boolean>({
       operation: "remove",
       timeoutMillis: settings.nodeTimeoutMillis,
-      ask: (node) => node.remove(name),
-      isYes: (deleted) => deleted,
+      ask: (node) => node.remove(key),
+      isYes: isTrue,
       all: true
-    }),
-    (answers) => unavailable(answers) ? Effect.fail(nodesUnavailable(name, answers)) : Effect.succeed(answers.yes > 0)
-  )
+    }, (answers) =>
+      resume(
+        unavailable(answers) ? Effect.fail(nodesUnavailable({ name, key }, answers)) : Effect.succeed(answers.yes > 0)
+      ))
+    for (const held of service.rooms.holders(key)) held.lose("Taken", [])
+  })
+}
 
-export const inspect = (service: Service, name: string, settings: Settings): Effect.Effect<Inspection> =>
-  Effect.map(
+export const inspect = (service: Service, name: string, settings: Settings): Effect.Effect<Inspection> => {
+  const key = service.key(name)
+  return Effect.map(
     service.quorum.ask({
       operation: "inspect",
       timeoutMillis: settings.nodeTimeoutMillis,
       ask: (node) =>
-        Effect.all([node.inspect(name), node.abstention?.(name) ?? Effect.succeedNone], { concurrency: "unbounded" }),
+        Effect.all([node.inspect(key), node.abstention?.(key) ?? Effect.succeedNone], { concurrency: "unbounded" }),
       isYes: ([state]) => Option.isSome(state),
       all: true
     }),
@@ -93,6 +91,7 @@ export const inspect = (service: Service, name: string, settings: Settings): Eff
       return { name, quorum, nodes, holder: holder(nodes, quorum) }
     }
   )
+}
 
 /** The value that a quorum of nodes has, and how long a quorum keeps it. */
 const holder = (nodes: ReadonlyArray<NodeView>, quorum: number): Inspection["holder"] => {

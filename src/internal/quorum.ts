@@ -10,7 +10,6 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -24,9 +23,11 @@ import type { LockNode } from "../LockNode.ts"
 import * as Direct from "./direct.ts"
 import { monotonicMillis } from "./lease.ts"
 import { Metrics } from "./metrics.ts"
-import type { Question } from "./questions.ts"
+import { NodeHealth } from "./nodeHealth.ts"
+import { type Claim, lockOf, type Question } from "./questions.ts"
 import { untrusted } from "./text.ts"
 import { type Timer, Timers } from "./timers.ts"
+import { isUnsent } from "./unsent.ts"
 
 /** The answers so far: by node, in the order of the nodes, `undefined` where one is still to come. */
 export class Answers<A> {
@@ -74,27 +75,17 @@ export const votes = (answers: Answers<boolean>): Array<Vote> =>
     return { _tag: answer.success ? "Granted" : "Refused", node }
   })
 
-/** Those that did not answer the question. */
-export const failedNodes = <A>(answers: Answers<A>): Array<LockNode> =>
+/** Those that did not say yes, so far. */
+export const notGrantedNodes = (answers: Answers<boolean>): Array<LockNode> =>
   answers.nodes.filter((_, index) => {
     const answer = answers.byNode[index]
-    return answer !== undefined && Result.isFailure(answer)
+    return answer === undefined || Result.isFailure(answer) || !answer.success
   })
 
-export const nodesUnavailable = (name: string, answers: Answers<boolean>): NodesUnavailable =>
-  new NodesUnavailable({ lock: name, quorum: answers.quorum, votes: votes(answers) })
-
-/** What a node was like when it was last heard of. */
-class NodeState {
-  error: NodeError | undefined
-  /** The number of the question. */
-  question: number
-
-  constructor(error: NodeError | undefined, question: number) {
-    this.error = error
-    this.question = question
-  }
-}
+export const nodesUnavailable = (
+  claim: Pick<Claim, "key" | "name">,
+  answers: Answers<boolean>
+): NodesUnavailable => new NodesUnavailable({ ...lockOf(claim), quorum: answers.quorum, votes: votes(answers) })
 
 export class Quorum {
   readonly nodes: ReadonlyArray<LockNode>
@@ -102,10 +93,10 @@ export class Quorum {
   readonly clock: Clock.Clock
   readonly timers: Timers
   readonly metrics: Metrics
+  /** In it a fiber gets as far as its first asynchronous step in the very call that starts it. */
   readonly #context: Context.Context<never>
   readonly #dispatcher: Scheduler.SchedulerDispatcher
-  readonly #states = new Map<LockNode, NodeState>()
-  readonly #closing = Latch.makeUnsafe(false)
+  readonly health: NodeHealth
   readonly #idle = Latch.makeUnsafe(true)
   #underWay = 0
   #questions = 0
@@ -113,11 +104,12 @@ export class Quorum {
   constructor(nodes: ReadonlyArray<LockNode>, size: number, context: Context.Context<never>) {
     this.nodes = nodes
     this.size = size
-    this.#context = context
+    this.#context = Context.add(context, Scheduler.PreventSchedulerYield, true)
     this.#dispatcher = Context.get(context, Scheduler.Scheduler).makeDispatcher()
     this.clock = Context.get(context, Clock.Clock)
     this.metrics = new Metrics(context)
     this.timers = new Timers(this.clock, (effect) => this.fork(effect))
+    this.health = new NodeHealth(nodes, nodes.length - size, this)
   }
 
   /**
@@ -125,15 +117,26 @@ export class Quorum {
    * interruption stops the waiting, not the question.
    */
   ask<A>(question: Question<A>): Effect.Effect<Answers<A>> {
-    return Effect.callback((resume) => this.start(question, (answers) => resume(Effect.succeed(answers))))
+    return Effect.callback((resume) => {
+      this.start(question, (answers) => resume(Effect.succeed(answers)))
+    })
   }
 
-  /** Asks now, and calls `decide` with the answers there are once the votes decide. */
-  start<A>(question: Question<A>, decide: (answers: Answers<A>) => void): void {
-    new Round(this, question, decide).send()
+  /**
+   * Asks now, and calls `decide` with the answers there are once the votes decide.
+   * Returns the answers as they come in.
+   */
+  start<A>(question: Question<A>, decide: (answers: Answers<A>) => void): Answers<A> {
+    const round = new Round(this, question, decide)
+    round.send()
+    return round.answers
   }
 
-  /** Runs an effect as a fiber of its own, on the service's clock. */
+  /**
+   * Runs an effect as a fiber of its own, on the service's clock. What nodes are
+   * asked takes effect in the order in which it is started, so nothing may yield
+   * before it has been sent.
+   */
   fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> {
     return Effect.runForkWith(this.#context)(effect)
   }
@@ -149,19 +152,16 @@ export class Quorum {
     this.fork(effect).addObserver(() => this.end())
   }
 
-  /** A pause that ends early, with `false`, when the service closes. */
-  pause(millis: number): Effect.Effect<boolean> {
-    return Effect.raceFirst(
-      Effect.as(Effect.sleep(Duration.millis(millis)), true),
-      Effect.as(this.#closing.await, false)
-    )
-  }
-
-  /** Ends all pauses and waits until no question is open and nothing runs in the background. */
+  /** Waits until no question is open and nothing runs in the background, and forgets all timers. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
-    this.#closing.openUnsafe()
+    this.health.close()
     return Effect.ensuring(this.#idle.await, Effect.sync(() => this.timers.close()))
   })
+
+  /** The number of the last question. */
+  get asked(): number {
+    return this.#questions
+  }
 
   /** Counts a question or background task as under way, and numbers it. */
   begin(): number {
@@ -173,46 +173,6 @@ export class Quorum {
     if (--this.#underWay === 0) this.#idle.openUnsafe()
   }
 
-  /** Whether the node failed when it was last asked. */
-  isFailing(node: LockNode): boolean {
-    return this.#states.get(node)?.error !== undefined
-  }
-
-  /** Whether so many nodes failed when they were last asked that no quorum is left. */
-  get isCutOff(): boolean {
-    return this.nodes.filter((node) => this.isFailing(node)).length > this.nodes.length - this.size
-  }
-
-  /** Keeps the state of each node, and says once when it changes. */
-  report(
-    node: LockNode,
-    question: number,
-    operation: NodeError["operation"],
-    error: NodeError | undefined
-  ): void {
-    const last = this.#states.get(node)
-    // A late answer to an old question tells nothing about a node that has answered a newer one.
-    if (last !== undefined && last.question > question) return
-    const was = last?.error
-    // A look that is refused, for lack of a right perhaps, keeps no lock from working.
-    if (error?.reason === "Rejected" && (operation === "inspect" || operation === "remove")) return
-    // A server that refuses one operation may well allow another, and is no better for it.
-    if (error === undefined && was !== undefined && severity(was) === 1 && was.operation !== operation) return
-    if (last === undefined) this.#states.set(node, new NodeState(error, question))
-    else {
-      last.error = error
-      last.question = question
-    }
-    if (last !== undefined && was === undefined && error === undefined) return
-    if (last === undefined || (was === undefined) !== (error === undefined)) {
-      this.metrics.isUp(node.id, error === undefined)
-    }
-    const isWorse = severity(error) > severity(was) || (error?.reason === "Abstained" && was?.reason !== "Abstained")
-    const about = { "redsync.node": node.id }
-    if (error !== undefined && isWorse) this.log("Warn", `Lock node ${node.id} ${error.summary}`, about)
-    if (error === undefined && was !== undefined) this.log("Info", `Lock node ${node.id} answers again`, about)
-  }
-
   log(level: "Warn" | "Info", message: string, about: Record<string, string>): void {
     const escaped = Record.map(about, (text) => untrusted(text))
     this.fork(Effect.annotateLogs(Effect.logWithLevel(level)(untrusted(message, longestMessage)), escaped))
@@ -222,28 +182,17 @@ export class Quorum {
 /** Ids of nodes and what they say may be long. */
 const longestMessage = 2000
 
-/** A node that answers with an error is better off than one that does not answer. */
-const severity = (error: NodeError | undefined): number =>
-  error === undefined ? 0 : error.reason === "Rejected" || error.reason === "Abstained" ? 1 : 2
-
 /** A timer that fires so much too late tells that this process was blocked or suspended. */
 const stoodStillMillis = 20
 
-const attempt = <A>(question: Question<A>, node: LockNode): Effect.Effect<A, NodeError> => {
-  try {
-    return question.ask(node)
-  } catch (error) {
-    return Effect.die(error)
-  }
-}
-
 /** One question on its way through the nodes. */
 class Round<A> {
+  /** As they come in. */
+  readonly answers: Answers<A>
   readonly #service: Quorum
   readonly #question: Question<A>
   readonly #number: number
   readonly #nodes: ReadonlyArray<LockNode>
-  readonly #answers: Answers<A>
   /** Of the nodes that need one to answer. */
   #fibers: Array<Fiber.Fiber<A, NodeError> | undefined> | undefined
   #isSending = false
@@ -252,6 +201,7 @@ class Round<A> {
   #sentAt = 0
   #timer: Timer | undefined
   #hasStoodStill = false
+  #isOver = false
   #decide: ((answers: Answers<A>) => void) | undefined
 
   constructor(
@@ -263,63 +213,99 @@ class Round<A> {
     this.#question = question
     this.#number = service.begin()
     this.#nodes = question.nodes ?? service.nodes
-    this.#answers = new Answers(this.#nodes, service.size, this.#nodes.map(constUndefined))
+    this.answers = new Answers(this.#nodes, service.size, this.#nodes.map(constUndefined))
     this.#decide = decide
   }
 
   send(): void {
-    const { timeoutMillis } = this.#question
+    const { isForced, operation, timeoutMillis } = this.#question
+    const { health, timers } = this.#service
     // Sent to all before the first answer is looked at, so that one that answers at once delays nobody.
     this.#isSending = true
     for (let index = 0; index < this.#nodes.length; index++) {
       const node = this.#nodes[index]!
-      this.#ask(index, node, attempt(this.#question, node))
+      const refusal = isForced === true ? undefined : health.refusal(node, this.#number, operation)
+      if (refusal === undefined) this.#ask(index, node)
+      else this.#count(index, Result.fail(refusal))
     }
-    this.#timer = this.#service.timers.after(timeoutMillis, () => this.#timeOut())
+    this.#timer = timers.after(timeoutMillis, () => this.#timeOut())
     this.#sentAt = this.#timer.at - timeoutMillis
     this.#isSending = false
     for (const [index, answer] of this.#early ?? []) this.#settle(index, answer)
     this.#early = undefined
+    this.#conclude()
   }
 
-  #ask(index: number, node: LockNode, effect: Effect.Effect<A, NodeError>): void {
+  #ask(index: number, node: LockNode) {
+    try {
+      this.#run(index, node, this.#question.ask(node))
+    } catch (error) {
+      this.#hear(index, node, Result.fail(this.#failure(node, error)))
+    }
+  }
+
+  #run(index: number, node: LockNode, effect: Effect.Effect<A, NodeError>): void {
     if (Direct.isDirect(effect)) return effect.start((answer) => this.#hear(index, node, answer))
     const fiber = this.#service.fork(effect)
     this.#fibers ??= []
     this.#fibers[index] = fiber
-    fiber.addObserver((exit) =>
-      this.#hear(
-        index,
-        node,
-        Exit.isSuccess(exit) ? Result.succeed(exit.value) : Result.fail(this.#failure(node, exit.cause))
-      )
-    )
+    fiber.addObserver((exit) => {
+      if (Exit.isSuccess(exit)) return this.#hear(index, node, Result.succeed(exit.value))
+      // Once its time is over we interrupt it ourselves, which tells nothing of the node.
+      if (this.answers.byNode[index] !== undefined && Cause.hasInterruptsOnly(exit.cause)) return
+      this.#hear(index, node, Result.fail(this.#failure(node, Cause.squash(exit.cause))))
+    })
   }
 
   #hear(index: number, node: LockNode, answer: Direct.Answer<A>) {
-    if (!Result.isResult(answer)) this.#ask(index, node, answer)
+    if (!Result.isResult(answer)) this.#run(index, node, answer)
     else if (this.#isSending) (this.#early ??= []).push([index, answer])
     else this.#settle(index, answer)
   }
 
   #settle(index: number, answer: Result.Result<A, NodeError>) {
-    const answers = this.#answers
-    if (answers.byNode[index] !== undefined) return
+    const { asked, health } = this.#service
+    const node = this.#nodes[index]!
+    if (this.answers.byNode[index] !== undefined) {
+      if (isReply(answer)) health.repliedLate(node, asked)
+      return
+    }
+    const error = this.#count(index, this.#checked(node, answer))
+    health.settled(node, this.#number, this.#question.operation, error, this.#sentAt, asked)
+    this.#conclude()
+  }
+
+  /** Counts the answer of a node, and returns the failure if it is one. */
+  #count(index: number, answer: Result.Result<A, NodeError>): NodeError | undefined {
+    const { answers } = this
+    const { metrics } = this.#service
     const node = this.#nodes[index]!
     answers.byNode[index] = answer
-    const { metrics } = this.#service
-    let error: NodeError | undefined
     if (Result.isFailure(answer)) {
-      error = answer.failure
       answers.failed++
-      metrics.failed(error)
-    } else {
-      const isYes = this.#question.isYes(answer.success)
-      if (isYes) answers.yes++
-      else answers.no++
-      metrics.answered(node.id, this.#question.operation, isYes, monotonicMillis(this.#service.clock) - this.#sentAt)
+      if (isUnsent(answer.failure)) this.#question.onUnsent?.(node)
+      metrics.failed(answer.failure)
+      return answer.failure
     }
-    this.#service.report(node, this.#number, this.#question.operation, error)
+    const isYes = this.#question.isYes(answer.success)
+    if (isYes) answers.yes++
+    else answers.no++
+    metrics.answered(node.id, this.#question.operation, isYes, monotonicMillis(this.#service.clock) - this.#sentAt)
+    return undefined
+  }
+
+  /** An answer that is none, from a node that somebody else has written, is a failure of the node. */
+  #checked(node: LockNode, answer: Result.Result<A, NodeError>): Result.Result<A, NodeError> {
+    try {
+      if (Result.isSuccess(answer)) this.#question.isYes(answer.success)
+      return answer
+    } catch (error) {
+      return Result.fail(this.#failure(node, error))
+    }
+  }
+
+  #conclude() {
+    const { answers } = this
     const pending = this.#nodes.length - answers.yes - answers.no - answers.failed
     if (pending === 0 || (this.#question.all !== true && this.#isDecided(pending))) {
       const decide = this.#decide
@@ -327,7 +313,8 @@ class Round<A> {
       // A copy, since later answers go on counting here.
       decide?.(answers.copy())
     }
-    if (pending === 0) {
+    if (pending === 0 && !this.#isOver) {
+      this.#isOver = true
       this.#timer?.takeOut()
       this.#question.onSettled?.(answers)
       this.#service.end()
@@ -335,15 +322,28 @@ class Round<A> {
   }
 
   #isDecided(pending: number): boolean {
-    const answers = this.#answers
+    const { answers } = this
     if (granted(answers)) return true
     return this.#question.conclusive === true
       ? denied(answers) || unavailable(answers)
-      : answers.yes + pending < answers.quorum
+      : answers.yes + this.#hopeful(pending) < answers.quorum
   }
 
-  #failure(node: LockNode, cause: Cause.Cause<NodeError>): NodeError {
-    const error = Cause.squash(cause)
+  /**
+   * How many of those that have not answered yet are likely to: none that is known
+   * not to, where the others make a quorum without it. Where they do not, whether it
+   * fails tells a refusal from too few nodes.
+   */
+  #hopeful(pending: number): number {
+    const { health } = this.#service
+    const { answers } = this
+    if (!health.hasUnreachable) return pending
+    const hopeless =
+      this.#nodes.filter((node, index) => answers.byNode[index] === undefined && health.isUnreachable(node)).length
+    return answers.failed + hopeless > this.#nodes.length - answers.quorum ? pending : pending - hopeless
+  }
+
+  #failure(node: LockNode, error: unknown): NodeError {
     return error instanceof NodeError ? error : new NodeError({
       node: node.id,
       operation: this.#question.operation,
@@ -361,8 +361,13 @@ class Round<A> {
       return
     }
     this.#nodes.forEach(({ id: node }, index) => {
+      if (this.answers.byNode[index] !== undefined) return
       this.#settle(index, Result.fail(new NodeError({ node, operation: this.#question.operation, reason: "Timeout" })))
       this.#fibers?.[index]?.interruptUnsafe()
     })
   }
 }
+
+/** Whether the server has answered, with an error perhaps. */
+const isReply = (answer: Result.Result<unknown, NodeError>): boolean =>
+  Result.isSuccess(answer) || answer.failure.reason === "Rejected" || answer.failure.reason === "Abstained"

@@ -29,7 +29,8 @@ export interface Waiter {
 
 /** Everything known in this service about one name. */
 export class Room {
-  readonly name: string
+  /** The key on the nodes. */
+  readonly key: string
   readonly waiters = new Set<Waiter>()
   readonly holders = new Set<HeldLock>()
   /** What the nodes last said to anybody in here. */
@@ -53,9 +54,11 @@ export class Room {
   joining: Joining | undefined
   /** When to attempt though nobody wakes us. */
   timer: Timer | undefined
+  /** When to stand in line once more: a list is forgotten if nobody joins it for a minute. */
+  lookTimer: Timer | undefined
 
-  constructor(name: string) {
-    this.name = name
+  constructor(key: string) {
+    this.key = key
   }
 
   get head(): Waiter | undefined {
@@ -114,6 +117,8 @@ const expirySpacingMillis = 5
 /** How long after a look that found no key and an attempt that was refused all the same; four times as long each time. */
 const freeLookPauseMillis = 5
 const listTimeoutMillis = 1000
+/** How often those who wait look again, at least: well within the minute for which a list lives. */
+const lookMillis = 20_000
 const unableMillis = 60_000
 
 export class Rooms {
@@ -139,18 +144,23 @@ export class Rooms {
   }
 
   /** Whether the lock is held in this service. */
-  isHeld(name: string): boolean {
-    const room = this.#rooms.get(name)
+  isHeld(key: string): boolean {
+    const room = this.#rooms.get(key)
     return room !== undefined && room.holders.size > 0
   }
 
-  /** Whether anybody in here holds the lock or waits for it. */
-  isBusy(name: string): boolean {
-    return this.#rooms.has(name)
+  /** The holds of this service under a key. */
+  holders(key: string): ReadonlyArray<HeldLock> {
+    return [...this.#rooms.get(key)?.holders ?? []]
   }
 
-  enter(name: string, waiter: Waiter): Room {
-    const room = this.#room(name)
+  /** Whether anybody in here holds the lock or waits for it. */
+  isBusy(key: string): boolean {
+    return this.#rooms.has(key)
+  }
+
+  enter(key: string, waiter: Waiter): Room {
+    const room = this.#room(key)
     room.waiters.add(waiter)
     this.#quorum.metrics.waiting(1)
     return room
@@ -165,7 +175,7 @@ export class Rooms {
   }
 
   hold(lock: HeldLock): void {
-    const room = this.#room(lock.name)
+    const room = this.#room(lock.key)
     room.holders.add(lock)
     room.turnOn = undefined
     this.#wokenUp(room, "used")
@@ -173,7 +183,7 @@ export class Rooms {
 
   /** A lock held in here was lost or released; `woke` if that woke another service. */
   ended(lock: HeldLock, woke: boolean): void {
-    const room = this.#rooms.get(lock.name)
+    const room = this.#rooms.get(lock.key)
     if (room === undefined || !room.holders.delete(lock)) return
     room.behindOthers = woke
     if (room.waiters.size === 0) this.#empty(room)
@@ -181,19 +191,19 @@ export class Rooms {
   }
 
   /** The nodes, and before the others the one whose list the first to wake stands in: there it is waited for. */
-  wakingFirst(name: string): ReadonlyArray<LockNode> {
-    return this.#firstInRank(name)?.nodesAfterIt ?? this.#quorum.nodes
+  wakingFirst(key: string): ReadonlyArray<LockNode> {
+    return this.#firstInRank(key)?.nodesAfterIt ?? this.#quorum.nodes
   }
 
   /** Releases on a node, and wakes the first in its waiting list if it has one. */
   release(node: LockNode, lock: HeldLock, release: { woke: boolean }): Effect.Effect<boolean, NodeError> {
     const line = this.#lines.get(node)
-    if (line === undefined || this.#isBefore(line.unableUntil)) return node.release(lock.name, lock.value)
-    const room = this.#rooms.get(lock.name)
+    if (line === undefined || this.#isBefore(line.unableUntil)) return node.release(lock.key, lock.value)
+    const room = this.#rooms.get(lock.key)
     // Whoever holds stands in no line. A lock that was lost before is not the one for which we stand there now.
     const listed = room?.holders.has(lock) === true
     if (listed && room.listedOn === node) room.listedOn = undefined
-    return Direct.andThen(line.list.release(lock.name, lock.value, listed), (answer) => {
+    return Direct.andThen(line.list.release(lock.key, lock.value, listed), (answer) => {
       if (Result.isSuccess(answer)) {
         if (answer.success.woke) release.woke = true
         return Result.succeed(answer.success.released)
@@ -201,7 +211,7 @@ export class Rooms {
       const error = answer.failure
       if (error.reason !== "Rejected") return Result.fail(error)
       // Perhaps it is only the waiting list that is refused.
-      return Direct.andThen(node.release(lock.name, lock.value), (answer) => {
+      return Direct.andThen(node.release(lock.key, lock.value), (answer) => {
         if (Result.isSuccess(answer)) this.#giveUp(line, error)
         return answer
       })
@@ -215,7 +225,7 @@ export class Rooms {
   join(room: Room): void {
     if (this.closed) return
     const place = room.turnOn === undefined ? "back" : "front"
-    const node = room.listedOn ??= this.#firstInRank(room.name)?.node
+    const node = room.listedOn ??= this.#firstInRank(room.key)?.node
     const line = node && this.#lines.get(node)
     if (node === undefined || line === undefined) {
       if (this.#lines.size > 0) this.#quorum.timers.after(listTimeoutMillis, () => this.#rejoin(room))
@@ -230,12 +240,12 @@ export class Rooms {
     const joining: Joining = { node, fiber: undefined, again: false }
     room.joining = joining
     joining.fiber = this.#quorum.fork(
-      Effect.match(Effect.timeoutOption(line.list.join(room.name, place), listTimeoutMillis), {
+      Effect.match(Effect.timeoutOption(Effect.suspend(() => line.list.join(room.key, place)), listTimeoutMillis), {
         onSuccess: (place) => {
           if (room.joining === joining) room.joining = undefined
           if (Option.isNone(place)) return this.#joinFailed(room, line)
           // Meanwhile all who waited may have left.
-          if (this.#rooms.get(room.name) !== room || room.waiters.size === 0) return this.#leave(node, room.name)
+          if (this.#rooms.get(room.key) !== room || room.waiters.size === 0) return this.#leave(node, room.key)
           // Our turn may have come before the answer did: then we stand in line no longer.
           if (room.turns !== turns) return joining.again ? this.join(room) : undefined
           room.listedOn = node
@@ -266,7 +276,7 @@ export class Rooms {
 
   /** Whether anybody in here waits for others. */
   #isWaiting(room: Room): boolean {
-    return this.#rooms.get(room.name) === room && room.waiters.size > 0 && room.holders.size === 0
+    return this.#rooms.get(room.key) === room && room.waiters.size > 0 && room.holders.size === 0
   }
 
   /** Ends all waiting: nothing can be acquired any more. */
@@ -278,6 +288,10 @@ export class Rooms {
   }
 
   #joined(room: Room, { ahead, ttlMillis }: Place) {
+    room.lookTimer?.takeOut()
+    room.lookTimer = this.#quorum.timers.after(lookMillis, () => {
+      if (this.#isWaiting(room)) this.join(room)
+    })
     if (ttlMillis === 0) {
       if (room.freeLooks === 0) {
         room.freeLooks = 1
@@ -355,10 +369,11 @@ export class Rooms {
     return until !== undefined && monotonicMillis(this.#quorum.clock) < until
   }
 
-  #leave(node: LockNode, name: string) {
+  #leave(node: LockNode, key: string) {
     const line = this.#lines.get(node)
     if (line === undefined) return
-    this.#quorum.background(Effect.timeoutOption(Effect.ignore(line.list.leave(name)), listTimeoutMillis))
+    const left = Effect.suspend(() => line.list.leave(key))
+    this.#quorum.background(Effect.timeoutOption(Effect.ignore(left), listTimeoutMillis))
   }
 
   #wokenUp(room: Room, outcome: "used" | "wasted") {
@@ -381,17 +396,18 @@ export class Rooms {
       room.joining = undefined
     }
     this.wakeAfter(room, Number.POSITIVE_INFINITY)
+    room.lookTimer?.takeOut()
     if (room.holders.size > 0) return
-    this.#rooms.delete(room.name)
+    this.#rooms.delete(room.key)
     room.answers = undefined
     // A turn that was not used is handed on.
     const node = room.listedOn ?? room.turnOn
-    if (node !== undefined) this.#leave(node, room.name)
+    if (node !== undefined) this.#leave(node, room.key)
   }
 
   /** The line in which those who wait for a name stand: the same in every process, as long as its node answers. */
-  #firstInRank(name: string): Line | undefined {
-    const hash = Hash.string(name)
+  #firstInRank(key: string): Line | undefined {
+    const hash = Hash.string(key)
     let first: Line | undefined
     let highest = Number.NEGATIVE_INFINITY
     for (const line of this.#lines.values()) {
@@ -404,12 +420,12 @@ export class Rooms {
   }
 
   #isUsable({ awayUntil, node, unableUntil }: Line): boolean {
-    return !this.#isBefore(unableUntil) && !this.#isBefore(awayUntil) && !this.#quorum.isFailing(node)
+    return !this.#isBefore(unableUntil) && !this.#isBefore(awayUntil) && !this.#quorum.health.isFailing(node)
   }
 
-  #room(name: string): Room {
-    let room = this.#rooms.get(name)
-    if (room === undefined) this.#rooms.set(name, room = new Room(name))
+  #room(key: string): Room {
+    let room = this.#rooms.get(key)
+    if (room === undefined) this.#rooms.set(key, room = new Room(key))
     return room
   }
 }

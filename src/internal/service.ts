@@ -13,26 +13,34 @@ import * as References from "effect/References"
 import type { webcrypto } from "node:crypto"
 import type { LockNode } from "../LockNode.ts"
 import type { LockOptions } from "../Redsync.ts"
+import { CleanUps } from "./cleanUps.ts"
+import { Fence } from "./fence.ts"
 import { Holdings } from "./holdings.ts"
-import { monotonicMillis } from "./lease.ts"
 import { given, lockOptions, resolve, type Settings } from "./options.ts"
-import { type Claim, releaseQuestion } from "./questions.ts"
-import { failedNodes, Quorum } from "./quorum.ts"
+import { OwnClaim } from "./questions.ts"
+import { Quorum } from "./quorum.ts"
 import { Rooms } from "./rooms.ts"
 
-const firstCleanUpPauseMillis = 100
+/** How many random bytes a value has of its own, behind those that all values of a service share. */
+const randomBytes = 12
+const serviceIdBytes = 9
 const connectPatience = Duration.seconds(2)
 
 export class Service {
   readonly nodes: ReadonlyArray<LockNode>
   readonly clock: Clock.Clock
   readonly quorum: Quorum
+  readonly cleanUps: CleanUps
   readonly holdings: Holdings
   readonly rooms: Rooms
   /** Whether what is said at debug level is heard. */
   readonly logsDebug: boolean
   readonly #crypto: Pick<webcrypto.Crypto, "getRandomValues">
-  readonly #random = Buffer.alloc(256 * 16)
+  /** What stands before every name to make a key. */
+  readonly prefix: string
+  /** The beginning of every value of this service: whoever sees a value knows whose it is. */
+  readonly id: string
+  readonly #random = Buffer.alloc(256 * randomBytes)
   #unused = this.#random.length
   readonly #options: LockOptions
   readonly #defaults: Settings
@@ -40,16 +48,20 @@ export class Service {
   constructor(
     nodes: ReadonlyArray<LockNode>,
     quorum: number,
+    prefix: string,
     options: LockOptions,
     defaults: Settings,
     context: Context.Context<never>
   ) {
     this.nodes = nodes
+    this.prefix = prefix
     this.#options = options
     this.#defaults = defaults
     this.clock = Context.get(context, Clock.Clock)
     this.#crypto = Context.get(context, WebCrypto)
+    this.id = Buffer.from(this.#crypto.getRandomValues(new Uint8Array(serviceIdBytes))).toString("base64")
     this.quorum = new Quorum(nodes, quorum, context)
+    this.cleanUps = new CleanUps(this.quorum)
     this.holdings = new Holdings(this.clock, this.quorum.timers)
     this.rooms = new Rooms(this.quorum)
     this.logsDebug = !LogLevel.isGreaterThan(Context.get(context, References.MinimumLogLevel), "Debug")
@@ -62,40 +74,24 @@ export class Service {
     return typeof read === "string" ? read : resolve({ ...this.#options, ...read }, this.#defaults.retry)
   }
 
-  /** A fresh random value: 16 bytes in base64. The bytes are drawn for many at once, and used once. */
-  randomValue(): string {
+  /** What a lock of this name is called on the nodes. */
+  key(name: string): string {
+    return this.prefix + name
+  }
+
+  /** A claim of our own, which nobody has heard of yet. */
+  claim(name: string, settings: Settings): OwnClaim {
+    const fence = settings.isFenced ? new Fence(this.clock) : undefined
+    return new OwnClaim(name, this.key(name), this.#value(), settings, fence)
+  }
+
+  /** The service's id and 12 fresh random bytes in base64. The bytes are drawn for many at once, and used once. */
+  #value(): string {
     if (this.#unused === this.#random.length) {
       this.#crypto.getRandomValues(this.#random)
       this.#unused = 0
     }
-    return this.#random.toString("base64", this.#unused, this.#unused += 16)
-  }
-
-  /**
-   * Deletes a claim's value on these nodes, in the background. Those that fail
-   * are asked again, ever more rarely, until the key has expired by itself.
-   */
-  cleanUp(claim: Claim, nodes: ReadonlyArray<LockNode>): void {
-    if (nodes.length === 0) return
-    this.quorum.start(
-      { ...releaseQuestion(claim), nodes, onSettled: (answers) => this.cleanUpLater(claim, failedNodes(answers)) },
-      () => {}
-    )
-  }
-
-  /** The same for nodes that have just failed. */
-  cleanUpLater(claim: Claim, nodes: ReadonlyArray<LockNode>): void {
-    if (nodes.length === 0) return
-    const goneAt = monotonicMillis(this.clock) + claim.settings.expiryMillis
-    const tryAgain = (nodes: ReadonlyArray<LockNode>, pauseMillis: number): Effect.Effect<void> =>
-      Effect.flatMap(this.quorum.pause(pauseMillis), (open) => {
-        if (!open || monotonicMillis(this.clock) > goneAt) return Effect.void
-        return Effect.flatMap(this.quorum.ask({ ...releaseQuestion(claim), nodes, all: true }), (answers) => {
-          const failed = failedNodes(answers)
-          return failed.length === 0 ? Effect.void : tryAgain(failed, pauseMillis * 2)
-        })
-      })
-    this.quorum.background(tryAgain(nodes, firstCleanUpPauseMillis))
+    return this.id + this.#random.toString("base64", this.#unused, this.#unused += randomBytes)
   }
 
   /** Waits until a quorum of the nodes is ready or each has been tried, but never for long. */
@@ -114,6 +110,7 @@ export class Service {
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     this.rooms.close()
     this.holdings.close()
+    this.cleanUps.close()
     return this.quorum.close
   })
 }
