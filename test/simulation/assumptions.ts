@@ -3,6 +3,7 @@
  * beyond: there a second holder is nobody's fault but the history's.
  */
 import type { Plan } from "./plan.ts"
+import type { Loss } from "./server.ts"
 import type { World } from "./world.ts"
 
 export class Assumptions {
@@ -27,10 +28,13 @@ export class Assumptions {
   }
 
   /** A server has lost keys before their time. */
-  lostData(server: string): void {
+  lostData(server: string, how: Loss | "failover"): void {
+    // A replica that takes over has all that it acknowledged.
+    if (how === "failover" && this.#plan.replicas) return
     this.#lossy.add(server)
-    // One that grants nothing until all leases from before are over lets nobody in.
-    if (this.#plan.delayedRestart === 0) this.#unreliable.set(server, this.#world.now + this.#longestLease)
+    // One that grants nothing until all leases from before are over lets nobody in; a replica has been up for long.
+    if (this.#plan.delayedRestart > 0 && how !== "failover") return
+    this.#unreliable.set(server, this.#world.now + this.#longestLease)
   }
 
   /** The clock of a server was set. */

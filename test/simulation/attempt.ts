@@ -4,17 +4,25 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import type * as Scope from "effect/Scope"
 import { Lock, Redsync } from "../../src/index.ts"
+import type { Together } from "./checker.ts"
 import type { Client, Surroundings } from "./client.ts"
-import type { Holder } from "./leases.ts"
-import type { Op, Step } from "./plan.ts"
+import { type Holder, remaining } from "./leases.ts"
+import type { Op, Step, Verb } from "./plan.ts"
 
 /** A program fails on purpose. */
 class Intended {
   readonly _tag = "Intended"
 }
+
+const scopedVerbs: ReadonlySet<Verb> = new Set(["lock", "tryLock", "fencedLock", "adopt", "adoptFenced"])
+
+const waitingVerbs: ReadonlySet<Verb> = new Set(["lock", "withLock", "fencedLock", "withFencedLock"])
 
 /** One use of a verb. */
 export class Attempt {
@@ -22,8 +30,14 @@ export class Attempt {
   readonly #around: Surroundings
   readonly #op: Op
   readonly #holders: Array<Holder> = []
-  /** The value of somebody else that it is about, where it is. */
-  #value = ""
+  #together: Together | undefined
+  /** Whether what it held was given back, so that nothing is left to extend. */
+  #hasEnded = false
+  /** Whether it was detached or abandoned. */
+  #isGivenUp = false
+  readonly #ending = Latch.makeUnsafe(false)
+  #startedAt = 0
+  #grantedAt: number | undefined
   #enteredAt: number | undefined
   #leftAt: number | undefined
 
@@ -38,18 +52,21 @@ export class Attempt {
       const { checker } = this.#around
       const { process } = this.#client
       const { names, verb } = this.#op
-      const startedAt = process.world.now
+      const startedAt = this.#startedAt = process.world.now
       checker.count(`verb: ${verb}`)
       process.world.log(() => `${process.name} ${verb} ${names.join(", ")}`)
+      const work = checker.work(process)
+      work.verbs++
+      if (verb === "withLocks") this.#together = checker.startTogether(process, names)
       return Effect.onExit(this.#verb(), (exit) =>
         Effect.sync(() => {
+          work.verbs--
+          work.ended.push(process.world.now)
+          this.#hasEnded = !this.#isGivenUp
+          if (this.#together !== undefined) this.#together.isOpen = false
           const outcome = describe(exit)
           process.world.log(() => `${process.name} ${verb} ${names.join(", ")}: ${outcome}`)
           checker.count(`outcome: ${outcome}`)
-          // Who cannot tell whether he may adopt a lock has let it live longer, perhaps, and must not release it.
-          if (verb === "adopt" && this.#enteredAt === undefined && outcome !== "LockLost Taken") {
-            checker.prolonged.add(this.#value)
-          }
           this.#judge(exit, outcome, startedAt)
         }))
     })
@@ -57,11 +74,19 @@ export class Attempt {
 
   #verb(): Effect.Effect<unknown, unknown, Redsync.Redsync> {
     const { checker } = this.#around
+    const { process } = this.#client
     const { guarded, names, options, retry, verb } = this.#op
     const name = names[0]!
     const settings = { ...options, retry: Redsync.retryPolicy(retry) }
-    const scoped = (lock: Lock.Lock) => guarded ? Lock.guard(lock, this.#hold([lock], true)) : this.#hold([lock], false)
-    const value = this.#value = checker.leases.lastValue(name) ?? "no such value"
+    const scoped = (lock: Lock.Lock) => {
+      this.#granted()
+      const hold = this.#hold([lock], guarded)
+      return Effect.acquireRelease(Effect.void, () => Effect.sync(() => this.#leave())).pipe(
+        Effect.andThen(guarded ? Lock.guard(lock, hold) : hold),
+        Effect.ensuring(process.nap(this.#op.lingers))
+      )
+    }
+    const value = checker.leases.lastValue(name) ?? "no such value"
     switch (verb) {
       case "withLock":
         return Redsync.withLock(name, (lock) => this.#hold([lock], true), settings)
@@ -78,49 +103,74 @@ export class Attempt {
       case "tryLock":
         return Effect.scoped(Effect.flatMap(
           Redsync.tryLock(name, settings),
-          (lock): Effect.Effect<unknown, unknown> => Option.isSome(lock) ? scoped(lock.value) : Effect.succeed(lock)
+          (lock): Effect.Effect<unknown, unknown, Scope.Scope> =>
+            Option.isSome(lock) ? scoped(lock.value) : Effect.succeed(lock)
         ))
       case "adopt":
+      case "adoptFenced":
         checker.leases.adopting(name, value)
-        return Effect.scoped(Effect.flatMap(Redsync.adopt(name, value, settings), scoped))
+        checker.give(process, value)
+        return Effect.scoped(Effect.flatMap(Redsync[verb](name, value, settings), scoped))
       case "unlock":
         checker.leases.releasing(name, value)
-        return Redsync.unlock(name, value)
+        checker.give(process, value)
+        return Effect.tap(Redsync.unlock(name, value), () => this.#ownHoldsEnded(value))
       case "inspect":
         return Redsync.inspect(name)
       case "forceUnlock":
-        return Redsync.forceUnlock(name)
+        checker.give(process, name)
+        return this.#forceUnlock(name)
     }
+  }
+
+  #forceUnlock(name: string): Effect.Effect<unknown, unknown, Redsync.Redsync> {
+    return Effect.suspend(() => {
+      const held = this.#around.checker.leases.holdsOf(this.#client.process, name).map(({ lock }) => lock.value)
+      return Effect.tap(Redsync.forceUnlock(name), () => Effect.forEach(held, (value) => this.#ownHoldsEnded(value)))
+    })
+  }
+
+  /** What a service deletes itself it does not go on to hold. */
+  #ownHoldsEnded(value: string): Effect.Effect<void> {
+    return Effect.sync(() => {
+      const { checker } = this.#around
+      const { process } = this.#client
+      for (const holder of checker.leases.holdsOf(process, value)) {
+        if (remaining(holder) === 0 || holder.hasReleased) continue
+        checker.violated("2 own deletions end own holds", `${process.name} still holds ${checker.short(value)}`)
+      }
+    })
   }
 
   /** What is done while holding the locks. */
   #hold(locks: ReadonlyArray<Lock.Lock>, isGuarded: boolean): Effect.Effect<void, unknown> {
     const { checker } = this.#around
     const { process } = this.#client
+    const isScoped = scopedVerbs.has(this.#op.verb)
     const enter = () => {
       this.#enteredAt = process.world.now
-      // It lives longer now than its first owner knows of.
-      if (this.#op.verb === "adopt") checker.prolonged.add(this.#value)
+      if (!isScoped) this.#granted()
+      if (this.#together !== undefined) this.#together.isOpen = false
       for (const lock of locks) {
         const holder: Holder = {
           process,
           lock,
           expiry: this.#op.options.expiry,
           isGuarded,
-          isAdopted: this.#op.verb === "adopt",
           hasReleased: false,
           hasOutlived: false,
           isForsaken: false,
+          isLost: false,
           end: Number.NEGATIVE_INFINITY
         }
         this.#holders.push(holder)
         checker.leases.enter(holder)
       }
+      if (this.#op.beside.length > 0) this.#client.besides.push(this.#meddle())
     }
     const { hold } = this.#op
     const left = () => {
-      this.#leftAt = process.world.now
-      this.#holders.forEach((holder) => checker.leases.leave(holder))
+      if (!isScoped) this.#leave()
     }
     if (typeof hold === "number") {
       return Effect.sync(() => {
@@ -135,29 +185,107 @@ export class Attempt {
     return Effect.ensuring(Effect.andThen(Effect.sync(enter), steps), Effect.sync(left))
   }
 
+  /** First come, first served in one process: nobody who came later was granted the lock before. */
+  #granted() {
+    const { checker } = this.#around
+    const { process } = this.#client
+    this.#grantedAt = process.world.now
+    const { names: [name], verb } = this.#op
+    if (!waitingVerbs.has(verb) || this.#client.plan.yields > 0) return
+    const overtaken = checker.granted(process, name!, this.#startedAt)
+    if (overtaken) checker.violated("9 first come, first served", `${process.name} ${verb} ${name} was overtaken`)
+  }
+
+  /** The locks are given back from here on. */
+  #leave(): void {
+    this.#ending.openUnsafe()
+    this.#leftAt = this.#client.process.world.now
+    this.#holders.forEach((holder) => this.#around.checker.leases.leave(holder))
+  }
+
+  /** Another fiber uses the first lock, and does not care whether it is still held. */
+  #meddle(): Fiber.Fiber<unknown, unknown> {
+    const { checker } = this.#around
+    const { process } = this.#client
+    const work = checker.work(process)
+    work.verbs++
+    const fiber = process.fork(Effect.forEach(this.#op.beside, (step) => this.#step(step), { discard: true }))
+    fiber.addObserver((exit) => {
+      work.verbs--
+      if (Exit.isFailure(exit) && !process.dead) {
+        checker.violated("no defects", `${process.name} beside ${this.#op.verb}: ${describe(exit)}`)
+      }
+    })
+    return fiber
+  }
+
   #step(step: Step): Effect.Effect<void, unknown> {
     const { process } = this.#client
     const [first] = this.#holders
     switch (step._tag) {
       case "Work":
-        return Effect.sleep(step.millis)
+        return process.nap(step.millis)
       case "Block":
         return Effect.sync(() => process.block(step.millis))
       case "Spin":
         return Effect.repeat(Effect.yieldNow, { times: 20 })
       case "Extend":
-        return first === undefined ? Effect.void : Effect.ignore(first.lock.extend)
+        return first === undefined ? Effect.void : this.#extend(first)
       case "IsHeld":
         return first === undefined ? Effect.void : Effect.ignore(first.lock.isHeld)
       case "Release":
         return first === undefined ? Effect.void : Effect.suspend(() => {
           first.hasReleased = true
           this.#around.checker.leases.leave(first)
-          return Effect.asVoid(first.lock.release)
+          return Effect.map(first.lock.release, () => {
+            this.#hasEnded ||= !this.#isGivenUp
+          })
         })
+      case "Detach":
+        return first === undefined ? Effect.void : Effect.suspend(() => {
+          const hasEnded = this.#hasEnded
+          first.hasReleased = true
+          return Effect.map(Effect.exit(first.lock.detach), (exit) => {
+            this.#around.checker.count(`detached: ${describe(exit)}`)
+            if (Exit.isFailure(exit)) return
+            this.#giveUp(first)
+            if (hasEnded) this.#around.checker.violated("4 what has ended stays ended", `${process.name} detaches`)
+          })
+        })
+      case "Abandon":
+        return first === undefined ? Effect.void : Effect.suspend(() => {
+          first.hasReleased = true
+          return Effect.map(first.lock.abandon, () => {
+            if (remaining(first) > 0) this.#giveUp(first)
+          })
+        })
+      case "AwaitEnd":
+        return this.#ending.await
       case "Fail":
         return Effect.fail(new Intended())
     }
+  }
+
+  /** Nobody deletes it from here on. */
+  #giveUp(holder: Holder): void {
+    this.#isGivenUp = true
+    this.#around.checker.claims.givenUp(holder.lock.value)
+    this.#around.checker.count("locks given up by hand")
+  }
+
+  /** Extends by hand. What has ended before stays ended. */
+  #extend(holder: Holder): Effect.Effect<void> {
+    const { checker } = this.#around
+    const { process } = this.#client
+    return Effect.suspend(() => {
+      const hasEnded = this.#hasEnded
+      return Effect.map(Effect.exit(holder.lock.extend), (exit) => {
+        checker.count(`extended by hand: ${describe(exit)}`)
+        if (Exit.isSuccess(exit) ? hasEnded : exit.cause.reasons.some(Cause.isDieReason)) {
+          checker.violated("4 what has ended stays ended", `${process.name} extends: ${describe(exit)}`)
+        }
+      })
+    })
   }
 
   #judge(exit: Exit.Exit<unknown, unknown>, outcome: string, startedAt: number) {
@@ -180,13 +308,23 @@ export class Attempt {
     const { process } = this.#client
     const isAlone = plan.processes.length === 1
     // Others may take or release the lock on one node after the other while one is asking about a value.
-    const asksForValue = this.#op.verb === "adopt" || this.#op.verb === "unlock"
+    const asksForValue = ["adopt", "adoptFenced", "unlock"].includes(this.#op.verb)
     const isJudged = process.blockedUntil < startedAt && (isAlone || !asksForValue)
     if (outcome.includes("NodesUnavailable") && isJudged) {
       checker.violated("5 minorities are invisible", `${process.name} ${this.#op.verb}: ${outcome}`)
     }
+    // Whoever is refused waits as long as the schedule says, and now and then for the look that explains the error.
+    const { options: { nodeTimeout }, names, retry, verb } = this.#op
+    const bound = retry.tries * (1.2 * retry.delay + 4 * plan.link.delay[1] + 10) + 3 * nodeTimeout + 300
+    const refusedAfter = process.world.now - startedAt
+    if (waitingVerbs.has(verb) && outcome === "ErrFailed" && isJudged && refusedAfter > bound / process.rate) {
+      checker.violated(
+        "5 minorities are invisible",
+        `${process.name} ${verb} was refused after ${refusedAfter.toFixed(1)} ms`
+      )
+    }
     const took = (this.#enteredAt ?? process.world.now) - startedAt
-    const roundTrips = this.#op.names.length
+    const roundTrips = names.length
     const isSlow = took > roundTrips * (2 * plan.link.delay[1] + 5) && process.blockedUntil < startedAt
     if (isAlone && this.#enteredAt !== undefined && isSlow) {
       checker.violated("5 minorities are invisible", `${process.name} ${this.#op.verb} took ${took.toFixed(1)} ms`)
@@ -204,7 +342,7 @@ export class Attempt {
     const from = Math.max(startedAt, plan.healedAt, process.blockedUntil)
     const perTry = 1.2 * retry.delay + 2 * nodeTimeout + 50
     const bound = (names.length * (retry.tries + 1) * perTry + 3 * nodeTimeout + 100) / process.rate
-    const waited = (this.#enteredAt ?? now) - from
+    const waited = (this.#grantedAt ?? this.#enteredAt ?? now) - from
     if (waited > bound) {
       checker.violated("liveness", `${process.name} ${this.#op.verb} waited for ${waited.toFixed(0)} ms`)
     }

@@ -3,10 +3,14 @@
  * library promises.
  */
 import { Assumptions } from "./assumptions.ts"
+import { Bounds, type Work } from "./bounds.ts"
+import { Claims } from "./claims.ts"
 import { type Holder, Leases, remaining } from "./leases.ts"
+import type { Link } from "./link.ts"
+import type { Touch } from "./node.ts"
 import type { Plan } from "./plan.ts"
 import type { Process } from "./process.ts"
-import type { Server, ServerObserver } from "./server.ts"
+import type { Gone, Loss, Server, ServerObserver } from "./server.ts"
 import type { World } from "./world.ts"
 
 export interface Violation {
@@ -15,26 +19,37 @@ export interface Violation {
   readonly what: string
 }
 
+export interface Together {
+  readonly names: ReadonlyArray<string>
+  isOpen: boolean
+}
+
 export class Checker implements ServerObserver {
   readonly violations: Array<Violation> = []
   readonly counts = new Map<string, number>()
   readonly leases: Leases
   readonly #world: World
-  readonly #plan: Plan
   readonly #assumptions: Assumptions
-  /** Values whose keys somebody else has let live longer. */
-  readonly prolonged = new Set<string>()
-  /** Whose process each value is. */
-  readonly #owners = new Map<string, Process>()
+  readonly claims: Claims
+  readonly #bounds: Bounds
+  readonly #work = new Map<Process, Work>()
+  /** Verbs for several names that have not got them all yet. */
+  readonly #together = new Map<Process, Set<Together>>()
+  /** What each process was given by hand to extend or release, and the names it may remove. */
+  /** When the latest comer started to whom a lock was granted, by process and name. */
+  readonly #latestGranted = new Map<string, number>()
+  readonly #foreign = new Set<string>()
+  readonly #given = new Map<Process, Set<string>>()
   readonly #labels = new Map<string, string>()
   readonly #votes = new Map<string, "yes" | "no" | "split">()
   readonly #raised = new Set<string>()
 
   constructor(world: World, plan: Plan) {
     this.#world = world
-    this.#plan = plan
     this.#assumptions = new Assumptions(world, plan)
+    this.claims = new Claims(world, this, this.#assumptions)
     this.leases = new Leases(world, plan, this, this.#assumptions)
+    this.#bounds = new Bounds(world, this)
   }
 
   count(what: string, by = 1): void {
@@ -57,10 +72,64 @@ export class Checker implements ServerObserver {
   // what processes do
   // ---------------------------------------------------------------------------
 
-  asked(process: Process, value: string): void {
-    if (this.#owners.has(value)) return
-    this.#owners.set(value, process)
-    this.count("attempts")
+  asked(process: Process, name: string, value: string, expiry: number): void {
+    if (this.claims.asked(process, name, value, expiry)) this.count("attempts")
+  }
+
+  /** A process sends what changes the key of a value, or of a name whoever has it. */
+  touching(process: Process, operation: Touch, about: string): void {
+    if (this.#given.get(process)?.has(about) === true) return
+    // A value that nobody has ever sent to a server does no harm.
+    const owner = this.claims.ownerOf(about)
+    if (operation !== "remove" && (owner === process || (owner === undefined && !this.#foreign.has(about)))) return
+    this.violated(
+      "3 only its owner",
+      `${process.name} ${operation}s ${operation === "remove" ? about : this.short(about)}`
+    )
+  }
+
+  /** Somebody tells a process by hand to extend or release a value, or to remove a name. */
+  give(process: Process, about: string): void {
+    this.#given.set(process, (this.#given.get(process) ?? new Set()).add(about))
+  }
+
+  /** A value that somebody else has put under the name of a lock. */
+  foreign(value: string): void {
+    this.#foreign.add(value)
+    this.count("foreign keys")
+  }
+
+  work(process: Process): Work {
+    const work = this.#work.get(process)
+    if (work !== undefined) return work
+    const none: Work = { verbs: 0, ended: [] }
+    this.#work.set(process, none)
+    return none
+  }
+
+  /** A waiter is granted a lock: whether one of its process was before that has come later. */
+  granted(process: Process, name: string, startedAt: number): boolean {
+    const id = `${process.name} ${name}`
+    const latest = this.#latestGranted.get(id) ?? Number.NEGATIVE_INFINITY
+    this.#latestGranted.set(id, Math.max(latest, startedAt))
+    return latest > startedAt
+  }
+
+  startTogether(process: Process, names: ReadonlyArray<string>): Together {
+    const together = { names, isOpen: true }
+    this.#together.set(process, (this.#together.get(process) ?? new Set()).add(together))
+    return together
+  }
+
+  /** The verb for several names that is under way in a process with this name among them. */
+  together(process: Process, name: string): Together | undefined {
+    return [...this.#together.get(process) ?? []].find(({ isOpen, names }) => isOpen && names.includes(name))
+  }
+
+  /** Something has happened: what holds at every instant is looked at. */
+  happened(links: ReadonlyMap<Process, ReadonlyArray<Link>>): void {
+    this.claims.step(links)
+    this.#bounds.step(links, (process) => this.work(process))
   }
 
   raising(value: string): void {
@@ -89,12 +158,11 @@ export class Checker implements ServerObserver {
 
   /** A process that wants nothing any more, with a network that has long healed, has no keys left. */
   idle(process: Process, servers: ReadonlyArray<Server>): void {
-    if (this.#plan.link.crosses) return
     for (const server of servers) {
       // By a clock that runs off its keys may live on after they count as expired.
       if ([server, process].some(({ name }) => this.#assumptions.runsOff(name))) continue
       for (const [key, value] of server.entries()) {
-        if (this.#owners.get(value) !== process || this.prolonged.has(value)) continue
+        if (this.claims.ownerOf(value) !== process || this.claims.isExcused(server, value)) continue
         this.violated("2 no ghosts", `${server.name} still has ${key} as ${this.short(value)} of ${process.name}`)
       }
     }
@@ -122,17 +190,22 @@ export class Checker implements ServerObserver {
     this.count("keys planted again")
   }
 
-  onGone(server: Server, key: string, value: string, how: "released" | "removed" | "lost"): void {
-    if (how === "removed") {
+  onBackAgain(server: Server, value: string): void {
+    this.claims.cameBack(server, value)
+    this.count("keys back by a failover")
+  }
+
+  onGone(server: Server, key: string, value: string, how: Gone): void {
+    if (how === "removed" || how === "overwritten") {
       this.#assumptions.unlockedByForce(key)
-      this.count("keys removed by force")
+      this.count(how === "removed" ? "keys removed by force" : "keys overwritten or deleted by others")
     }
     if (how === "lost") this.count("keys lost")
     this.#world.log(() => `   ${server.name} ${how} ${key} of ${this.short(value)}`)
   }
 
-  onDataLost(server: Server): void {
-    this.#assumptions.lostData(server.name)
+  onDataLost(server: Server, how: Loss | "failover"): void {
+    this.#assumptions.lostData(server.name, how)
     this.count("servers that lost data")
   }
 

@@ -21,6 +21,8 @@ export interface Client {
   readonly plan: ProcessPlan
   readonly nodes: ReadonlyArray<LockNode.LockNode>
   readonly calls: Calls
+  /** Fibers that use locks beside those that took them. */
+  readonly besides: Array<Fiber.Fiber<unknown, unknown>>
   isClosed: boolean
   isDone: boolean
 }
@@ -49,13 +51,21 @@ export const live = (client: Client, around: Surroundings): Effect.Effect<void> 
       nodes: client.nodes,
       driftFactor,
       ...!isMajority && { quorum },
-      ...delayedRestart > 0 && { delayedRestart }
+      ...delayedRestart > 0 && { delayedRestart },
+      ...around.plan.replicas && { replicas: 1 }
     })
     const context = yield* Layer.buildWithScope(layer, scope)
     const fibers = yield* Effect.forEach(plan.workers, (ops) => Effect.forkChild(work(client, around, context, ops)))
     const close = Effect.suspend(() => {
       client.isClosed = true
-      return Scope.close(scope, Exit.void)
+      process.closing.beganAt = process.world.now
+      return Effect.ensuring(
+        Scope.close(scope, Exit.void),
+        Effect.sync(() => {
+          process.closing.endedAt = process.world.now
+          process.world.log(() => `${process.name} has closed its service`)
+        })
+      )
     })
     const wasBusy = typeof plan.closes === "object"
     if (typeof plan.closes === "object") {
@@ -64,13 +74,19 @@ export const live = (client: Client, around: Surroundings): Effect.Effect<void> 
       yield* close
     }
     yield* Fiber.awaitAll(fibers)
+    yield* Fiber.awaitAll(client.besides)
     if (plan.closes === "healed") {
       yield* untilTrueTime(process, Math.max(cleanAt, process.world.now + graceMillis(plan)))
       checker.idle(process, servers)
     }
     if (!client.isClosed) yield* close
     // One round of the event loop for what ends with the scope, or the time of whoever still had a lock of it in hand.
-    yield* wasBusy ? untilTrueTime(process, process.world.now + graceMillis(plan)) : Effect.yieldNow
+    // Where fibers yield at every chance that takes a while.
+    yield* wasBusy
+      ? untilTrueTime(process, process.world.now + graceMillis(plan))
+      : plan.yields > 0
+      ? untilTrueTime(process, process.world.now + 10)
+      : Effect.yieldNow
     const { underWay } = client.calls
     if (underWay > 0) checker.violated("6 nothing leaks", `${process.name} has ${underWay} calls under way`)
     if (process.sleeping > 0) checker.violated("6 nothing leaks", `${process.name} has ${process.sleeping} timers`)
@@ -88,13 +104,13 @@ const work = (
 ): Effect.Effect<void> =>
   Effect.gen(function*() {
     for (const op of ops) {
-      yield* Effect.sleep(op.think)
+      yield* client.process.nap(op.think)
       if (client.isClosed) return
       const run = Effect.exit(Effect.provide(new Attempt(client, around, op).run(), context))
       yield* op.interruptAfter === undefined ? run : Effect.raceFirst(
         run,
         Effect.andThen(
-          Effect.sleep(op.interruptAfter),
+          client.process.nap(op.interruptAfter),
           Effect.sync(() => around.checker.count("interruptions"))
         )
       )

@@ -1,6 +1,8 @@
 /**
  * One history: a plan carried out, and what the checker has to say of it.
  */
+import * as Cause from "effect/Cause"
+import * as Exit from "effect/Exit"
 import { Chance } from "./chance.ts"
 import { Checker, type Violation } from "./checker.ts"
 import { type Client, live } from "./client.ts"
@@ -33,37 +35,66 @@ export const run = (plan: Plan, record = false): History => {
   const clients = plan.processes.map((options): Client => {
     const process = new Process(world, options)
     process.onTurn = () => checker.leases.afterTurn(process)
+    process.onUncaught = (error) => checker.violated("8 nothing is thrown", `${process.name}: ${String(error)}`)
     process.onLog = (line) => {
       world.log(() => `${process.name} logs: ${line}`)
       checker.logged(line)
     }
     const calls: Node.Calls = {
       underWay: 0,
-      onAcquire: (value) => checker.asked(process, value),
+      onAcquire: (key, value, expiry) => checker.asked(process, key, value, expiry),
+      onTouch: (operation, about) => checker.touching(process, operation, about),
+      onReconnect: () => checker.count("connections given up"),
       onRaise: (value) => checker.raising(value),
       onTurn: () => checker.count("turns given notice of"),
       short: (value) => checker.short(value)
     }
     const own = servers.map((server) => new Link(process, server, plan.link))
     links.push(own)
-    const nodes = own.map((link) => Node.make(link, plan.hasLists, calls))
-    return { process, plan: options, nodes, calls, isClosed: false, isDone: false }
+    const chance = world.chance.fork()
+    const nodes = own.map((link) =>
+      Node.make(link, calls, {
+        hasList: plan.hasLists,
+        breaks: () => link.isFaulty && plan.link.fails && chance.in(0.02) ? chance.pick(["throws", "dies"]) : undefined,
+        leastUptimeMillis: 0,
+        acknowledgedWithin: undefined
+      })
+    )
+    // 400 ms is that of verbs without options.
+    const nodeTimeouts = [400, ...options.workers.flat().map(({ options }) => options.nodeTimeout / process.rate)]
+    process.nodeTimeouts = { shortest: Math.min(...nodeTimeouts), longest: Math.max(...nodeTimeouts) }
+    return { process, plan: options, nodes, calls, besides: [], isClosed: false, isDone: false }
   })
+  const linksOf = new Map(clients.map(({ process }, index) => [process, links[index]!]))
+  world.onEvent = () => checker.happened(linksOf)
   for (const client of clients) {
     world.at(
       client.plan.startsAt,
-      () => client.process.deliver(() => client.process.fork(live(client, { plan, checker, servers, cleanAt })))
+      () =>
+        client.process.deliver(() => {
+          const { process } = client
+          process.fork(live(client, { plan, checker, servers, cleanAt })).addObserver((exit) => {
+            if (Exit.isFailure(exit) && !process.dead) {
+              checker.violated("no defects", `${process.name} fails: ${String(Cause.squash(exit.cause))}`)
+              client.isDone = true
+            }
+          })
+        })
     )
   }
   for (const fault of plan.faults) {
     world.at(fault.at, () => {
       checker.count(`fault: ${fault._tag}`)
+      if (fault._tag === "Foreign" && fault.foreign !== undefined) checker.foreign(fault.foreign.value)
       happen(fault, world, clients, servers, links)
     })
   }
   world.at(plan.healedAt, () => {
     world.log(() => "the network has healed")
-    for (const link of links.flat()) link.isFaulty = false
+    for (const link of links.flat()) {
+      link.isFaulty = false
+      link.disturbedAt = world.now
+    }
   })
   world.runOut(horizonMillis)
   if (world.stopped) checker.violated("no spinning", `there is no end after ${world.events} events`)
@@ -96,7 +127,32 @@ const happen = (
       for (const link of cut) link.cut[fault.lost]++
       return world.after(fault.millis, () => {
         world.log(() => `${fault.lost} between ${places} come through again`)
-        for (const link of cut) link.cut[fault.lost]--
+        for (const link of cut) {
+          link.cut[fault.lost]--
+          link.disturbedAt = world.now
+        }
+      })
+    }
+    case "HoldUp":
+      return between(fault).forEach((link) => link.holdUp(fault.millis))
+    case "FailOver":
+      return servers[fault.server]!.failOver()
+    case "Foreign": {
+      const { foreign, name } = fault
+      const targets = fault.servers.map((index) => servers[index]!)
+      for (const server of targets) {
+        if (fault.onlyIfFree && server.live(name) !== undefined) continue
+        world.log(() =>
+          `somebody else ${
+            foreign === undefined ? "deletes" : `puts a ${foreign.type} under`
+          } ${name} on ${server.name}`
+        )
+        server.meddle(name, foreign)
+      }
+      return world.after(fault.millis, () => {
+        for (const server of targets) {
+          if (foreign !== undefined && server.live(name)?.value === foreign.value) server.meddle(name, undefined)
+        }
       })
     }
     case "Break":

@@ -18,14 +18,14 @@ export interface Holder {
   readonly expiry: number
   /** Whether the program is to be stopped when the lease ends. */
   readonly isGuarded: boolean
-  /** Whether it has the value from somebody else. */
-  readonly isAdopted: boolean
   /** Whether it has given the lock back itself. */
   hasReleased: boolean
   /** Whether its last step came after the end of the lease. */
   hasOutlived: boolean
   /** Somebody else has set out to release its value, or to extend it as he likes. */
   isForsaken: boolean
+  /** Whether its lease was seen to have ended before it gave the lock back. */
+  isLost: boolean
   /** True time at which its lease ends by its own clock, as last seen. */
   end: number
 }
@@ -63,7 +63,8 @@ export class Leases {
     add(this.#byName, lock.name, holder)
     add(this.#byProcess, process, holder)
     this.#values.set(lock.name, lock.value)
-    holder.isForsaken = holder.isAdopted && this.#released.has(lock.value)
+    this.#checker.claims.held(lock.value)
+    holder.isForsaken = this.#released.has(lock.value)
     this.#checker.count("locks handed out")
     this.#world.log(() => `${process.name} holds ${lock.name} as ${this.#checker.short(lock.value)}`)
     this.#token(holder)
@@ -76,6 +77,7 @@ export class Leases {
     if (this.#byName.get(lock.name)?.delete(holder) !== true) return
     this.#byProcess.get(process)?.delete(holder)
     this.#world.log(() => `${process.name} leaves ${lock.name} as ${this.#checker.short(lock.value)}`)
+    if (!holder.isLost) this.#checker.claims.ended(lock.value)
     this.releasing(lock.name, lock.value)
   }
 
@@ -89,6 +91,11 @@ export class Leases {
   adopting(name: string, value: string): void {
     const isHeld = [...this.#byName.get(name) ?? []].some(({ lock, process }) => lock.value === value && !process.dead)
     if (isHeld) this.releasing(name, value)
+  }
+
+  /** The holds of a process that a value or a name is about. */
+  holdsOf(process: Process, about: string): ReadonlyArray<Holder> {
+    return [...this.#byProcess.get(process) ?? []].filter(({ lock }) => lock.value === about || lock.name === about)
   }
 
   voted(server: string, value: string): void {
@@ -107,6 +114,9 @@ export class Leases {
         this.#exclusion(holder)
       }
       holder.end = end
+      if (left > 0 || holder.isLost) continue
+      holder.isLost = true
+      this.#checker.claims.ended(holder.lock.value)
     }
   }
 
@@ -114,7 +124,7 @@ export class Leases {
   #exclusion(holder: Holder): void {
     const { name, value } = holder.lock
     for (const other of this.#byName.get(name) ?? []) {
-      if (other.lock.value === value || !hasLease(other) || !hasLease(holder)) continue
+      if (other === holder || !hasLease(other) || !hasLease(holder)) continue
       const pair = [value, other.lock.value].sort().join(" ")
       if (this.#pairs.has(pair)) continue
       this.#pairs.add(pair)

@@ -3,6 +3,7 @@
  *
  * - `--seeds 1000`: so many histories, from `--from 1` on, with a summary of what they contained. Failures are
  *   shrunk and printed, `--failures 3` of them at most, and the exit code is 1.
+ *   `--brief` prints a line for each and shrinks none.
  * - `--seed 42`: one history, as a timeline. `--without p3,f1` leaves parts of it out.
  *
  * One seed is one history, on any machine, as long as neither the simulator nor the library changes.
@@ -11,7 +12,7 @@ import { parseArgs } from "node:util"
 import { run } from "./history.ts"
 import { without } from "./parts.ts"
 import { makePlan } from "./plan.ts"
-import { failure, story, Summary } from "./report.ts"
+import { brief, failure, story, Summary } from "./report.ts"
 
 const { values: flags } = parseArgs({
   options: {
@@ -19,6 +20,7 @@ const { values: flags } = parseArgs({
     from: { type: "string", default: "1" },
     failures: { type: "string", default: "3" },
     seed: { type: "string" },
+    brief: { type: "boolean", default: false },
     without: { type: "string", default: "" }
   }
 })
@@ -40,7 +42,7 @@ const many = (from: number, count: number, mostFailures: number): void => {
     const plan = makePlan(seed)
     const history = run(plan)
     summary.add(plan, history)
-    if (history.violations.length > 0) console.log(failure(seed).join("\n"))
+    if (history.violations.length > 0) console.log((flags.brief ? brief(history, seed) : failure(seed)).join("\n"))
     if (performance.now() - toldAt > 10_000) {
       toldAt = performance.now()
       console.log(rate())

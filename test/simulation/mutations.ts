@@ -29,6 +29,7 @@ export interface Mutation {
 const edit = (file: string, piece: string, instead: string): Edit => ({ file, piece, instead })
 
 export const mutations: ReadonlyArray<Mutation> = [
+  // 1: exclusion
   {
     name: "a quorum of half the nodes",
     edits: [edit("src/internal/options.ts", "Math.floor(nodes / 2) + 1", "Math.ceil(nodes / 2)")],
@@ -47,12 +48,60 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "the same value for all attempts",
     edits: [edit(
-      "src/internal/acquire.ts",
-      "this.value = service.randomValue()",
-      "this.value = (service as unknown as { only?: string }).only ??= service.randomValue()"
+      "src/internal/service.ts",
+      "this.key(name), this.#value()",
+      "this.key(name), (this as unknown as { only?: string }).only ??= this.#value()"
     )],
     within: 500
   },
+  {
+    // What the node's script does is done here by the server.
+    name: "extension counts nodes that were planted again",
+    edits: [edit(
+      "test/simulation/server.ts",
+      "this.#observer.onPlanted()",
+      "this.#observer.onPlanted()\n      return true"
+    )],
+    within: 500
+  },
+  {
+    name: "validity counted from the reply",
+    edits: [edit(
+      "src/internal/acquire.ts",
+      "new HeldLock(service, claim, start)",
+      "new HeldLock(service, claim, now(service.clock))"
+    )],
+    within: 500
+  },
+  {
+    name: "extended validity counted from the reply",
+    edits: [edit(
+      "src/internal/held.ts",
+      "const until = end(start, this.settings.validityMillis)",
+      "const until = end(now(this.#service.clock), this.settings.validityMillis)"
+    )],
+    within: 500
+  },
+  {
+    name: "servers that vote as soon as they are back",
+    edits: [edit("src/internal/layer.ts", "leastUptime > 0 ?", "leastUptime < 0 ?")],
+    within: 1000
+  },
+  {
+    name: "a yes before the replica has it",
+    edits: [edit("src/internal/layer.ts", "node) => replicas > 0 ?", "node) => replicas < 0 ?")],
+    within: 2000
+  },
+  {
+    name: "adoption without a value of its own",
+    edits: [edit(
+      "src/internal/adopt.ts",
+      "const claim = service.claim(name, settings)",
+      "const claim = service.claim(name, settings)\n    Object.assign(claim, { value })"
+    )],
+    within: 2000
+  },
+  // 2: no ghosts
   {
     name: "no clean-up after a timeout",
     edits: [edit("src/internal/acquire.ts", "Result.isFailure(answer) || answer.success", "answer.success")],
@@ -70,29 +119,12 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "no clean-up after an interruption",
     edits: [
-      edit("src/internal/acquire.ts", "if (Exit.isFailure(exit)) service.cleanUp(claim, service.nodes)", ""),
+      edit("src/internal/acquire.ts", "if (Exit.isFailure(exit)) service.cleanUps.over(claim, service.nodes)", ""),
       edit(
         "src/internal/acquire.ts",
-        "if (Exit.isFailure(exit)) { for (const claim of claims) service.cleanUp(claim, service.nodes) }",
+        "if (Exit.isFailure(exit)) { for (const claim of claims) service.cleanUps.over(claim, service.nodes) }",
         ""
       )
-    ],
-    within: 500
-  },
-  {
-    // What the node's script does is done here by the server.
-    name: "extension counts nodes that were planted again",
-    edits: [edit(
-      "test/simulation/server.ts",
-      "this.#observer.onPlanted()",
-      "this.#observer.onPlanted()\n      return true"
-    )],
-    within: 500
-  },
-  {
-    name: "a token without the second round",
-    edits: [
-      edit("src/internal/acquire.ts", "fence.settle(answers)", "(fence.settle(answers), true)")
     ],
     within: 500
   },
@@ -100,29 +132,88 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "a late extension after the release",
     edits: [edit(
       "src/internal/held.ts",
-      "this.#service.rooms.ended(this, release.woke)",
-      "this.#service.rooms.ended(this, release.woke)\n      this.#service.quorum.start(extendQuestion(this), () => {})"
+      "rooms.ended(this, release.woke)",
+      "rooms.ended(this, release.woke)\n      quorum.start(new Renewal(this, () => {}), () => {})"
     )],
     within: 500
   },
   {
-    name: "validity counted from the reply",
-    edits: [edit(
-      "src/internal/acquire.ts",
-      "new HeldLock(service, claim, start)",
-      "new HeldLock(service, claim, now(service.clock))"
-    )],
-    within: 500
-  },
-  {
-    name: "extended validity counted from the reply",
+    name: "an extension by hand that does not look",
     edits: [edit(
       "src/internal/held.ts",
-      "this.#end = end(start, this.settings.validityMillis)",
-      "this.#end = end(now(this.#service.clock), this.settings.validityMillis)"
+      "if (lost !== undefined) return resume(Effect.fail(lost))",
+      ""
+    )],
+    within: 2000
+  },
+  {
+    name: "a loss that leaves its keys",
+    edits: [edit("src/internal/held.ts", "      cleanUps.over(this, nodes)\n", "")],
+    within: 2000
+  },
+  {
+    name: "what an extension planted after the loss is left",
+    edits: [edit("src/internal/held.ts", "cleanUps.over(this, notConfirmed)", "")],
+    within: 5000
+  },
+  {
+    name: "clean-ups that are tried once",
+    edits: [edit(
+      "src/internal/cleanUps.ts",
+      "if (!isExpired) this.#wait(waiting, again)",
+      ""
     )],
     within: 500
   },
+  {
+    name: "a release that has failed is not tried again",
+    edits: [edit("src/internal/held.ts", "this.#service.cleanUps.released(this.#lock, answers)", "")],
+    within: 500
+  },
+  {
+    name: "clean-ups given up before the server has answered",
+    edits: [edit("src/internal/cleanUps.ts", "if (isHeard) again.heardAt ??= now", "again.heardAt ??= now")],
+    within: 5000
+  },
+  {
+    name: "clean-ups that forget what may overtake them",
+    edits: [edit("src/internal/cleanUps.ts", " && node.mayOvertake?.() !== true", "")],
+    within: 5000
+  },
+  {
+    name: "closing drops the clean-ups",
+    edits: [edit("src/internal/service.ts", "    this.cleanUps.close()\n", "")],
+    within: 2000
+  },
+  {
+    name: "an abandoned lock is extended",
+    edits: [edit(
+      "src/internal/held.ts",
+      "          this.#recordEnd(state)\n",
+      "          if (state === \"detached\") this.#recordEnd(state)\n"
+    )],
+    within: 2000
+  },
+  {
+    name: "a lock that is deleted by its own service is still held",
+    edits: [edit(
+      "src/internal/operate.ts",
+      "for (const held of service.rooms.holders(key)) held.lose(\"Taken\", [])",
+      ""
+    )],
+    within: 2000
+  },
+  // 3: only the value's owner
+  {
+    name: "clean-ups that delete whatever is there",
+    edits: [edit(
+      "src/internal/cleanUps.ts",
+      "node.release(this.#value.key, this.#value.value)",
+      "node.remove(this.#value.key)"
+    )],
+    within: 500
+  },
+  // 4: the program stops in time
   {
     name: "a loss that interrupts nobody",
     edits: [edit("src/internal/guard.ts", "hold.onLost(() => fiber.interruptUnsafe())", "hold.onLost(() => {})")],
@@ -133,10 +224,75 @@ export const mutations: ReadonlyArray<Mutation> = [
     edits: [edit("src/internal/guard.ts", "lost === undefined ? exit : outlived(exit, lost)", "exit")],
     within: 500
   },
+  // 5: a minority is invisible, work is bounded
   {
-    name: "servers that vote as soon as they are back",
-    edits: [edit("src/internal/layer.ts", "leastUptime > 0 ?", "leastUptime < 0 ?")],
+    name: "votes that wait for stragglers",
+    edits: [edit(
+      "src/internal/quorum.ts",
+      "(this.#question.all !== true && this.#isDecided(pending))",
+      "(this.#question.all !== true && pending < 0)"
+    )],
+    within: 500
+  },
+  {
+    name: "hope in a silent node",
+    edits: [edit("src/internal/quorum.ts", "if (!health.isDecidedByOthers) return pending", "return pending")],
+    within: 5000
+  },
+  {
+    name: "a silent node is asked all the same",
+    edits: [edit("src/internal/nodeHealth.ts", "if (record.probe === undefined) {", "{")],
     within: 1000
+  },
+  {
+    name: "a dead connection is kept",
+    edits: [edit("src/internal/nodeHealth.ts", "this.#isClosed || node.reconnect === undefined", "true")],
+    within: 2000
+  },
+  // 6: nothing leaks
+  {
+    name: "timers that outlive the service",
+    edits: [
+      edit(
+        "src/internal/quorum.ts",
+        "this.#idle.await, Effect.sync(() => this.timers.close())",
+        "this.#idle.await, Effect.void"
+      )
+    ],
+    within: 500
+  },
+  {
+    name: "closing waits for nothing",
+    edits: [edit("src/internal/quorum.ts", "Effect.ensuring(this.#idle.await,", "Effect.ensuring(Effect.void,")],
+    within: 500
+  },
+  // 7: tokens increase
+  {
+    name: "a token without the second round",
+    edits: [
+      edit("src/internal/acquire.ts", "fence.settle(answers)", "(fence.settle(answers), true)")
+    ],
+    within: 500
+  },
+  // 8: nothing that comes in breaks it
+  {
+    name: "a node that throws ends its caller",
+    edits: [edit(
+      "src/internal/quorum.ts",
+      "this.#hear(index, node, Result.fail(this.#failure(node, error)))",
+      "throw error"
+    )],
+    within: 500
+  },
+  // 9: who waits gets its turn
+  {
+    name: "last come, first served",
+    edits: [edit(
+      "src/internal/rooms.ts",
+      "for (const waiter of this.waiters) return waiter\n    return undefined",
+      "return [...this.waiters].at(-1)"
+    )],
+    within: 500
   }
 ]
 

@@ -24,12 +24,19 @@ interface Timer {
 /** The wall clocks of all processes tell about this time when a history begins. */
 const epoch = 1_700_000_000_000
 
+export interface NodeTimeouts {
+  readonly shortest: number
+  readonly longest: number
+}
+
 export interface ProcessOptions {
   readonly name: string
   /** How many of its milliseconds go by in one of true time. */
   readonly rate: number
   /** By how much its wall clock is ahead. */
   readonly wallAhead: number
+  /** The share of a fiber's steps before which it yields to others; less than 1. */
+  readonly yields: number
 }
 
 export class Process {
@@ -45,8 +52,16 @@ export class Process {
   wallTouched = 0
   /** Sleeps under way. */
   sleeping = 0
+  /** Those of them that are the history's own. */
+  naps = 0
+  /** Those of its verbs, in true time. */
+  nodeTimeouts: NodeTimeouts = { shortest: 0, longest: 0 }
+  /** True times at which its service began and ended to close. */
+  closing = { beganAt: Number.POSITIVE_INFINITY, endedAt: Number.POSITIVE_INFINITY }
   /** Called after each turn of its event loop. */
   onTurn: () => void = () => {}
+  /** Called with what would end a real process. */
+  onUncaught: (error: unknown) => void = () => {}
   onLog: (line: string) => void = () => {}
   readonly #chance: Chance
   #wallAhead: number
@@ -67,7 +82,7 @@ export class Process {
   #isObserved = false
   #behind = 0
 
-  constructor(world: World, { name, rate, wallAhead }: ProcessOptions) {
+  constructor(world: World, { name, rate, wallAhead, yields }: ProcessOptions) {
     this.world = world
     this.name = name
     this.rate = rate
@@ -77,7 +92,12 @@ export class Process {
       Context.add(Clock.Clock, this.#clock()),
       Context.add(Random.Random, random(this.#chance.fork())),
       Context.add(WebCrypto, webCrypto(this.#chance.fork())),
-      Context.add(Scheduler.Scheduler, new Scheduler.MixedScheduler("async", (task) => this.#immediate(task))),
+      Context.add(
+        Scheduler.Scheduler,
+        yields === 0
+          ? new Scheduler.MixedScheduler("async", (task) => this.#immediate(task))
+          : new YieldingScheduler((task) => this.#immediate(task), this.#chance.fork(), yields)
+      ),
       Context.add(
         Logger.CurrentLoggers,
         new Set([Logger.make(({ logLevel, message }) => this.onLog(`${logLevel} ${[message].flat().join(" ")}`))])
@@ -88,6 +108,14 @@ export class Process {
   /** Runs an effect in this process, now. */
   fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> {
     return Effect.runForkWith(this.context)(effect)
+  }
+
+  /** A pause that belongs to the history, not to the library. */
+  nap(millis: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.naps++
+      return Effect.ensuring(Effect.sleep(millis), Effect.sync(() => this.naps--))
+    })
   }
 
   /** Milliseconds on the monotonic clock. */
@@ -110,6 +138,11 @@ export class Process {
       this.#isObserved = false
       this.#behind = 0
     }
+  }
+
+  /** True time at which it last went on after it had stood still, in the middle of a step or between two. */
+  get stoodStillUntil(): number {
+    return Math.max(this.blockedUntil, this.#frozenUntil)
   }
 
   get isRunning(): boolean {
@@ -207,7 +240,11 @@ export class Process {
 
   #turn(task: () => void): void {
     if (this.dead) return
-    task()
+    try {
+      task()
+    } catch (error) {
+      this.onUncaught(error)
+    }
     if (!this.dead) this.onTurn()
   }
 
@@ -284,6 +321,22 @@ export class Process {
       }
     }
     return clock
+  }
+}
+
+/** Lets fibers yield anywhere, so that what others do comes between any two of their steps. */
+class YieldingScheduler extends Scheduler.MixedScheduler {
+  readonly #chance: Chance
+  readonly #share: number
+
+  constructor(immediate: (task: () => void) => () => void, chance: Chance, share: number) {
+    super("async", immediate)
+    this.#chance = chance
+    this.#share = share
+  }
+
+  override shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
+    return this.#chance.in(this.#share) || super.shouldYield(fiber)
   }
 }
 

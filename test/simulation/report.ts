@@ -43,6 +43,10 @@ export class Summary {
   }
 }
 
+/** The same in a line for each promise. */
+export const brief = ({ violations }: History, seed: number): Array<string> =>
+  violations.map(({ promise, what }) => `Seed ${seed} violates a promise: ${promise}: ${what}`)
+
 /** A history that failed: what was violated, how to see it again, and what is left when all that can be is left out. */
 export const failure = (seed: number): Array<string> => {
   const plan = makePlan(seed)

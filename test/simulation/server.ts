@@ -10,12 +10,24 @@ export interface ServerOptions {
   readonly name: string
   /** How many of its milliseconds go by in one of true time. */
   readonly rate: number
+  /** By how many milliseconds its replica is behind. */
+  readonly replicaLag: number
 }
 
 interface Entry {
   readonly value: string
   readonly expiresAt: number
   readonly setAt: number
+  /** Redis' name for what it is. */
+  readonly type: string
+}
+
+/** What somebody else keeps under the name of a lock. */
+export interface Foreign {
+  readonly value: string
+  readonly type: "string" | "list" | "hash"
+  /** Never, where there is none. */
+  readonly expiryMillis: number | undefined
 }
 
 /** A subscription of a process to the notices for its waiter. */
@@ -25,13 +37,17 @@ export interface Ear {
 
 /** What somebody who sees everything wants to hear of. */
 export interface ServerObserver {
-  readonly onGone: (server: Server, key: string, value: string, how: "released" | "removed" | "lost") => void
+  readonly onGone: (server: Server, key: string, value: string, how: Gone) => void
   readonly onVote: (server: Server, value: string, isYes: boolean) => void
   readonly onExtended: (server: Server, value: string) => void
   readonly onPlanted: () => void
-  readonly onDataLost: (server: Server) => void
+  /** A key that was deleted is there again. */
+  readonly onBackAgain: (server: Server, value: string) => void
+  readonly onDataLost: (server: Server, how: Loss | "failover") => void
   readonly onClockSet: (server: Server) => void
 }
+
+export type Gone = "released" | "removed" | "lost" | "overwritten"
 
 export type Loss = "nothing" | "everything" | "the last second"
 
@@ -48,15 +64,21 @@ export class Server {
   readonly #lists = new Map<string, Array<string>>()
   readonly #watchers = new Map<string, Set<string>>()
   readonly #counters = new Map<string, { readonly token: number; readonly expiresAt: number }>()
+  /** How to take back what was done last, for a replica that has not seen it. */
+  readonly #undo: Array<{ readonly at: number; readonly undo: () => void }> = []
+  readonly replicaLag: number
+  /** True time at which it last stood still, was down or came back. */
+  disturbedAt = Number.NEGATIVE_INFINITY
   #startedAt = Number.NEGATIVE_INFINITY
   #ahead = 0
   #pauses = 0
   #queue: Array<() => void> = []
 
-  constructor(world: World, { name, rate }: ServerOptions, observer: ServerObserver) {
+  constructor(world: World, { name, rate, replicaLag }: ServerOptions, observer: ServerObserver) {
     this.world = world
     this.name = name
     this.rate = rate
+    this.replicaLag = replicaLag
     this.#observer = observer
   }
 
@@ -78,10 +100,15 @@ export class Server {
     else command()
   }
 
+  get isPaused(): boolean {
+    return this.#pauses > 0
+  }
+
   pause(millis: number): void {
     this.world.log(() => `${this.name} is stopped for ${millis.toFixed(1)} ms`)
     this.#pauses++
     this.world.after(millis, () => {
+      this.disturbedAt = this.world.now
       if (--this.#pauses > 0) return
       this.world.log(() => `${this.name} is continued`)
       const queue = this.#queue
@@ -94,12 +121,10 @@ export class Server {
     if (!this.isUp) return
     this.world.log(() => `${this.name} crashes for ${downMillis.toFixed(1)} ms and loses ${loss}`)
     this.isUp = false
-    this.epoch++
-    this.ears.clear()
-    this.#watchers.clear()
-    this.#queue = []
+    this.#disconnect()
+    this.#undo.length = 0
     this.world.after(downMillis, () => {
-      const since = this.clock() - downMillis * this.rate - 1000
+      const since = this.world.now - downMillis - 1000
       for (const [key, entry] of this.#keys) {
         if (loss === "nothing" || (loss === "the last second" && entry.setAt < since)) continue
         this.#keys.delete(key)
@@ -108,12 +133,50 @@ export class Server {
       if (loss !== "nothing") {
         this.#lists.clear()
         if (loss === "everything") this.#counters.clear()
-        this.#observer.onDataLost(this)
+        this.#observer.onDataLost(this, loss)
       }
       this.isUp = true
+      this.disturbedAt = this.world.now
       this.#startedAt = this.clock()
       this.world.log(() => `${this.name} is back`)
     })
+  }
+
+  /** Its replica takes over, which has not seen what was done last: neither keys that were set nor that were deleted. */
+  failOver(): void {
+    if (!this.isUp) return
+    this.world.log(() => `the replica of ${this.name} takes over, ${this.replicaLag.toFixed(1)} ms behind`)
+    this.#disconnect()
+    this.disturbedAt = this.world.now
+    const before = new Map(this.#keys)
+    for (const { at, undo } of this.#undo.splice(0).reverse()) if (at > this.world.now - this.replicaLag) undo()
+    for (const [key, { value }] of before) {
+      if (this.#keys.get(key)?.value !== value) this.#observer.onGone(this, key, value, "lost")
+    }
+    for (const [key, { value }] of this.#keys) {
+      if (before.get(key)?.value !== value) this.#observer.onBackAgain(this, value)
+    }
+    this.#observer.onDataLost(this, "failover")
+  }
+
+  /** Whoever is not one of ours sets a key, whatever is there; or deletes it. */
+  meddle(key: string, foreign: Foreign | undefined): void {
+    if (!this.isUp) return
+    const { value } = this.#keys.get(key) ?? {}
+    if (foreign === undefined) this.#put(this.#keys, key, undefined)
+    else {
+      const expiresAt = Math.floor(this.clock()) + (foreign.expiryMillis ?? Number.POSITIVE_INFINITY)
+      this.#put(this.#keys, key, { value: foreign.value, expiresAt, setAt: this.world.now, type: foreign.type })
+    }
+    this.#changed(key)
+    if (value !== undefined) this.#observer.onGone(this, key, value, "overwritten")
+  }
+
+  #disconnect(): void {
+    this.epoch++
+    this.ears.clear()
+    this.#watchers.clear()
+    this.#queue = []
   }
 
   // ---------------------------------------------------------------------------
@@ -146,7 +209,7 @@ export class Server {
 
   extend(key: string, value: string, expiryMillis: number, onlyIfThere: boolean): boolean {
     const entry = this.live(key)
-    if (entry?.value === value) {
+    if (entry?.value === value && entry.type === "string") {
       this.#set(key, value, expiryMillis)
       this.#changed(key)
       this.#observer.onExtended(this, value)
@@ -160,6 +223,29 @@ export class Server {
     return false
   }
 
+  /** Compare and set. */
+  replace(key: string, value: string, newValue: string, expiryMillis: number): boolean {
+    const entry = this.live(key)
+    const isYes = entry?.value === value && entry.type === "string"
+    this.#observer.onVote(this, newValue, isYes)
+    if (!isYes) return false
+    this.#set(key, newValue, expiryMillis)
+    this.#changed(key)
+    return true
+  }
+
+  /** `replace` with a fencing counter. */
+  replaceFenced(
+    key: string,
+    value: string,
+    newValue: string,
+    expiryMillis: number,
+    proposal: number
+  ): number | undefined {
+    if (!this.replace(key, value, newValue, expiryMillis)) return undefined
+    return this.#count(key, Math.max(this.#counter(key) + 1, proposal))
+  }
+
   release(key: string, value: string): boolean {
     if (this.live(key)?.value !== value) return false
     this.#delete(key, "released")
@@ -168,7 +254,10 @@ export class Server {
 
   inspect(key: string): LockNode.KeyState | undefined {
     const entry = this.live(key)
-    return entry && { value: entry.value, ttlMillis: entry.expiresAt - Math.floor(this.clock()) }
+    if (entry === undefined) return undefined
+    const { expiresAt, type } = entry
+    const value = type === "string" ? entry.value : ""
+    return { value, type, ttlMillis: expiresAt - Math.floor(this.clock()) }
   }
 
   remove(key: string): boolean {
@@ -181,7 +270,7 @@ export class Server {
     let list = this.#lists.get(key) ?? []
     if (place === "front") list = [waiter, ...list.filter((other) => other !== waiter)]
     else if (!list.includes(waiter)) list = [...list, waiter]
-    this.#lists.set(key, list)
+    this.#put(this.#lists, key, list)
     const ahead = list.indexOf(waiter)
     if (ahead === 0) this.#watchers.set(key, (this.#watchers.get(key) ?? new Set()).add(waiter))
     return { ahead, ttlMillis: this.inspect(key)?.ttlMillis ?? 0 }
@@ -203,11 +292,11 @@ export class Server {
   // inside
   // ---------------------------------------------------------------------------
 
-  /** The keys that have not expired, and their values. */
-  *entries(): Iterable<readonly [key: string, value: string]> {
+  /** The keys that have not expired, their values, and the true time at which they were last set. */
+  *entries(): Iterable<readonly [key: string, value: string, setAt: number]> {
     for (const key of this.#keys.keys()) {
       const entry = this.live(key)
-      if (entry !== undefined) yield [key, entry.value]
+      if (entry !== undefined) yield [key, entry.value, entry.setAt]
     }
   }
 
@@ -218,12 +307,21 @@ export class Server {
   }
 
   #set(key: string, value: string, expiryMillis: number) {
-    this.#keys.set(key, { value, expiresAt: Math.floor(this.clock()) + expiryMillis, setAt: this.clock() })
+    const expiresAt = Math.floor(this.clock()) + expiryMillis
+    this.#put(this.#keys, key, { value, expiresAt, setAt: this.world.now, type: "string" })
+  }
+
+  /** Changes a map so that it can be taken back. */
+  #put<A>(map: Map<string, A>, key: string, value: A | undefined) {
+    const before = map.get(key)
+    const put = (value: A | undefined) => value === undefined ? map.delete(key) : map.set(key, value)
+    put(value)
+    if (this.replicaLag > 0) this.#undo.push({ at: this.world.now, undo: () => put(before) })
   }
 
   #delete(key: string, how: "released" | "removed") {
     const { value } = this.#keys.get(key)!
-    this.#keys.delete(key)
+    this.#put(this.#keys, key, undefined)
     this.#changed(key)
     this.#observer.onGone(this, key, value, how)
   }
@@ -234,14 +332,13 @@ export class Server {
   }
 
   #count(key: string, token: number): number {
-    this.#counters.set(key, { token, expiresAt: this.clock() + counterMillis })
+    this.#put(this.#counters, key, { token, expiresAt: this.clock() + counterMillis })
     return token
   }
 
   #unlist(key: string, waiter: string) {
     const left = (this.#lists.get(key) ?? []).filter((other) => other !== waiter)
-    if (left.length === 0) this.#lists.delete(key)
-    else this.#lists.set(key, left)
+    this.#put(this.#lists, key, left.length === 0 ? undefined : left)
   }
 
   /** Each look buys one notice. */

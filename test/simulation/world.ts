@@ -20,6 +20,8 @@ export class World {
   events = 0
   /** No further event is run: the history has come to its end, or spins. */
   stopped = false
+  /** Called after each event. */
+  onEvent: () => void = () => {}
   /** What happened, line by line, where somebody wants to read it. */
   readonly timeline: Array<string> | undefined
   /** The chance of the network and the machines. */
@@ -63,6 +65,7 @@ export class World {
       this.now = Math.max(this.now, next.at)
       if (++this.events > mostEvents) this.stopped = true
       next.run()
+      this.onEvent()
     }
     this.now = Math.max(this.now, time)
   }
