@@ -110,7 +110,9 @@ export class Attempt {
       case "adoptFenced":
         checker.leases.adopting(name, value)
         checker.give(process, value)
-        return Effect.scoped(Effect.flatMap(Redsync[verb](name, value, settings), scoped))
+        return Effect.scoped(
+          Effect.flatMap((verb === "adopt" ? Redsync.adopt : Redsync.adoptFenced)(name, value, settings), scoped)
+        )
       case "unlock":
         checker.leases.releasing(name, value)
         checker.give(process, value)

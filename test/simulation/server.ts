@@ -149,7 +149,10 @@ export class Server {
     this.#disconnect()
     this.disturbedAt = this.world.now
     const before = new Map(this.#keys)
-    for (const { at, undo } of this.#undo.splice(0).reverse()) if (at > this.world.now - this.replicaLag) undo()
+    const done = this.#undo.splice(0)
+    for (let last = done.pop(); last !== undefined; last = done.pop()) {
+      if (last.at > this.world.now - this.replicaLag) last.undo()
+    }
     for (const [key, { value }] of before) {
       if (this.#keys.get(key)?.value !== value) this.#observer.onGone(this, key, value, "lost")
     }
