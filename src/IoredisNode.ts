@@ -109,6 +109,10 @@ export const make = (target: string | RedisOptions): Effect.Effect<LockNode, nev
  * connection broke go on for as long as the key may live, since a server may come to
  * the rest of the old connection later than to what is sent on the new one.
  *
+ * ioredis throws where nobody can catch it when a server sends a reply to nothing, or
+ * a notice without a channel: that ends the process. Connections that the library
+ * opens are broken off before that; a client of the caller's is left as it is.
+ *
  * @category constructors
  * @since 0.1.0
  */
