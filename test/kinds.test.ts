@@ -5,6 +5,8 @@
  */
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer, Logger, Option, Schedule, type Scope } from "effect"
+import type { Redis } from "ioredis"
+import { Redis as Valkey } from "iovalkey"
 import { readFileSync } from "node:fs"
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 import { inspect as inspectValue } from "node:util"
@@ -180,6 +182,21 @@ describe("Unix sockets and databases", () => {
       yield* other(withLock("excluded", excludes(servers, inDatabase(3))))
     }).pipe(Effect.scoped))
 })
+
+// -----------------------------------------------------------------------------
+// the client for Valkey
+// -----------------------------------------------------------------------------
+
+it.live("clients of iovalkey: locks, and wakes those that wait", () =>
+  Effect.gen(function*() {
+    const servers = yield* three(startServer())
+    const clients = yield* Effect.forEach(servers, ({ host, port }) =>
+      Effect.acquireRelease(
+        Effect.sync(() => new Valkey(port, host) as unknown as Redis),
+        (client) => Effect.sync(() => client.disconnect())
+      ))
+    yield* excludes(servers, Redsync.layer({ nodes: clients }))
+  }).pipe(Effect.scoped))
 
 // -----------------------------------------------------------------------------
 // networks and passwords

@@ -94,7 +94,7 @@ export class Hostile {
     const server = this.#server = createServer((socket) => {
       const connection = new Connection(this, socket, this.counts.connections++)
       this.connections.add(connection)
-      this.counts.mostOpen = Math.max(this.counts.mostOpen, this.connections.size)
+      this.counts.mostOpen = Math.max(this.counts.mostOpen, this.open.length)
       socket.on("close", () => this.connections.delete(connection))
     })
     return new Promise((resolve) => {
@@ -105,6 +105,10 @@ export class Hostile {
   note(line: string): void {
     this.exchange.push(line)
     this.#say(line)
+  }
+
+  get open(): ReadonlyArray<Connection> {
+    return [...this.connections].filter(({ isOpen }) => isOpen)
   }
 
   /** Reads on where it had stopped, so that it sees which connections are closed. */
@@ -195,6 +199,11 @@ class Connection {
   hear(): void {
     this.#isOver = true
     this.#socket.resume()
+  }
+
+  /** One that could not be reset is destroyed, and says so in no event. */
+  get isOpen(): boolean {
+    return !this.#socket.destroyed
   }
 
   end(): void {

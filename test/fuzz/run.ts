@@ -163,9 +163,9 @@ class World {
     for (const hostile of this.#hostile) hostile.listenAgain()
     await this.settle(
       "no connection is left",
-      () => this.#hostile.every(({ connections }) => connections.size === 0),
+      () => this.#hostile.every(({ open }) => open.length === 0),
       () =>
-        this.#hostile.flatMap(({ connections, node }) => [...connections].map(({ number }) => `${node}.${number}`))
+        this.#hostile.flatMap(({ node, open }) => open.map(({ number }) => `${node}.${number}`))
           .join(", ")
     )
     await Promise.all(this.#hostile.map((hostile) => hostile.close()))
