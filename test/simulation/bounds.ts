@@ -16,6 +16,9 @@ export interface Work {
   readonly ended: Array<number>
 }
 
+/** That of verbs that have no options, in milliseconds. */
+const defaultNodeTimeout = 400
+
 /** A connection is given up after a second of silence and three probes, where it can be. */
 const mostBeforeReconnect = 3
 /**
@@ -49,15 +52,16 @@ export class Bounds {
       if (!process.isRunning || process.closing.beganAt <= now) continue
       const { ended, verbs } = workOf(process)
       const { nodeTimeouts, stoodStillUntil } = process
+      const longest = Math.max(defaultNodeTimeout, nodeTimeouts.longest)
       for (const link of own) {
         const since = link.silentSince
         // A client that fails by itself counts as an answer.
         if (since === undefined || stoodStillUntil > since || link.options.fails) continue
-        const sent = link.inFlightFrom(since + nodeTimeouts.longest)
+        const sent = link.inFlightFrom(since + longest)
         if (sent > mostWhileSilent(now - since, nodeTimeouts)) {
           this.#exceeded(process, `has sent ${sent} requests to ${link.server.name}, which is silent`, verbs)
         }
-        const late = link.inFlightFrom(since + 1000 + 4 * nodeTimeouts.longest)
+        const late = link.inFlightFrom(since + 1000 + 4 * longest)
         if (link.options.reconnects && late > mostBeforeReconnect) {
           this.#exceeded(process, `keeps a connection to ${link.server.name} that is dead`, verbs)
         }

@@ -72,8 +72,8 @@ export class Checker implements ServerObserver {
   // what processes do
   // ---------------------------------------------------------------------------
 
-  asked(process: Process, name: string, value: string, expiry: number): void {
-    if (this.claims.asked(process, name, value, expiry)) this.count("attempts")
+  asked(process: Process, name: string, value: string): void {
+    if (this.claims.asked(process, name, value)) this.count("attempts")
   }
 
   /** A process sends what changes the key of a value, or of a name whoever has it. */

@@ -18,7 +18,6 @@ import type { World } from "./world.ts"
 interface Claim {
   readonly process: Process
   readonly name: string
-  readonly nodeTimeout: number
   /** True time up to which it is owned; `Infinity` as long as it is held. */
   ownedUntil: number
   /** True time at which its owner left it to somebody else, or to its expiry. */
@@ -52,13 +51,12 @@ export class Claims {
   }
 
   /** A process asks for a name with a value for the first time. */
-  asked(process: Process, name: string, value: string, expiry: number): boolean {
+  asked(process: Process, name: string, value: string): boolean {
     if (this.#claims.has(value)) return false
-    const nodeTimeout = Math.min(1000, Math.max(50, expiry * 0.05)) / process.rate
     // Two rounds of votes at most, each of which takes twice the node timeout at most.
-    const ownedUntil = this.#world.now + 4 * nodeTimeout
+    const ownedUntil = this.#world.now + 4 * process.nodeTimeouts.longest
     const together = this.#checker.together(process, name)
-    this.#claims.set(value, { process, name, nodeTimeout, ownedUntil, givenUpAt: undefined, together })
+    this.#claims.set(value, { process, name, ownedUntil, givenUpAt: undefined, together })
     return true
   }
 
@@ -101,7 +99,7 @@ export class Claims {
       if (!process.isRunning || this.#assumptions.runsOff(process.name)) continue
       for (const link of own) {
         // Where a round trip takes longer than a node timeout, the node is as good as silent.
-        const isInTime = 2 * link.options.delay[1] + 2 < process.nodeTimeouts.shortest
+        const isInTime = link.roundTripMillis < process.nodeTimeouts.shortest
         if (isInTime && link.isSteady && !this.#assumptions.runsOff(link.server.name)) this.#look(process, link)
       }
     }
@@ -113,11 +111,12 @@ export class Claims {
       if (claim?.process !== process || claim.together?.isOpen === true) continue
       const { closing, wallTouchedAt } = process
       const { givenUpAt } = claim
-      const grace = longestPause / process.rate + 2 * claim.nodeTimeout + 50
+      const { longest } = process.nodeTimeouts
+      const grace = longestPause / process.rate + 2 * longest + 50
       const since = Math.max(claim.ownedUntil, setAt, link.steadySince, process.stoodStillUntil, wallTouchedAt)
       if (givenUpAt !== undefined) {
-        // What is extended once more then was sent before, and is executed late.
-        if (setAt > Math.max(givenUpAt, link.steadySince) + claim.nodeTimeout) {
+        // What was sent before may be executed late.
+        if (setAt > Math.max(givenUpAt, link.steadySince + link.options.late.millis) + longest) {
           this.#found(link, "2 what is given up expires", key, value, "has extended though it was given up")
         }
         continue
@@ -125,7 +124,7 @@ export class Claims {
       const isForgotten = this.#world.now > since + grace
       // What is pending when a service closes is done before it has closed, where it can be.
       const isLeft = closing.endedAt + 50 < this.#world.now && claim.ownedUntil < closing.endedAt &&
-        setAt < closing.beganAt && link.steadySince + claim.nodeTimeout < closing.beganAt &&
+        setAt < closing.beganAt && link.steadySince + longest < closing.beganAt &&
         process.stoodStillUntil < closing.beganAt
       // One that has closed can do no more.
       const isClosed = closing.endedAt < since + grace

@@ -42,7 +42,7 @@ export const run = (plan: Plan, record = false): History => {
     }
     const calls: Node.Calls = {
       underWay: 0,
-      onAcquire: (key, value, expiry) => checker.asked(process, key, value, expiry),
+      onAcquire: (key, value) => checker.asked(process, key, value),
       onTouch: (operation, about) => checker.touching(process, operation, about),
       onReconnect: () => checker.count("connections given up"),
       onRaise: (value) => checker.raising(value),
@@ -60,8 +60,7 @@ export const run = (plan: Plan, record = false): History => {
         acknowledgedWithin: undefined
       })
     )
-    // 400 ms is that of verbs without options.
-    const nodeTimeouts = [400, ...options.workers.flat().map(({ options }) => options.nodeTimeout / process.rate)]
+    const nodeTimeouts = options.workers.flat().map(({ options }) => options.nodeTimeout / process.rate)
     process.nodeTimeouts = { shortest: Math.min(...nodeTimeouts), longest: Math.max(...nodeTimeouts) }
     return { process, plan: options, nodes, calls, besides: [], isClosed: false, isDone: false }
   })

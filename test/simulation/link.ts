@@ -39,7 +39,8 @@ export type Reply<A> = { readonly answer: A } | { readonly disconnected: string 
 interface Request {
   readonly what: () => string
   readonly execute: () => unknown
-  readonly sentAt: number
+  /** True time at which it was written to the present connection. */
+  sentAt: number
   readonly acknowledgeMillis: number
   settle: ((reply: Reply<unknown>) => void) | undefined
 }
@@ -103,6 +104,11 @@ export class Link {
     const isLossy = this.isFaulty && (this.options.fails || loss.request + loss.reply + slow.share > 0)
     return !isLossy && cut.requests + cut.replies + cut.refusing + this.#holdUps === 0 && this.#connection.isReady &&
       this.#connection.epoch === this.server.epoch && this.server.isUp && !this.server.isPaused
+  }
+
+  /** The longest time from a request to its reply, as long as it is steady; a reply may wait for a replica. */
+  get roundTripMillis(): number {
+    return 2 * (this.options.delay[1] + this.server.replicaLag) + 2
   }
 
   /** True time since which it has been steady. */
@@ -296,6 +302,7 @@ export class Link {
 
   #write(connection: Connection, request: Request) {
     const { world } = this.process
+    request.sentAt = world.now
     if (this.cut.requests > 0 || (this.isFaulty && this.#chance.in(this.options.loss.request))) {
       return world.log(() => `   the request is lost: ${request.what()}`)
     }

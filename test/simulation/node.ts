@@ -11,7 +11,7 @@ import type { Server } from "./server.ts"
 /** What a process asks of nodes at present: to be none when it has closed its service. */
 export interface Calls {
   underWay: number
-  readonly onAcquire: (key: string, value: string, expiry: number) => void
+  readonly onAcquire: (key: string, value: string) => void
   /** Something is sent that changes the key of a value, or a key whoever has it. */
   readonly onTouch: (operation: Touch, about: string) => void
   /** A connection is given up. */
@@ -150,7 +150,7 @@ export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode.L
     resends: link.options.resends,
     ...options.hasList ? { waitingList } : {},
     acquire: (key, value, expiry) => {
-      calls.onAcquire(key, value, expiry)
+      calls.onAcquire(key, value)
       return ask(
         "acquire",
         () => `acquire ${key} ${calls.short(value)} for ${expiry}`,
@@ -160,7 +160,7 @@ export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode.L
     },
     fencing: {
       acquire: (key, value, expiry, proposal) => {
-        calls.onAcquire(key, value, expiry)
+        calls.onAcquire(key, value)
         return ask(
           "acquire",
           () => `acquire ${key} ${calls.short(value)} for ${expiry} with ${proposal}`,
@@ -170,7 +170,7 @@ export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode.L
       },
       replace: (key, value, newValue, expiry, proposal) => {
         calls.onTouch("replace", value)
-        calls.onAcquire(key, newValue, expiry)
+        calls.onAcquire(key, newValue)
         return ask(
           "acquire",
           () => `replace ${key} ${calls.short(value)} by ${calls.short(newValue)} for ${expiry} with ${proposal}`,
@@ -190,7 +190,7 @@ export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode.L
     },
     replace: (key, value, newValue, expiry) => {
       calls.onTouch("replace", value)
-      calls.onAcquire(key, newValue, expiry)
+      calls.onAcquire(key, newValue)
       return ask(
         "acquire",
         () => `replace ${key} ${calls.short(value)} by ${calls.short(newValue)} for ${expiry}`,
