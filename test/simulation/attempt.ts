@@ -81,7 +81,13 @@ export class Attempt {
     const scoped = (lock: Lock.Lock) => {
       this.#granted()
       const hold = this.#hold([lock], guarded)
-      return Effect.acquireRelease(Effect.void, () => Effect.sync(() => this.#leave())).pipe(
+      // Interrupted before it enters, it holds the lock for as long as the scope is open all the same.
+      const held = Effect.sync(() => checker.claims.held(lock.value))
+      const left = Effect.sync(() => {
+        this.#leave()
+        if (this.#holders.length === 0) checker.claims.ended(lock.value)
+      })
+      return Effect.acquireRelease(held, () => left).pipe(
         Effect.andThen(guarded ? Lock.guard(lock, hold) : hold),
         Effect.ensuring(process.nap(this.#op.lingers))
       )

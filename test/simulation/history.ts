@@ -123,7 +123,10 @@ const happen = (
         fault.server === undefined ? "all" : `n${fault.server + 1}`
       }`
       world.log(() => `${fault.lost} between ${places} are lost for ${fault.millis.toFixed(1)} ms`)
-      for (const link of cut) link.cut[fault.lost]++
+      for (const link of cut) {
+        link.cut[fault.lost]++
+        if (fault.lost === "refusing") link.break()
+      }
       return world.after(fault.millis, () => {
         world.log(() => `${fault.lost} between ${places} come through again`)
         for (const link of cut) {
