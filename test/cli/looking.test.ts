@@ -7,8 +7,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { type Ended, redsync, start } from "../support/commandLine.ts"
+import { type Ended, path, program, redsync, start } from "../support/commandLine.ts"
 import { RedisServers } from "../support/RedisServers.ts"
+import { ctrl, openTerminal } from "../support/terminal.ts"
 
 const src = fileURLToPath(new URL("../../src", import.meta.url))
 
@@ -201,6 +202,29 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       assert.strictEqual(code, 64)
       assert.include(errors, "--yes")
       assert.deepStrictEqual(yield* left("kept"), [1, 1, 1])
+    }))
+
+  it.effect("asks at a terminal, after showing the holder", () =>
+    Effect.gen(function*() {
+      const value = "a \u001b[2Jvalue"
+      yield* set(3, "asked", value, "PX", "60000")
+      const env = { ...process.env, PATH: path, NO_COLOR: "1", REDSYNC_NODES: (yield* nodes).join() }
+      const terminal = yield* openTerminal(env)
+      const ask = (answer: string, code: number) =>
+        Effect.gen(function*() {
+          yield* terminal.type(`${program} unlock asked; echo exit code $?\n`)
+          yield* terminal.shows("asked  held by a \\u001b[2Jvalue for")
+          yield* terminal.shows("Delete it? [y/N] ")
+          yield* terminal.type(answer)
+          yield* terminal.shows(`exit code ${code}`)
+        })
+      yield* ask("n\n", 1)
+      yield* ask("\n", 1)
+      yield* ask(ctrl.c, 1)
+      yield* ask("\x04", 1)
+      assert.deepStrictEqual(yield* left("asked"), [1, 1, 1])
+      yield* ask("y\n", 0)
+      assert.deepStrictEqual(yield* left("asked"), [0, 0, 0])
     }))
 
   it.effect("deletes what is left of a lock, and an empty value", () =>
