@@ -10,19 +10,23 @@ import { launcher } from "./src/cli/run/launcher.ts"
 
 const root = fileURLToPath(new URL(".", import.meta.url))
 
-/** What ioredis loads at once, and no command needs, or not before it meets TLS: a quarter of the time until one runs. */
+/**
+ * What ioredis loads at once, and no command needs, or not before it meets TLS. `debug` and `assert` also make standard
+ * error non-blocking if it is a pipe.
+ */
 const lighter: Plugin = {
   name: "lighter-ioredis",
   setup(build) {
     const instead = new Map(Object.entries({
       "tls": "exports.connect = (...args) => require(\"node:tls\").connect(...args)",
       "debug": "exports.default = () => Object.assign(() => {}, { enabled: false })",
-      "./cluster": "exports.default = class Cluster {}"
+      "./cluster": "exports.default = class Cluster {}",
+      "assert": "module.exports = Object.assign(() => {}, { strictEqual: () => {} })"
     }))
     build.onResolve(
-      { filter: /^(tls|debug|\.\/cluster)$/ },
+      { filter: /^(tls|debug|assert|\.\/cluster)$/ },
       ({ importer, kind, path }) =>
-        kind === "require-call" && importer.includes("/ioredis/") ? { path, namespace: "lighter" } : null
+        kind === "require-call" && /\/(ioredis|redis-errors)\//.test(importer) ? { path, namespace: "lighter" } : null
     )
     build.onLoad({ filter: /.*/, namespace: "lighter" }, ({ path }) => ({ contents: instead.get(path)! }))
   }

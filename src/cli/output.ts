@@ -8,18 +8,30 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
-import { writeSync } from "node:fs"
+import { constants, fstatSync, openSync, writeSync } from "node:fs"
 import { isatty } from "node:tty"
 import { unprintable, untrusted } from "../internal/text.ts"
 import { cannotWrite, Failure } from "./failure.ts"
+
+/**
+ * Standard error. A pipe that nobody empties must not keep us from extending a lock, so we write to it without waiting, by
+ * an opening of our own: the command's stays as it is.
+ */
+const standardError = ((): number => {
+  try {
+    return fstatSync(2).isFIFO() ? openSync("/proc/self/fd/2", constants.O_WRONLY | constants.O_NONBLOCK) : 2
+  } catch {
+    return 2
+  }
+})()
 
 /** Prints a line on standard error, whatever is in it. */
 export const say = (text: string): Effect.Effect<void> =>
   Effect.sync(() => {
     try {
-      writeSync(2, `redsync: ${untrusted(text, Number.POSITIVE_INFINITY)}\n`)
+      writeSync(standardError, `redsync: ${untrusted(text, Number.POSITIVE_INFINITY)}\n`)
     } catch {
-      // Nobody reads it, which is no reason to let go of a lock.
+      // Nobody reads it, or is ready to, which is no reason to let go of a lock.
     }
   })
 

@@ -4,12 +4,23 @@
  */
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { execFileSync } from "node:child_process"
+import {
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync
+} from "node:fs"
 import { builtinModules } from "node:module"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import manifest from "../../package.json" with { type: "json" }
-import { program, redsync } from "../support/commandLine.ts"
+import { program, redsync, start } from "../support/commandLine.ts"
 import { RedisServers } from "../support/RedisServers.ts"
 
 const built = dirname(program)
@@ -71,5 +82,49 @@ layer(RedisServers.layer(1), { excludeTestServices: true })("the built command l
       assert.include(loaded, "net")
       assert.notIncludeMembers(loaded, ["tls"])
       assert.notIncludeMembers(loaded, ["readline/promises"])
+    }))
+
+  /** As long as nobody reads from it, which nobody does. */
+  const fullPipe = Effect.gen(function*() {
+    const path = join(yield* temporary, "pipe")
+    execFileSync("mkfifo", [path])
+    const fd = yield* Effect.acquireRelease(
+      Effect.sync(() => openSync(path, constants.O_RDWR | constants.O_NONBLOCK)),
+      (fd) => Effect.sync(() => closeSync(fd))
+    )
+    for (const size of [4096, 1]) {
+      try {
+        while (true) writeSync(fd, "x".repeat(size))
+      } catch {
+        // It is full for writes of this size.
+      }
+    }
+    return path
+  })
+
+  it.effect("goes on when it cannot write its messages, as the pipe is full", () =>
+    Effect.gen(function*() {
+      const servers = yield* RedisServers
+      const pipe = yield* fullPipe
+      const running = yield* start(["run", "--expiry", "2s", "full", "--", "sh", "-c", "echo up; exec sleep 600"], {
+        nodes: servers.map(({ url }) => url),
+        under: ["sh", "-c", `exec "$@" 2> ${pipe}`, "sh"]
+      })
+      yield* running.printed("up")
+      for (const { command } of servers) yield* command("DEL", "full")
+      assert.strictEqual((yield* running.ended).code, 70)
+    }))
+
+  it.effect("leaves pipes as it was given them, for others write to them too", () =>
+    Effect.gen(function*() {
+      const servers = yield* RedisServers
+      for (const { command } of servers) yield* command("SET", "others", "held", "PX", "60000")
+      // With a node that is down, sockets close, and one says so.
+      const nodes = [...servers.map(({ url }) => url), "redis://127.0.0.1:1"]
+      const running = yield* start(["run", "others", "--", "true"], { nodes })
+      yield* running.said("127.0.0.1:1 is not connected")
+      const flags = [1, 2].map((fd) => readFileSync(`/proc/${running.pid}/fdinfo/${fd}`, "utf8"))
+        .map((info) => Number.parseInt(/^flags:\s+(\d+)/m.exec(info)![1]!, 8))
+      for (const flag of flags) assert.strictEqual(flag & constants.O_NONBLOCK, 0)
     }))
 })
