@@ -190,6 +190,33 @@ interface Node {
   readonly connection: Connection
   /** The values of attempts whose script is on its way, and may have to be sent again. */
   readonly acquiring: Set<string>
+  readonly unsent: Unsent
+}
+
+/** The failures of what cannot be sent: while a node is down they are all the same. */
+class Unsent {
+  readonly #node: string
+  readonly #client: Redis | Cluster
+  readonly #byOperation = new Map<NodeError["operation"], NodeError>()
+  #cause: unknown
+
+  constructor(node: string, client: Redis | Cluster) {
+    this.#node = node
+    this.#client = client
+  }
+
+  failure(operation: NodeError["operation"], cause: unknown): NodeError {
+    if (cause !== this.#cause) {
+      this.#cause = cause
+      this.#byOperation.clear()
+    }
+    let failure = this.#byOperation.get(operation)
+    if (failure === undefined) {
+      failure = markUnsent(nodeError(this.#node, operation, cause, secretsOf(this.#client)))
+      this.#byOperation.set(operation, failure)
+    }
+    return failure
+  }
 }
 
 /** A command, or a script of ours. */
@@ -236,11 +263,10 @@ class Call<A extends {}> extends Direct.Direct<A> {
     const { acquiring, connection } = this.node
     const entrance = connection.entrance()
     if (entrance !== undefined) return entrance.start(this, done)
-    const { refused } = connection
-    if (refused !== undefined) {
-      const failure = nodeError(this.node.id, this.operation, refused, secretsOf(connection.client))
-      return done(Result.fail(markUnsent(failure)))
-    }
+    const { lastError, refused } = connection
+    if (refused !== undefined) return done(Result.fail(this.node.unsent.failure(this.operation, refused)))
+    // ioredis would refuse it too, at a multiple of the cost.
+    if (connection.isDown()) return done(Result.fail(this.node.unsent.failure(this.operation, lastError ?? broken)))
     if (this.value !== undefined) {
       if (this.operation === "acquire") acquiring.add(this.value)
       else acquiring.delete(this.value)
@@ -314,7 +340,7 @@ const operations = (
   const { client, ready, reconnect, send } = connection
   const { leastUptimeMillis = 0, replicas } = demands
   const id = idOf(client)
-  const node: Node = { id, connection, acquiring: new Set() }
+  const node: Node = { id, connection, acquiring: new Set(), unsent: new Unsent(id, client) }
 
   const keyPrefix = client.options.keyPrefix ?? ""
   const prefix = client.isCluster ? keyPrefix : ""

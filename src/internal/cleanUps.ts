@@ -77,9 +77,9 @@ export class CleanUps {
 
   /** A node has answered a release, or has failed to. */
   answered(value: Value, node: LockNode, answer: Result.Result<boolean, NodeError>, pending?: Pending): void {
-    if (Result.isSuccess(answer) && node.mayOvertake === undefined && pending === undefined) return
-    const waiting = this.#byNode.get(node)!
     const isGone = Result.isSuccess(answer) && node.mayOvertake?.() !== true
+    if (isGone && pending === undefined) return
+    const waiting = this.#byNode.get(node)!
     if (!isGone) {
       const again = pending ?? new Pending(value)
       const isHeard = Result.isSuccess(answer) || answer.failure.reason === "Rejected"

@@ -48,6 +48,8 @@ export interface Connection {
   /** A command has failed, and there was no reply to it. */
   readonly lost: (error: unknown) => void
   readonly mayOvertake: () => boolean
+  /** Whether whatever is sent would fail at once, unsent. */
+  readonly isDown: () => boolean
   readonly reconnect?: Effect.Effect<void>
 }
 
@@ -113,7 +115,7 @@ class Overtaking {
   }
 
   isPossible(): boolean {
-    return monotonicMillis(clock) < this.#until
+    return this.#until > 0 && monotonicMillis(clock) < this.#until
   }
 }
 
@@ -236,6 +238,10 @@ export class OwnConnection implements Connection {
 
   mayOvertake(): boolean {
     return this.#overtaking.isPossible()
+  }
+
+  isDown(): boolean {
+    return this.client.status !== "ready"
   }
 
   close(): void {
@@ -513,6 +519,11 @@ export class CallersConnection implements Connection {
   mayOvertake(): boolean {
     this.#look()
     return this.#overtaking.isPossible()
+  }
+
+  /** What becomes of what is sent is the client's own affair. */
+  isDown(): boolean {
+    return false
   }
 
   #watch(name: string, args: Arguments, listener: Listener): Listener {

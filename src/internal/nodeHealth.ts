@@ -20,6 +20,8 @@ import { markUnsent } from "./unsent.ts"
 const probesBeforeReconnect = 3
 const silenceBeforeReconnectMillis = 1000
 
+const sameRefusalMillis = 100
+
 /** What is known of one node. */
 class NodeRecord {
   /** What the node last failed with, unless it has answered since. */
@@ -35,6 +37,9 @@ class NodeRecord {
   /** How many probes in a row have timed out. */
   silentProbes = 0
   reconnecting: Fiber.Fiber<void> | undefined
+  /** What it does not get fails like this: one error for some time, since there may be many. */
+  readonly refusals = new Map<NodeError["operation"], NodeError>()
+  refusedAt = 0
   /** Whether anything has been reported of it yet. */
   isKnown = false
 }
@@ -99,15 +104,19 @@ export class NodeHealth {
       record.probe = request
       return undefined
     }
-    const seconds = (monotonicMillis(this.#context.clock) - record.silentSince) / 1000
-    return markUnsent(
-      new NodeError({
-        node: node.id,
-        operation,
-        reason: "Disconnected",
-        cause: new Error(`it has not answered anything for ${seconds.toFixed(1)} s`)
-      })
-    )
+    const now = monotonicMillis(this.#context.clock)
+    if (now - record.refusedAt > sameRefusalMillis) {
+      record.refusedAt = now
+      record.refusals.clear()
+    }
+    let error = record.refusals.get(operation)
+    if (error === undefined) {
+      const seconds = ((now - record.silentSince) / 1000).toFixed(1)
+      const cause = new Error(`it has not answered anything for ${seconds} s`)
+      error = markUnsent(new NodeError({ node: node.id, operation, reason: "Disconnected", cause }))
+      record.refusals.set(operation, error)
+    }
+    return error
   }
 
   /** A reply has come, too late for its request. `sent` is the number of the last request that was sent. */
