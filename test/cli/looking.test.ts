@@ -303,7 +303,7 @@ layer(RedisServers.layer(1, { password }), { excludeTestServices: true, concurre
         [["status", "--node", `http://:${secret}@a`, "x"], "it must be like"],
         [["status", "--node", `redis://:${secret}@a`, "--node", `redis://:${secret}@a`, "x"], "a:6379 twice"],
         [[`redis://:${secret}@a`, "status", "x"], "Unknown subcommand"],
-        [["status", "--nodes-file", "/nowhere", "x"], "cannot read the file of nodes /nowhere"]
+        [["status", "--nodes-file", "/nowhere", "x"], "cannot read the file \"/nowhere\": ENOENT"]
       ]
       const [url = ""] = yield* nodes
       yield* Effect.forEach(wrong, ([args, reason]) =>
