@@ -2,7 +2,7 @@
  * A held lock keeps itself, and stops its program once it cannot.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Clock, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Random, Ref, type Scope } from "effect"
+import { Cause, Clock, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Random, Ref, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import {
   inspect,
@@ -86,6 +86,33 @@ describe("extension", () => {
       assert.strictEqual(reason, "NodesUnavailable")
       assert.deepStrictEqual(votes.map(({ _tag }) => _tag), ["Failed", "Failed", "Pending"])
       for (const node of nodes) node.behave = "healthy"
+    }).pipe(Effect.scoped))
+
+  it.effect("after a round that succeeded the next miss is tried again as soon as the first was", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      yield* elsewhere(nodes, lock("a"))
+      const fail = (behave: "failing" | "healthy") => {
+        nodes[0]!.behave = nodes[1]!.behave = behave
+      }
+      /** Lets one round after the other miss, and tells how long it was from the first to the second of so many. */
+      const missed = (count: number) =>
+        Effect.gen(function*() {
+          fail("failing")
+          const before = extensions(nodes[2]!)
+          const rounds: Array<number> = []
+          for (let at = 0; rounds.length < count; at++) {
+            yield* TestClock.adjust(1)
+            if (extensions(nodes[2]!) > before + rounds.length) rounds.push(at)
+          }
+          fail("healthy")
+          return rounds[1]! - rounds[0]!
+        })
+      const first = yield* missed(5)
+      // Time for a round that succeeds.
+      yield* TestClock.adjust(1000)
+      assert.strictEqual(yield* missed(2), first)
+      yield* TestClock.adjust(1000)
     }).pipe(Effect.scoped))
 
   it.effect("a majority that comes back a second before the lease ends keeps the lock, time and again", () =>
@@ -483,6 +510,22 @@ describe("for long, and for many", () => {
         assert.isBelow(clock.slept - slept, 100)
         for (const held of locks) assert.isAbove(yield* remaining(held), lease - third)
       }).pipe(Effect.scoped)
+    ))
+
+  it.effect("nobody sleeps any more for a service that is closed", () =>
+    ShiftedClock.on((clock) =>
+      Effect.gen(function*() {
+        const scope = yield* Scope.make()
+        const nodes = FaultyNode.makeMany(3)
+        const context = yield* Layer.buildWithScope(Redsync.layer({ nodes }), scope)
+        yield* Effect.forEach(["a", "b", "c"], (name) => lock(name)).pipe(Effect.provide(context), Scope.provide(scope))
+        const waiter = yield* Effect.forkChild(Effect.provide(withLock("a", Effect.void), context))
+        yield* TestClock.adjust(100)
+        assert.isAbove(clock.sleeping, 0)
+        yield* Scope.close(scope, Exit.void)
+        yield* Fiber.await(waiter)
+        assert.strictEqual(clock.sleeping, 0)
+      })
     ))
 
   it.effect("all that are lost at once are told so", () =>

@@ -98,6 +98,15 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
       assert.deepStrictEqual(order, ["first", "second"])
     })))
 
+  it.effect("is woken by a FLUSHALL, which names no key", () =>
+    onThree(Effect.fnUntraced(function*(servers) {
+      yield* holdByAnother("a", servers)
+      const waiter = yield* waitFor((yield* service(servers)).run)
+      yield* untilListed(servers, "a", 1)
+      yield* onEach(servers, (server) => server.command("FLUSHALL"))
+      yield* Fiber.join(waiter)
+    })))
+
   it.effect("is woken by the expiry of a key without holder", () =>
     onThree(Effect.fnUntraced(function*(servers) {
       const services = [yield* service(servers), yield* service(servers)]

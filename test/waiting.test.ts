@@ -551,6 +551,25 @@ describe("wake-ups", () => {
       assert.deepStrictEqual(waiting.pollUnsafe(), Exit.succeed(14_030))
     }).pipe(scoped))
 
+  it.effect("what a node cannot give notice of is logged once, however often it says so", () =>
+    Effect.gen(function*() {
+      const logged: Array<string> = []
+      const logger = Logger.layer([Logger.make<unknown, void>(({ message }) => logged.push(String(message)))])
+      const complain: Array<(why: string) => void> = []
+      const nodes = memory(3).map((node): LockNode.LockNode => ({
+        ...node,
+        waitingList: (waiter, hear) => {
+          complain.push((why) => hear({ _tag: "Unable", why }))
+          return node.waitingList!(waiter, hear)
+        }
+      }))
+      yield* Layer.build(Layer.provide(Redsync.layer({ nodes }), logger))
+      for (const why of ["one thing", "one thing", "another", "one thing", "another"]) complain[0]!(why)
+      yield* TestClock.adjust(1)
+      const about = `Lock node ${nodes[0]!.id} cannot give notice to all waiters:`
+      assert.deepStrictEqual(logged, [`${about} one thing`, `${about} another`])
+    }).pipe(scoped))
+
   it.effect("a process that died in line is skipped", () =>
     Effect.gen(function*() {
       const nodes = memory(3)
