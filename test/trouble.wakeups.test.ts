@@ -258,7 +258,7 @@ layer(RedisCluster.layer, { excludeTestServices: true, timeout: "60 seconds" })(
     const untilListed = (name: string) =>
       until(
         "it waits",
-        Effect.map(Effect.promise(() => admin.llen(keyBeside("waiting", name))), (length) => length === 1)
+        Effect.map(Effect.promise(() => admin.llen(keyBeside("waiting", name))), (length) => length >= 1)
       )
     const keys = Effect.promise(() => Promise.all(admin.nodes("master").map((node) => node.keys("*")))).pipe(
       Effect.map((keys) => keys.flat())
