@@ -540,6 +540,38 @@ const callersCluster = (
     (cluster) => Effect.sync(() => cluster.disconnect())
   )
 
+describe("connections for hearing", () => {
+  it.live("are made anew beside the one that was given up, and hear again", () =>
+    Effect.gen(function*() {
+      const server = yield* startServer()
+      const network = yield* front(server)
+      const node = yield* IoredisNode.make(network.url)
+      assert.isTrue(yield* node.ready!)
+      const heard: Array<LockNode.Notice> = []
+      const list = yield* node.waitingList!("waiter", (notice) => heard.push(notice))
+      yield* server.command("SET", "name", "theirs", "PX", "60000")
+      yield* list.join("name", "back")
+      network.hold()
+      const unanswered = yield* Effect.forkScoped(Effect.exit(node.inspect("name")))
+      yield* until("the network has it", Effect.sync(() => network.held() > 0))
+      yield* node.reconnect!
+      assert.isTrue(Exit.isFailure(yield* Fiber.join(unanswered)))
+      yield* untilAnswered(node.inspect("name"))
+      yield* list.join("name", "back")
+      yield* until("notices may have been missed", Effect.sync(() => heard.some(({ _tag }) => _tag === "Missed")))
+      yield* until(
+        "the change is heard",
+        Effect.gen(function*() {
+          yield* list.join("name", "back")
+          yield* server.command("PEXPIRE", "name", "60000")
+          return heard.some(({ _tag }) => _tag === "Changed")
+        })
+      )
+      yield* server.command("DEL", "name")
+      yield* list.leave("name")
+    }).pipe(Effect.scoped))
+})
+
 describe("the last moments of a connection", () => {
   it.live("nothing is left of those for hearing, which the server never answered", () =>
     Effect.gen(function*() {

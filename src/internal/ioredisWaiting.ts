@@ -126,6 +126,8 @@ class Ear {
   readonly #waiter: string
   readonly #hear: (notice: Notice) => void
   readonly #kept = new Map<Redis, Kept>()
+  /** The client's own connection as it was when each of those for hearing was made. */
+  readonly #madeBeside = new Map<Redis, Redis["stream"]>()
   #subscriber: Redis | undefined
   #listening: Promise<void> | undefined
   #tracker: Redis | undefined
@@ -144,6 +146,10 @@ class Ear {
 
   /** Fulfilled once notices are heard; rejected if the server refuses that. */
   listen(): Promise<void> {
+    // Whoever only hears never notices that the way to the server is gone. The client has, if it was connected anew.
+    for (const [connection, stream] of this.#madeBeside) {
+      if (stream !== this.#client.stream) connection.disconnect(true)
+    }
     return this.#listening ??= new Promise((resolve, reject) => {
       const subscriber = this.#subscriber = this.#connect(async () => {
         const isFirst = this.#id === undefined
@@ -186,6 +192,7 @@ class Ear {
   #close(connection: Redis): void {
     this.#kept.get(connection)?.close()
     this.#kept.delete(connection)
+    this.#madeBeside.delete(connection)
   }
 
   async #track(tracker: Redis): Promise<void> {
@@ -211,7 +218,9 @@ class Ear {
     connection.on("error", constVoid)
     const kept = keepConnected(connection)
     this.#kept.set(connection, kept)
+    connection.on("close", () => this.#madeBeside.delete(connection))
     connection.on("ready", () => {
+      this.#madeBeside.set(connection, this.#client.stream)
       ready().then(
         kept.begun,
         // One that breaks in between, or whose counterpart did, begins anew.

@@ -20,7 +20,10 @@ export interface Front {
   readonly open: () => number
   /** Ends all connections. */
   readonly cut: () => void
-  /** Keeps what comes on the connections there are, also when they are ended, until it is let go. */
+  /**
+   * From now on nothing is answered on the connections there are; what comes on them is kept, also when they are ended,
+   * until it is let go.
+   */
   readonly hold: () => void
   readonly letGo: () => void
   /** How often something came that is kept. */
@@ -75,6 +78,7 @@ export const front = (behind: Behind) =>
         hold: () => {
           for (const [client, upstream] of pairs) {
             client.unpipe(upstream)
+            upstream.unpipe(client).resume()
             client.on("data", (data) => held.push(() => upstream.write(data))).resume()
           }
           pairs.clear()
