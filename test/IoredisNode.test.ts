@@ -4,7 +4,7 @@ import { Cluster, Redis, type RedisOptions } from "ioredis"
 import { Cluster as ValkeyCluster, Redis as Valkey } from "iovalkey"
 import { connect, createServer } from "node:net"
 import { tmpdir } from "node:os"
-import { IoredisNode, type LockNode, NodeError, Redsync, withLock } from "../src/index.ts"
+import { IoredisNode, type LockNode, NodeError, Redsync, retryPolicy, withLock } from "../src/index.ts"
 import { sharesSlot } from "../src/internal/keys.ts"
 import { assertDown, assertNodeError, Backend, realTime, redisSuite, Subject } from "./support/conformance.ts"
 import { eventually } from "./support/Instance.ts"
@@ -139,6 +139,32 @@ layer(RedisServers.layer(1), { excludeTestServices: true, timeout: "60 seconds" 
       yield* Effect.ensuring(assertDown(node), server.restart)
       assert.isTrue(yield* untilAnswered(node.remove("nothing").pipe(Effect.as(true))))
       assert.strictEqual(yield* server.command("DBSIZE"), 0)
+    }))
+
+  it.effect("of 50 MB under a lock's name next to nothing is fetched, whatever looks at it", () =>
+    Effect.gen(function*() {
+      const server = yield* oneServer
+      const node = yield* IoredisNode.make(server.url)
+      yield* server.command("SETRANGE", "blob", String(50 * 1024 * 1024 - 1), "x")
+      const sent = Effect.map(
+        server.command<string>("INFO", "stats"),
+        (stats) => Number(/total_net_output_bytes:(\d+)/.exec(stats)![1])
+      )
+      const before = yield* sent
+      assert.isFalse(yield* node.acquire("blob", "mine", 60_000))
+      assert.strictEqual(Option.getOrThrow(yield* node.inspect("blob")).bytes, 50 * 1024 * 1024)
+      assert.isFalse(yield* node.extend("blob", "mine", 60_000))
+      assert.isFalse(yield* node.replace!("blob", "mine", "new", 60_000))
+      const list = yield* node.waitingList!("we", () => {})
+      assert.deepStrictEqual(yield* list.join("blob", "back"), { ahead: 0, ttlMillis: Infinity })
+      yield* list.leave("blob")
+      assert.deepStrictEqual(yield* list.release("blob", "mine", false), { released: false, woke: false })
+      const message = yield* Effect.flip(withLock("blob", Effect.void, { retry: retryPolicy({ tries: 1 }) })).pipe(
+        Effect.map((error) => error.message),
+        Effect.provide(Redsync.layer({ nodes: [server.url] }))
+      )
+      assert.match(message, /a string of 52428800 bytes/)
+      assert.isBelow((yield* sent) - before, 200_000)
     }))
 
   it.effect("a database number keeps keys apart", () =>
