@@ -42,7 +42,8 @@ export const givenLabel = Effect.fnUntraced(function*(flag: Option.Option<string
   return yield* fail(wrongUsage, `the label ${quoted(label)} is too long: it may have ${longest} bytes`)
 })
 
-const keyOf = (name: string): string => keyBeside("label", name)
+/** The label's key for a lock of this name. */
+const keyOf = (name: string) => Effect.map(Redsync.Redsync, (service) => keyBeside("label", service.key(name)))
 
 /** With the value of the lock, so that it is nobody else's. */
 const textOf = ({ value }: Lock, label: string): string =>
@@ -78,16 +79,17 @@ export const labelled = <A, E, R>(
     (fibers) =>
       Effect.andThen(
         Fiber.interruptAll(fibers),
-        Effect.forEach(locks, (lock) => {
-          const text = textOf(lock, label)
-          return onEach((node) => node.release(keyOf(lock.name), text))
-        }, { concurrency: "unbounded", discard: true })
+        Effect.forEach(
+          locks,
+          (lock) => Effect.flatMap(keyOf(lock.name), (key) => onEach((node) => node.release(key, textOf(lock, label)))),
+          { concurrency: "unbounded", discard: true }
+        )
       )
   )
 
-const keep = (lock: Lock, text: string, expiryMillis: number) => {
-  const key = keyOf(lock.name)
-  return Effect.gen(function*() {
+const keep = (lock: Lock, text: string, expiryMillis: number) =>
+  Effect.gen(function*() {
+    const key = yield* keyOf(lock.name)
     const written = yield* onEach((node) =>
       Effect.flatMap(node.acquire(key, text, expiryMillis), (isWritten) =>
         // What a holder has left that crashed.
@@ -103,12 +105,11 @@ const keep = (lock: Lock, text: string, expiryMillis: number) => {
       yield* onEach((node) => node.extend(key, text, expiryMillis))
     }
   })
-}
 
 /** The label of the holder with that value, if it has written one. */
 export const labelOf = (name: string, value: string): Effect.Effect<Label | undefined, never, Redsync.Redsync> =>
   Effect.map(
-    onEach((node) => node.inspect(keyOf(name))),
+    Effect.flatMap(keyOf(name), (key) => onEach((node) => node.inspect(key))),
     (results) =>
       results
         .flatMap((result) => result?._tag === "Success" && Option.isSome(result.success) ? [result.success.value] : [])

@@ -51,11 +51,12 @@ const remove = (view: View): Effect.Effect<unknown, NodesUnavailable, Redsync.Re
 const removeEmpty = (name: string) =>
   Effect.flatMap(
     Redsync.Redsync,
-    ({ nodes }) =>
-      Effect.forEach(nodes, (node) => Effect.timeoutOption(Effect.ignore(node.release(name, "")), "3 seconds"), {
-        concurrency: "unbounded",
-        discard: true
-      })
+    (service) =>
+      Effect.forEach(
+        service.nodes,
+        (node) => Effect.timeoutOption(Effect.ignore(node.release(service.key(name), "")), "3 seconds"),
+        { concurrency: "unbounded", discard: true }
+      )
   )
 
 /** What came of it, as a failure where something is left of what was shown. */

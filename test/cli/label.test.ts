@@ -71,6 +71,30 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run --label
       assert.include((yield* cli("status", "left")).output, ": new\n")
     }))
 
+  it.effect("has the prefix of the locks, as all that the command line does", () =>
+    Effect.gen(function*() {
+      const env = { REDSYNC_PREFIX: "tenant:" }
+      const given = { nodes: yield* nodes, env }
+      const running = yield* start(
+        ["run", "--label", "x", "prefixed", "--", "sh", "-c", "echo up; exec sleep 600"],
+        given
+      )
+      yield* running.printed("up")
+      const keys = onEach<number>("EXISTS", "tenant:prefixed", keyOf("tenant:prefixed"))
+      yield* Effect.repeat(keys, { until: (counts) => counts.every((count) => count === 2) })
+      assert.include((yield* redsync(["status", "prefixed"], given)).output, ": x\n")
+      assert.include((yield* cli("status", "prefixed")).output, "prefixed  free")
+      yield* running.signal("SIGTERM")
+      yield* running.ended
+      yield* onEach("SET", "tenant:empty", "", "PX", "60000")
+      assert.strictEqual((yield* redsync(["unlock", "--yes", "empty"], given)).code, 0)
+      assert.deepStrictEqual(yield* onEach("EXISTS", "tenant:empty"), [0, 0, 0])
+      yield* onEach("ACL", "SETUSER", "tenant", "on", ">pw", "~tenant:*", "+@all")
+      const urls = (yield* nodes).map((url) => url.replace("//", "//tenant:pw@"))
+      const { output } = yield* redsync(["doctor"], { nodes: urls, env })
+      assert.notInclude(output, "not checked whether it may take")
+    }))
+
   it.effect("is not believed for a value that is not the holder's", () =>
     Effect.gen(function*() {
       yield* onEach("SET", "forged", "a-value", "PX", "60000")
