@@ -55,7 +55,7 @@ const run = (session: string, nodes: string, bin: string) =>
 const end = (group: number) => Effect.ignore(Effect.try(() => process.kill(-group, "SIGTERM")))
 
 const normal = (output: string) =>
-  output.replaceAll(/[A-Za-z0-9+/]{22}==/g, "value").replaceAll("Valkey", "Redis").replaceAll(/[+-]?\d+(\.\d+)?/g, "0")
+  output.replaceAll(/[A-Za-z0-9+/]{28}/g, "value").replaceAll("Valkey", "Redis").replaceAll(/[+-]?\d+(\.\d+)?/g, "0")
 
 const durable = ["--appendonly", "yes", "--appendfsync", "always"]
 
