@@ -111,8 +111,9 @@ const supervise = (
     const ended = (child: Child) =>
       Effect.gen(function*() {
         const code = yield* child.exitCode
-        // By the watchdog, as we stood still.
-        if (code > 128 && (yield* leftMillis) <= 0) return yield* tooLate
+        // What the watchdog says first may come in together with the end that it brought about.
+        yield* Effect.sleep(1)
+        if (child.watchdog.hasActed) return yield* tooLate
         if (!leave) yield* child.alone
         return code
       })

@@ -124,6 +124,17 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run", (it) 
       }).pipe(Effect.scoped)
   )
 
+  it.effect("also where nobody is left to hear of it", () =>
+    Effect.gen(function*() {
+      const at = yield* place
+      // Whoever reads what redsync says has left.
+      const unheard = ["sh", "-c", "\"$@\" 2>&1 > /dev/null | true", "sh"]
+      yield* at.run(["--grace", "200ms", "unheard", "--", "deaf"], { nodes: yield* nodes, under: unheard })
+      yield* at.atWork(1)
+      process.kill(find(at.pids()[0]!)!.parent, "SIGKILL")
+      yield* at.gone
+    }).pipe(Effect.scoped))
+
   it.effect("a command whose redsync has died has the grace to end", () =>
     Effect.gen(function*() {
       const at = yield* place
@@ -173,6 +184,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run", (it) 
       const at = yield* place
       const running = yield* at.run(["left", "--", "sh", "-c", "setsid worker & exit 3"], { nodes: yield* nodes })
       yield* at.atWork(1)
+      yield* running.said("the command has ended, but what it left running keeps the lock: ")
       const once = ["run", "--wait", "0", "left", "--", "true"]
       assert.strictEqual((yield* redsync(once, { nodes: yield* nodes })).code, 75)
       yield* running.signal("SIGTERM")

@@ -42,6 +42,7 @@ export class Child {
   readonly #tree: Tree
   readonly #witness = hasTerminal ? new Witness() : undefined
   readonly #group: number | undefined
+  readonly #command: Process | undefined
   readonly #mayGoOn: () => boolean
   readonly #ended = Latch.makeUnsafe(false)
   #end: End | undefined
@@ -66,6 +67,15 @@ export class Child {
     this.#tree.begin(child.pid, !hasTerminal)
     this.watchdog.watch(child.pid)
     this.#group = hasTerminal ? find(process.pid)?.group : child.pid
+    this.#command = {
+      pid: child.pid,
+      parent: process.pid,
+      group: this.#group ?? 0,
+      session: 0,
+      start: 0,
+      name: command.program,
+      hasInEnvironment: () => true
+    }
     if (!launch.ignored.has("SIGTSTP")) process.on("SIGTSTP", this.#stop)
   }
 
@@ -85,7 +95,7 @@ export class Child {
   /** Waits until nothing of the tree is left, and says what it waits for. */
   readonly alone: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
     for (let pause = 20, waited = 0;; waited += pause, pause = Math.min(1000, pause * 1.5)) {
-      const left = this.#tree.members()
+      const left = this.#members()
       if (left.length === 0) return
       if (waited < 1000 && waited + pause >= 1000) {
         yield* say(`the command has ended, but what it left running keeps the lock: ${named(left)}`)
@@ -96,16 +106,30 @@ export class Child {
 
   /** Passes on a signal that we got. */
   forward(signal: NodeJS.Signals): void {
-    if (this.#witness === undefined) this.#forward(signal)
-    else this.#witness.ifToUsAlone(signal, () => this.#forward(signal))
+    if (this.#witness === undefined) this.#forward(signal, false)
+    else this.#witness.ask(signal, (wasSentToAll) => this.#forward(signal, wasSentToAll))
   }
 
-  #forward(signal: NodeJS.Signals): void {
-    const members = this.#tree.members()
+  /** To those near the command, who pass it on as they please; to those that it has left behind each by itself. */
+  #forward(signal: NodeJS.Signals, haveNearGotIt: boolean): void {
+    const members = this.#members()
     const near = members.filter((member) => this.#isNear(member))
-    const refused = send(signal, near.length > 0 ? near : members)
+    const isOver = this.#end !== undefined
+    const refused = send(signal, [
+      ...haveNearGotIt ? [] : near,
+      ...isOver ? members.filter((member) => !this.#isNear(member)) : []
+    ])
     if (refused.length === 0) return
     Effect.runSync(say(`not permitted to send ${signal} to ${named(refused)}: waiting for it to end`))
+  }
+
+  /** Those that live, the command among them also where the system does not show it to us. */
+  #members(): ReadonlyArray<Process> {
+    const found = this.#tree.members()
+    const command = this.#command
+    return this.#end !== undefined || command === undefined || found.some(({ pid }) => pid === command.pid)
+      ? found
+      : [command, ...found]
   }
 
   /** Whether it is in the group to which what is typed goes, or where there is no terminal, what others send. */
@@ -115,14 +139,14 @@ export class Child {
 
   /** Stops the tree, then ourselves, and on continuing lets it go on if it may. */
   readonly #stop = (): void => {
-    const members = this.#tree.members()
+    const members = this.#members()
     send("SIGTSTP", hasTerminal ? members.filter((member) => this.#isNear(member)) : [])
     // In sessions without a terminal the other signal has no effect.
     send("SIGSTOP", hasTerminal ? members.filter((member) => !this.#isNear(member)) : members)
     process.off("SIGTSTP", this.#stop)
     process.kill(process.pid, "SIGTSTP")
     process.on("SIGTSTP", this.#stop)
-    if (this.#mayGoOn()) send("SIGCONT", this.#tree.members())
+    if (this.#mayGoOn()) send("SIGCONT", this.#members())
   }
 
   /**
@@ -133,7 +157,7 @@ export class Child {
     return Effect.gen({ self: this }, function*() {
       this.watchdog.lease(graceMillis + spareMillis, 0)
       if (graceMillis > 0) {
-        const members = this.#tree.members()
+        const members = this.#members()
         send("SIGTERM", members)
         // A process that stands still takes notice only when it goes on.
         send("SIGCONT", members)
@@ -154,7 +178,7 @@ export class Child {
   /** Sends the signal again and again until there is nobody left to get it. */
   #gone(signal: NodeJS.Signals | 0): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const members = this.#tree.members()
+      const members = this.#members()
       this.#beyondReach = send(signal, members)
       return Effect.succeed(members.length === this.#beyondReach.length)
     }).pipe(

@@ -64,12 +64,17 @@ const fromProc = (pid: string): ReadonlyArray<Process> => {
 }
 
 /** The environment follows the command where the system shows it. */
-const fromPs = (): ReadonlyArray<Process> =>
-  parsePs(execFileSync("ps", ["axeww", "-o", "pid=,ppid=,pgid=,stat=,command="], {
-    encoding: "latin1",
-    stdio: ["ignore", "pipe", "ignore"],
-    maxBuffer: Infinity
-  }))
+const fromPs = (): ReadonlyArray<Process> => {
+  try {
+    return parsePs(execFileSync("ps", ["axeww", "-o", "pid=,ppid=,pgid=,stat=,command="], {
+      encoding: "latin1",
+      stdio: ["ignore", "pipe", "ignore"],
+      maxBuffer: Infinity
+    }))
+  } catch {
+    return []
+  }
+}
 
 export const parsePs = (text: string): ReadonlyArray<Process> =>
   [...text.matchAll(/^ *(\d+) +(\d+) +(\d+) +(\S+) +(.*)$/gm)].flatMap(

@@ -16,48 +16,70 @@ const canOpenTerminal = (): boolean => {
 
 export const hasTerminal: boolean = canOpenTerminal()
 
+/** Answers each line with the signals that it got since the line before. */
+const script = `
+for signal in HUP INT QUIT TERM USR1 USR2; do trap "got=\\"\\$got SIG$signal\\"" $signal; done
+while :; do
+  before=$got
+  if read -r line; then
+    answer=$got
+    # Others may have come by now.
+    got=\${got#"$answer"}
+    echo "$answer"
+  elif [ "$got" = "$before" ]; then
+    exit
+  fi
+done
+`
+
 /**
- * Tells whether a signal went to all of our process group, as what is typed at a
- * terminal does, or to us alone: a process in the same group, which such a signal
- * ends, and which answers as long as it lives.
+ * Tells whether a signal was sent to all of our process group, as what is typed at
+ * a terminal is, or to us alone: a process in the same group, which gets the former
+ * and not the latter.
  */
 export class Witness {
   #process: ChildProcess
   #isDone = false
+  /** What was sent to all, and nobody has asked for yet. */
+  readonly #toAll = new Set<string>()
+  readonly #questions: Array<{ readonly signal: NodeJS.Signals; readonly answer: (wasSentToAll: boolean) => void }> = []
 
   constructor() {
     this.#process = this.#start()
   }
 
-  get pid(): number | undefined {
-    return this.#process.pid
-  }
-
   #start(): ChildProcess {
-    const process = spawn("cat", { stdio: ["pipe", "pipe", "ignore"] })
+    const process = spawn("/bin/sh", ["-c", script, "redsync-witness"], { stdio: ["pipe", "pipe", "ignore"] })
     process.stdin.on("error", () => {})
     process.on("error", () => {})
-    process.once("exit", () => {
+    process.once("exit", (_, signal) => {
+      // It had not yet begun to take them.
+      if (signal !== null) this.#toAll.add(signal)
+      while (this.#questions.length > 0) this.#answer()
       if (!this.#isDone) this.#process = this.#start()
+    })
+    let begun = ""
+    process.stdout.setEncoding("utf8").on("data", (text: string) => {
+      const lines = (begun + text).split("\n")
+      begun = lines.pop()!
+      for (const line of lines) {
+        for (const signal of line.split(" ")) this.#toAll.add(signal)
+        this.#answer()
+      }
     })
     return process
   }
 
-  /** Calls back if the signal, which just came, went to us alone. */
-  ifToUsAlone(signal: NodeJS.Signals, then: () => void): void {
-    const process = this.#process
-    if (process.pid === undefined) return then()
-    const died = (_: number | null, of: NodeJS.Signals | null) => {
-      process.stdout!.off("data", answered)
-      if (of !== signal) then()
-    }
-    const answered = () => {
-      process.off("exit", died)
-      then()
-    }
-    process.once("exit", died)
-    process.stdout!.once("data", answered)
-    process.stdin!.write("\n")
+  /** Calls back with whether the signal, which just came, was sent to all of the group. */
+  ask(signal: NodeJS.Signals, answer: (wasSentToAll: boolean) => void): void {
+    this.#questions.push({ signal, answer })
+    if (this.#process.pid === undefined) this.#answer()
+    else this.#process.stdin!.write("\n")
+  }
+
+  #answer(): void {
+    const question = this.#questions.shift()
+    question?.answer(this.#toAll.delete(question.signal))
   }
 
   done(): void {

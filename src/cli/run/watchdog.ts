@@ -10,11 +10,13 @@
  * - `lease LEFT REST` whenever the lease is longer than it was: if nothing else
  *   comes, the tree is asked to end when `LEFT` is over, and is ended `REST` after
  * - `done` when nothing is left to watch over
+ *
+ * Its output is a line if it has asked the tree to end.
  */
 import { type ChildProcess, spawn } from "node:child_process"
 
 export const script = `
-trap '' HUP INT QUIT TERM TSTP
+trap '' HUP INT QUIT PIPE TERM TSTP
 unset found killer timer
 read -r mark grace
 
@@ -77,7 +79,8 @@ pause() {
 # Asks the tree to end and ends it after so many seconds. Where it is stopped it stays so, unless told otherwise.
 end() {
   signal TERM || return
-  [ -z "$3" ] || echo "redsync: $3" >&2
+  echo ended
+  echo "redsync: $3" >&2
   (pause "$1"; while signal KILL; do sleep 0.05; done) &
   killer=$!
   [ -z "$2" ] || signal "$2"
@@ -122,6 +125,7 @@ export class Watchdog {
   /** Whether it has been told anything since it was started: else starting it again would be in vain. */
   #hasServed = false
   #isDone = false
+  #hasActed = false
 
   /** The environment is that of the command, without the mark. */
   constructor(mark: string, graceMillis: number, env: NodeJS.ProcessEnv) {
@@ -142,9 +146,13 @@ export class Watchdog {
       cwd: "/",
       detached: true,
       env: this.#env,
-      stdio: ["pipe", "ignore", "inherit"]
+      stdio: ["pipe", "pipe", "inherit"]
+    })
+    process.stdout.once("data", () => {
+      this.#hasActed = true
     })
     process.stdin.on("error", () => {})
+    process.stdout.on("error", () => {})
     process.on("error", () => {})
     process.once("exit", () => {
       if (!this.#isDone && this.#hasServed) this.#process = this.#start()
@@ -153,6 +161,11 @@ export class Watchdog {
       [`${this.#mark} ${seconds(this.#graceMillis)}`, this.#command, this.#lease, ""].filter(isLine).join("\n")
     )
     return process
+  }
+
+  /** Whether it has asked the tree to end. */
+  get hasActed(): boolean {
+    return this.#hasActed
   }
 
   /** The command has been started. */
