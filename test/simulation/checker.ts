@@ -79,6 +79,9 @@ export class Checker implements ServerObserver {
   /** A process sends what changes the key of a value, or of a name whoever has it. */
   touching(process: Process, operation: Touch, about: string): void {
     if (this.#given.get(process)?.has(about) === true) return
+    if (operation === "release" && this.claims.isGivenUp(about, process)) {
+      this.violated("3 what is given up is left alone", `${process.name} releases ${this.short(about)}`)
+    }
     // A value that nobody has ever sent to a server does no harm.
     const owner = this.claims.ownerOf(about)
     if (operation !== "remove" && (owner === process || (owner === undefined && !this.#foreign.has(about)))) return

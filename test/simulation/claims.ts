@@ -75,6 +75,12 @@ export class Claims {
     if (claim !== undefined) claim.givenUpAt = this.#world.now
   }
 
+  /** Whether a process has left a value to somebody else, or to its expiry. */
+  isGivenUp(value: string, process: Process): boolean {
+    const claim = this.#claims.get(value)
+    return claim?.process === process && claim.givenUpAt !== undefined
+  }
+
   cameBack(server: Server, value: string): void {
     this.#excused.add(`${server.name} ${value}`)
   }

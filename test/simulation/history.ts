@@ -92,7 +92,9 @@ export const run = (plan: Plan, record = false): History => {
     world.log(() => "the network has healed")
     for (const link of links.flat()) {
       link.isFaulty = false
-      link.disturbedAt = world.now
+      // What was slow before is still under way.
+      const { millis, share } = plan.link.slow
+      link.disturbedAt = world.now + (share > 0 ? millis : 0)
     }
   })
   world.runOut(horizonMillis)
