@@ -79,8 +79,9 @@ pause() {
 # Asks the tree to end and ends it after so many seconds. Where it is stopped it stays so, unless told otherwise.
 end() {
   signal TERM || return
-  echo ended
-  echo "redsync: $3" >&2
+  # Each by itself: a shell that has failed to write does not write any more.
+  (echo ended) 2> /dev/null
+  (echo "redsync: $3" >&2)
   (pause "$1"; while signal KILL; do sleep 0.05; done) &
   killer=$!
   [ -z "$2" ] || signal "$2"
