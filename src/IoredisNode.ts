@@ -15,14 +15,17 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { Cluster, Redis, RedisOptions } from "ioredis"
 import { createHash } from "node:crypto"
-import * as Direct from "./internal/direct.ts"
-import { isReplyError, type Listener, type Send } from "./internal/ioredisCommands.ts"
-import { CallersConnection, type Connection, OwnConnection } from "./internal/ioredisConnection.ts"
-import { type Replicas, replicated } from "./internal/ioredisReplicas.ts"
-import { waitingList } from "./internal/ioredisWaiting.ts"
-import { keyBeside, sharesSlot } from "./internal/keys.ts"
-import { checkTarget } from "./internal/nodeOptions.ts"
-import { reject, wrong } from "./internal/options.ts"
+import * as Direct from "./internal/base/callbackEffect.ts"
+import { quoted } from "./internal/base/text.ts"
+import { reject, wrong } from "./internal/claim/settings.ts"
+import { isReplyError, type Listener, type Send } from "./internal/ioredis/batching.ts"
+import { CallersConnection, type Connection, OwnConnection } from "./internal/ioredis/connection.ts"
+import { checkTarget } from "./internal/ioredis/nodeOptions.ts"
+import { waitingList } from "./internal/ioredis/notifications.ts"
+import { type Replicas, replicated } from "./internal/ioredis/replicas.ts"
+import { addressOf, secretsOf, startupAddressOf } from "./internal/ioredis/url.ts"
+import { markUnsent } from "./internal/quorum/unsent.ts"
+import { keyBeside, sharesSlot } from "./internal/redis/keys.ts"
 import {
   abstention,
   count,
@@ -33,11 +36,8 @@ import {
   oneOrZero,
   tokenOrZero,
   unexpected
-} from "./internal/reply.ts"
-import * as scripts from "./internal/scripts.ts"
-import { quoted } from "./internal/text.ts"
-import { markUnsent } from "./internal/unsent.ts"
-import { addressOf, secretsOf, startupAddressOf } from "./internal/url.ts"
+} from "./internal/redis/replies.ts"
+import * as scripts from "./internal/redis/scripts.ts"
 import type { NodeError } from "./LockError.ts"
 import type { LockNode } from "./LockNode.ts"
 

@@ -10,9 +10,9 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type { FencingToken } from "./Fencing.ts"
-import * as internal from "./internal/guard.ts"
-import { HeldLock } from "./internal/held.ts"
-import { reject, wrong } from "./internal/options.ts"
+import { reject, wrong } from "./internal/claim/settings.ts"
+import { HeldLock } from "./internal/hold/heldLock.ts"
+import * as internal from "./internal/lease/guard.ts"
 import type { LockLost, NodesUnavailable } from "./LockError.ts"
 
 /**

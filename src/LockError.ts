@@ -10,7 +10,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
-import { quoted, untrusted } from "./internal/text.ts"
+import { quoted, untrusted } from "./internal/base/text.ts"
 
 /**
  * One node could not do what it was asked to.

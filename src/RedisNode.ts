@@ -8,7 +8,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Redis from "effect/persistence/Redis"
-import { keyBeside } from "./internal/keys.ts"
+import { keyBeside } from "./internal/redis/keys.ts"
 import {
   abstention,
   count,
@@ -19,8 +19,8 @@ import {
   oneOrZero,
   tokenOrZero,
   unexpected
-} from "./internal/reply.ts"
-import * as scripts from "./internal/scripts.ts"
+} from "./internal/redis/replies.ts"
+import * as scripts from "./internal/redis/scripts.ts"
 import type { NodeError } from "./LockError.ts"
 import type { LockNode } from "./LockNode.ts"
 

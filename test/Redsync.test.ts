@@ -24,7 +24,7 @@ import {
   withLockIfAvailable,
   withLocks
 } from "../src/index.ts"
-import { nodeError } from "../src/internal/reply.ts"
+import { nodeError } from "../src/internal/redis/replies.ts"
 import * as FaultyNode from "./support/faultyNode.ts"
 
 const once = { retry: retryPolicy({ tries: 1 }) }

@@ -20,7 +20,7 @@ import {
   withFencedLock,
   withLock
 } from "../src/index.ts"
-import * as reply from "../src/internal/reply.ts"
+import * as reply from "../src/internal/redis/replies.ts"
 import { fakeServer, until } from "./support/faults.ts"
 import * as FaultyNode from "./support/faultyNode.ts"
 

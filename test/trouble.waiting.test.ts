@@ -6,7 +6,7 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect, Exit, Fiber, type Scope } from "effect"
 import { withLock } from "../src/index.ts"
-import { keyBeside } from "../src/internal/keys.ts"
+import { keyBeside } from "../src/internal/redis/keys.ts"
 import { callsOf, holdByAnother, onEach, until, untilEmpty } from "./support/faults.ts"
 import { type RedisServer, RedisServers } from "./support/RedisServers.ts"
 import {

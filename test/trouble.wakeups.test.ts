@@ -10,7 +10,7 @@ import { Cluster, Redis } from "ioredis"
 // @ts-expect-error its package.json does not say where its types are
 import Redlock from "redlock"
 import { RedisNode, withLock } from "../src/index.ts"
-import { keyBeside } from "../src/internal/keys.ts"
+import { keyBeside } from "../src/internal/redis/keys.ts"
 import { allOfClientBut } from "./support/abilities.ts"
 import { callsOf, holdByAnother, logged, onEach, until, untilAllAnswer, untilEmpty } from "./support/faults.ts"
 import { RedisCluster, type RedisServer, RedisServers } from "./support/RedisServers.ts"

@@ -3,7 +3,7 @@
  */
 import * as Flag from "effect/cli/Flag"
 import type * as Duration from "effect/Duration"
-import { durationOf, durationsAreLike } from "../internal/durationText.ts"
+import { durationOf, durationsAreLike } from "../internal/base/durationText.ts"
 
 export const durationFlag = (name: string): Flag.Flag<Duration.Duration> =>
   Flag.String(name).pipe(

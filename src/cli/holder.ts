@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { untrusted } from "../internal/text.ts"
+import { untrusted } from "../internal/base/text.ts"
 import type { Inspection, NodeView } from "../Redsync.ts"
 import * as Redsync from "../Redsync.ts"
 import { type Label, labelOf } from "./label.ts"

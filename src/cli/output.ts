@@ -10,7 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import { constants, fstatSync, openSync, writeSync } from "node:fs"
 import { isatty } from "node:tty"
-import { unprintable, untrusted } from "../internal/text.ts"
+import { unprintable, untrusted } from "../internal/base/text.ts"
 import { cannotWrite, Failure } from "./failure.ts"
 
 /**

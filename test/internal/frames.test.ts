@@ -4,7 +4,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { type Frame, Frames } from "../../src/internal/frames.ts"
+import { type Frame, Frames } from "../../src/internal/redis/frames.ts"
 
 interface Value {
   readonly raw: string

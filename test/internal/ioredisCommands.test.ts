@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { constVoid } from "effect/Function"
 import { type Command, Redis } from "ioredis"
-import { listen, type Listener, type Send, throughClient, together } from "../../src/internal/ioredisCommands.ts"
+import { listen, type Listener, type Send, throughClient, together } from "../../src/internal/ioredis/batching.ts"
 import { until } from "../support/faults.ts"
 import { startServer } from "../support/RedisServers.ts"
 

@@ -2,9 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration } from "effect"
 import { ErrFailed, LockLost, NodeError } from "effect-redsync/LockError"
 import * as fc from "fast-check"
-import { nodeError } from "../../src/internal/reply.ts"
-import { masked, quoted, untrusted } from "../../src/internal/text.ts"
-import { addressOf, secretsOf } from "../../src/internal/url.ts"
+import { masked, quoted, untrusted } from "../../src/internal/base/text.ts"
+import { addressOf, secretsOf } from "../../src/internal/ioredis/url.ts"
+import { nodeError } from "../../src/internal/redis/replies.ts"
 
 const invisible = /(?! )[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/u
 

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
-import { parseRedisUrl, splitUrls } from "../../src/internal/url.ts"
+import { parseRedisUrl, splitUrls } from "../../src/internal/ioredis/url.ts"
 
 const good: Record<string, object> = {
   "redis://host": { host: "host", port: 6379 },

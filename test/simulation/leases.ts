@@ -3,8 +3,8 @@
  * increase.
  */
 import type { Lock } from "../../src/index.ts"
-import type { HeldLock } from "../../src/internal/held.ts"
-import { validityMillis } from "../../src/internal/lease.ts"
+import type { HeldLock } from "../../src/internal/hold/heldLock.ts"
+import { validityMillis } from "../../src/internal/lease/lease.ts"
 import type { Assumptions } from "./assumptions.ts"
 import type { Checker } from "./checker.ts"
 import type { Plan } from "./plan.ts"

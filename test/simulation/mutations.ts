@@ -35,26 +35,26 @@ export const mutations: ReadonlyArray<Mutation> = [
   // 1: exclusion
   {
     name: "a quorum of half the nodes",
-    edits: [edit("src/internal/options.ts", "Math.floor(nodes / 2) + 1", "Math.ceil(nodes / 2)")],
+    edits: [edit("src/internal/claim/settings.ts", "Math.floor(nodes / 2) + 1", "Math.ceil(nodes / 2)")],
     within: 500,
     seed: 3
   },
   {
     name: "drift ignored",
-    edits: [edit("src/internal/lease.ts", "expiryMillis - (expiryMillis * driftFactor + 2)", "expiryMillis")],
+    edits: [edit("src/internal/lease/lease.ts", "expiryMillis - (expiryMillis * driftFactor + 2)", "expiryMillis")],
     within: 1000,
     seed: 6
   },
   {
     name: "the wall clock ignored",
-    edits: [edit("src/internal/lease.ts", ", end.wall - clock.currentTimeMillisUnsafe()", "")],
+    edits: [edit("src/internal/lease/lease.ts", ", end.wall - clock.currentTimeMillisUnsafe()", "")],
     within: 500,
     seed: 281
   },
   {
     name: "the same value for all attempts",
     edits: [edit(
-      "src/internal/service.ts",
+      "src/internal/service/service.ts",
       "this.key(name), this.#value()",
       "this.key(name), (this as unknown as { only?: string }).only ??= this.#value()"
     )],
@@ -75,7 +75,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "validity counted from the reply",
     edits: [edit(
-      "src/internal/acquire.ts",
+      "src/internal/acquire/acquire.ts",
       "new HeldLock(service, claim, start)",
       "new HeldLock(service, claim, now(service.clock))"
     )],
@@ -85,7 +85,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "extended validity counted from the reply",
     edits: [edit(
-      "src/internal/held.ts",
+      "src/internal/hold/heldLock.ts",
       "const until = end(start, this.settings.validityMillis)",
       "const until = end(now(this.#service.clock), this.settings.validityMillis)"
     )],
@@ -94,20 +94,26 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "servers that vote as soon as they are back",
-    edits: [edit("src/internal/layer.ts", "node) => leastUptimeMillis > 0 ?", "node) => leastUptimeMillis < 0 ?")],
+    edits: [
+      edit(
+        "src/internal/service/layerOptions.ts",
+        "node) => leastUptimeMillis > 0 ?",
+        "node) => leastUptimeMillis < 0 ?"
+      )
+    ],
     within: 1000,
     seed: 147
   },
   {
     name: "a yes before the replica has it",
-    edits: [edit("src/internal/layer.ts", "node) => replicas > 0 ?", "node) => replicas < 0 ?")],
+    edits: [edit("src/internal/service/layerOptions.ts", "node) => replicas > 0 ?", "node) => replicas < 0 ?")],
     within: 2000,
     seed: 28
   },
   {
     name: "adoption without a value of its own",
     edits: [edit(
-      "src/internal/adopt.ts",
+      "src/internal/acquire/adopt.ts",
       "const claim = service.claim(name, settings)",
       "const claim = service.claim(name, settings)\n    Object.assign(claim, { value })"
     )],
@@ -117,14 +123,14 @@ export const mutations: ReadonlyArray<Mutation> = [
   // 2: no ghosts
   {
     name: "no clean-up after a timeout",
-    edits: [edit("src/internal/acquire.ts", "Result.isFailure(answer) || answer.success", "answer.success")],
+    edits: [edit("src/internal/acquire/acquire.ts", "Result.isFailure(answer) || answer.success", "answer.success")],
     within: 500,
     seed: 7
   },
   {
     name: "a straggler's late SET unreleased",
     edits: [edit(
-      "src/internal/acquire.ts",
+      "src/internal/acquire/acquire.ts",
       "answer === undefined || Result.isFailure(answer) || answer.success",
       "(answer !== undefined && (Result.isFailure(answer) || answer.success))"
     )],
@@ -134,9 +140,13 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "no clean-up after an interruption",
     edits: [
-      edit("src/internal/acquire.ts", "if (Exit.isFailure(exit)) service.cleanUps.over(claim, service.nodes)", ""),
       edit(
-        "src/internal/acquire.ts",
+        "src/internal/acquire/acquire.ts",
+        "if (Exit.isFailure(exit)) service.cleanUps.over(claim, service.nodes)",
+        ""
+      ),
+      edit(
+        "src/internal/acquire/acquire.ts",
         "if (Exit.isFailure(exit)) { for (const claim of claims) service.cleanUps.over(claim, service.nodes) }",
         ""
       )
@@ -147,7 +157,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a late extension after the release",
     edits: [edit(
-      "src/internal/held.ts",
+      "src/internal/hold/heldLock.ts",
       "rooms.ended(this, release.woke)",
       "rooms.ended(this, release.woke)\n      quorum.start(new Renewal(this, () => {}), () => {})"
     )],
@@ -157,7 +167,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "an extension by hand that does not look",
     edits: [edit(
-      "src/internal/held.ts",
+      "src/internal/hold/heldLock.ts",
       "if (lost !== undefined) return resume(Effect.fail(lost))",
       ""
     )],
@@ -166,20 +176,20 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a loss that leaves its keys",
-    edits: [edit("src/internal/held.ts", "      cleanUps.over(this, nodes)\n", "")],
+    edits: [edit("src/internal/hold/heldLock.ts", "      cleanUps.over(this, nodes)\n", "")],
     within: 2000,
     seed: 379
   },
   {
     name: "what an extension planted after the loss is left",
-    edits: [edit("src/internal/held.ts", "cleanUps.over(this, notConfirmed)", "")],
+    edits: [edit("src/internal/hold/heldLock.ts", "cleanUps.over(this, notConfirmed)", "")],
     within: 5000,
     seed: 2626
   },
   {
     name: "clean-ups that are tried once",
     edits: [edit(
-      "src/internal/cleanUps.ts",
+      "src/internal/claim/cleanUps.ts",
       "if (!isExpired && !(isHeard && this.#isClosing)) this.#wait(waiting, again)",
       ""
     )],
@@ -188,32 +198,32 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a release that has failed is not tried again",
-    edits: [edit("src/internal/held.ts", "this.#service.cleanUps.released(this.#lock, answers)", "")],
+    edits: [edit("src/internal/hold/heldLock.ts", "this.#service.cleanUps.released(this.#lock, answers)", "")],
     within: 500,
     seed: 38
   },
   {
     name: "clean-ups given up before the server has answered",
-    edits: [edit("src/internal/cleanUps.ts", "if (isHeard) again.heardAt ??= now", "again.heardAt ??= now")],
+    edits: [edit("src/internal/claim/cleanUps.ts", "if (isHeard) again.heardAt ??= now", "again.heardAt ??= now")],
     within: 5000,
     seed: 577
   },
   {
     name: "clean-ups that forget what may overtake them",
-    edits: [edit("src/internal/cleanUps.ts", " && node.mayOvertake?.() !== true", "")],
+    edits: [edit("src/internal/claim/cleanUps.ts", " && node.mayOvertake?.() !== true", "")],
     within: 5000,
     seed: 379
   },
   {
     name: "closing drops the clean-ups",
-    edits: [edit("src/internal/service.ts", "    this.cleanUps.close()\n", "")],
+    edits: [edit("src/internal/service/service.ts", "    this.cleanUps.close()\n", "")],
     within: 2000,
     seed: 508
   },
   {
     name: "an abandoned lock is extended",
     edits: [edit(
-      "src/internal/held.ts",
+      "src/internal/hold/heldLock.ts",
       "          this.#recordEnd(state)\n",
       "          if (state === \"detached\") this.#recordEnd(state)\n"
     )],
@@ -223,7 +233,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a lock that is deleted by its own service is still held",
     edits: [edit(
-      "src/internal/operate.ts",
+      "src/internal/admin/unlock.ts",
       "for (const held of service.rooms.holders(key)) held.lose(\"Taken\", [])",
       ""
     )],
@@ -234,7 +244,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "clean-ups that delete whatever is there",
     edits: [edit(
-      "src/internal/cleanUps.ts",
+      "src/internal/claim/cleanUps.ts",
       "node.release(this.#value.key, this.#value.value)",
       "node.remove(this.#value.key)"
     )],
@@ -244,7 +254,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a detached lock is released with its scope",
     edits: [edit(
-      "src/internal/held.ts",
+      "src/internal/hold/heldLock.ts",
       "if (this.#state === \"detached\" || this.#state === \"abandoned\") {",
       "if (this.#state === \"abandoned\") {"
     )],
@@ -254,13 +264,13 @@ export const mutations: ReadonlyArray<Mutation> = [
   // 4: the program stops in time
   {
     name: "a loss that interrupts nobody",
-    edits: [edit("src/internal/guard.ts", "hold.onLost(() => fiber.interruptUnsafe())", "hold.onLost(() => {})")],
+    edits: [edit("src/internal/lease/guard.ts", "hold.onLost(() => fiber.interruptUnsafe())", "hold.onLost(() => {})")],
     within: 500,
     seed: 1
   },
   {
     name: "success after the lease has ended",
-    edits: [edit("src/internal/guard.ts", "lost === undefined ? exit : outlived(exit, lost)", "exit")],
+    edits: [edit("src/internal/lease/guard.ts", "lost === undefined ? exit : outlived(exit, lost)", "exit")],
     within: 500,
     seed: 4
   },
@@ -268,7 +278,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "votes that wait for stragglers",
     edits: [edit(
-      "src/internal/quorum.ts",
+      "src/internal/quorum/quorum.ts",
       "(this.#question.all !== true && this.#isDecided(pending))",
       "(this.#question.all !== true && pending < 0)"
     )],
@@ -277,13 +287,13 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a silent node is asked all the same",
-    edits: [edit("src/internal/nodeHealth.ts", "if (record.probe === undefined) {", "{")],
+    edits: [edit("src/internal/quorum/nodeHealth.ts", "if (record.probe === undefined) {", "{")],
     within: 1000,
     seed: 42
   },
   {
     name: "a dead connection is kept",
-    edits: [edit("src/internal/nodeHealth.ts", "this.#isClosed || node.reconnect === undefined", "true")],
+    edits: [edit("src/internal/quorum/nodeHealth.ts", "this.#isClosed || node.reconnect === undefined", "true")],
     within: 2000,
     seed: 38
   },
@@ -292,7 +302,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "timers that outlive the service",
     edits: [
       edit(
-        "src/internal/quorum.ts",
+        "src/internal/quorum/quorum.ts",
         "this.#idle.await, Effect.sync(() => this.timers.close())",
         "this.#idle.await, Effect.void"
       )
@@ -302,7 +312,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "closing waits for nothing",
-    edits: [edit("src/internal/quorum.ts", "Effect.ensuring(this.#idle.await,", "Effect.ensuring(Effect.void,")],
+    edits: [edit("src/internal/quorum/quorum.ts", "Effect.ensuring(this.#idle.await,", "Effect.ensuring(Effect.void,")],
     within: 500,
     seed: 1
   },
@@ -310,7 +320,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a token without the second round",
     edits: [
-      edit("src/internal/acquire.ts", "fence.settle(answers)", "(fence.settle(answers), true)")
+      edit("src/internal/acquire/acquire.ts", "fence.settle(answers)", "(fence.settle(answers), true)")
     ],
     within: 500,
     seed: 8
@@ -319,7 +329,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a node that throws ends its caller",
     edits: [edit(
-      "src/internal/quorum.ts",
+      "src/internal/quorum/quorum.ts",
       "this.#hear(index, node, Result.fail(this.#failure(node, error)))",
       "throw error"
     )],
@@ -330,7 +340,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "last come, first served",
     edits: [edit(
-      "src/internal/rooms.ts",
+      "src/internal/waiting/waitQueues.ts",
       "for (const waiter of this.waiters) return waiter\n    return undefined",
       "return [...this.waiters].at(-1)"
     )],

@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { LockError, type LockNode } from "../../src/index.ts"
-import { abstention } from "../../src/internal/reply.ts"
+import { abstention } from "../../src/internal/redis/replies.ts"
 import type { Link } from "./link.ts"
 import type { Server } from "./server.ts"
 

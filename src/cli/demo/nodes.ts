@@ -5,7 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { RedisOptions } from "ioredis"
-import { keyBeside } from "../../internal/keys.ts"
+import { keyBeside } from "../../internal/redis/keys.ts"
 import * as IoredisNode from "../../IoredisNode.ts"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"

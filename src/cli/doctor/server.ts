@@ -1,7 +1,7 @@
 /**
  * What a server says about itself, and what is wrong with that.
  */
-import { untrusted } from "../../internal/text.ts"
+import { untrusted } from "../../internal/base/text.ts"
 import { error, type Finding, note, warning } from "./finding.ts"
 
 /** The answer to INFO, by field. */

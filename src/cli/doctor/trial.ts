@@ -5,7 +5,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { keyBeside } from "../../internal/keys.ts"
+import { keyBeside } from "../../internal/redis/keys.ts"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode, Notice } from "../../LockNode.ts"
 import { error, type Finding, note, warning } from "./finding.ts"

@@ -3,7 +3,7 @@
  * it would tell in its own words.
  */
 import { accessSync, constants, statSync } from "node:fs"
-import { quoted, untrusted } from "../../internal/text.ts"
+import { quoted, untrusted } from "../../internal/base/text.ts"
 import { cannotExecute, Failure, notFound } from "../failure.ts"
 
 const reasons: Record<string, string> = {

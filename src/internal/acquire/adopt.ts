@@ -1,0 +1,57 @@
+/**
+ * Taking over a lock that was taken elsewhere.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { LockLost, type NodesUnavailable } from "../../LockError.ts"
+import { holdersOf } from "../admin/unlock.ts"
+import { lockOf, Replace } from "../claim/claim.ts"
+import type { Settings } from "../claim/settings.ts"
+import { clockError } from "../claim/tokenAllocation.ts"
+import { HeldLock } from "../hold/heldLock.ts"
+import { now } from "../lease/lease.ts"
+import { denied, granted, nodesUnavailable, notGrantedNodes, votes } from "../quorum/quorum.ts"
+import type { Service } from "../service/service.ts"
+import { agree, type Restore } from "./acquire.ts"
+
+/** Puts a value of our own in the place of the given one, which opens nothing from then on. */
+export const adopt = (
+  service: Service,
+  name: string,
+  value: string,
+  settings: Settings,
+  restore: Restore
+): Effect.Effect<HeldLock, LockLost | NodesUnavailable> =>
+  Effect.suspend(() => {
+    const claim = service.claim(name, settings)
+    const unusable = settings.isFenced ? clockError(service.quorum, claim) : undefined
+    if (unusable !== undefined) return Effect.fail(unusable)
+    const start = now(service.clock)
+    const replaced = Effect.flatMap(service.quorum.ask(new Replace(claim, value)), (answers) =>
+      claim.fence === undefined ? Effect.succeed(answers) : agree(service, claim, claim.fence, answers))
+    const voted = Effect.onExitPrimitive(restore(replaced), (exit) => {
+      if (Exit.isFailure(exit)) {
+        service.cleanUps.over(claim, service.nodes)
+      }
+      return undefined
+    })
+    return Effect.flatMap(voted, (answers): Effect.Effect<HeldLock, LockLost | NodesUnavailable> => {
+      if (granted(answers)) {
+        // Ours is what counts now: where the other value is left it must not be extended any more.
+        for (const held of holdersOf(service, claim.key, value)) {
+          held.lose("Taken", votes(answers))
+        }
+        const { key } = claim
+        service.cleanUps.over({ name, key, value, settings, untouched: undefined }, notGrantedNodes(answers))
+        const lock = new HeldLock(service, claim, start)
+        const lost = lock.check()
+        return lost === undefined ? Effect.succeed(lock) : Effect.fail(lost)
+      }
+      service.cleanUps.over(claim, service.nodes)
+      return Effect.fail(
+        denied(answers)
+          ? new LockLost({ ...lockOf(claim), reason: "Taken", votes: votes(answers) })
+          : nodesUnavailable(claim, answers)
+      )
+    })
+  })

@@ -1,0 +1,48 @@
+/**
+ * Whether the nodes answer, for readiness probes.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import { NodeError } from "../../LockError.ts"
+import type { LockNode } from "../../LockNode.ts"
+import type { Health, NodeHealth } from "../../Redsync.ts"
+import type { Settings } from "../claim/settings.ts"
+import { healthKey } from "../redis/keys.ts"
+import type { Service } from "../service/service.ts"
+
+/** Who may not look at this key may well be allowed to lock others. */
+const isAnswer = ({ cause, reason }: NodeError): boolean =>
+  reason === "Rejected" && cause instanceof Error && cause.message.startsWith("NOPERM")
+
+/** Asks the node to answer, and why it would cast no vote, if it is one that may not. */
+const abstention = (node: LockNode): Effect.Effect<Option.Option<string>, NodeError> =>
+  Effect.andThen(
+    node.inspect(healthKey),
+    node.abstention === undefined ? Effect.succeedNone : node.abstention(healthKey)
+  )
+
+export const health = (service: Service, settings: Settings): Effect.Effect<Health> =>
+  Effect.map(
+    service.quorum.ask({
+      operation: "inspect",
+      timeoutMillis: settings.nodeTimeoutMillis,
+      ask: abstention,
+      isYes: Option.isNone,
+      all: true
+    }),
+    ({ byNode, quorum }) => {
+      const nodes = service.nodes.map(({ id: node }, index): NodeHealth => {
+        const error = Result.match(byNode[index]!, {
+          onFailure: (error) => isAnswer(error) ? undefined : error,
+          onSuccess: Option.match({
+            onNone: () => undefined,
+            onSome: (cause) => new NodeError({ node, operation: "acquire", reason: "Abstained", cause })
+          })
+        })
+        return error === undefined ? { _tag: "Up", node } : { _tag: "Down", node, error }
+      })
+      const up = nodes.filter(({ _tag }) => _tag === "Up").length
+      return { isReady: up >= quorum, quorum, nodes }
+    }
+  )

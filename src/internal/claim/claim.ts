@@ -1,0 +1,163 @@
+/**
+ * What is asked of the nodes, and about which claim.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { NodeError } from "../../LockError.ts"
+import type { LockNode } from "../../LockNode.ts"
+import type { Answers } from "../quorum/quorum.ts"
+import type { Settings } from "./settings.ts"
+import type { Fence } from "./tokenAllocation.ts"
+
+/** What is asked of every node. */
+export interface Question<A> {
+  readonly operation: NodeError["operation"]
+  readonly timeoutMillis: number
+  ask(node: LockNode): Effect.Effect<A, NodeError>
+  isYes(answer: A): boolean
+  /** Whether to wait for every answer instead of for a decision. */
+  readonly all?: boolean
+  /** Whether a refusal has to tell "not ours" from "too few nodes", for which it may have to wait longer. */
+  readonly conclusive?: boolean
+  /** Those to ask; all nodes by default. */
+  readonly nodes?: ReadonlyArray<LockNode>
+  /** Whether even a silent node is asked that has not answered another question yet. */
+  readonly isForced?: boolean
+  /** Called when every node has answered or timed out, whatever was decided before. */
+  onSettled?(answers: Answers<A>): void
+  /** Called when it turns out that a node was not sent the question. */
+  onUnsent?(node: LockNode): void
+}
+
+/** The value of one attempt under one name. */
+export interface Claim {
+  readonly name: string
+  /** The key on the nodes: the name behind the service's prefix. */
+  readonly key: string
+  readonly value: string
+  readonly settings: Settings
+  /** How far the nodes have counted, where the lock is to have a fencing token. */
+  readonly fence?: Fence | undefined
+  /** The nodes that cannot have the value, since nothing that could write it was sent to them. */
+  readonly untouched: ReadonlySet<LockNode> | undefined
+}
+
+/** How errors tell which lock they are about. */
+export const lockOf = (
+  { key, name }: Pick<Claim, "key" | "name">
+): { readonly lock: string; readonly prefix?: string } =>
+  key.length === name.length ? { lock: name } : { lock: name, prefix: key.slice(0, -name.length) }
+
+/** What a node that somebody else has written answers may be anything. */
+export const isTrue = (answer: unknown): boolean => {
+  if (answer === true || answer === false) return answer
+  throw new Error("it answered neither true nor false")
+}
+
+/** A claim of our own, which nobody has heard of yet. */
+export class OwnClaim implements Claim {
+  readonly name: string
+  readonly key: string
+  readonly value: string
+  readonly settings: Settings
+  readonly fence: Fence | undefined
+  untouched: Set<LockNode> | undefined
+
+  constructor(name: string, key: string, value: string, settings: Settings, fence: Fence | undefined) {
+    this.name = name
+    this.key = key
+    this.value = value
+    this.settings = settings
+    this.fence = fence
+    this.untouched = undefined
+  }
+}
+
+/**
+ * What is asked most are objects of a class, as is all that is kept until the
+ * answer is there: the literals of such objects V8 takes for long-lived in the end,
+ * and puts them where only a full collection frees them and all they refer to.
+ */
+export class Acquire implements Question<boolean> {
+  readonly operation = "acquire"
+  readonly timeoutMillis: number
+  readonly conclusive: boolean
+  readonly #claim: OwnClaim
+
+  constructor(claim: OwnClaim, conclusive: boolean) {
+    this.timeoutMillis = claim.settings.nodeTimeoutMillis
+    this.conclusive = conclusive
+    this.#claim = claim
+  }
+
+  ask(node: LockNode): Effect.Effect<boolean, NodeError> {
+    const { fence, key, settings, value } = this.#claim
+    return fence === undefined
+      ? node.acquire(key, value, settings.expiryMillis)
+      : fence.acquire(node, key, value, settings.expiryMillis)
+  }
+
+  isYes(answer: boolean): boolean {
+    return isTrue(answer)
+  }
+
+  onUnsent(node: LockNode): void {
+    ;(this.#claim.untouched ??= new Set()).add(node)
+  }
+}
+
+/** Puts a value of ours in the place of the one that a lock was taken with elsewhere. */
+export class Replace implements Question<boolean> {
+  readonly operation = "acquire"
+  readonly conclusive = true
+  readonly timeoutMillis: number
+  readonly #claim: OwnClaim
+  readonly #oldValue: string
+
+  constructor(claim: OwnClaim, oldValue: string) {
+    this.timeoutMillis = claim.settings.nodeTimeoutMillis
+    this.#claim = claim
+    this.#oldValue = oldValue
+  }
+
+  ask(node: LockNode): Effect.Effect<boolean, NodeError> {
+    const { fence, key, settings, value } = this.#claim
+    return fence === undefined
+      ? node.replace!(key, this.#oldValue, value, settings.expiryMillis)
+      : fence.replace(node, key, this.#oldValue, value, settings.expiryMillis)
+  }
+
+  isYes(answer: boolean): boolean {
+    return isTrue(answer)
+  }
+
+  onUnsent(node: LockNode): void {
+    ;(this.#claim.untouched ??= new Set()).add(node)
+  }
+}
+
+/** Lets the counters be at least the token, where the nodes still have our value. */
+export const raiseQuestion = ({ fence, key, settings, value }: Claim): Question<boolean> => ({
+  operation: "acquire",
+  timeoutMillis: settings.nodeTimeoutMillis,
+  ask: (node) => node.fencing!.raise(key, value, fence!.token!),
+  isYes: isTrue
+})
+
+/** What a release needs to know of a claim. */
+export type Value = Pick<Claim, "name" | "key" | "value" | "settings" | "untouched">
+
+export const releaseQuestion = ({ key, settings, value }: Value): Question<boolean> => ({
+  operation: "release",
+  timeoutMillis: settings.nodeTimeoutMillis,
+  ask: (node) => node.release(key, value),
+  isYes: isTrue
+})
+
+export const isHeldQuestion = ({ key, settings, value }: Claim): Question<boolean> => ({
+  operation: "inspect",
+  timeoutMillis: settings.nodeTimeoutMillis,
+  ask: (node) => Effect.map(node.inspect(key), Option.exists((state) => state.value === value)),
+  isYes: isTrue,
+  conclusive: true
+})

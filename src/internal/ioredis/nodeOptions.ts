@@ -1,0 +1,170 @@
+/**
+ * What is wrong with ioredis options, or with a node. ioredis itself takes any
+ * options: it would lock on another server, or in another database, than was meant.
+ */
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
+import type { RedisOptions } from "ioredis"
+import type { LockNode } from "../../LockNode.ts"
+import { untrusted } from "../base/text.ts"
+import { given, isPlain, isWhole, wrong } from "../claim/settings.ts"
+import { hasCredentials, maskPassword, parseRedisUrl } from "./url.ts"
+
+/** What an option must be, and whether it is. */
+type Rule = readonly [allowed: string, isAllowed: (u: unknown) => boolean]
+
+const longestTimer = 2 ** 31 - 1
+
+const wholeFrom = (least: number, most: number): Rule => [
+  `it must be a whole number from ${least} to ${most}`,
+  (u) => isWhole(u) && u >= least && u <= most
+]
+/** ioredis' own defaults for these are `null`. */
+const orNull = ([allowed, isAllowed]: Rule): Rule => [allowed, (u) => u === null || isAllowed(u)]
+const text: Rule = orNull(["it must be a string", Predicate.isString])
+const flag: Rule = ["it must be true or false", Predicate.isBoolean]
+const time: Rule = orNull([
+  `it must be a number of milliseconds from 0 to ${longestTimer}`,
+  (u) => Predicate.isNumber(u) && u >= 0 && u <= longestTimer
+])
+const hook: Rule = orNull(["it must be a function", Predicate.isFunction])
+const record: Rule = orNull(["it must be an object", Predicate.isObject])
+const anything: Rule = ["", () => true]
+
+const host: Rule = [
+  "it must be the name or address of a host, without a scheme, user or port",
+  (u) => Predicate.isString(u) && /^[^\s/?#@\p{C}]+$/u.test(u)
+]
+const port = wholeFrom(1, 65535)
+const family: Rule = ["it must be 0, 4 or 6", (u) => u === 0 || u === 4 || u === 6]
+
+const sentinel: Record<string, Rule> = { host, port, family }
+
+const rules: Record<string, Rule> = {
+  host,
+  port,
+  family,
+  db: wholeFrom(0, longestTimer),
+  path: orNull([
+    "it must be the path of a socket",
+    (u) => Predicate.isString(u) && u !== "" && !u.includes("\0") && !hasCredentials(u)
+  ]),
+  name: orNull([
+    "it must be the name that the Sentinels give the primary",
+    (u) => Predicate.isString(u) && u !== "" && !hasCredentials(u)
+  ]),
+  role: [`it must be "master": replicas take no locks`, (u) => u === "master"],
+  username: text,
+  password: text,
+  sentinelUsername: text,
+  sentinelPassword: text,
+  keyPrefix: text,
+  connectionName: text,
+  clientInfoTag: text,
+  connectTimeout: time,
+  disconnectTimeout: time,
+  commandTimeout: time,
+  socketTimeout: time,
+  blockingTimeout: time,
+  blockingTimeoutGrace: time,
+  sentinelCommandTimeout: time,
+  maxLoadingRetryTime: time,
+  keepAlive: time,
+  maxRetriesPerRequest: orNull(wholeFrom(0, longestTimer)),
+  sentinelMaxConnections: wholeFrom(1, longestTimer),
+  protocol: ["it must be 2 or 3", (u) => u === 2 || u === 3],
+  replyMapping: anything,
+  noDelay: flag,
+  disableClientInfo: flag,
+  autoResubscribe: flag,
+  autoResendUnfulfilledCommands: flag,
+  readOnly: flag,
+  stringNumbers: flag,
+  monitor: ["it must be false: a connection that monitors takes no locks", (u) => u === false],
+  enableAutoPipelining: flag,
+  autoPipeliningIgnoredCommands: ["it must be an array", Array.isArray],
+  offlineQueue: flag,
+  commandQueue: flag,
+  enableOfflineQueue: flag,
+  enableReadyCheck: flag,
+  lazyConnect: flag,
+  enableTLSForSentinelMode: flag,
+  updateSentinels: flag,
+  failoverDetector: flag,
+  retryStrategy: hook,
+  reconnectOnError: hook,
+  sentinelRetryStrategy: hook,
+  sentinelReconnectStrategy: hook,
+  Connector: hook,
+  tls: record,
+  sentinelTLS: record,
+  natMap: orNull(["it must be an object or a function", (u) => Predicate.isObject(u) || Predicate.isFunction(u)]),
+  scripts: record,
+  preferredSlaves: anything,
+  himportFieldsets: anything,
+  sentinels: orNull([
+    "it must be an array of at least one { host, port }",
+    (u) => Array.isArray(u) && u.length > 0 && u.every((one) => Predicate.isObject(one))
+  ])
+}
+
+/** The ioredis options as they were checked, or what is wrong with them. */
+const checkIoredisOptions = (options: unknown): RedisOptions | string => {
+  const read = checkRules("", options, rules)
+  if (Predicate.isString(read)) return read
+  if (!Array.isArray(read["sentinels"])) return read
+  if (!Predicate.isString(read["name"])) {
+    return wrong("name", read["name"], "it must be the name that the Sentinels give the primary")
+  }
+  const sentinels = read["sentinels"].map((one) => checkRules("sentinels ", one, sentinel, "ignored"))
+  const problem = sentinels.find(Predicate.isString)
+  return problem ?? { ...read, sentinels } as RedisOptions
+}
+
+/** The ioredis options that a URL or options stand for, or what is wrong with them. */
+export const checkTarget = (target: unknown): RedisOptions | string => {
+  if (Predicate.isString(target)) return Result.merge(parseRedisUrl(target))
+  return Predicate.isObject(target) && isPlain(target)
+    ? checkIoredisOptions(target)
+    : wrong("nodes", [target], "each must be a URL, ioredis options, an ioredis client or a LockNode")
+}
+
+const checkRules = (
+  path: string,
+  options: unknown,
+  rules: Record<string, Rule>,
+  others: "refused" | "ignored" = "refused"
+): Record<string, unknown> | string => {
+  const read = given(options, Object.keys(rules), others)
+  if (Predicate.isString(read)) return read
+  for (const [key, value] of Object.entries(read)) {
+    const [allowed, isAllowed] = rules[key]!
+    if (!isAllowed(value)) return wrong(path + key, withoutSecret(value), allowed)
+  }
+  return read
+}
+
+/** A URL, or the end of one, where something else should be. */
+const withoutSecret = (value: unknown): unknown =>
+  Predicate.isString(value) && /@|:\/\//.test(value) ? maskPassword(value) : value
+
+/** What is wrong with what may be a node of anybody's, if anything. */
+export const checkLockNode = (node: LockNode): string | undefined => {
+  const { id } = node
+  if (!Predicate.isString(id) || id === "") {
+    return wrong("nodes", [node], "the id of a LockNode must be a string that is not empty")
+  }
+  const missing = abilities.find((name) => !Predicate.isFunction(node[name]))
+  if (missing !== undefined) {
+    return wrong("nodes", [node], `the LockNode ${untrusted(id)} must have a function ${missing}`)
+  }
+  const { fencing } = node
+  return fencing === undefined || (Predicate.isFunction(fencing?.acquire) && Predicate.isFunction(fencing.raise))
+    ? undefined
+    : wrong("nodes", [node], `the fencing of the LockNode ${untrusted(id)} must have the functions acquire and raise`)
+}
+
+const abilities = ["acquire", "extend", "release", "inspect", "remove"] as const
+
+export const isLockNode = (u: unknown): u is LockNode =>
+  Predicate.hasProperty(u, "acquire") && Predicate.isFunction(u.acquire)

@@ -1,0 +1,61 @@
+/**
+ * A plain look at one server, whatever state it is in: for diagnosing, never for
+ * locking.
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { Redis, type RedisOptions } from "ioredis"
+import { NodeError } from "../../LockError.ts"
+import { nodeError } from "../redis/replies.ts"
+import { guardReplies } from "./replyGuard.ts"
+import { addressOf, secretsOf } from "./url.ts"
+
+export interface Probe {
+  /** What the node is called. */
+  readonly id: string
+  readonly call: (command: string, ...args: ReadonlyArray<string>) => Effect.Effect<unknown, NodeError>
+}
+
+/** How long a connection may take to be made, and a server to answer. */
+const patience = "3 seconds"
+
+/** A connection of its own, closed with the scope. The first call finds out whether there is one. */
+export const make = (options: RedisOptions): Effect.Effect<Probe, never, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const client = new Redis({
+          ...options,
+          lazyConnect: true,
+          enableReadyCheck: false,
+          protocol: 2,
+          disableClientInfo: true,
+          disconnectTimeout: 0,
+          retryStrategy: () => null,
+          sentinelRetryStrategy: () => null
+        } as Omit<RedisOptions, "replyMapping">)
+        guardReplies(client)
+        const probe = { client, lastError: undefined as unknown }
+        // Tells what was wrong, where the promises only say that there is no connection.
+        client.on("error", (error) => probe.lastError ??= error)
+        const connected = client.connect()
+        connected.catch(() => {})
+        return { probe, connected }
+      }),
+      ({ probe }) => Effect.sync(() => probe.client.disconnect())
+    ),
+    ({ connected, probe }) => {
+      const id = addressOf(options)
+      return {
+        id,
+        call: (command, ...args) =>
+          Effect.tryPromise({
+            try: () => connected.then(() => probe.client.call(command, ...args)),
+            catch: (error) => nodeError(id, "inspect", probe.lastError ?? error, secretsOf(probe.client))
+          }).pipe(Effect.timeoutOrElse({
+            duration: patience,
+            orElse: () => Effect.fail(new NodeError({ node: id, operation: "inspect", reason: "Timeout" }))
+          }))
+      }
+    }
+  )

@@ -1,0 +1,175 @@
+/**
+ * Redis URLs. What cannot be understood is told with its password masked.
+ */
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
+import type { Cluster, ClusterOptions, Redis, RedisOptions } from "ioredis"
+import type { ConnectionOptions } from "node:tls"
+import { untrusted } from "../base/text.ts"
+import { wrong } from "../claim/settings.ts"
+
+const allowed = `it must be like "redis://host:6379", "rediss://user:password@host:6379/0" or "unix:/path/to.sock"`
+
+/** A comma may also be in a URL, between Sentinels: it ends one where another begins. */
+export const splitUrls = (text: string): ReadonlyArray<string> =>
+  text.split(/,(?=\s*(?:,|$|[a-z][a-z\d+.-]*:\/\/|unix:))/i).map((url) => url.trim()).filter((url) => url !== "")
+
+/** The ioredis options a URL stands for, or a sentence saying what is wrong with it. */
+export const parseRedisUrl = (input: string): Result.Result<RedisOptions, string> => {
+  const refuse = (why: string = allowed) => Result.fail(wrong("nodes", maskPassword(input), why))
+  if (/^rediss?\+sentinel:/i.test(input)) {
+    return Result.mapError(parseSentinelUrl(input), (why) => wrong("nodes", maskPassword(input), why))
+  }
+  if (!URL.canParse(input)) return refuse()
+  const url = new URL(input)
+  const [username, password, path] = [url.username, url.password, url.pathname].map(decode)
+  if (username === undefined || password === undefined || path === undefined) {
+    return refuse(`${allowed}, with a "%" in a password written as "%25"`)
+  }
+  if (url.hash !== "") return refuse(`${allowed}, with a "#" in a password written as "%23"`)
+  const isSocket = url.protocol === "unix:"
+  const db = isSocket ? url.searchParams.get("db") : url.pathname.slice(1)
+  if (db && !/^\d{1,9}$/.test(db)) return refuse(`${allowed}, with a database number`)
+  const database = db ? { db: Number(db) } : {}
+  if (isSocket) {
+    const onlyDb = [...url.searchParams.keys()].every((key) => key === "db")
+    return url.host === "" && path.length > 1 && onlyDb ? Result.succeed({ ...database, path }) : refuse()
+  }
+  if (url.protocol !== "redis:" && url.protocol !== "rediss:") return refuse()
+  if (url.hostname === "" || url.hostname.includes(",") || url.port === "0") return refuse()
+  if (url.search !== "") return refuse(`${allowed}; for other settings pass ioredis options`)
+  return Result.succeed({
+    ...database,
+    ...username !== "" && { username },
+    ...password !== "" && { password },
+    // IPv6 addresses stand in brackets in a URL, and only there.
+    host: url.hostname.replace(/^\[|\]$/g, ""),
+    port: url.port === "" ? 6379 : Number(url.port),
+    ...url.protocol === "rediss:" && { tls: {} }
+  })
+}
+
+const allowedOfSentinels =
+  `it must be like "redis+sentinel://user:password@host:26379,host:26379/name-of-the-primary/0", with rediss+sentinel for TLS`
+
+/** What is behind Sentinels: user and password are the servers'; those of the Sentinels are `sentinelUsername` and `sentinelPassword`. */
+const parseSentinelUrl = (input: string): Result.Result<RedisOptions, string> => {
+  const [, scheme, credentials, hosts = "", name = "", db, query = ""] =
+    /^(rediss?)\+sentinel:\/\/(?:([^@/]*)@)?([^@/?#]+)\/([^/?#]+)(?:\/(\d{1,9}))?(?:\?([^#]*))?$/i.exec(input) ?? []
+  const sentinels = hosts.split(",").map((address) => {
+    const [, host, port = "26379"] = /^(\[[\da-f:.]+\]|[^\s:[\]]+)(?::(\d{1,5}))?$/i.exec(address) ?? []
+    return host === undefined ? undefined : { host: host.replace(/^\[|\]$/g, ""), port: Number(port) }
+  })
+  const [username, ...password] = (credentials ?? "").split(":").map(decode)
+  const own = new URLSearchParams(query)
+  const isAllowed = scheme !== undefined &&
+    sentinels.every((one) => one !== undefined && one.port > 0 && one.port < 65536) &&
+    decode(name) !== undefined && username !== undefined && password.length < 2 && !password.includes(undefined) &&
+    [...own.keys()].every((key) => key === "sentinelUsername" || key === "sentinelPassword")
+  return !isAllowed ? Result.fail(allowedOfSentinels) : Result.succeed({
+    sentinels: sentinels as Array<{ host: string; port: number }>,
+    name: decode(name)!,
+    ...Object.fromEntries(own),
+    ...username !== "" && { username },
+    ...password[0] !== undefined && { password: password[0] },
+    ...db !== undefined && { db: Number(db) },
+    ...scheme.toLowerCase() === "rediss" && { tls: {}, sentinelTLS: {}, enableTLSForSentinelMode: true }
+  })
+}
+
+const decode = (part: string): string | undefined => {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return undefined
+  }
+}
+
+/** What a node is called: where it is, and nothing that could be a password. */
+export const addressOf = ({ db, host, name, path, port, sentinels }: RedisOptions): string => {
+  const address = sentinels
+    ? `sentinel ${named(name)} at ${sentinels.map((sentinel) => hostAndPort(sentinel, 26379)).join(",")}`
+    : path == null
+    ? hostAndPort({ host, port }, 6379)
+    : hasCredentials(path)
+    ? maskPassword(path)
+    : path
+  return untrusted(db ? `${address}/${db}` : address)
+}
+
+const named = (name: string | undefined) => name !== undefined && hasCredentials(name) ? maskPassword(name) : name
+
+/** A URL by mistake, or the end of one, where a host, a path or a name should be. "/run/redis@1.sock" is none. */
+export const hasCredentials = (text: string) => text.includes("://") || /^[^./@\0][^@]*@/.test(text)
+
+/** The same for what an ioredis cluster starts from: a port, a URL or options. */
+export const startupAddressOf = (node: unknown): string => {
+  if (!Predicate.isString(node)) {
+    return hostAndPort(Predicate.isNumber(node) ? { port: node } : node as RedisOptions, 6379)
+  }
+  const url = node.includes("://") ? node : `redis://${node}`
+  if (!URL.canParse(url)) return "***"
+  const { hostname, port } = new URL(url)
+  return hostAndPort({ host: hostname, port: Number(port) || undefined }, 6379)
+}
+
+interface Endpoint {
+  readonly host?: string | undefined
+  readonly port?: number | undefined
+}
+
+const hostAndPort = ({ host = "127.0.0.1", port }: Endpoint, defaultPort: number): string =>
+  // A URL by mistake where the host should be.
+  `${/[@/?]/.test(host) ? "***" : host}:${port ?? defaultPort}`
+
+/** What of the options of a client or cluster must never be shown. */
+export const secretsOf = (client: Redis | Cluster | { readonly options: RedisOptions }): ReadonlyArray<string> => {
+  const { options } = client
+  if (!("isCluster" in client) || !client.isCluster) return secretsIn(options)
+  const { startupNodes = [] } = client as unknown as { readonly startupNodes?: ReadonlyArray<unknown> }
+  return [(options as ClusterOptions).redisOptions, ...startupNodes].flatMap(secretsIn)
+}
+
+const secretsIn = (options: unknown): ReadonlyArray<string> => {
+  if (Predicate.isString(options)) return credentialsIn(options)
+  if (!Predicate.isObject(options)) return []
+  const { host, name, password, path, sentinelPassword, sentinelTLS, sentinels, tls, username } =
+    options as RedisOptions
+  return [
+    password,
+    sentinelPassword,
+    // A password by mistake: a URL of the form "redis://password@host" has one there.
+    password == null ? username : undefined,
+    ...[tls, sentinelTLS].flatMap(keysIn),
+    ...[host, path, name, ...(sentinels ?? []).map(({ host }) => host)].flatMap(credentialsIn)
+  ].filter(Predicate.isString)
+}
+
+const keysIn = (tls: ConnectionOptions | undefined) => [tls?.key, tls?.pfx, tls?.passphrase].flat().flatMap(keyIn)
+
+const keyIn = (key: unknown): ReadonlyArray<string> =>
+  Predicate.isString(key)
+    ? [key]
+    : Predicate.isUint8Array(key)
+    ? [Buffer.from(key).toString()]
+    : Predicate.isObject(key)
+    ? Object.values(key).flatMap(keyIn)
+    : []
+
+/** All of the text if it has credentials in it, as an error may repeat it, and each part that may be one. */
+const credentialsIn = (text: unknown): ReadonlyArray<string> => {
+  if (!Predicate.isString(text) || !hasCredentials(text) || maskPassword(text) === text) return []
+  const credentials = text.slice(text.indexOf("://") + 1).replace(/^\/\//, "").replace(/@[^@]*$/, "")
+  const parts = [credentials, credentials.slice(credentials.indexOf(":") + 1)]
+  return [text, ...parts, ...parts.map(decode)].filter(Predicate.isString)
+}
+
+/** Whatever is not clearly the scheme or the host may be a password. */
+export const maskPassword = (input: string): string => {
+  const scheme = /^[a-z][a-z0-9+.-]*:(?:\/\/)?/i.exec(input)?.[0] ?? ""
+  const host = input.slice(Math.max(scheme.length, input.lastIndexOf("@") + 1))
+  const hasSecret = input.includes("@")
+  // Without an "@" the password may stand where the port should be: only what parses as a host is one.
+  if (!hasSecret && scheme.endsWith("//") && URL.canParse(input) && !/[?#]/.test(input)) return input
+  return `${scheme}***${hasSecret && /^[\w.:[\]/-]*$/.test(host) ? `@${host}` : ""}`
+}

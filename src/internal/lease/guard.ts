@@ -1,0 +1,114 @@
+/**
+ * Running a program for as long as a lock is held.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scheduler from "effect/Scheduler"
+import type { LockLost } from "../../LockError.ts"
+import type { Hold } from "../hold/heldLock.ts"
+
+export const guard = <A, E, R>(
+  hold: Hold,
+  program: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | LockLost, R> =>
+  // The program gets a fiber of its own, and is as interruptible in it as the caller was.
+  Effect.uninterruptibleMask((restore) => restore(guarded(hold, restore(program))))
+
+/** `guard` for a program that is interrupted by the loss even where the caller is not interruptible. */
+export const untilLost = <A, E, R>(
+  hold: Hold,
+  program: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | LockLost, R> => guarded(hold, Effect.interruptible(program))
+
+const guarded = <A, E, R>(
+  hold: Hold,
+  program: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | LockLost, R> =>
+  Effect.withFiber((caller) =>
+    Effect.callback((resume) => {
+      const lost = hold.check()
+      if (lost !== undefined) return resume(Effect.fail(lost))
+      const scheduler = new LeaseScheduler(caller.cache.scheduler, hold)
+      const context = Context.add(caller.context as Context.Context<R>, Scheduler.Scheduler, scheduler)
+      const fiber = Effect.runForkWith(context)(program, { uninterruptible: true })
+      const end = (exit: Exit.Exit<A, E>) => {
+        scheduler.end()
+        // It may have ended before the timer that would have interrupted it could fire.
+        const lost = hold.check()
+        resume(lost === undefined ? exit : outlived(exit, lost))
+      }
+      const exit = fiber.pollUnsafe()
+      if (exit !== undefined) return end(exit)
+      const forget = hold.onLost(() => fiber.interruptUnsafe())
+      // Its first steps have run already, and may have outlasted the lease.
+      if (hold.check() !== undefined) fiber.interruptUnsafe()
+      fiber.addObserver((exit) => {
+        forget()
+        end(exit)
+      })
+      return Effect.andThen(Effect.sync(forget), Fiber.interrupt(fiber))
+    })
+  )
+
+/** The end of a program that has outlived its lock: its own failure, or the loss. */
+const outlived = <A, E>(exit: Exit.Exit<A, E>, lost: LockLost): Exit.Exit<A, E | LockLost> => {
+  if (Exit.isSuccess(exit)) return Exit.fail(lost)
+  const { reasons } = exit.cause
+  if (reasons.some(Cause.isFailReason)) return exit
+  return Exit.failCause(Cause.fromReasons([Cause.makeFailReason(lost), ...reasons.filter(Cause.isDieReason)]))
+}
+
+/** The holds whose programs the fiber runs in, the innermost first. */
+export function* holdsAround(fiber: Fiber.Fiber<unknown, unknown>): Iterable<Hold> {
+  for (let at = fiber.cache.scheduler; at instanceof LeaseScheduler; at = at.outer) {
+    if (at.hold !== undefined) yield at.hold
+  }
+}
+
+/**
+ * Looks at the lease whenever the run loop takes up an effect, which it does with
+ * every asynchronous one. After a blocked event loop or a process that stood
+ * still, the program goes on in the middle of a turn before any timer can fire;
+ * here it is interrupted before its next asynchronous step.
+ *
+ * Fibers that the program leaves behind keep the scheduler. Once the program has
+ * ended it only passes on what it is asked, and others skip it.
+ */
+class LeaseScheduler implements Scheduler.Scheduler {
+  readonly executionMode: "sync" | "async"
+  #outer: Scheduler.Scheduler
+  #hold: Hold | undefined
+
+  constructor(outer: Scheduler.Scheduler, hold: Hold) {
+    this.executionMode = outer.executionMode
+    this.#outer = outer
+    this.#hold = hold
+  }
+
+  get hold(): Hold | undefined {
+    return this.#hold
+  }
+
+  /** The scheduler that the program was started under, without those whose programs have ended. */
+  get outer(): Scheduler.Scheduler {
+    while (this.#outer instanceof LeaseScheduler && this.#outer.#hold === undefined) this.#outer = this.#outer.#outer
+    return this.#outer
+  }
+
+  /** The program has ended. */
+  end(): void {
+    this.#hold = undefined
+  }
+
+  shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
+    // Whoever finds the loss has the program interrupted, which takes effect once this step has yielded.
+    return this.#hold?.isLostNow() === true || this.outer.shouldYield(fiber)
+  }
+
+  makeDispatcher(): Scheduler.SchedulerDispatcher {
+    return this.outer.makeDispatcher()
+  }
+}

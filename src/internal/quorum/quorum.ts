@@ -1,0 +1,373 @@
+/**
+ * The one place that asks the nodes and counts their votes. Acquire, extend,
+ * release, remove and inspect all go through `Quorum.ask`.
+ *
+ * A question goes to all nodes at once and is decided as soon as the votes
+ * allow. Answers that come later are still awaited, in the background and no
+ * longer than the node timeout, for the log of node states and so that closing
+ * the service leaves nothing behind.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import { constUndefined } from "effect/Function"
+import * as Latch from "effect/Latch"
+import * as Record from "effect/Record"
+import * as Result from "effect/Result"
+import * as Scheduler from "effect/Scheduler"
+import { NodeError, NodesUnavailable, type Vote } from "../../LockError.ts"
+import type { LockNode } from "../../LockNode.ts"
+import * as Direct from "../base/callbackEffect.ts"
+import { untrusted } from "../base/text.ts"
+import { type Timer, Timers } from "../base/timers.ts"
+import { type Claim, lockOf, type Question } from "../claim/claim.ts"
+import { monotonicMillis } from "../lease/lease.ts"
+import { Metrics } from "../telemetry/metrics.ts"
+import { NodeHealth } from "./nodeHealth.ts"
+import { isUnsent } from "./unsent.ts"
+
+/** The answers so far: by node, in the order of the nodes, `undefined` where one is still to come. */
+export class Answers<A> {
+  readonly nodes: ReadonlyArray<LockNode>
+  readonly quorum: number
+  readonly byNode: Array<Result.Result<A, NodeError> | undefined>
+  yes = 0
+  no = 0
+  failed = 0
+
+  constructor(nodes: ReadonlyArray<LockNode>, quorum: number, byNode: Array<Result.Result<A, NodeError> | undefined>) {
+    this.nodes = nodes
+    this.quorum = quorum
+    this.byNode = byNode
+  }
+
+  /** Those there are now. */
+  copy(): Answers<A> {
+    const copy = new Answers(this.nodes, this.quorum, this.byNode.slice())
+    copy.yes = this.yes
+    copy.no = this.no
+    copy.failed = this.failed
+    return copy
+  }
+}
+
+/** A quorum said yes. */
+export const granted = <A>(answers: Answers<A>): boolean => answers.yes >= answers.quorum
+
+/** So many did what `count` counts that the others cannot make a quorum. */
+const prevents = <A>(answers: Answers<A>, count: number) => count > answers.nodes.length - answers.quorum
+
+/** So many said no that no quorum of yes is possible, whatever the others say. */
+export const denied = <A>(answers: Answers<A>): boolean => prevents(answers, answers.no)
+
+/** So many failed that no quorum is possible, whatever the others say. */
+export const unavailable = <A>(answers: Answers<A>): boolean => prevents(answers, answers.failed)
+
+/** The answers to a yes-or-no question as votes for an error. */
+export const votes = (answers: Answers<boolean>): Array<Vote> =>
+  answers.nodes.map(({ id: node }, index) => {
+    const answer = answers.byNode[index]
+    if (answer === undefined) return { _tag: "Pending", node }
+    if (Result.isFailure(answer)) return { _tag: "Failed", node, error: answer.failure }
+    return { _tag: answer.success ? "Granted" : "Refused", node }
+  })
+
+/** Those that did not say yes, so far. */
+export const notGrantedNodes = (answers: Answers<boolean>): Array<LockNode> =>
+  answers.nodes.filter((_, index) => {
+    const answer = answers.byNode[index]
+    return answer === undefined || Result.isFailure(answer) || !answer.success
+  })
+
+export const nodesUnavailable = (
+  claim: Pick<Claim, "key" | "name">,
+  answers: Answers<boolean>
+): NodesUnavailable => new NodesUnavailable({ ...lockOf(claim), quorum: answers.quorum, votes: votes(answers) })
+
+export class Quorum {
+  readonly nodes: ReadonlyArray<LockNode>
+  readonly size: number
+  readonly clock: Clock.Clock
+  readonly timers: Timers
+  readonly metrics: Metrics
+  /** In it a fiber gets as far as its first asynchronous step in the very call that starts it. */
+  readonly #context: Context.Context<never>
+  readonly #dispatcher: Scheduler.SchedulerDispatcher
+  readonly health: NodeHealth
+  readonly #idle = Latch.makeUnsafe(true)
+  #underWay = 0
+  #questions = 0
+
+  constructor(nodes: ReadonlyArray<LockNode>, size: number, context: Context.Context<never>) {
+    this.nodes = nodes
+    this.size = size
+    this.#context = Context.add(context, Scheduler.PreventSchedulerYield, true)
+    this.#dispatcher = Context.get(context, Scheduler.Scheduler).makeDispatcher()
+    this.clock = Context.get(context, Clock.Clock)
+    this.metrics = new Metrics(context)
+    this.timers = new Timers(this.clock, (effect) => this.fork(effect))
+    this.health = new NodeHealth(nodes, nodes.length - size, this)
+  }
+
+  /**
+   * Asks, and succeeds with the answers there are once the votes decide. An
+   * interruption stops the waiting, not the question.
+   */
+  ask<A>(question: Question<A>): Effect.Effect<Answers<A>> {
+    return Effect.callback((resume) => {
+      this.start(question, (answers) => resume(Effect.succeed(answers)))
+    })
+  }
+
+  /**
+   * Asks now, and calls `decide` with the answers there are once the votes decide.
+   * Returns the answers as they come in.
+   */
+  start<A>(question: Question<A>, decide: (answers: Answers<A>) => void): Answers<A> {
+    const round = new Round(this, question, decide)
+    round.send()
+    return round.answers
+  }
+
+  /**
+   * Runs an effect as a fiber of its own, on the service's clock. What nodes are
+   * asked takes effect in the order in which it is started, so nothing may yield
+   * before it has been sent.
+   */
+  fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> {
+    return Effect.runForkWith(this.#context)(effect)
+  }
+
+  /** Calls `run` when what is going on now is over. */
+  later(run: () => void): void {
+    this.#dispatcher.scheduleTask(run, 0)
+  }
+
+  /** Runs an effect in the background; `close` waits for it. */
+  background(effect: Effect.Effect<unknown>): void {
+    this.begin()
+    this.fork(effect).addObserver(() => this.end())
+  }
+
+  /** Waits until no question is open and nothing runs in the background, and forgets all timers. */
+  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+    this.health.close()
+    return Effect.ensuring(this.#idle.await, Effect.sync(() => this.timers.close()))
+  })
+
+  /** The number of the last question. */
+  get asked(): number {
+    return this.#questions
+  }
+
+  /** Counts a question or background task as under way, and numbers it. */
+  begin(): number {
+    if (this.#underWay++ === 0) this.#idle.closeUnsafe()
+    return ++this.#questions
+  }
+
+  end(): void {
+    if (--this.#underWay === 0) this.#idle.openUnsafe()
+  }
+
+  log(level: "Warn" | "Info", message: string, about: Record<string, string>): void {
+    const escaped = Record.map(about, (text) => untrusted(text))
+    this.fork(Effect.annotateLogs(Effect.logWithLevel(level)(untrusted(message, longestMessage)), escaped))
+  }
+}
+
+/** Ids of nodes and what they say may be long. */
+const longestMessage = 2000
+
+/** A timer that fires so much too late tells that this process was blocked or suspended. */
+const stoodStillMillis = 20
+
+/** One question on its way through the nodes. */
+class Round<A> {
+  /** As they come in. */
+  readonly answers: Answers<A>
+  readonly #service: Quorum
+  readonly #question: Question<A>
+  readonly #number: number
+  readonly #nodes: ReadonlyArray<LockNode>
+  /** Of the nodes that need one to answer. */
+  #fibers: Array<Fiber.Fiber<A, NodeError> | undefined> | undefined
+  #isSending = false
+  /** Answers that came while the question was still being sent. */
+  #early: Array<[index: number, answer: Result.Result<A, NodeError>]> | undefined
+  #sentAt = 0
+  #timer: Timer | undefined
+  #hasStoodStill = false
+  #isOver = false
+  #decide: ((answers: Answers<A>) => void) | undefined
+
+  constructor(
+    service: Quorum,
+    question: Question<A>,
+    decide: (answers: Answers<A>) => void
+  ) {
+    this.#service = service
+    this.#question = question
+    this.#number = service.begin()
+    this.#nodes = question.nodes ?? service.nodes
+    this.answers = new Answers(this.#nodes, service.size, this.#nodes.map(constUndefined))
+    this.#decide = decide
+  }
+
+  send(): void {
+    const { isForced, operation, timeoutMillis } = this.#question
+    const { health, timers } = this.#service
+    // Sent to all before the first answer is looked at, so that one that answers at once delays nobody.
+    this.#isSending = true
+    for (let index = 0; index < this.#nodes.length; index++) {
+      const node = this.#nodes[index]!
+      const refusal = isForced === true ? undefined : health.refusal(node, this.#number, operation)
+      if (refusal === undefined) this.#ask(index, node)
+      else this.#count(index, Result.fail(refusal))
+    }
+    this.#timer = timers.after(timeoutMillis, () => this.#timeOut())
+    this.#sentAt = this.#timer.at - timeoutMillis
+    this.#isSending = false
+    for (const [index, answer] of this.#early ?? []) this.#settle(index, answer)
+    this.#early = undefined
+    this.#conclude()
+  }
+
+  #ask(index: number, node: LockNode) {
+    try {
+      this.#run(index, node, this.#question.ask(node))
+    } catch (error) {
+      this.#hear(index, node, Result.fail(this.#failure(node, error)))
+    }
+  }
+
+  #run(index: number, node: LockNode, effect: Effect.Effect<A, NodeError>): void {
+    if (Direct.isDirect(effect)) return effect.start((answer) => this.#hear(index, node, answer))
+    const fiber = this.#service.fork(effect)
+    this.#fibers ??= []
+    this.#fibers[index] = fiber
+    fiber.addObserver((exit) => {
+      if (Exit.isSuccess(exit)) return this.#hear(index, node, Result.succeed(exit.value))
+      // Once its time is over we interrupt it ourselves, which tells nothing of the node.
+      if (this.answers.byNode[index] !== undefined && Cause.hasInterruptsOnly(exit.cause)) return
+      this.#hear(index, node, Result.fail(this.#failure(node, Cause.squash(exit.cause))))
+    })
+  }
+
+  #hear(index: number, node: LockNode, answer: Direct.Answer<A>) {
+    if (!Result.isResult(answer)) this.#run(index, node, answer)
+    else if (this.#isSending) (this.#early ??= []).push([index, answer])
+    else this.#settle(index, answer)
+  }
+
+  #settle(index: number, answer: Result.Result<A, NodeError>) {
+    const { asked, health } = this.#service
+    const node = this.#nodes[index]!
+    if (this.answers.byNode[index] !== undefined) {
+      if (isReply(answer)) health.repliedLate(node, asked)
+      return
+    }
+    const error = this.#count(index, this.#checked(node, answer))
+    health.settled(node, this.#number, this.#question.operation, error, this.#sentAt, asked)
+    this.#conclude()
+  }
+
+  /** Counts the answer of a node, and returns the failure if it is one. */
+  #count(index: number, answer: Result.Result<A, NodeError>): NodeError | undefined {
+    const { answers } = this
+    const { metrics } = this.#service
+    const node = this.#nodes[index]!
+    answers.byNode[index] = answer
+    if (Result.isFailure(answer)) {
+      answers.failed++
+      if (isUnsent(answer.failure)) this.#question.onUnsent?.(node)
+      metrics.failed(answer.failure)
+      return answer.failure
+    }
+    const isYes = this.#question.isYes(answer.success)
+    if (isYes) answers.yes++
+    else answers.no++
+    metrics.answered(node.id, this.#question.operation, isYes, monotonicMillis(this.#service.clock) - this.#sentAt)
+    return undefined
+  }
+
+  /** An answer that is none, from a node that somebody else has written, is a failure of the node. */
+  #checked(node: LockNode, answer: Result.Result<A, NodeError>): Result.Result<A, NodeError> {
+    try {
+      if (Result.isSuccess(answer)) this.#question.isYes(answer.success)
+      return answer
+    } catch (error) {
+      return Result.fail(this.#failure(node, error))
+    }
+  }
+
+  #conclude() {
+    const { answers } = this
+    const pending = this.#nodes.length - answers.yes - answers.no - answers.failed
+    if (pending === 0 || (this.#question.all !== true && this.#isDecided(pending))) {
+      const decide = this.#decide
+      this.#decide = undefined
+      // A copy, since later answers go on counting here.
+      decide?.(answers.copy())
+    }
+    if (pending === 0 && !this.#isOver) {
+      this.#isOver = true
+      this.#timer?.takeOut()
+      this.#question.onSettled?.(answers)
+      this.#service.end()
+    }
+  }
+
+  #isDecided(pending: number): boolean {
+    const { answers } = this
+    if (granted(answers)) return true
+    return this.#question.conclusive === true
+      ? denied(answers) || unavailable(answers)
+      : answers.yes + this.#hopeful(pending) < answers.quorum
+  }
+
+  /**
+   * How many of those that have not answered yet are likely to: none that is known
+   * not to, where the others make a quorum without it. Where they do not, whether it
+   * fails tells a refusal from too few nodes.
+   */
+  #hopeful(pending: number): number {
+    const { health } = this.#service
+    const { answers } = this
+    if (!health.hasUnreachable) return pending
+    const hopeless =
+      this.#nodes.filter((node, index) => answers.byNode[index] === undefined && health.isUnreachable(node)).length
+    return answers.failed + hopeless > this.#nodes.length - answers.quorum ? pending : pending - hopeless
+  }
+
+  #failure(node: LockNode, error: unknown): NodeError {
+    return error instanceof NodeError ? error : new NodeError({
+      node: node.id,
+      operation: this.#question.operation,
+      reason: "Rejected",
+      cause: error
+    })
+  }
+
+  #timeOut() {
+    const { clock, timers } = this.#service
+    // This process stood still: the question may not even have been sent, and the nodes get their time once more.
+    if (!this.#hasStoodStill && monotonicMillis(clock) - this.#timer!.at > stoodStillMillis) {
+      this.#hasStoodStill = true
+      this.#timer = timers.after(this.#question.timeoutMillis, () => this.#timeOut())
+      return
+    }
+    this.#nodes.forEach(({ id: node }, index) => {
+      if (this.answers.byNode[index] !== undefined) return
+      this.#settle(index, Result.fail(new NodeError({ node, operation: this.#question.operation, reason: "Timeout" })))
+      this.#fibers?.[index]?.interruptUnsafe()
+    })
+  }
+}
+
+/** Whether the server has answered, with an error perhaps. */
+const isReply = (answer: Result.Result<unknown, NodeError>): boolean =>
+  Result.isSuccess(answer) || answer.failure.reason === "Rejected" || answer.failure.reason === "Abstained"

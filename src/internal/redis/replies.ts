@@ -1,0 +1,161 @@
+/**
+ * What the servers' replies mean, whichever client carries them.
+ */
+import * as Option from "effect/Option"
+import { NodeError } from "../../LockError.ts"
+import type { KeyState, Place } from "../../LockNode.ts"
+import { masked, quoted, untrusted } from "../base/text.ts"
+import { longestValue } from "./scripts.ts"
+
+/**
+ * What a reply means, or `undefined` where none of our commands is answered like
+ * that. It never throws, whatever the reply.
+ */
+export type Meaning<A extends {}> = (reply: unknown) => A | undefined
+
+/** A reply that means nothing is a failed vote, and says what came. */
+export const unexpected = (
+  node: string,
+  operation: NodeError["operation"],
+  reply: unknown,
+  secrets: ReadonlyArray<string> = []
+): NodeError => {
+  const cause = new Error(masked(`unexpected reply ${shown(reply)}`, secrets, node))
+  return new NodeError({ node, operation, reason: "Rejected", cause })
+}
+
+const shown = (reply: unknown): string => {
+  if (typeof reply === "string") return quoted(reply, 100)
+  if (Array.isArray(reply)) return `an array of ${reply.length}`
+  return typeof reply === "object" && reply !== null ? "an object" : String(reply)
+}
+
+/** A whole number that is exact. Some clients are set up to give numbers as strings. */
+export const wholeNumber: Meaning<number> = (reply) => {
+  const number = typeof reply === "string" && /^-?\d{1,16}$/.test(reply) ? Number(reply) : reply
+  return Number.isSafeInteger(number) ? number as number : undefined
+}
+
+/** How many, or how many milliseconds. */
+export const count: Meaning<number> = (reply) => {
+  const number = wholeNumber(reply)
+  return number !== undefined && number >= 0 ? number : undefined
+}
+
+/** Whether a script or `DEL` did it. */
+export const oneOrZero: Meaning<boolean> = (reply) => {
+  const number = wholeNumber(reply)
+  return number === 1 ? true : number === 0 ? false : undefined
+}
+
+/** Whether a `SET NX` did it. */
+export const okOrNull: Meaning<boolean> = (reply) => reply === "OK" ? true : reply === null ? false : undefined
+
+/** A time to live as `PTTL` has it: `-1` for a key without expiry, `-2` for no key. */
+const timeToLive: Meaning<number> = (reply) => {
+  const millis = wholeNumber(reply)
+  return millis !== undefined && millis >= -2 ? millis : undefined
+}
+
+const expiring = (millis: number) => millis < 0 ? Number.POSITIVE_INFINITY : millis
+
+/** What the inspect script answers: type, value and time to live of the key, and its length where it is too long. */
+export const keyState: Meaning<Option.Option<KeyState>> = (reply) => {
+  if (!Array.isArray(reply)) return undefined
+  const [type, value, ttl, length]: ReadonlyArray<unknown> = reply
+  const millis = timeToLive(ttl)
+  if (typeof type !== "string" || !/^[\w-]{1,64}$/.test(type) || typeof value !== "string" || millis === undefined) {
+    return undefined
+  }
+  if ((type === "none") !== (millis === -2) || (type !== "string" && value !== "") || value.length > longestValue) {
+    return undefined
+  }
+  if (type === "none") return Option.none()
+  const state = { type, value, ttlMillis: expiring(millis) }
+  if (length === undefined) return Option.some(state)
+  const bytes = count(length)
+  return bytes === undefined || value !== "" ? undefined : Option.some({ ...state, bytes })
+}
+
+/** What a script answers that counts up: none for 0. */
+export const tokenOrZero: Meaning<Option.Option<number>> = (reply) => {
+  const token = count(reply)
+  return token === undefined ? undefined : token === 0 ? Option.none() : Option.some(token)
+}
+
+/** A place in a waiting list, and the time the key in the way still has, 0 if there is none. */
+export const place: Meaning<Place> = (reply) => {
+  if (!Array.isArray(reply)) return undefined
+  const ahead = count(reply[0])
+  const millis = timeToLive(reply[1])
+  if (ahead === undefined || millis === undefined) return undefined
+  return { ahead, ttlMillis: millis === -2 ? 0 : Math.max(1, expiring(millis)) }
+}
+
+/** What the scripts answer that wake the next in line: the sum of what they did and could not do. */
+export const wakeUp: Meaning<{
+  readonly released: boolean
+  readonly woke: boolean
+  /** Whether the user may `PUBLISH` to the next in line. */
+  readonly mayTell: boolean
+  /** Whether it may take it out of the list. */
+  readonly mayPop: boolean
+}> = (reply) => {
+  const sum = wholeNumber(reply)
+  if (sum === undefined || ![0, 1, 2, 3, 4, 5, 8, 9].includes(sum)) return undefined
+  return { released: (sum & 1) > 0, woke: (sum & 2) > 0, mayTell: (sum & 4) === 0, mayPop: (sum & 8) === 0 }
+}
+
+/** Why a server that has been up for so long abstains until it has been up for longer, if it does. */
+export const abstention = (upMillis: number, leastUptimeMillis: number): Option.Option<string> => {
+  const seconds = (millis: number) => `${Math.ceil(millis / 1000)} s`
+  return upMillis >= leastUptimeMillis
+    ? Option.none()
+    : Option.some(`restarted ${seconds(upMillis)} ago, waits ${seconds(leastUptimeMillis - upMillis)} more`)
+}
+
+/** The first message in a chain of causes, which may be long, or end in itself. */
+const words = (error: unknown, depth: number = 0): string => {
+  if (typeof error === "string") return error
+  if (!(error instanceof Error) || depth === 10) return "no reason given"
+  return typeof error.message === "string" && error.message !== "" ? error.message : words(error.cause, depth + 1)
+}
+
+/** Whether it, or what it was caused by, is what a server answered, in whichever client's words. */
+const isReply = (error: unknown, depth: number = 0): boolean =>
+  error instanceof Error && depth < 10 &&
+  (/^(ReplyError|ErrorReply|SimpleError|BlobError)$/.test(error.constructor?.name) || isReply(error.cause, depth + 1))
+
+/** What a server says of a command in a script, without the place in the script that Redis 6.2 puts before it. */
+export const withoutPlace = (message: string): string =>
+  message.replace(/^ERR Error running script \(call to \w+\): (?:@user_script: ?\d+: )+-?/, "")
+
+/**
+ * The error of a client as that of a node. Of the client's error only the words
+ * are kept: clients put the command with its arguments, such as a password, on it.
+ * They are from outside, and may repeat one of the secrets.
+ */
+export const nodeError = (
+  node: string,
+  operation: NodeError["operation"],
+  error: unknown,
+  secrets: ReadonlyArray<string> = []
+): NodeError => {
+  // A server that does not know a command repeats its arguments, such as a password.
+  const message = withoutPlace(words(error)).replace(/, with args beginning with.*$/s, "")
+    // What OpenSSL says stands between an address of its own and the line of its source.
+    .replace(/^.*:SSL routines:[^:]*:([^:]*):.*$/s, "TLS: $1")
+  const [, up = 0, least = 0] = /^ABSTAINS (\d{1,15}) (\d{1,15})$/.exec(message) ?? []
+  const abstains = abstention(Number(up), Number(least))
+  if (Option.isSome(abstains)) return new NodeError({ node, operation, reason: "Abstained", cause: abstains.value })
+  // Servers' errors begin with a code in capitals, such as READONLY or NOAUTH; all else comes from the connection.
+  const reason = isReply(error) || /^[A-Z]{3,} /.test(message) ? "Rejected" : "Disconnected"
+  return new NodeError({ node, operation, reason, cause: new Error(untrusted(masked(message, secrets, node))) })
+}
+
+/** What a key is instead of a lock, if it is none. */
+export const notALockReason = ({ bytes, ttlMillis, type = "string" }: KeyState): string | undefined => {
+  if (type !== "string") return `a ${type}`
+  if (bytes !== undefined) return `a string of ${bytes} bytes`
+  return ttlMillis === Number.POSITIVE_INFINITY ? "a string without expiry" : undefined
+}

@@ -1,0 +1,55 @@
+/**
+ * The options of a layer from configuration.
+ */
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { LayerOptions } from "../../Redsync.ts"
+import { durationOf, durationsAreLike } from "../base/durationText.ts"
+import { wrong } from "../claim/settings.ts"
+import { splitUrls } from "../ioredis/url.ts"
+
+/** What configuration says, over the given options. */
+export const configured = (
+  options: Partial<LayerOptions>
+): Effect.Effect<LayerOptions, Config.ConfigError> =>
+  Effect.gen(function*() {
+    const nodes = Config.map(Config.String("REDSYNC_NODES"), splitUrls)
+    return {
+      ...options,
+      nodes: options.nodes === undefined
+        ? yield* nodes
+        : Option.getOrElse(yield* Config.option(nodes), () => options.nodes!),
+      ...yield* variable("prefix", "REDSYNC_PREFIX", Option.some, "text"),
+      ...yield* variable("quorum", "REDSYNC_QUORUM", wholeNumber, "a whole number"),
+      ...yield* variable("expiry", "REDSYNC_EXPIRY", durationOf, durationsAreLike),
+      ...yield* variable("driftFactor", "REDSYNC_DRIFT_FACTOR", number, "a number"),
+      ...yield* variable("nodeTimeout", "REDSYNC_NODE_TIMEOUT", durationOf, durationsAreLike),
+      ...yield* variable("delayedRestart", "REDSYNC_DELAYED_RESTART", durationOf, durationsAreLike),
+      ...yield* variable("replicas", "REDSYNC_REPLICAS", wholeNumber, "a whole number")
+    }
+  })
+
+/** The error of a configuration that is not allowed. */
+export const configError = (message: string): Config.ConfigError =>
+  new Config.ConfigError(new ConfigProvider.SourceError({ message }))
+
+const variable = <K extends string, A>(
+  key: K,
+  name: string,
+  read: (text: string) => Option.Option<A>,
+  allowed: string
+): Effect.Effect<{ readonly [P in K]?: A }, Config.ConfigError> =>
+  Effect.flatMap(Config.option(Config.String(name)), (text) => {
+    if (Option.isNone(text)) return Effect.succeed({})
+    const value = read(text.value)
+    return Option.isSome(value)
+      ? Effect.succeed({ [key]: value.value } as { readonly [P in K]: A })
+      : Effect.fail(configError(wrong(name, text.value, `it must be ${allowed}`)))
+  })
+
+const number = (text: string): Option.Option<number> =>
+  Option.liftPredicate(/^-?[\d.]+(e-?\d+)?$/i.test(text.trim()) ? Number(text) : Number.NaN, Number.isFinite)
+
+const wholeNumber = (text: string): Option.Option<number> => Option.filter(number(text), Number.isInteger)

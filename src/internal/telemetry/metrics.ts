@@ -1,0 +1,106 @@
+/**
+ * Updates the metrics of one service. Each series is made once, since looking it
+ * up by its attributes would cost more than counting.
+ */
+import type * as Context from "effect/Context"
+import * as Metric from "effect/Metric"
+import type { LockLost, NodeError } from "../../LockError.ts"
+import { type Definition, definitions } from "../../LockMetrics.ts"
+
+export type Outcome = "granted" | "held_by_another" | "nodes_unavailable" | "interrupted"
+
+/** From a tenth of a millisecond to a minute and a half. */
+const boundaries = Metric.exponentialBoundaries({ start: 0.0001, factor: 2, count: 20 })
+
+type Attributes = { readonly [name: string]: string }
+
+const options = ({ description, unit }: Definition, attributes: Attributes) => ({
+  description,
+  attributes: unit === undefined ? attributes : { ...attributes, unit }
+})
+
+const counter = (definition: Definition, attributes: Attributes) =>
+  Metric.counter(definition.name, { ...options(definition, attributes), incremental: true })
+
+const gauge = (definition: Definition, attributes: Attributes) =>
+  Metric.gauge(definition.name, options(definition, attributes))
+
+const histogram = (definition: Definition, attributes: Attributes) =>
+  Metric.histogram(definition.name, { ...options(definition, attributes), boundaries })
+
+/** Makes what is asked for the first time, and remembers it. */
+const series = <A>(make: (value: string) => A) => {
+  const made = new Map<string, A>()
+  return (value: string): A => {
+    let one = made.get(value)
+    if (one === undefined) made.set(value, one = make(value))
+    return one
+  }
+}
+
+export class Metrics {
+  readonly #context: Context.Context<never>
+  readonly #acquisitions = series((outcome) => counter(definitions.acquisitions, { outcome }))
+  readonly #wait = series((outcome) => histogram(definitions.wait, { outcome }))
+  readonly #hold = histogram(definitions.hold, {})
+  readonly #held = gauge(definitions.held, {})
+  readonly #waiters = gauge(definitions.waiters, {})
+  readonly #extensions = series((outcome) => counter(definitions.extensions, { outcome }))
+  readonly #losses = series((reason) => counter(definitions.losses, { reason }))
+  readonly #wakeUps = series((outcome) => counter(definitions.wakeUps, { outcome }))
+  readonly #up = series((node) => gauge(definitions.up, { node }))
+  readonly #nodes = series((node) =>
+    series((operation) => ({
+      votes: series((vote) => counter(definitions.votes, { node, operation, vote })),
+      latency: histogram(definitions.latency, { node, operation })
+    }))
+  )
+
+  constructor(context: Context.Context<never>) {
+    this.#context = context
+  }
+
+  waiting(change: 1 | -1): void {
+    this.#waiters.modifyUnsafe(change, this.#context)
+  }
+
+  acquired(outcome: Outcome, millis: number): void {
+    this.#acquisitions(outcome).updateUnsafe(1, this.#context)
+    this.#wait(outcome).updateUnsafe(millis / 1000, this.#context)
+  }
+
+  held(): void {
+    this.#held.modifyUnsafe(1, this.#context)
+  }
+
+  ended(millis: number): void {
+    this.#held.modifyUnsafe(-1, this.#context)
+    this.#hold.updateUnsafe(millis / 1000, this.#context)
+  }
+
+  extended(outcome: "extended" | "missed" | "taken"): void {
+    this.#extensions(outcome).updateUnsafe(1, this.#context)
+  }
+
+  lost(reason: LockLost["reason"]): void {
+    this.#losses(reason).updateUnsafe(1, this.#context)
+  }
+
+  answered(node: string, operation: NodeError["operation"], isYes: boolean, millis: number): void {
+    const { latency, votes } = this.#nodes(node)(operation)
+    votes(isYes ? "yes" : "no").updateUnsafe(1, this.#context)
+    latency.updateUnsafe(millis / 1000, this.#context)
+  }
+
+  failed({ node, operation, reason }: NodeError): void {
+    this.#nodes(node)(operation).votes(reason).updateUnsafe(1, this.#context)
+  }
+
+  isUp(node: string, isUp: boolean): void {
+    this.#up(node).updateUnsafe(isUp ? 1 : 0, this.#context)
+  }
+
+  wokenUp(outcome: "used" | "wasted"): void {
+    this.#wakeUps(outcome).updateUnsafe(1, this.#context)
+  }
+}
