@@ -199,9 +199,10 @@ layer(servers, { excludeTestServices: true, timeout: "60 seconds" })("the cases 
         const elsewhere = Context.get(yield* Layer.build(redsync(count)), Redsync.Redsync)
         yield* Effect.scoped(Effect.gen(function*() {
           const adopted = yield* adopt("handed over", held.value, { expiry: "60 seconds" })
-          assert.strictEqual(adopted.value, held.value)
+          assert.notStrictEqual(adopted.value, held.value)
           assert.isAbove(Duration.toMillis(yield* adopted.remaining), 50_000)
           yield* settled("handed over")
+          assert.deepStrictEqual(yield* stored(count, "handed over"), everywhere(count, adopted.value))
           for (const ttl of yield* timesToLive(count, "handed over")) assert.isAbove(ttl, 50_000)
           const wrong = yield* Effect.flip(adopt("handed over", "no such value"))
           assert.isTrue(wrong._tag === "LockLost" && wrong.reason === "Taken")
