@@ -367,11 +367,24 @@ const explained = (
   waited: () => number
 ): Effect.Effect<never, LockError> => {
   const key = service.key(error.lock)
-  // Votes stand in the order of the nodes. One that has just been silent would only cost the time.
-  const nodes = service.nodes.filter((node, index) =>
-    isOpen(error.votes[index]) && !service.quorum.health.isUnreachable(node)
-  )
-  if (nodes.length === 0) return Effect.fail(error)
+  const about = lockOf({ name: error.lock, key })
+  const { health, size: quorum } = service.quorum
+  const tell = (votes: ReadonlyArray<Vote>) => {
+    // It may come out that too few nodes are left, whoever holds the lock.
+    const failures = votes.filter((vote) => vote._tag === "Failed").length
+    return Effect.fail(
+      error._tag === "NodesUnavailable" || failures > votes.length - quorum
+        ? new NodesUnavailable({ ...about, quorum, votes })
+        : new ErrFailed({ ...about, attempts: error.attempts, waited: Duration.millis(waited()), votes })
+    )
+  }
+  // Votes stand in the order of the nodes. To ask one that could not be reached a moment ago would only cost the time.
+  const known = error.votes.map((vote, index): Vote => {
+    const failure = vote._tag === "Pending" ? health.unreachable(service.nodes[index]!) : undefined
+    return failure === undefined ? vote : failed(vote.node, failure)
+  })
+  const nodes = service.nodes.filter((node, index) => isOpen(known[index]) && !health.isUnreachable(node))
+  if (nodes.length === 0) return tell(known)
   const look = service.quorum.ask({
     operation: "inspect",
     timeoutMillis: Math.min(settings.nodeTimeoutMillis, explanationMillis),
@@ -380,8 +393,8 @@ const explained = (
     all: true,
     nodes
   })
-  return Effect.flatMap(look, ({ byNode }) => {
-    const votes = error.votes.map((vote): Vote => {
+  return Effect.flatMap(look, ({ byNode }) =>
+    tell(known.map((vote): Vote => {
       const answer = isOpen(vote) ? byNode[nodes.findIndex(({ id }) => id === vote.node)] : undefined
       if (answer === undefined) return vote
       if (Result.isSuccess(answer)) {
@@ -392,17 +405,7 @@ const explained = (
           : vote
       }
       return vote._tag === "Pending" ? failed(vote.node, answer.failure) : vote
-    })
-    // What was asked once more may show that too few nodes are left, whoever holds the lock.
-    const about = lockOf({ name: error.lock, key })
-    const quorum = service.quorum.size
-    const failures = votes.filter((vote) => vote._tag === "Failed").length
-    return Effect.fail(
-      error._tag === "NodesUnavailable" || failures > votes.length - quorum
-        ? new NodesUnavailable({ ...about, quorum, votes })
-        : new ErrFailed({ ...about, attempts: error.attempts, waited: Duration.millis(waited()), votes })
-    )
-  })
+    })))
 }
 
 /** Whether a look can tell more than the vote does. */

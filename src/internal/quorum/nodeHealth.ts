@@ -81,7 +81,13 @@ export class NodeHealth {
 
   /** Whether the node did not answer when it was last asked, or could not be reached. */
   isUnreachable(node: LockNode): boolean {
-    return severity(this.#record(node).error) === 2
+    return this.unreachable(node) !== undefined
+  }
+
+  /** How it failed, if it did not answer when it was last asked, or could not be reached. */
+  unreachable(node: LockNode): NodeError | undefined {
+    const { error } = this.#record(node)
+    return severity(error) === 2 ? error : undefined
   }
 
   /** Whether so many nodes failed when they were last asked that no quorum is left. */
