@@ -134,8 +134,9 @@ interface Slot {
 const refused = Buffer.from("-ERR nonsense\r\n")
 const noReply = Buffer.alloc(0)
 
-/** A well-formed yes, to one of the questions about a lock. */
-const isYes = (bytes: Buffer) => /^(?::\+?0*[1-9]\d*|\+OK|\$2\r\nOK|#t)\r\n$/.test(bytes.toString("latin1"))
+/** A well-formed yes to one of the questions about a lock, in all the types in which a number or a text may come. */
+const isYes = (bytes: Buffer) =>
+  /^(?:[:(,+]\+?0*[1-9]\d*|\$\d+\r\n0*[1-9]\d*|\+OK|\$2\r\nOK|=6\r\n.{4}OK|#t)\r\n$/.test(bytes.toString("latin1"))
 
 /** What may be taken for a yes once it is no longer clear to which command a reply belongs. */
 const mayBeYes = (bytes: Buffer) => /[:(,]\+?0*[1-9]|OK|#t|\d\r\n\+?0*[1-9]/.test(bytes.toString("latin1"))

@@ -20,6 +20,8 @@ export interface Outcome {
   readonly seed: number
   readonly violations: ReadonlyArray<Violation>
   readonly counts: Readonly<Record<string, number>>
+  /** The most that there was of something at any time. */
+  readonly peaks: Readonly<Record<string, number>>
   readonly exchange: ReadonlyArray<string>
 }
 
@@ -62,6 +64,7 @@ class World {
   readonly #clients: Array<Redis> = []
   readonly #violations: Array<Violation> = []
   readonly #counts: Record<string, number> = {}
+  readonly #peaks: Record<string, number> = {}
   readonly #scope = Scope.makeUnsafe()
   readonly #startedAt = performance.now()
   /** Makes names of one run differ from those of another on the same servers. */
@@ -88,6 +91,7 @@ class World {
       seed: this.plan.seed,
       violations: this.#violations,
       counts: this.#counts,
+      peaks: this.#peaks,
       exchange: this.#hostile.flatMap(({ exchange }) => exchange)
     }
   }
@@ -175,12 +179,13 @@ class World {
       this.#atMost("connections at once", counts.mostOpen, 12 + this.#clients.length)
       // Each begins anew every 50 ms at the most.
       this.#atMost("connections in all", counts.connections, 20 + seconds * 6 * 25)
-      this.#atMost("commands in flight", counts.mostInFlight, 500)
+      this.#atMost("commands in flight", counts.mostInFlight, 150)
       this.#atMost("commands in all", counts.commands, 5000 + seconds * 5000)
     }
   }
 
   #atMost(what: string, count: number, most: number) {
+    this.#peaks[what] = Math.max(this.#peaks[what] ?? 0, count)
     if (count > most) this.#violated(`${what} are bounded`, `${count} ${what}, at most ${most.toFixed(0)} expected`)
   }
 

@@ -22,15 +22,21 @@ export interface Finding extends Violation {
   readonly seed: number
 }
 
+type Result = Omit<Outcome, "exchange">
+
 export class Summary {
   seeds = 0
   readonly counts = new Map<string, number>()
+  readonly peaks = new Map<string, number>()
   readonly findings: Array<Finding> = []
   /** By how many megabytes the heap of a process has grown, at most. */
   growth = 0
 
-  add({ counts, seed, violations }: Pick<Outcome, "counts" | "seed" | "violations">): void {
+  add({ counts, peaks, seed, violations }: Result): void {
     this.seeds++
+    for (const [what, count] of Object.entries(peaks)) {
+      this.peaks.set(what, Math.max(this.peaks.get(what) ?? 0, count))
+    }
     for (const [what, count] of Object.entries(counts)) this.counts.set(what, (this.counts.get(what) ?? 0) + count)
     for (const violation of violations) this.findings.push({ ...violation, seed })
   }
@@ -39,6 +45,7 @@ export class Summary {
   lines(): Array<string> {
     const rows: Array<readonly [string, string]> = [
       ["seeds", String(this.seeds)],
+      ...[...this.peaks].map(([what, count]) => [`${what}, at most`, String(count)] as const),
       ["megabytes by which a process has grown at most", this.growth.toFixed(1)],
       ...[...this.counts].sort(([a], [b]) => a < b ? -1 : 1).map(([what, count]) => [what, String(count)] as const)
     ]
@@ -75,7 +82,7 @@ export const runSeeds = async (
   next: () => number | undefined,
   servers: ReadonlyArray<Upstream>,
   workers: number,
-  heard: (summary: Summary, outcome: Pick<Outcome, "seed" | "violations">) => void = () => {}
+  heard: (summary: Summary, outcome: Result) => void = () => {}
 ): Promise<Summary> => {
   const summary = new Summary()
   await Promise.all(Array.from({ length: workers }, async () => {
@@ -113,20 +120,20 @@ class Child {
     return (Math.min(...this.#heaps.slice(-20)) - Math.max(...base)) / 2 ** 20
   }
 
-  run(order: Order): Promise<Pick<Outcome, "counts" | "seed" | "violations">> {
+  run(order: Order): Promise<Result> {
     const { seed } = order
     return new Promise((resolve) => {
       const ended = (promise: string, what: string) => {
         this.isAlive = false
         this.#process.kill("SIGKILL")
-        done({ seed, counts: {}, violations: [{ promise, what }] })
+        done({ seed, counts: {}, peaks: {}, violations: [{ promise, what }] })
       }
       const lost = () => {
         this.isAlive = false
-        done({ seed, counts: { "ended by ioredis itself, on a caller's client": 1 }, violations: [] })
+        done({ seed, counts: { "ended by ioredis itself, on a caller's client": 1 }, peaks: {}, violations: [] })
       }
       const stuck = setTimeout(() => ended("no endless loop", `nothing was heard for ${stuckMillis} ms`), stuckMillis)
-      const done = (outcome: Pick<Outcome, "counts" | "seed" | "violations">) => {
+      const done = (outcome: Result) => {
         clearTimeout(stuck)
         this.#process.removeAllListeners()
         resolve(outcome)
