@@ -12,6 +12,8 @@ export type Step =
   | "free"
   /** Names that others hold on so many nodes that nothing may be granted, adopted or released. */
   | "taken"
+  /** A lock that is held, and then deleted on so many nodes that nothing may confirm it. */
+  | "deleted"
   /** Several fibers of two services want one lock. */
   | "contended"
   /** A name that is free, and has to be granted in the end if only a minority is broken. */
@@ -92,6 +94,7 @@ const steps: ReadonlyArray<Step> = [
   "free",
   "taken",
   "taken",
+  "deleted",
   "contended",
   "contended",
   "alive",

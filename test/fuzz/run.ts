@@ -303,6 +303,8 @@ class World {
         return this.#end("free", this.#anyVerb(this.#name(), short), first)
       case "taken":
         return this.#taken(first)
+      case "deleted":
+        return this.#deleted(first)
       case "contended":
         return this.#contended([first, second])
       case "alive":
@@ -352,14 +354,54 @@ class World {
     }
   }
 
+  /**
+   * So many nodes that no quorum is left without them: of those that tell the truth, where the others do not, and else
+   * the broken ones first, whose word is not to be taken for a yes. None if there are too few.
+   */
+  #preventing(): ReadonlyArray<number> | undefined {
+    const { broken, style } = this.plan
+    const least = broken.length - this.#quorum + 1
+    const nodes = broken.map((_, index) => index)
+    const able = style.lies
+      ? nodes.filter((index) => !broken[index])
+      : nodes.sort((a, b) => Number(broken[b]) - Number(broken[a]))
+    if (able.length < least) return undefined
+    return able.slice(0, this.#chance.in(0.6) ? least : able.length)
+  }
+
+  async #deleted(service: Service): Promise<void> {
+    const name = this.#name()
+    const where = this.#preventing()
+    // Closing releases the lock, before it is deleted perhaps.
+    if (where === undefined || this.plan.closesEarly) {
+      return void await this.#end("free", this.#anyVerb(name, short), service)
+    }
+    let confirmed: string | undefined
+    const program = Redsync.lock(name, { ...short, autoExtend: false, expiry: "5 seconds" }).pipe(
+      Effect.tap(() => Effect.promise(() => this.#on(where, "SET", name, "another's value", "PX", "60000"))),
+      Effect.flatMap((lock) =>
+        Effect.gen(function*() {
+          if (yield* Effect.orElseSucceed(lock.isHeld, () => false)) confirmed = "isHeld"
+          if (yield* Effect.isSuccess(lock.extend)) confirmed = "extend"
+          if (yield* lock.release) confirmed = "release"
+        })
+      ),
+      Effect.scoped
+    )
+    await this.#end("deleted", program, service)
+    if (confirmed !== undefined) {
+      this.#violated(
+        "nonsense confirms nothing",
+        `${confirmed} of ${name}, which others had on the nodes ${where.join(", ")}`
+      )
+    }
+    await this.#on(where, "DEL", name)
+  }
+
   async #taken(service: Service): Promise<void> {
     const name = this.#name()
-    const { broken, style } = this.plan
-    // So many that no quorum is left; of those that tell the truth, where the others do not.
-    const preventing = broken.length - this.#quorum + 1
-    const able = broken.map((_, index) => index).filter((index) => !style.lies || !broken[index])
-    if (able.length < preventing) return void await this.#end("free", this.#anyVerb(name, short), service)
-    const where = able.slice(0, this.#chance.int(preventing, able.length))
+    const where = this.#preventing()
+    if (where === undefined) return void await this.#end("free", this.#anyVerb(name, short), service)
     await this.#on(where, "SET", name, "another's value", "PX", "60000")
     let entered = false
     const enter = Effect.sync(() => {
