@@ -7,7 +7,7 @@
  * - `--seed 42`: one, with the whole exchange between the clients and the broken servers. With `--times 50` again and
  *   again, for what happens now and then, without it.
  *
- * The exit code is 1 if a promise was broken.
+ * An interruption, by Ctrl-C, ends it with the summary of what was done so far. The exit code is 1 if a promise was broken.
  */
 import { Effect } from "effect"
 import { parseArgs } from "node:util"
@@ -31,7 +31,11 @@ const many = async (servers: Parameters<typeof runSeeds>[1]) => {
   const startedAt = performance.now()
   const minutes = flags.minutes === undefined ? undefined : Number(flags.minutes)
   const most = minutes === undefined ? Number(flags.times ?? flags.seeds) : Number.POSITIVE_INFINITY
-  const isTime = () => minutes === undefined || performance.now() - startedAt < minutes * 60_000
+  let isInterrupted = false
+  process.once("SIGINT", () => {
+    isInterrupted = true
+  })
+  const isTime = () => !isInterrupted && (minutes === undefined || performance.now() - startedAt < minutes * 60_000)
   const from = Number(flags.from)
   let seed = from
   let toldAt = startedAt
