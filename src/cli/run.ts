@@ -223,6 +223,10 @@ export const run = Cli.make(
       { also, atLeast, busyExit, command: [program = "", ...args], expiry, fenced, grace, label, leave, name, wait }
     ) {
       yield* endOfPipeIsNoSignal
+      // Node has put this in the place of other bytes: the command would get something else than was meant.
+      if ([program, ...args].some((text) => text.includes("\ufffd"))) {
+        return yield* fail(wrongUsage, "the command and its arguments have to be UTF-8")
+      }
       const limits = { expiryMillis: Duration.toMillis(expiry), graceMillis: Duration.toMillis(grace), leave }
       const description = yield* givenLabel(label)
       let child: Child | undefined
@@ -273,9 +277,11 @@ export const run = Cli.make(
   Cli.withDescription(
     "Runs a command while holding a lock.\n\n" +
       "The command finds the lock's name in REDSYNC_LOCK. It gets the signals that redsync gets. When the lock is lost " +
-      "or cannot be extended, it gets SIGTERM, and SIGKILL after --grace.\n\n" +
+      "or cannot be extended, it gets SIGTERM, and SIGKILL after --grace, and so does all that it has started, also when " +
+      "redsync itself is killed. What it leaves running keeps the lock, unless --leave says otherwise.\n\n" +
       "Exits with the command's code, or 128 and the number of the signal that ended it; 75 if another holds the lock, " +
-      "69 if too few nodes answer, 70 if the lock was lost, 64 for wrong usage, 127 if there is no such command."
+      "69 if too few nodes answer, 70 if the lock was lost, 77 if it was lost and the command may not be ended, " +
+      "64 for wrong usage, 126 if the command cannot be executed, 127 if there is no such command."
   ),
   Cli.withShortDescription("Runs a command while holding a lock."),
   Cli.withExamples([

@@ -94,33 +94,34 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run", (it) 
       assert.deepStrictEqual(at.log().slice(at.log().indexOf("next")), ["next"])
     }).pipe(Effect.scoped))
 
-  it.effect.each(["SIGKILL", "SIGABRT", "SIGALRM", "SIGXCPU", "SIGSEGV"] as const)(
-    "a redsync that ends by %s takes the command with it, before another can have the lock",
+  it.effect("a redsync that is killed takes the command with it, before another can have the lock", () =>
+    Effect.gen(function*() {
+      const at = yield* place
+      const running = yield* at.run(
+        ["--expiry", "4s", "--grace", "500ms", "killed", "--", "sh", "-c", "setsid deaf & deaf"],
+        { nodes: yield* nodes }
+      )
+      yield* at.atWork(2)
+      yield* running.signal("SIGKILL")
+      const next = yield* at.run(["killed", "--", "sh", "-c", "echo next >> $DIRECTORY/log"], { nodes: yield* nodes })
+      assert.strictEqual((yield* next.ended).code, 0)
+      yield* at.gone
+      assert.strictEqual(at.log().at(-1), "next")
+      const { code, errors } = yield* running.ended
+      assert.strictEqual(code, "SIGKILL")
+      assert.strictEqual(errors, "redsync: ended the command, as redsync itself has died\n")
+    }).pipe(Effect.scoped))
+
+  it.effect.each(["SIGABRT", "SIGALRM", "SIGSEGV", "SIGVTALRM", "SIGXCPU"] as const)(
+    "a redsync that ends by %s takes the command with it",
     (signal) =>
       Effect.gen(function*() {
         const at = yield* place
-        const running = yield* at.run([
-          "--expiry",
-          "4s",
-          "--grace",
-          "500ms",
-          signal,
-          "--",
-          "sh",
-          "-c",
-          "setsid deaf & deaf"
-        ], {
-          nodes: yield* nodes
-        })
-        yield* at.atWork(2)
+        const running = yield* at.run(["--grace", "100ms", signal, "--", "deaf"], { nodes: yield* nodes })
+        yield* at.atWork(1)
         yield* running.signal(signal)
-        const next = yield* at.run([signal, "--", "sh", "-c", "echo next >> $DIRECTORY/log"], { nodes: yield* nodes })
-        assert.strictEqual((yield* next.ended).code, 0)
         yield* at.gone
-        assert.strictEqual(at.log().at(-1), "next")
-        const { code, errors } = yield* running.ended
-        assert.strictEqual(code, signal)
-        assert.strictEqual(errors, "redsync: ended the command, as redsync itself has died\n")
+        assert.strictEqual((yield* running.ended).code, signal)
       }).pipe(Effect.scoped)
   )
 

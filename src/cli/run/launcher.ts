@@ -28,7 +28,7 @@ case " $* " in *" run "*)
   # Some shells drop variables with names that they could not set themselves.
   dropped=
   if [ -z "$BASH_VERSION" ] && [ -r /proc/$$/environ ]; then
-    dropped=$(tr '\\0\\n' '\\n\\1' < /proc/$$/environ | grep -v '^[A-Za-z_][A-Za-z0-9_]*=')
+    dropped=$(tr '\\0\\n' '\\n\\1' < /proc/$$/environ | LC_ALL=C grep -v '^[A-Za-z_][A-Za-z0-9_]*=')
   fi
   REDSYNC_LAUNCH="$$|$ignored|$(ulimit -S -n)|$descriptors|$dropped"
   export REDSYNC_LAUNCH
