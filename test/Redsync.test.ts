@@ -263,7 +263,9 @@ describe("votes", () => {
       const nodes = FaultyNode.makeMany(5)
       for (const index of [0, 1]) nodes[index]!.behave = "failing"
       nodes[2]!.behave = "silent"
-      const fiber = yield* withLock("a", Effect.void, { retry: retryPolicy({ tries: 2, delay: 100 }) }).pipe(
+      const fiber = yield* withLock("a", Effect.void, {
+        retry: Schedule.addDelay(Schedule.recurs(1), () => Effect.succeed(100))
+      }).pipe(
         Effect.provide(Redsync.layer({ nodes })),
         Effect.forkChild
       )
