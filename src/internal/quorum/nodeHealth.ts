@@ -34,7 +34,7 @@ class NodeRecord {
   silentSince: number | undefined
   /** The number of the request that a silent node has been sent, until it is settled. */
   probe: number | undefined
-  /** How many probes in a row have timed out. */
+  /** How many requests in a row have timed out, of which each was sent after the one before it had. */
   silentProbes = 0
   reconnecting: Fiber.Fiber<void> | undefined
   /** What it does not get fails like this: one error for some time, since there may be many. */
@@ -146,8 +146,9 @@ export class NodeHealth {
     sent: number
   ): void {
     const record = this.#record(node)
-    if (record.probe === request) record.probe = undefined
-    if (error?.reason === "Timeout") this.#timedOut(node, record, request, sentAt)
+    const isProbe = record.probe === request
+    if (isProbe) record.probe = undefined
+    if (error?.reason === "Timeout") this.#timedOut(node, record, request, sentAt, isProbe)
     else if (error?.reason === "Disconnected") this.#clearSilence(record)
     else {
       record.repliedAt = sent
@@ -187,11 +188,12 @@ export class NodeHealth {
     for (const { reconnecting } of this.#records.values()) reconnecting?.interruptUnsafe()
   }
 
-  #timedOut(node: LockNode, record: NodeRecord, request: number, sentAt: number) {
+  #timedOut(node: LockNode, record: NodeRecord, request: number, sentAt: number, isProbe: boolean) {
     // It was slow, but has answered something since this was sent.
     if (record.repliedAt >= request) return
+    // What was sent together with the first is no further proof.
+    if (record.silentSince === undefined || isProbe) record.silentProbes++
     record.silentSince ??= sentAt
-    record.silentProbes++
     const { clock } = this.#context
     if (
       this.#isClosed || node.reconnect === undefined || record.reconnecting !== undefined ||

@@ -321,26 +321,25 @@ class Round<A> {
     }
   }
 
+  /**
+   * A refusal does not wait for nodes that are known not to answer, unless so many are
+   * that only their failing tells a refusal from too few nodes.
+   */
   #isDecided(pending: number): boolean {
     const { answers } = this
     if (granted(answers)) return true
-    return this.#question.conclusive === true
+    const hopeless = this.#hopeless()
+    return this.#question.conclusive === true || prevents(answers, answers.failed + hopeless)
       ? denied(answers) || unavailable(answers)
-      : answers.yes + this.#hopeful(pending) < answers.quorum
+      : answers.yes + pending - hopeless < answers.quorum
   }
 
-  /**
-   * How many of those that have not answered yet are likely to: none that is known
-   * not to, where the others make a quorum without it. Where they do not, whether it
-   * fails tells a refusal from too few nodes.
-   */
-  #hopeful(pending: number): number {
+  /** How many of those that have not answered yet are known not to. */
+  #hopeless(): number {
     const { health } = this.#service
-    const { answers } = this
-    if (!health.hasUnreachable) return pending
-    const hopeless =
-      this.#nodes.filter((node, index) => answers.byNode[index] === undefined && health.isUnreachable(node)).length
-    return answers.failed + hopeless > this.#nodes.length - answers.quorum ? pending : pending - hopeless
+    if (!health.hasUnreachable) return 0
+    return this.#nodes.filter((node, index) => this.answers.byNode[index] === undefined && health.isUnreachable(node))
+      .length
   }
 
   #failure(node: LockNode, error: unknown): NodeError {
