@@ -1,7 +1,7 @@
 /** A service to look into, over nodes in memory, which a test can close when it likes. */
 import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { Redsync } from "../../src/index.ts"
-import type { Service } from "../../src/internal/service.ts"
+import type { Service } from "../../src/internal/service/service.ts"
 
 export interface Opened {
   readonly service: Service

@@ -5,7 +5,7 @@
  */
 import { Clock, type Context, Effect, type Option, Result } from "effect"
 import { LockError, type LockNode, MemoryNode } from "../../src/index.ts"
-import * as Direct from "../../src/internal/direct.ts"
+import * as Direct from "../../src/internal/base/callbackEffect.ts"
 
 export interface Sent {
   readonly operation: LockError.NodeError["operation"] | "replace"
