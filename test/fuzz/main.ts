@@ -32,9 +32,7 @@ const many = async (servers: Parameters<typeof runSeeds>[1]) => {
   const minutes = flags.minutes === undefined ? undefined : Number(flags.minutes)
   const most = minutes === undefined ? Number(flags.times ?? flags.seeds) : Number.POSITIVE_INFINITY
   let isInterrupted = false
-  process.once("SIGINT", () => {
-    isInterrupted = true
-  })
+  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => isInterrupted = true)
   const isTime = () => !isInterrupted && (minutes === undefined || performance.now() - startedAt < minutes * 60_000)
   const from = Number(flags.from)
   let seed = from

@@ -24,7 +24,7 @@ const die = (kind: string) => (error: unknown) => {
 process.on("uncaughtException", die("uncaught exception"))
 process.on("unhandledRejection", die("unhandled rejection"))
 // A terminal tells the whole group; the parent decides what comes of it.
-process.on("SIGINT", () => {})
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => {})
 process.on("disconnect", () => process.exit())
 
 process.on("message", ({ seed, servers }: Order) => {
