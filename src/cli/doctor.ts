@@ -77,7 +77,7 @@ export const doctor = Cli.make(
   Effect.fn(function*({ json: asJson, name }) {
     // Refuses what `run` refuses.
     const { delayedRestart = 0, nodes, prefix = "", quorum = majority(nodes.length), replicas = 0 } =
-      yield* layerOptions()
+      yield* layerOptions
     const options = { name: prefix + name, delayedRestartMillis: Duration.toMillis(delayedRestart), replicas }
     const patients = yield* Effect.forEach(nodes, (node) => examine(node, options), { concurrency: "unbounded" }).pipe(
       wrongOptionsAreUsage,

@@ -130,17 +130,13 @@ const readNodes = Effect.fnUntraced(function*(path: string) {
  * The options of a layer over the nodes: what the flags say, over what the library takes from the environment. Fails
  * where they are not allowed.
  */
-export const layerOptions = Effect.fnUntraced(function*(options: Redsync.LockOptions = {}) {
+export const layerOptions = Effect.gen(function*() {
   const nodes = yield* requiredNodes
   const delayedRestart = Option.getOrUndefined((yield* redsync).delayedRestart)
   // The flags win.
   const given = ["REDSYNC_NODES", ...delayedRestart === undefined ? [] : ["REDSYNC_DELAYED_RESTART"]]
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !given.includes(name)))
-  const all = yield* configured({
-    ...options,
-    nodes,
-    ...delayedRestart !== undefined && { delayedRestart }
-  }).pipe(
+  const all = yield* configured({ nodes, ...delayedRestart !== undefined && { delayedRestart } }).pipe(
     Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: env as Record<string, string> }))),
     Effect.mapError(({ message }) => wrongUsageOf(message))
   )
@@ -149,5 +145,4 @@ export const layerOptions = Effect.fnUntraced(function*(options: Redsync.LockOpt
 })
 
 /** The service over the nodes. */
-export const connected = (options?: Redsync.LockOptions) =>
-  Layer.unwrap(Effect.map(layerOptions(options), Redsync.layer))
+export const connected = Layer.unwrap(Effect.map(layerOptions, Redsync.layer))

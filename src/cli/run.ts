@@ -27,7 +27,7 @@ import {
   wrongUsage
 } from "./failure.ts"
 import { givenLabel, labelFlag, labelled } from "./label.ts"
-import { connected } from "./nodes.ts"
+import { layerOptions } from "./nodes.ts"
 import { logToStandardError, say } from "./output.ts"
 import { Child, type Command } from "./run/child.ts"
 import type { Watchdog } from "./run/watchdog.ts"
@@ -179,9 +179,9 @@ export const run = Cli.make(
     ),
     expiry: durationFlag("expiry").pipe(
       Flag.withDescription(
-        "How long the lock outlives a redsync that crashes (30s); it is extended while the command runs"
+        "How long the lock outlives a redsync that crashes (REDSYNC_EXPIRY, or 30s); it is extended while the command runs"
       ),
-      Flag.withDefault(Duration.seconds(30))
+      Flag.optional
     ),
     wait: durationFlag("wait").pipe(
       Flag.withDescription("How long to wait for the lock (for ever); 0 tries once"),
@@ -220,13 +220,27 @@ export const run = Cli.make(
   },
   Effect.fn(
     function*(
-      { also, atLeast, busyExit, command: [program = "", ...args], expiry, fenced, grace, label, leave, name, wait }
+      {
+        also,
+        atLeast,
+        busyExit,
+        command: [program = "", ...args],
+        expiry: given,
+        fenced,
+        grace,
+        label,
+        leave,
+        name,
+        wait
+      }
     ) {
       yield* endOfPipeIsNoSignal
       // Node has put this in the place of other bytes: the command would get something else than was meant.
       if ([program, ...args].some((text) => text.includes("\ufffd"))) {
         return yield* fail(wrongUsage, "the command and its arguments have to be UTF-8")
       }
+      const options = yield* layerOptions
+      const expiry = Option.getOrElse(given, () => Duration.fromInputUnsafe(options.expiry ?? "30 seconds"))
       const limits = { expiryMillis: Duration.toMillis(expiry), graceMillis: Duration.toMillis(grace), leave }
       const description = yield* givenLabel(label)
       let child: Child | undefined
@@ -266,7 +280,7 @@ export const run = Cli.make(
             ? new Failure({ code: beyondReach, message: failure.message })
             : failure
         ),
-        Effect.provide(connected()),
+        Effect.provide(Redsync.layer(options)),
         wrongOptionsAreUsage,
         Effect.provide(logToStandardError)
       )

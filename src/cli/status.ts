@@ -62,7 +62,7 @@ export const status = Cli.make(
         return yield* fail(nodesUnavailable, `too few nodes answer to tell who holds ${unknown.join(", ")}`)
       }
     }).pipe(
-      Effect.provide(connected()),
+      Effect.provide(connected),
       wrongOptionsAreUsage,
       Effect.provide(noLog)
     )

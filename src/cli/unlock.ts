@@ -119,7 +119,7 @@ export const unlock = Cli.make(
       yield* Effect.mapError(force ? Redsync.forceUnlock(name) : remove(before), fromLockError)
       yield* conclude(before, yield* look(name), colours)
     }).pipe(
-      Effect.provide(connected()),
+      Effect.provide(connected),
       wrongOptionsAreUsage,
       Effect.provide(noLog)
     )

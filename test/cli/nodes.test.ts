@@ -8,7 +8,7 @@ import { writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { abilities } from "../support/abilities.ts"
 import { certificates } from "../support/certificates.ts"
-import { redsync } from "../support/commandLine.ts"
+import { redsync, start } from "../support/commandLine.ts"
 import { sentinelName, watched } from "../support/failover.ts"
 import { reservePort } from "../support/Instance.ts"
 import { startServer } from "../support/RedisServers.ts"
@@ -106,4 +106,23 @@ describe("nodes of the command line", () => {
         assert.include(errors + output, "127.0.0.1:1")
       }
     }))
+
+  it.live("takes the expiry from the environment where no flag says otherwise", () =>
+    Effect.gen(function*() {
+      const { command, url } = yield* startServer()
+      const expiryMillis = (...args: ReadonlyArray<string>) =>
+        Effect.scoped(Effect.gen(function*() {
+          const running = yield* start(["run", ...args, "x", "--", "sh", "-c", "echo up; exec sleep 600"], {
+            nodes: [url],
+            env: { REDSYNC_EXPIRY: "1 hour" }
+          })
+          yield* running.printed("up")
+          const left = yield* command<number>("PTTL", "x")
+          yield* running.signal("SIGTERM")
+          yield* running.ended
+          return left
+        }))
+      assert.isAbove(yield* expiryMillis(), 60_000)
+      assert.isAtMost(yield* expiryMillis("--expiry", "60s"), 60_000)
+    }).pipe(Effect.scoped))
 })
