@@ -88,34 +88,37 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run at a te
       yield* endsWith(0)
     }).pipe(Effect.scoped))
 
-  it.effect("what is typed reaches the command once, and so does what is sent to redsync alone", () =>
-    Effect.gen(function*() {
-      const { at, endsWith, type } = yield* atTerminal
-      yield* type("sh -c 'echo $$ > $DIRECTORY/redsync; exec $R run signals -- sh -c \"$LISTENER\"'\n")
-      yield* at.atWork(1)
-      const got = (signals: string) =>
-        until(
-          `it got ${signals}`,
-          Effect.sync(() => {
-            assert.strictEqual(at.read("got"), signals.slice(0, at.read("got").length))
-            return at.read("got") === signals
-          })
-        )
-      const redsync = Number(at.read("redsync"))
-      process.kill(redsync, "SIGINT")
-      yield* got("INT")
-      process.kill(redsync, "SIGQUIT")
-      yield* got("INT QUIT")
-      yield* type(ctrl.c)
-      yield* got("INT QUIT INT")
-      yield* type(ctrl.backslash)
-      yield* got("INT QUIT INT QUIT")
-      process.kill(redsync, "SIGUSR1")
-      yield* got("INT QUIT INT QUIT USR1")
-      process.kill(redsync, "SIGTERM")
-      yield* endsWith(143)
-      assert.strictEqual(at.read("got"), "INT QUIT INT QUIT USR1")
-    }).pipe(Effect.scoped))
+  it.effect.each(["sh", "setsid sh"])(
+    "what is typed or sent to redsync alone reaches the command once: %s",
+    (shell) =>
+      Effect.gen(function*() {
+        const { at, endsWith, type } = yield* atTerminal
+        yield* type(`sh -c 'echo $$ > $DIRECTORY/redsync; exec $R run signals -- ${shell} -c "$LISTENER"'\n`)
+        yield* at.atWork(1)
+        const got = (signals: string) =>
+          until(
+            `it got ${signals}`,
+            Effect.sync(() => {
+              assert.strictEqual(at.read("got"), signals.slice(0, at.read("got").length))
+              return at.read("got") === signals
+            })
+          )
+        const redsync = Number(at.read("redsync"))
+        process.kill(redsync, "SIGINT")
+        yield* got("INT")
+        process.kill(redsync, "SIGQUIT")
+        yield* got("INT QUIT")
+        yield* type(ctrl.c)
+        yield* got("INT QUIT INT")
+        yield* type(ctrl.backslash)
+        yield* got("INT QUIT INT QUIT")
+        process.kill(redsync, "SIGUSR1")
+        yield* got("INT QUIT INT QUIT USR1")
+        process.kill(redsync, "SIGTERM")
+        yield* endsWith(143)
+        assert.strictEqual(at.read("got"), "INT QUIT INT QUIT USR1")
+      }).pipe(Effect.scoped)
+  )
 
   it.effect("SIGTERM ends what the command has started too", () =>
     Effect.gen(function*() {

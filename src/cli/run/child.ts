@@ -110,15 +110,14 @@ export class Child {
     else this.#witness.ask(signal, (wasSentToAll) => this.#forward(signal, wasSentToAll))
   }
 
-  /** To those near the command, who pass it on as they please; to those that it has left behind each by itself. */
-  #forward(signal: NodeJS.Signals, haveNearGotIt: boolean): void {
-    const members = this.#members()
-    const near = members.filter((member) => this.#isNear(member))
-    const isOver = this.#end !== undefined
-    const refused = send(signal, [
-      ...haveNearGotIt ? [] : near,
-      ...isOver ? members.filter((member) => !this.#isNear(member)) : []
-    ])
+  /** To those in the group, unless they have got it, and else to the command. To what it has left behind when it ended. */
+  #forward(signal: NodeJS.Signals, hasGroupGotIt: boolean): void {
+    const refused = send(
+      signal,
+      this.#members().filter((member) =>
+        this.#isInGroup(member) ? !hasGroupGotIt : this.#end !== undefined || member.pid === this.#command?.pid
+      )
+    )
     if (refused.length === 0) return
     Effect.runSync(say(`not permitted to send ${signal} to ${named(refused)}: waiting for it to end`))
   }
@@ -132,17 +131,17 @@ export class Child {
       : [command, ...found]
   }
 
-  /** Whether it is in the group to which what is typed goes, or where there is no terminal, what others send. */
-  #isNear({ group }: Process): boolean {
+  /** Whether it is in the group that gets what is typed, or where there is no terminal, what others send. */
+  #isInGroup({ group }: Process): boolean {
     return group === this.#group
   }
 
   /** Stops the tree, then ourselves, and on continuing lets it go on if it may. */
   readonly #stop = (): void => {
     const members = this.#members()
-    send("SIGTSTP", hasTerminal ? members.filter((member) => this.#isNear(member)) : [])
+    send("SIGTSTP", hasTerminal ? members.filter((member) => this.#isInGroup(member)) : [])
     // In sessions without a terminal the other signal has no effect.
-    send("SIGSTOP", hasTerminal ? members.filter((member) => !this.#isNear(member)) : members)
+    send("SIGSTOP", hasTerminal ? members.filter((member) => !this.#isInGroup(member)) : members)
     process.off("SIGTSTP", this.#stop)
     process.kill(process.pid, "SIGTSTP")
     process.on("SIGTSTP", this.#stop)
