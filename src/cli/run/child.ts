@@ -64,15 +64,17 @@ export class Child {
     child.once("exit", (code, signal) => this.#conclude({ code: signal === null ? code! : exitCodeOf(signal) }))
     child.once("error", (error) => this.#conclude({ failure: cannotRun(command.program, codeOf(error)) }))
     if (child.pid === undefined) return
-    this.#tree.begin(child.pid, !hasTerminal)
-    this.watchdog.watch(child.pid)
-    this.#group = hasTerminal ? find(process.pid)?.group : child.pid
+    const { pid } = child
+    const born = find(pid)?.start ?? -1
+    this.#tree.begin(pid, born, !hasTerminal)
+    this.watchdog.watch(pid, born)
+    this.#group = hasTerminal ? find(process.pid)?.group : pid
     this.#command = {
-      pid: child.pid,
+      pid,
       parent: process.pid,
       group: this.#group ?? 0,
       session: 0,
-      start: 0,
+      start: born,
       name: command.program,
       hasInEnvironment: () => true
     }

@@ -20,9 +20,9 @@ export class Tree {
     this.#since = older === undefined ? 0 : find(older)?.start ?? 0
   }
 
-  /** The process that all others descend from, which leads a group of its own, or not. */
-  begin(pid: number, leads: boolean): void {
-    this.#known = new Map([[pid, find(pid)?.start ?? -1]])
+  /** The process that all others descend from, when it was started, and whether it leads a group of its own. */
+  begin(pid: number, start: number, leads: boolean): void {
+    this.#known = new Map([[pid, start]])
     if (leads) this.#leaders = new Set([pid])
   }
 

@@ -6,7 +6,7 @@
  * Its input is a line with the mark and the grace, then one of these for each
  * thing that happens; times are in seconds:
  *
- * - `command PID` when the command has been started
+ * - `command PID:START` when the command has been started, with the time of its start as the system has it
  * - `lease LEFT REST` whenever the lease is longer than it was: if nothing else
  *   comes, the tree is asked to end when `LEFT` is over, and is ended `REST` after
  * - `done` when nothing is left to watch over
@@ -28,33 +28,36 @@ list() {
   else
     ps axeww -o pid=,ppid=,pgid=,stat=,command= | awk -v mark="$mark" '
       index($0, mark) { print "/proc/" $1 "/environ" }
-      { print $1, "(-)", substr($4, 1, 1), $2, $3, $3 }
+      { print $1, "(-)", substr($4, 1, 1), $2, $3, $3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
     '
   fi
 }
 
-# All that belongs to the tree and lives: by its mark, or by its parent, group or session.
+# All that belongs to the tree and lives, by its mark, or by its parent, group or session: PID:START for each.
 tree() {
   list | awk -v found="$found" '
-    BEGIN { split(found, pids, " "); for (i in pids) was[pids[i]] }
+    BEGIN {
+      split(found, known, " ")
+      for (i in known) { was[known[i]]; split(known[i], parts, ":"); leads[parts[1]] }
+    }
     /^\\/proc\\// { split($0, path, "/"); marked[path[3]]; next }
     {
       pid = $1
       sub(/^.*\\) /, "")
       if ($1 ~ /[ZX]/ && $18 <= 1) next
-      parent[pid] = $2; group[pid] = $3; session[pid] = $4
+      parent[pid] = $2; group[pid] = $3; session[pid] = $4; start[pid] = $20
     }
     END {
-      for (pid in parent) if (pid in marked || pid in was) { is[pid]; was[pid] }
+      for (pid in parent) if (pid in marked || (pid ":" start[pid]) in was) { is[pid]; leads[pid] }
       do {
         more = 0
         for (pid in parent) {
-          if (!(pid in is) && (parent[pid] in was || group[pid] in was || session[pid] in was)) {
-            is[pid]; was[pid]; more = 1
+          if (!(pid in is) && (parent[pid] in is || group[pid] in leads || session[pid] in leads)) {
+            is[pid]; leads[pid]; more = 1
           }
         }
       } while (more)
-      for (pid in is) print pid
+      for (pid in is) print pid ":" start[pid]
     }
   '
 }
@@ -64,33 +67,53 @@ signal() {
   members=$(tree)
   found="$found $members"
   sent=1
-  for pid in $members; do kill -s "$1" "$pid" 2> /dev/null && sent=0; done
+  for member in $members; do kill -s "$1" "\${member%:*}" 2> /dev/null && sent=0; done
   return $sent
 }
 
+# Ends those that are known at once: looking for others takes other programs, and time.
+kill_known() {
+  for member in $found; do
+    read -r stat 2> /dev/null < "/proc/\${member%:*}/stat" || continue
+    set -- \${stat##*) }
+    [ "\${20}" != "\${member#*:}" ] || kill -s KILL "\${member%:*}" 2> /dev/null
+  done
+}
+
 # Waits so many seconds, in a process that others cancel with SIGALRM.
-pause() {
+begin_pause() {
+  before=$!
+  trap '[ "$!" = "$before" ] || kill -s KILL $! 2> /dev/null; exit' ALRM
   sleep "$1" < /dev/null > /dev/null 2>&1 &
-  trap 'kill -s KILL $! 2> /dev/null; exit' ALRM
+}
+end_pause() {
   wait $!
   trap '' ALRM
 }
 
 # Asks the tree to end and ends it after so many seconds. Where it is stopped it stays so, unless told otherwise.
 end() {
-  signal TERM || return
-  # Each by itself: a shell that has failed to write does not write any more.
-  (echo ended) 2> /dev/null
-  (echo "redsync: $3" >&2)
-  (pause "$1"; while signal KILL; do sleep 0.05; done) &
+  (
+    begin_pause "$1"
+    found="$found $(tree)"
+    end_pause
+    kill_known
+    while signal KILL; do sleep 0.05; done
+  ) &
   killer=$!
-  [ -z "$2" ] || signal "$2"
-  while signal 0; do sleep 0.1; done
+  if signal TERM; then
+    # Each by itself: a shell that has failed to write does not write any more.
+    (echo ended) 2> /dev/null
+    (echo "redsync: $3" >&2)
+    [ -z "$2" ] || signal "$2"
+    while signal 0; do sleep 0.1; done
+  fi
   kill -s ALRM "$killer" 2> /dev/null
 }
 
 stand_still() {
-  pause "$1"
+  begin_pause "$1"
+  end_pause
   # Another is on watch, if this one was killed.
   kill -s 0 $$ 2> /dev/null || exit
   end "$2" "" "stood still: ended the command before the lease"
@@ -170,8 +193,8 @@ export class Watchdog {
   }
 
   /** The command has been started. */
-  watch(pid: number): void {
-    this.#command = `command ${pid}`
+  watch(pid: number, start: number): void {
+    this.#command = `command ${pid}:${start}`
     this.#tell(this.#command)
   }
 
