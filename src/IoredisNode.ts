@@ -373,7 +373,7 @@ const operations = (
     id,
     ready,
     ...(reconnect !== undefined && { reconnect }),
-    mayOvertake: () => connection.mayOvertake(),
+    mayOvertake: (ageMillis = Infinity) => connection.mayOvertake(ageMillis),
     acquire: (key, value, expiryMillis) =>
       leastUptimeMillis > 0
         ? run("acquire", oneOrZero, ours.acquire, [key], [value, expiryMillis, leastUptimeMillis], {

@@ -111,14 +111,14 @@ export interface LockNode {
   readonly reconnect?: Effect.Effect<void>
 
   /**
-   * Whether what was sent before may still be executed after what is sent now: a
-   * connection was replaced while there were commands on it without a reply, and the
-   * server could not be told to end the old one. A release then proves nothing, since
+   * Whether what was sent so many milliseconds ago, or before, may still be executed
+   * after what is sent now: a connection has been replaced since while there were
+   * commands on it without a reply, and the server could not be told to end it. A release then proves nothing, since
    * what it was to undo may come after it. It is so until a minute after the first
    * reply on a later connection: a server that answers reads what it has received of
    * all connections. Without it, it is never so.
    */
-  readonly mayOvertake?: () => boolean
+  readonly mayOvertake?: (ageMillis?: number) => boolean
 
   /**
    * Fencing counters, kept beside the keys. Without it the node cannot be used

@@ -210,7 +210,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "clean-ups that forget what may overtake them",
-    edits: [edit("src/internal/claim/cleanUps.ts", " && node.mayOvertake?.() !== true", "")],
+    edits: [edit("src/internal/claim/cleanUps.ts", " && !mayOvertake(node, now - value.madeAt)", "")],
     within: 5000,
     seed: 379
   },

@@ -21,7 +21,7 @@ import {
 import type { KeyState } from "../../LockNode.ts"
 import { inspect } from "../admin/unlock.ts"
 import { quoted } from "../base/text.ts"
-import { Acquire, type Claim, lockOf, type OwnClaim, raiseQuestion } from "../claim/claim.ts"
+import { Acquire, type Claim, lockOf, look, type OwnClaim, raiseQuestion } from "../claim/claim.ts"
 import type { Settings } from "../claim/settings.ts"
 import { clockError, type Fence } from "../claim/tokenAllocation.ts"
 import { HeldLock, HeldLocks } from "../hold/heldLock.ts"
@@ -385,15 +385,15 @@ const explained = (
   })
   const nodes = service.nodes.filter((node, index) => isOpen(known[index]) && !health.isUnreachable(node))
   if (nodes.length === 0) return tell(known)
-  const look = service.quorum.ask({
+  const looked = service.quorum.ask({
     operation: "inspect",
     timeoutMillis: Math.min(settings.nodeTimeoutMillis, explanationMillis),
-    ask: (node) => node.inspect(key),
+    ask: (node) => look(node, key),
     isYes: Option.isSome,
     all: true,
     nodes
   })
-  return Effect.flatMap(look, ({ byNode }) =>
+  return Effect.flatMap(looked, ({ byNode }) =>
     tell(known.map((vote): Vote => {
       const answer = isOpen(vote) ? byNode[nodes.findIndex(({ id }) => id === vote.node)] : undefined
       if (answer === undefined) return vote

@@ -42,7 +42,10 @@ export const adopt = (
           held.lose("Taken", votes(answers))
         }
         const { key } = claim
-        service.cleanUps.over({ name, key, value, settings, untouched: undefined }, notGrantedNodes(answers))
+        service.cleanUps.over(
+          { name, key, value, settings, untouched: undefined, madeAt: -Infinity },
+          notGrantedNodes(answers)
+        )
         const lock = new HeldLock(service, claim, start)
         const lost = lock.check()
         return lost === undefined ? Effect.succeed(lock) : Effect.fail(lost)

@@ -7,6 +7,7 @@ import * as Result from "effect/Result"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import type { Health, NodeHealth } from "../../Redsync.ts"
+import { abstentionOf, look } from "../claim/claim.ts"
 import type { Settings } from "../claim/settings.ts"
 import { healthKey } from "../redis/keys.ts"
 import type { Service } from "../service/service.ts"
@@ -17,10 +18,7 @@ const isAnswer = ({ cause, reason }: NodeError): boolean =>
 
 /** Asks the node to answer, and why it would cast no vote, if it is one that may not. */
 const abstention = (node: LockNode): Effect.Effect<Option.Option<string>, NodeError> =>
-  Effect.andThen(
-    node.inspect(healthKey),
-    node.abstention === undefined ? Effect.succeedNone : node.abstention(healthKey)
-  )
+  Effect.andThen(look(node, healthKey), abstentionOf(node, healthKey))
 
 export const health = (service: Service, settings: Settings): Effect.Effect<Health> =>
   Effect.map(

@@ -6,7 +6,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { NodesUnavailable } from "../../LockError.ts"
 import type { Inspection, NodeView } from "../../Redsync.ts"
-import { isTrue, releaseQuestion } from "../claim/claim.ts"
+import { abstentionOf, isTrue, look, releaseQuestion } from "../claim/claim.ts"
 import type { Settings } from "../claim/settings.ts"
 import type { HeldLock } from "../hold/heldLock.ts"
 import { denied, granted, nodesUnavailable, unavailable } from "../quorum/quorum.ts"
@@ -24,7 +24,7 @@ export const unlock = (
   value: string,
   settings: Settings
 ): Effect.Effect<boolean, NodesUnavailable> => {
-  const claim = { name, key: service.key(name), value, settings, untouched: undefined }
+  const claim = { name, key: service.key(name), value, settings, untouched: undefined, madeAt: -Infinity }
   return Effect.callback((resume) => {
     service.quorum.start({
       ...releaseQuestion(claim),
@@ -69,8 +69,7 @@ export const inspect = (service: Service, name: string, settings: Settings): Eff
     service.quorum.ask({
       operation: "inspect",
       timeoutMillis: settings.nodeTimeoutMillis,
-      ask: (node) =>
-        Effect.all([node.inspect(key), node.abstention?.(key) ?? Effect.succeedNone], { concurrency: "unbounded" }),
+      ask: (node) => Effect.all([look(node, key), abstentionOf(node, key)], { concurrency: "unbounded" }),
       isYes: ([state]) => Option.isSome(state),
       all: true
     }),

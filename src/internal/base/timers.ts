@@ -77,7 +77,12 @@ export class Timers {
       while (timers.next.at <= now) {
         const timer = timers.next
         timer.takeOut()
-        timer.run()
+        try {
+          timer.run()
+        } catch (defect) {
+          // The others must fall due all the same.
+          this.#fork(Effect.die(defect))
+        }
       }
     }
     for (const [millis, timers] of this.#byMillis) {

@@ -3,8 +3,9 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import type { NodeError } from "../../LockError.ts"
-import type { LockNode } from "../../LockNode.ts"
+import type { KeyState, LockNode } from "../../LockNode.ts"
 import type { Answers } from "../quorum/quorum.ts"
 import type { Settings } from "./settings.ts"
 import type { Fence } from "./tokenAllocation.ts"
@@ -40,6 +41,8 @@ export interface Claim {
   readonly fence?: Fence | undefined
   /** The nodes that cannot have the value, since nothing that could write it was sent to them. */
   readonly untouched: ReadonlySet<LockNode> | undefined
+  /** Nothing that could write the value was sent before, on the monotonic clock. */
+  readonly madeAt: number
 }
 
 /** How errors tell which lock they are about. */
@@ -54,6 +57,28 @@ export const isTrue = (answer: unknown): boolean => {
   throw new Error("it answered neither true nor false")
 }
 
+/** Looks at the key. */
+export const look = (node: LockNode, key: string): Effect.Effect<Option.Option<KeyState>, NodeError> =>
+  Effect.map(node.inspect(key), checked(isKeyState, "it answered no state of a key"))
+
+/** Why the node would cast no vote on a new lock, if it is one that may not. */
+export const abstentionOf = (node: LockNode, key: string): Effect.Effect<Option.Option<string>, NodeError> =>
+  node.abstention === undefined
+    ? Effect.succeedNone
+    : Effect.map(node.abstention(key), checked(Predicate.isString, "it answered no reason to abstain"))
+
+const checked = <A>(is: (u: unknown) => u is A, otherwise: string) => (answer: unknown): Option.Option<A> => {
+  if (Option.isOption(answer) && (Option.isNone(answer) || is(answer.value))) return answer as Option.Option<A>
+  throw new Error(otherwise)
+}
+
+const isKeyState = (u: unknown): u is KeyState => {
+  if (!Predicate.isObject(u)) return false
+  const { bytes, ttlMillis, type, value } = u as Record<keyof KeyState, unknown>
+  return Predicate.isString(value) && Predicate.isNumber(ttlMillis) && !Number.isNaN(ttlMillis) &&
+    (type === undefined || Predicate.isString(type)) && (bytes === undefined || Predicate.isNumber(bytes))
+}
+
 /** A claim of our own, which nobody has heard of yet. */
 export class OwnClaim implements Claim {
   readonly name: string
@@ -62,14 +87,23 @@ export class OwnClaim implements Claim {
   readonly settings: Settings
   readonly fence: Fence | undefined
   untouched: Set<LockNode> | undefined
+  readonly madeAt: number
 
-  constructor(name: string, key: string, value: string, settings: Settings, fence: Fence | undefined) {
+  constructor(
+    name: string,
+    key: string,
+    value: string,
+    settings: Settings,
+    fence: Fence | undefined,
+    madeAt: number
+  ) {
     this.name = name
     this.key = key
     this.value = value
     this.settings = settings
     this.fence = fence
     this.untouched = undefined
+    this.madeAt = madeAt
   }
 }
 
@@ -145,7 +179,7 @@ export const raiseQuestion = ({ fence, key, settings, value }: Claim): Question<
 })
 
 /** What a release needs to know of a claim. */
-export type Value = Pick<Claim, "name" | "key" | "value" | "settings" | "untouched">
+export type Value = Pick<Claim, "name" | "key" | "value" | "settings" | "untouched" | "madeAt">
 
 export const releaseQuestion = ({ key, settings, value }: Value): Question<boolean> => ({
   operation: "release",
@@ -157,7 +191,7 @@ export const releaseQuestion = ({ key, settings, value }: Value): Question<boole
 export const isHeldQuestion = ({ key, settings, value }: Claim): Question<boolean> => ({
   operation: "inspect",
   timeoutMillis: settings.nodeTimeoutMillis,
-  ask: (node) => Effect.map(node.inspect(key), Option.exists((state) => state.value === value)),
+  ask: (node) => Effect.map(look(node, key), Option.exists((state) => state.value === value)),
   isYes: isTrue,
   conclusive: true
 })

@@ -6,7 +6,9 @@
  * value waits for the node: it is asked for again, ever more rarely, and at once
  * when the node answers again. It is forgotten when the node has answered, and
  * when the key must have expired: an expiry after the node was first heard again,
- * since what was under way to a stopped server takes effect when it goes on.
+ * since what was under way to a stopped server takes effect when it goes on. Where
+ * a node refuses or fails for long, only so many wait; what came first is left to
+ * its expiry.
  */
 import type * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
@@ -21,6 +23,7 @@ import { isTrue, type Question, type Value } from "./claim.ts"
 const firstPauseMillis = 100
 const longestPauseMillis = 1000
 const closingPauseMillis = 50
+const mostPending = 4096
 
 /** A value that may be on a node. */
 class Pending {
@@ -39,6 +42,8 @@ class WaitingForNode {
   readonly pending = new Map<string, Pending>()
   pauseMillis = firstPauseMillis
   timer: Timer | undefined
+  /** Whether the last one that was asked for again was refused. */
+  isRefusing = false
 
   constructor(node: LockNode) {
     this.node = node
@@ -77,19 +82,23 @@ export class CleanUps {
 
   /** A node has answered a release, or has failed to. */
   answered(value: Value, node: LockNode, answer: Result.Result<boolean, NodeError>, pending?: Pending): void {
-    const isGone = Result.isSuccess(answer) && node.mayOvertake?.() !== true
+    const now = monotonicMillis(this.#quorum.clock)
+    const isGone = Result.isSuccess(answer) && !mayOvertake(node, now - value.madeAt)
     if (isGone && pending === undefined) return
     const waiting = this.#byNode.get(node)!
+    const isRefused = Result.isFailure(answer) && answer.failure.reason === "Rejected"
+    const wasRefusing = waiting.isRefusing
+    if (pending !== undefined) waiting.isRefusing = isRefused
     if (!isGone) {
       const again = pending ?? new Pending(value)
-      const isHeard = Result.isSuccess(answer) || answer.failure.reason === "Rejected"
-      const now = monotonicMillis(this.#quorum.clock)
+      const isHeard = Result.isSuccess(answer) || isRefused
       if (isHeard) again.heardAt ??= now
       const isExpired = again.heardAt !== undefined && now >= again.heardAt + value.settings.expiryMillis
       // Whoever closes does not wait for a server to change its mind.
       if (!isExpired && !(isHeard && this.#isClosing)) this.#wait(waiting, again)
     }
-    this.#schedule(waiting)
+    if (wasRefusing && !waiting.isRefusing) this.#heard(waiting)
+    else this.#schedule(waiting)
   }
 
   /** Asks for everything at once, whatever the nodes were like. Whoever closes waits for the answers. */
@@ -115,6 +124,7 @@ export class CleanUps {
     const { key, value } = pending.value
     const id = `${key}\n${value}`
     if (!waiting.pending.has(id)) waiting.pending.set(id, pending)
+    if (waiting.pending.size > mostPending) waiting.pending.delete(waiting.pending.keys().next().value!)
     this.#schedule(waiting)
   }
 
@@ -126,7 +136,7 @@ export class CleanUps {
 
   #due(waiting: WaitingForNode) {
     waiting.timer = undefined
-    if (!this.#quorum.health.isUnreachable(waiting.node)) return this.#askAll(waiting)
+    if (!waiting.isRefusing && !this.#quorum.health.isUnreachable(waiting.node)) return this.#askAll(waiting)
     // One is enough to find out whether the node answers again.
     for (const [id, pending] of waiting.pending) {
       waiting.pending.delete(id)
@@ -162,6 +172,15 @@ export class CleanUps {
       this.#ask(waiting, pending)
       this.#quorum.end()
     })
+  }
+}
+
+/** A node that somebody else has written and that cannot tell is asked again. */
+const mayOvertake = (node: LockNode, ageMillis: number): boolean => {
+  try {
+    return node.mayOvertake !== undefined && node.mayOvertake(ageMillis) !== false
+  } catch {
+    return true
   }
 }
 

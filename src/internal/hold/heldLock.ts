@@ -217,6 +217,10 @@ export class HeldLock implements Lock, Claim, Hold {
     return this.#claim.untouched
   }
 
+  get madeAt(): number {
+    return this.#claim.madeAt
+  }
+
   get token(): FencingToken | undefined {
     return this.fence?.token
   }

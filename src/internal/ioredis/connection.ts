@@ -47,7 +47,7 @@ export interface Connection {
   readonly watched: (name: string, args: Arguments, listener: Listener) => Listener
   /** A command has failed, and there was no reply to it. */
   readonly lost: (error: unknown) => void
-  readonly mayOvertake: () => boolean
+  readonly mayOvertake: (ageMillis: number) => boolean
   /** Whether whatever is sent would fail at once, unsent. */
   readonly isDown: () => boolean
   readonly reconnect?: Effect.Effect<void>
@@ -104,9 +104,12 @@ const overtakingMillis = 60_000
 /** Whether what was sent on connections that are gone may still be executed. */
 class Overtaking {
   #until = 0
+  /** What was sent later was sent on the new connection. */
+  #begunAt = 0
 
   begin(): void {
     this.#until = Infinity
+    this.#begunAt = monotonicMillis(clock)
   }
 
   /** There was a reply on a new connection: the server reads what it has. */
@@ -114,8 +117,10 @@ class Overtaking {
     if (this.#until === Infinity) this.#until = monotonicMillis(clock) + overtakingMillis
   }
 
-  isPossible(): boolean {
-    return this.#until > 0 && monotonicMillis(clock) < this.#until
+  isPossible(ageMillis: number): boolean {
+    if (this.#until === 0) return false
+    const now = monotonicMillis(clock)
+    return now < this.#until && now - ageMillis <= this.#begunAt
   }
 }
 
@@ -236,8 +241,8 @@ export class OwnConnection implements Connection {
     }
   }
 
-  mayOvertake(): boolean {
-    return this.#overtaking.isPossible()
+  mayOvertake(ageMillis: number): boolean {
+    return this.#overtaking.isPossible(ageMillis)
   }
 
   isDown(): boolean {
@@ -516,9 +521,9 @@ export class CallersConnection implements Connection {
     return entrance
   }
 
-  mayOvertake(): boolean {
+  mayOvertake(ageMillis: number): boolean {
     this.#look()
-    return this.#overtaking.isPossible()
+    return this.#overtaking.isPossible(ageMillis)
   }
 
   /** What becomes of what is sent is the client's own affair. */

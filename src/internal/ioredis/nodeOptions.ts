@@ -2,6 +2,7 @@
  * What is wrong with ioredis options, or with a node. ioredis itself takes any
  * options: it would lock on another server, or in another database, than was meant.
  */
+import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type { RedisOptions } from "ioredis"
@@ -158,6 +159,12 @@ export const checkLockNode = (node: LockNode): string | undefined => {
   if (missing !== undefined) {
     return wrong("nodes", [node], `the LockNode ${untrusted(id)} must have a function ${missing}`)
   }
+  for (const [name, [allowed, isAllowed]] of Object.entries(optional)) {
+    const trait = node[name as keyof LockNode]
+    if (trait !== undefined && !isAllowed(trait)) {
+      return wrong("nodes", [node], `${name} of the LockNode ${untrusted(id)} must be ${allowed}`)
+    }
+  }
   const { fencing } = node
   return fencing === undefined || (Predicate.isFunction(fencing?.acquire) && Predicate.isFunction(fencing.raise))
     ? undefined
@@ -165,6 +172,21 @@ export const checkLockNode = (node: LockNode): string | undefined => {
 }
 
 const abilities = ["acquire", "extend", "release", "inspect", "remove"] as const
+
+const aFunction: Rule = ["a function", Predicate.isFunction]
+const anEffect: Rule = ["an effect", Effect.isEffect]
+
+const optional: Partial<Record<keyof LockNode, Rule>> = {
+  replace: aFunction,
+  resends: ["true or false", Predicate.isBoolean],
+  ready: anEffect,
+  reconnect: anEffect,
+  mayOvertake: aFunction,
+  delayedRestart: aFunction,
+  abstention: aFunction,
+  replicas: aFunction,
+  waitingList: aFunction
+}
 
 export const isLockNode = (u: unknown): u is LockNode =>
   Predicate.hasProperty(u, "acquire") && Predicate.isFunction(u.acquire)

@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { constFalse } from "effect/Function"
 import * as Latch from "effect/Latch"
 import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
@@ -17,6 +18,7 @@ import { OwnClaim } from "../claim/claim.ts"
 import { CleanUps } from "../claim/cleanUps.ts"
 import { given, lockOptions, resolve, type Settings } from "../claim/settings.ts"
 import { Fence } from "../claim/tokenAllocation.ts"
+import { monotonicMillis } from "../lease/lease.ts"
 import { Holdings } from "../lease/leaseTimers.ts"
 import { Quorum } from "../quorum/quorum.ts"
 import { Rooms } from "../waiting/waitQueues.ts"
@@ -25,6 +27,10 @@ import { Rooms } from "../waiting/waitQueues.ts"
 const randomBytes = 12
 const serviceIdBytes = 9
 const connectPatience = Duration.seconds(2)
+
+/** Whether the node has answered when it was tried for the first time. */
+const isReady = ({ ready = Effect.succeed(true) }: LockNode): Effect.Effect<boolean> =>
+  Effect.matchCause(ready, { onFailure: constFalse, onSuccess: (answered) => answered === true })
 
 export class Service {
   readonly nodes: ReadonlyArray<LockNode>
@@ -82,7 +88,7 @@ export class Service {
   /** A claim of our own, which nobody has heard of yet. */
   claim(name: string, settings: Settings): OwnClaim {
     const fence = settings.isFenced ? new Fence(this.clock) : undefined
-    return new OwnClaim(name, this.key(name), this.#value(), settings, fence)
+    return new OwnClaim(name, this.key(name), this.#value(), settings, fence, monotonicMillis(this.clock))
   }
 
   /** The service's id and 12 fresh random bytes in base64. The bytes are drawn for many at once, and used once. */
@@ -100,7 +106,7 @@ export class Service {
     let ready = 0
     const count = (answered: boolean) =>
       Effect.sync(() => answered && ++ready === this.quorum.size && enough.openUnsafe())
-    return Effect.forEach(this.nodes, (node) => Effect.flatMap(node.ready ?? Effect.succeed(true), count), {
+    return Effect.forEach(this.nodes, (node) => Effect.flatMap(isReady(node), count), {
       concurrency: "unbounded",
       discard: true
     }).pipe(Effect.raceFirst(enough.await), Effect.timeoutOption(connectPatience), Effect.asVoid)

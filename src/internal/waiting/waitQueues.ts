@@ -138,8 +138,11 @@ export class Rooms {
     return Effect.forEach(this.#quorum.nodes, (node) =>
       node.waitingList === undefined
         ? Effect.void
-        : Effect.map(node.waitingList(waiter, (notice) => this.#hear(node, notice)), (list) => {
-          this.#lines.set(node, new Line(node, list, this.#quorum.nodes))
+        : Effect.matchCause(Effect.suspend(() => node.waitingList!(waiter, (notice) => this.#hear(node, notice))), {
+          onSuccess: (list) => {
+            this.#lines.set(node, new Line(node, list, this.#quorum.nodes))
+          },
+          onFailure: () => this.#warn(node, `Lock node ${node.id} keeps no waiting lists: it could not open them`)
         }), { discard: true })
   }
 
