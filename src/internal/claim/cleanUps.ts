@@ -175,10 +175,10 @@ export class CleanUps {
   }
 }
 
-/** A node that somebody else has written and that cannot tell is asked again. */
+/** Where a node that somebody else has written cannot tell, it may. */
 const mayOvertake = (node: LockNode, ageMillis: number): boolean => {
   try {
-    return node.mayOvertake !== undefined && node.mayOvertake(ageMillis) !== false
+    return Boolean(node.mayOvertake?.(ageMillis))
   } catch {
     return true
   }

@@ -30,7 +30,7 @@ const connectPatience = Duration.seconds(2)
 
 /** Whether the node has answered when it was tried for the first time. */
 const isReady = ({ ready = Effect.succeed(true) }: LockNode): Effect.Effect<boolean> =>
-  Effect.matchCause(ready, { onFailure: constFalse, onSuccess: (answered) => answered === true })
+  Effect.matchCause(ready, { onFailure: constFalse, onSuccess: Boolean })
 
 export class Service {
   readonly nodes: ReadonlyArray<LockNode>
