@@ -140,14 +140,10 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "no clean-up after an interruption",
     edits: [
+      edit("src/internal/acquire/acquire.ts", "        service.cleanUps.over(claim, service.nodes)\n", ""),
       edit(
         "src/internal/acquire/acquire.ts",
-        "if (Exit.isFailure(exit)) service.cleanUps.over(claim, service.nodes)",
-        ""
-      ),
-      edit(
-        "src/internal/acquire/acquire.ts",
-        "if (Exit.isFailure(exit)) { for (const claim of claims) service.cleanUps.over(claim, service.nodes) }",
+        "for (const claim of claims) service.cleanUps.over(claim, service.nodes)",
         ""
       )
     ],

@@ -45,18 +45,28 @@ export const attempt = (
   conclusive = false
 ): Effect.Effect<HeldLock | Answers<boolean>> =>
   Effect.suspend(() => {
+    const { quorum } = service
     const claim = service.claim(name, settings)
     const start = now(service.clock)
-    const asked = service.quorum.ask(new Acquire(claim, conclusive))
+    // Whoever closes the service waits for what the attempt leaves behind, too.
+    quorum.begin()
+    const asked = quorum.ask(new Acquire(claim, conclusive))
     const agreed = claim.fence === undefined
       ? asked
       : Effect.flatMap(asked, (answers) => agree(service, claim, claim.fence!, answers))
     // Outside `restore`, so that it sees an interruption that comes after the votes were in.
     const voted = Effect.onExitPrimitive(restore(agreed), (exit) => {
-      if (Exit.isFailure(exit)) service.cleanUps.over(claim, service.nodes)
+      if (Exit.isFailure(exit)) {
+        service.cleanUps.over(claim, service.nodes)
+        quorum.end()
+      }
       return undefined
     })
-    return Effect.map(voted, (answers) => conclude(service, claim, start, answers))
+    return Effect.map(voted, (answers) => {
+      const concluded = conclude(service, claim, start, answers)
+      quorum.end()
+      return concluded
+    })
   })
 
 /** One attempt under each name, all in one round trip. */
@@ -67,23 +77,32 @@ const attemptAll = (
   restore: Restore
 ): Effect.Effect<Array<HeldLock | Answers<boolean>>> =>
   Effect.suspend(() => {
+    const { quorum } = service
     const claims = names.map((name) => service.claim(name, settings))
     const start = now(service.clock)
+    quorum.begin()
     const asked = Effect.callback<Array<Answers<boolean>>>((resume) => {
       const all: Array<Answers<boolean>> = []
       let open = claims.length
       claims.forEach((claim, index) =>
-        service.quorum.start(new Acquire(claim, false), (answers) => {
+        quorum.start(new Acquire(claim, false), (answers) => {
           all[index] = answers
           if (--open === 0) resume(Effect.succeed(all))
         })
       )
     })
     const voted = Effect.onExitPrimitive(restore(asked), (exit) => {
-      if (Exit.isFailure(exit)) { for (const claim of claims) service.cleanUps.over(claim, service.nodes) }
+      if (Exit.isFailure(exit)) {
+        for (const claim of claims) service.cleanUps.over(claim, service.nodes)
+        quorum.end()
+      }
       return undefined
     })
-    return Effect.map(voted, (all) => all.map((answers, index) => conclude(service, claims[index]!, start, answers)))
+    return Effect.map(voted, (all) => {
+      const concluded = all.map((answers, index) => conclude(service, claims[index]!, start, answers))
+      quorum.end()
+      return concluded
+    })
   })
 
 /** Before a fenced lock is handed out, a quorum has to count as far as its token. */

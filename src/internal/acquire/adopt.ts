@@ -10,7 +10,7 @@ import type { Settings } from "../claim/settings.ts"
 import { clockError } from "../claim/tokenAllocation.ts"
 import { HeldLock } from "../hold/heldLock.ts"
 import { now } from "../lease/lease.ts"
-import { denied, granted, nodesUnavailable, notGrantedNodes, votes } from "../quorum/quorum.ts"
+import { type Answers, denied, granted, nodesUnavailable, notGrantedNodes, votes } from "../quorum/quorum.ts"
 import type { Service } from "../service/service.ts"
 import { agree, type Restore } from "./acquire.ts"
 
@@ -26,16 +26,26 @@ export const adopt = (
     const claim = service.claim(name, settings)
     const unusable = settings.isFenced ? clockError(service.quorum, claim) : undefined
     if (unusable !== undefined) return Effect.fail(unusable)
+    const { quorum } = service
     const start = now(service.clock)
-    const replaced = Effect.flatMap(service.quorum.ask(new Replace(claim, value)), (answers) =>
+    // Whoever closes the service waits for what the adoption leaves behind, too.
+    quorum.begin()
+    const replaced = Effect.flatMap(quorum.ask(new Replace(claim, value)), (answers) =>
       claim.fence === undefined ? Effect.succeed(answers) : agree(service, claim, claim.fence, answers))
     const voted = Effect.onExitPrimitive(restore(replaced), (exit) => {
       if (Exit.isFailure(exit)) {
         service.cleanUps.over(claim, service.nodes)
+        quorum.end()
       }
       return undefined
     })
     return Effect.flatMap(voted, (answers): Effect.Effect<HeldLock, LockLost | NodesUnavailable> => {
+      const adopted = conclude(answers)
+      quorum.end()
+      return adopted
+    })
+
+    function conclude(answers: Answers<boolean>): Effect.Effect<HeldLock, LockLost | NodesUnavailable> {
       if (granted(answers)) {
         // Ours is what counts now: where the other value is left it must not be extended any more.
         for (const held of holdersOf(service, claim.key, value)) {
@@ -56,5 +66,5 @@ export const adopt = (
           ? new LockLost({ ...lockOf(claim), reason: "Taken", votes: votes(answers) })
           : nodesUnavailable(claim, answers)
       )
-    })
+    }
   })
