@@ -23,7 +23,13 @@ describe("what ps shows where there is no /proc", () => {
 
 describe("what the launcher notes", () => {
   it("is the system's mask of ignored signals, or their names", () => {
-    assert.deepStrictEqual([...readLaunch("7|0000000000000005|1024||", 7).ignored], ["SIGHUP", "SIGQUIT"])
+    assert.deepStrictEqual([...readLaunch("7|0000000000000007,QUIT|1024||", 7).ignored], [
+      "SIGHUP",
+      "SIGINT",
+      "SIGQUIT"
+    ])
+    // Which the shell does for itself.
+    assert.deepStrictEqual([...readLaunch("7|0000000000000004|1024||", 7).ignored], [])
     assert.deepStrictEqual([...readLaunch("7|,HUP,QUIT|1024||", 7).ignored], ["SIGHUP", "SIGQUIT"])
     assert.deepStrictEqual([...readLaunch("7||1024||", 7).ignored], [])
   })

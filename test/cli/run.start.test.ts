@@ -185,6 +185,21 @@ layer(RedisServers.layer(3), { excludeTestServices: true, concurrent: true })("r
       })
   )
 
+  it.effect("a shell that ignores SIGQUIT for itself does not for the command, and drops no variable", () =>
+    Effect.gen(function*() {
+      const script = "kill -s QUIT $$; echo alive"
+      const running = yield* start(["run", "by bash", "--", "sh", "-c", script], {
+        nodes: yield* nodes,
+        under: ["env", "a.b=c", "bash"]
+      })
+      assert.include(yield* running.ended, { code: 131, output: "" })
+      const variables = yield* start(["run", "by bash", "--", "env"], {
+        nodes: yield* nodes,
+        under: ["env", "a.b=c", "bash"]
+      })
+      assert.include((yield* variables.ended).output, "a.b=c\n")
+    }).pipe(Effect.scoped))
+
   it.effect.each(Object.entries(cannotRun))(
     "what cannot be run is told in one line: %s",
     ([, [command, code, error]]) =>

@@ -32,14 +32,16 @@ export const readLaunch = (note: string | undefined, pid: number): Launch => {
   }
 }
 
-/** Names after a comma each, or the system's mask of bits, the first of which stands for signal 1. */
+/** The system's mask of bits, where it has one, the first of which stands for signal 1, and names. SIGQUIT counts by its name. */
 const readIgnored = (noted: string): ReadonlySet<NodeJS.Signals> => {
+  const [mask = "", ...names] = noted.split(",")
+  const bits = /^[\da-f]+$/i.test(mask) ? BigInt(`0x${mask}`) : 0n
   const signals = Object.entries(constants.signals) as Array<[NodeJS.Signals, number]>
-  const names = noted.split(",").map((name) => `SIG${name}`)
-  const mask = /^[\da-f]+$/i.test(noted) ? BigInt(`0x${noted}`) : 0n
   return new Set(
     signals
-      .filter(([name, number]) => names.includes(name) || (mask >> BigInt(number - 1)) % 2n === 1n)
+      .filter(([name, number]) =>
+        names.includes(name.slice(3)) || (name !== "SIGQUIT" && (bits >> BigInt(number - 1)) % 2n === 1n)
+      )
       .map(([name]) => name)
   )
 }

@@ -9,25 +9,27 @@ export const launcher = `#!/usr/bin/env sh
 ":" /*
 # Only a command that is run has to find everything as it was.
 case " $* " in *" run "*)
-  ignored=
+  ignored= names=QUIT
   if [ -r /proc/$$/status ]; then
     while read -r key value; do
       [ "$key" != SigIgn: ] || ignored=$value
     done < /proc/$$/status
   else
-    for signal in HUP INT QUIT PIPE TERM USR1 USR2 TSTP; do
-      heard=
-      trap heard=yes "$signal"
-      kill -s "$signal" $$
-      trap - "$signal"
-      [ "$heard" ] || ignored=$ignored,$signal
-    done
+    names="HUP INT QUIT PIPE TERM USR1 USR2 TSTP"
   fi
+  # A shell never takes a signal that was ignored before it. Some ignore SIGQUIT themselves.
+  for name in $names; do
+    heard=
+    trap heard=yes "$name"
+    kill -s "$name" $$
+    trap - "$name"
+    [ "$heard" ] || ignored=$ignored,$name
+  done
   # Those that another program would get, and not the one that this script is read from.
   descriptors=$(exec sh -c 'for it in /dev/fd/[0-9]*; do [ ! -e "$it" ] || echo "$it"; done')
   # Some shells drop variables with names that they could not set themselves.
   dropped=
-  if [ -z "$BASH_VERSION" ] && [ -r /proc/$$/environ ]; then
+  if [ -r /proc/$$/environ ]; then
     dropped=$(tr '\\0\\n' '\\n\\1' < /proc/$$/environ | LC_ALL=C grep -v '^[A-Za-z_][A-Za-z0-9_]*=')
   fi
   REDSYNC_LAUNCH="$$|$ignored|$(ulimit -S -n)|$descriptors|$dropped"
