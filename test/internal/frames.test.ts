@@ -54,6 +54,35 @@ const cut = (text: string, lengths: ReadonlyArray<number>): Array<string> => {
 }
 
 describe("frames", () => {
+  it.each([
+    "_x\r\n",
+    "_:1\r\n",
+    "#true\r\n",
+    "#\r\n",
+    ",nanny\r\n",
+    ",\r\n",
+    ":one\r\n",
+    ":\r\n",
+    "(\r\n",
+    "=2\r\nOK\r\n",
+    "~-1\r\n",
+    "!-1\r\n"
+  ])(
+    "%j is none: a parser that takes it for one would read on elsewhere",
+    (raw) => {
+      assert.deepStrictEqual(read([raw]), { isAccepted: false, seen: [] })
+      assert.isFalse(read([`*1\r\n${raw}`]).isAccepted)
+    }
+  )
+
+  it("a line that is not complete waits to be judged", () => {
+    const frames = new Frames()
+    assert.strictEqual(frames.read(Buffer.from("+OK\r\n_\r"), () => true), 7)
+    assert.strictEqual(frames.waiting, 2)
+    assert.strictEqual(frames.read(Buffer.from("\n"), () => true), 1)
+    assert.strictEqual(frames.waiting, 0)
+  })
+
   it("are told apart, in whatever pieces they arrive", () => {
     const pieces = fc.array(fc.integer({ min: 1, max: 20 }), { maxLength: 40 })
     fc.assert(

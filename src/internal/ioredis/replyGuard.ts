@@ -23,12 +23,19 @@ export const guardReplies = (client: Redis): void => {
     const [parse] = stream.rawListeners("data")
     if (parse === undefined) return
     const frames = new Frames()
+    // ioredis takes some lines for complete before they are.
+    let held: Buffer = Buffer.alloc(0)
     stream.off("data", parse as (chunk: Buffer) => void)
     stream.prependListener("data", (chunk: Buffer) => {
       if (stream.destroyed) return
       const good = frames.read(chunk, expected(client))
-      if (good === chunk.length) return parse.call(stream, chunk)
-      if (good > 0) parse.call(stream, chunk.subarray(0, good))
+      const bytes = held.length === 0 ? chunk : Buffer.concat([held, chunk])
+      if (good === chunk.length) {
+        const complete = bytes.length - frames.waiting
+        held = bytes.subarray(complete)
+        return complete > 0 ? parse.call(stream, bytes.subarray(0, complete)) : undefined
+      }
+      if (good > 0) parse.call(stream, bytes.subarray(0, held.length + good))
       stream.destroy(new Error("the server sent what is no reply to anything"))
     })
   })

@@ -59,6 +59,11 @@ export class Frames {
     return this.#bytes <= mostBytes ? piece.length : Math.max(0, good - before)
   }
 
+  /** How many of the last bytes are of a line that is not complete, and not judged yet. */
+  get waiting(): number {
+    return this.#rest?.length ?? 0
+  }
+
   /** Where the next item begins, the same place if this one has to be read again when there is more. */
   #readItem(bytes: Buffer, at: number, onFrame: (frame: Frame) => boolean): number | undefined {
     if (this.#skip > 0) {
@@ -77,15 +82,19 @@ export class Frames {
       this.#first = ""
     }
     if ("+-:_,#(".includes(type)) {
+      if (!isLine(type, bytes, at + 1, end)) return undefined
       this.#item(type === "+" ? bytes.subarray(at + 1, end) : undefined)
       return this.#end(onFrame) ? next : undefined
     }
     const length = lengthOf(bytes, at + 1, end)
     if (length === undefined) return undefined
     if (length === -1) {
+      if (type !== "$" && type !== "*") return undefined
       this.#item(undefined)
       return this.#end(onFrame) ? next : undefined
     }
+    // A verbatim string begins with its format and a colon.
+    if (type === "=" && length < 4) return undefined
     if ("$=!".includes(type)) {
       const isFirst = this.#open.length === 1 && this.#items === 0 && length <= longestFirst
       if (isFirst && next + length > bytes.length) return this.#wait(bytes, at)
@@ -134,6 +143,25 @@ export class Frames {
 }
 
 const empty = Buffer.alloc(0)
+
+const lines: Record<string, RegExp> = {
+  ":": /^[+-]?\d{1,20}$/,
+  _: /^$/,
+  ",": /^(?:[+-]?(?:\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|inf)|nan)$/,
+  "#": /^[tf]$/,
+  "(": /^[+-]?\d+$/
+}
+
+/**
+ * Whether a line says what its type allows. Parsers take that for granted, go on so many bytes later, and would find there
+ * what we have not looked at.
+ */
+const isLine = (type: string, bytes: Buffer, from: number, end: number): boolean => {
+  if (type === "+" || type === "-") return true
+  // Most are numbers of one digit.
+  const isDigit = end === from + 1 && bytes[from]! >= 48 && bytes[from]! <= 57
+  return (isDigit && type === ":") || lines[type]!.test(bytes.toString("latin1", from, end))
+}
 
 const lengthOf = (bytes: Buffer, from: number, end: number): number | undefined => {
   // Most are of one digit.
