@@ -14,7 +14,7 @@
 import * as Effect from "effect/Effect"
 import * as Order_ from "effect/Order"
 import * as Schema from "effect/Schema"
-import { reject, wrong } from "./internal/claim/settings.ts"
+import { reject, wrong } from "./internal/base/arguments.ts"
 
 /**
  * A fencing token: a positive safe integer. Of two holders of one name the later

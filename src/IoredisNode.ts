@@ -15,15 +15,16 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { Cluster, Redis, RedisOptions } from "ioredis"
 import { createHash } from "node:crypto"
+import { reject, wrong } from "./internal/base/arguments.ts"
 import * as Direct from "./internal/base/callbackEffect.ts"
 import { quoted } from "./internal/base/text.ts"
-import { reject, wrong } from "./internal/claim/settings.ts"
 import { isReplyError, type Listener, type Send } from "./internal/ioredis/batching.ts"
 import { CallersConnection, type Connection, OwnConnection } from "./internal/ioredis/connection.ts"
 import { checkTarget } from "./internal/ioredis/nodeOptions.ts"
 import { waitingList } from "./internal/ioredis/notifications.ts"
 import { type Replicas, replicated } from "./internal/ioredis/replicas.ts"
 import { addressOf, secretsOf, startupAddressOf } from "./internal/ioredis/url.ts"
+import { counterMillis, unexpected } from "./internal/nodeContract.ts"
 import { markUnsent } from "./internal/quorum/unsent.ts"
 import { keyBeside, sharesSlot } from "./internal/redis/keys.ts"
 import {
@@ -34,8 +35,7 @@ import {
   nodeError,
   okOrNull,
   oneOrZero,
-  tokenOrZero,
-  unexpected
+  tokenOrZero
 } from "./internal/redis/replies.ts"
 import * as scripts from "./internal/redis/scripts.ts"
 import type { NodeError } from "./LockError.ts"
@@ -391,17 +391,17 @@ const operations = (
     fencing: {
       acquire: (key, value, expiryMillis, proposal) =>
         beside(key, (keys) => {
-          const args = [value, expiryMillis, proposal, scripts.counterMillis, leastUptimeMillis]
+          const args = [value, expiryMillis, proposal, counterMillis, leastUptimeMillis]
           return run("acquire", tokenOrZero, ours.acquireFenced, keys, args, { value, via: write })
         }),
       raise: (key, value, token) =>
         beside(
           key,
-          (keys) => run("acquire", oneOrZero, ours.raise, keys, [value, token, scripts.counterMillis], { via: write })
+          (keys) => run("acquire", oneOrZero, ours.raise, keys, [value, token, counterMillis], { via: write })
         ),
       replace: (key, value, newValue, expiryMillis, proposal) =>
         beside(key, (keys) => {
-          const args = [value, newValue, expiryMillis, proposal, scripts.counterMillis]
+          const args = [value, newValue, expiryMillis, proposal, counterMillis]
           return run("acquire", tokenOrZero, ours.replaceFenced, keys, args, { value: newValue, via: write })
         })
     },

@@ -11,8 +11,8 @@
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { monotonicMillis } from "./internal/lease/lease.ts"
-import { counterMillis, isToken } from "./internal/redis/scripts.ts"
+import { monotonicMillis } from "./internal/base/clock.ts"
+import { counterMillis, isToken } from "./internal/nodeContract.ts"
 import { NodeError } from "./LockError.ts"
 import type { KeyState, LockNode, Notice, WaitingList } from "./LockNode.ts"
 

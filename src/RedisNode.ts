@@ -8,6 +8,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Redis from "effect/persistence/Redis"
+import { counterMillis, unexpected } from "./internal/nodeContract.ts"
 import { keyBeside } from "./internal/redis/keys.ts"
 import {
   abstention,
@@ -17,8 +18,7 @@ import {
   nodeError,
   okOrNull,
   oneOrZero,
-  tokenOrZero,
-  unexpected
+  tokenOrZero
 } from "./internal/redis/replies.ts"
 import * as scripts from "./internal/redis/scripts.ts"
 import type { NodeError } from "./LockError.ts"
@@ -75,13 +75,13 @@ const operations = (redis: Redis.Redis["Service"], id: string, leastUptimeMillis
       call("acquire", run(scripts.replace, key, value, newValue, expiryMillis), oneOrZero),
     fencing: {
       acquire: (key, value, expiryMillis, proposal) => {
-        const args = [value, expiryMillis, proposal, scripts.counterMillis, leastUptimeMillis]
+        const args = [value, expiryMillis, proposal, counterMillis, leastUptimeMillis]
         return call("acquire", runCounting(scripts.acquireFenced, key, ...args), tokenOrZero)
       },
       raise: (key, value, token) =>
-        call("acquire", runCounting(scripts.raise, key, value, token, scripts.counterMillis), oneOrZero),
+        call("acquire", runCounting(scripts.raise, key, value, token, counterMillis), oneOrZero),
       replace: (key, value, newValue, expiryMillis, proposal) => {
-        const args = [value, newValue, expiryMillis, proposal, scripts.counterMillis]
+        const args = [value, newValue, expiryMillis, proposal, counterMillis]
         return call("acquire", runCounting(scripts.replaceFenced, key, ...args), tokenOrZero)
       }
     },

@@ -3,8 +3,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type { Inspection, NodeView } from "../Inspection.ts"
 import { untrusted } from "../internal/base/text.ts"
-import type { Inspection, NodeView } from "../Redsync.ts"
 import * as Redsync from "../Redsync.ts"
 import { type Label, labelOf } from "./label.ts"
 import { type Paint, seconds } from "./output.ts"

@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Option, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { adopt, forceUnlock, type Lock, lock, LockLost, NodesUnavailable, Redsync, unlock } from "../../src/index.ts"
+import type { HeldLock } from "../../src/internal/hold/heldLock.ts"
 import { open } from "../support/opened.ts"
 import * as Stoppable from "../support/stoppableNode.ts"
 
@@ -134,7 +135,7 @@ describe("renewing", () => {
     Effect.fnUntraced(function*({ count, heard, held, isHeldHere, nodes, service }) {
       for (const node of nodes.slice(1)) yield* Effect.orDie(node.remove("a"))
       const heardOf: Array<unknown> = []
-      for (const lock of service.rooms.holders("a")) lock.onLost(() => heardOf.push(count("release")))
+      for (const lock of service.rooms.holders("a")) (lock as HeldLock).onLost(() => heardOf.push(count("release")))
       assert.strictEqual(reasonOf(yield* Effect.exit(held.extend)), "Taken")
       assert.strictEqual(heard(), "Taken")
       assert.deepStrictEqual(heardOf, [[1, 1, 1]])

@@ -3,7 +3,8 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { healthKey, isReserved, keyBeside, type Kind, sharesSlot } from "../../src/internal/redis/keys.ts"
+import { healthKey, isReserved } from "../../src/internal/nodeContract.ts"
+import { keyBeside, type Kind, sharesSlot } from "../../src/internal/redis/keys.ts"
 
 /** What Redis Cluster takes the slot of a key from, as its specification says. */
 const hashed = (key: string): string => {

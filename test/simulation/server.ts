@@ -3,7 +3,7 @@
  * machines. It does what the commands and scripts of a real one do.
  */
 import type { LockNode } from "../../src/index.ts"
-import { counterMillis } from "../../src/internal/redis/scripts.ts"
+import { counterMillis } from "../../src/internal/nodeContract.ts"
 import type { World } from "./world.ts"
 
 export interface ServerOptions {

@@ -19,26 +19,35 @@ import {
   type Vote
 } from "../../LockError.ts"
 import type { KeyState } from "../../LockNode.ts"
-import { inspect } from "../admin/unlock.ts"
+import { type AdminContext, inspect } from "../admin/unlock.ts"
+import { type Instant, monotonicMillis, now } from "../base/clock.ts"
 import { quoted } from "../base/text.ts"
-import { Acquire, type Claim, lockOf, look, type OwnClaim, raiseQuestion } from "../claim/claim.ts"
+import { Acquire, type Claim, look, type OwnClaim, raiseQuestion } from "../claim/claim.ts"
 import type { Settings } from "../claim/settings.ts"
 import { clockError, type Fence } from "../claim/tokenAllocation.ts"
-import { HeldLock, HeldLocks } from "../hold/heldLock.ts"
+import { HeldLock, HeldLocks, type HoldContext } from "../hold/heldLock.ts"
 import { sayIfNested } from "../hold/nested.ts"
 import { untilLost } from "../lease/guard.ts"
-import { end, type Instant, monotonicMillis, now, remainingMillis } from "../lease/lease.ts"
-import { type Answers, granted, nodesUnavailable, unavailable, votes } from "../quorum/quorum.ts"
-import { notALockReason } from "../redis/replies.ts"
-import type { Service } from "../service/service.ts"
+import { end, remainingMillis } from "../lease/lease.ts"
+import { notALockReason } from "../nodeContract.ts"
+import { type Answers, granted, lockOf, nodesUnavailable, unavailable, votes } from "../quorum/ballot.ts"
 import type { Outcome } from "../telemetry/metrics.ts"
-import type { Room, Waiter } from "../waiting/waitQueues.ts"
+import type { Room, Rooms, Waiter } from "../waiting/waitQueues.ts"
+
+/** What acquiring needs of the service. */
+export interface AcquireContext extends HoldContext, AdminContext {
+  readonly rooms: Rooms<Answers<boolean>>
+  /** Whether what is said at debug level is heard. */
+  readonly logsDebug: boolean
+  /** A claim of our own, which nobody has heard of yet. */
+  claim(name: string, settings: Settings): OwnClaim
+}
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /** One attempt: the lock, or the answers that refused it. */
 export const attempt = (
-  service: Service,
+  service: AcquireContext,
   name: string,
   settings: Settings,
   restore: Restore,
@@ -71,7 +80,7 @@ export const attempt = (
 
 /** One attempt under each name, all in one round trip. */
 const attemptAll = (
-  service: Service,
+  service: AcquireContext,
   names: ReadonlyArray<string>,
   settings: Settings,
   restore: Restore
@@ -107,7 +116,7 @@ const attemptAll = (
 
 /** Before a fenced lock is handed out, a quorum has to count as far as its token. */
 export const agree = (
-  service: Service,
+  service: AcquireContext,
   claim: Claim,
   fence: Fence,
   answers: Answers<boolean>
@@ -117,8 +126,8 @@ export const agree = (
     : service.quorum.ask(raiseQuestion(claim))
 
 /** What the votes on a claim that was made at `start` mean. */
-const conclude = (service: Service, claim: OwnClaim, start: Instant, answers: Answers<boolean>) => {
-  claim.settings.trace?.attempted(answers)
+const conclude = (service: AcquireContext, claim: OwnClaim, start: Instant, answers: Answers<boolean>) => {
+  claim.settings.trace?.attempted(votes(answers))
   if (granted(answers) && remainingMillis(service.clock, end(start, claim.settings.validityMillis)) > 0) {
     return new HeldLock(service, claim, start)
   }
@@ -135,7 +144,7 @@ const possiblyGranted = (answers: Answers<boolean>) =>
 
 /** One attempt that tells "held by another" from "too few nodes". */
 export const attemptOnce = (
-  service: Service,
+  service: AcquireContext,
   name: string,
   settings: Settings,
   restore: Restore
@@ -169,7 +178,7 @@ interface Refused {
 
 /** Attempts until the lock is granted or the schedule is used up. */
 export const acquire = (
-  service: Service,
+  service: AcquireContext,
   name: string,
   settings: Settings,
   restore: Restore,
@@ -212,7 +221,7 @@ const outcome = (exit: Exit.Exit<unknown, LockError>): Outcome => {
  * them. The loss of one that is kept ends the waiting.
  */
 export const acquireAll = (
-  service: Service,
+  service: AcquireContext,
   names: Iterable<string>,
   settings: Settings,
   restore: Restore
@@ -255,9 +264,9 @@ const splitTries = 2
 
 /** All that comes after the first attempt, or after finding others waiting. */
 const wait = Effect.fnUntraced(function*(
-  service: Service,
+  service: AcquireContext,
   name: string,
-  room: Room,
+  room: Room<Answers<boolean>>,
   waiter: Waiter,
   settings: Settings,
   restore: Restore,
@@ -328,7 +337,7 @@ const wait = Effect.fnUntraced(function*(
 })
 
 /** At debug level a waiter says that it waits, and for how long the holder still has. */
-const sayThatWeWait = (service: Service, name: string, settings: Settings) =>
+const sayThatWeWait = (service: AcquireContext, name: string, settings: Settings) =>
   Effect.flatMap(inspect(service, name, settings), ({ holder }) => {
     const held = Option.match(holder, {
       onNone: () => "",
@@ -338,7 +347,12 @@ const sayThatWeWait = (service: Service, name: string, settings: Settings) =>
   })
 
 /** Sleeps until an instant on the monotonic clock, or until the waiter is woken. */
-const sleep = (service: Service, room: Room, waiter: Waiter, until: number): Effect.Effect<void> =>
+const sleep = (
+  service: AcquireContext,
+  room: Room<Answers<boolean>>,
+  waiter: Waiter,
+  until: number
+): Effect.Effect<void> =>
   Effect.callback((resume) => {
     // It may have happened since we looked.
     if (service.rooms.closed || (room.changed && room.isTurnOf(waiter))) return resume(Effect.void)
@@ -359,7 +373,7 @@ const sleep = (service: Service, room: Room, waiter: Waiter, until: number): Eff
 
 const refusal = (
   name: string,
-  service: Service,
+  service: AcquireContext,
   answers: Answers<boolean> | undefined,
   attempts: number,
   waitedMillis: number
@@ -380,7 +394,7 @@ const explanationMillis = 250
 
 /** Fails with the error after one look at what is in the way: how long the key still has, who does not answer. */
 const explained = (
-  service: Service,
+  service: AcquireContext,
   settings: Settings,
   error: LockError,
   waited: () => number

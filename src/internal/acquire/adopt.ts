@@ -5,18 +5,17 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { LockLost, type NodesUnavailable } from "../../LockError.ts"
 import { holdersOf } from "../admin/unlock.ts"
-import { lockOf, Replace } from "../claim/claim.ts"
+import { now } from "../base/clock.ts"
+import { Replace } from "../claim/claim.ts"
 import type { Settings } from "../claim/settings.ts"
 import { clockError } from "../claim/tokenAllocation.ts"
 import { HeldLock } from "../hold/heldLock.ts"
-import { now } from "../lease/lease.ts"
-import { type Answers, denied, granted, nodesUnavailable, notGrantedNodes, votes } from "../quorum/quorum.ts"
-import type { Service } from "../service/service.ts"
-import { agree, type Restore } from "./acquire.ts"
+import { type Answers, denied, granted, lockOf, nodesUnavailable, notGrantedNodes, votes } from "../quorum/ballot.ts"
+import { type AcquireContext, agree, type Restore } from "./acquire.ts"
 
 /** Puts a value of our own in the place of the given one, which opens nothing from then on. */
 export const adopt = (
-  service: Service,
+  service: AcquireContext,
   name: string,
   value: string,
   settings: Settings,

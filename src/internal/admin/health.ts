@@ -4,13 +4,13 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import type { Health, NodeHealth } from "../../Inspection.ts"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
-import type { Health, NodeHealth } from "../../Redsync.ts"
 import { abstentionOf, look } from "../claim/claim.ts"
 import type { Settings } from "../claim/settings.ts"
-import { healthKey } from "../redis/keys.ts"
-import type { Service } from "../service/service.ts"
+import { healthKey } from "../nodeContract.ts"
+import type { AdminContext } from "./unlock.ts"
 
 /** Who may not look at this key may well be allowed to lock others. */
 const isAnswer = ({ cause, reason }: NodeError): boolean =>
@@ -20,7 +20,7 @@ const isAnswer = ({ cause, reason }: NodeError): boolean =>
 const abstention = (node: LockNode): Effect.Effect<Option.Option<string>, NodeError> =>
   Effect.andThen(look(node, healthKey), abstentionOf(node, healthKey))
 
-export const health = (service: Service, settings: Settings): Effect.Effect<Health> =>
+export const health = (service: Pick<AdminContext, "nodes" | "quorum">, settings: Settings): Effect.Effect<Health> =>
   Effect.map(
     service.quorum.ask({
       operation: "inspect",

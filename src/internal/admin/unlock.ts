@@ -4,22 +4,37 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type { NodesUnavailable } from "../../LockError.ts"
-import type { Inspection, NodeView } from "../../Redsync.ts"
-import { abstentionOf, isTrue, look, releaseQuestion } from "../claim/claim.ts"
+import type { Inspection, NodeView } from "../../Inspection.ts"
+import type { LockLost, NodesUnavailable, Vote } from "../../LockError.ts"
+import type { LockNode } from "../../LockNode.ts"
+import { abstentionOf, look, releaseQuestion } from "../claim/claim.ts"
+import type { CleanUps } from "../claim/cleanUps.ts"
 import type { Settings } from "../claim/settings.ts"
-import type { HeldLock } from "../hold/heldLock.ts"
-import { denied, granted, nodesUnavailable, unavailable } from "../quorum/quorum.ts"
-import { notALockReason } from "../redis/replies.ts"
-import type { Service } from "../service/service.ts"
+import { notALockReason } from "../nodeContract.ts"
+import { denied, granted, isTrue, nodesUnavailable, unavailable } from "../quorum/ballot.ts"
+import type { Quorum } from "../quorum/quorum.ts"
+
+/** What is needed of the service. */
+export interface AdminContext {
+  readonly nodes: ReadonlyArray<LockNode>
+  readonly quorum: Quorum
+  readonly cleanUps: CleanUps
+  readonly rooms: { holders(key: string): ReadonlyArray<Holder> }
+  key(name: string): string
+}
+
+interface Holder {
+  readonly value: string
+  lose(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void
+}
 
 /** The holds of this service that have this value. */
-export const holdersOf = (service: Service, key: string, value: string): ReadonlyArray<HeldLock> =>
+export const holdersOf = (service: AdminContext, key: string, value: string): ReadonlyArray<Holder> =>
   service.rooms.holders(key).filter((held) => held.value === value)
 
 /** Deletes a value, and ends the hold that has it if it is one of this service. */
 export const unlock = (
-  service: Service,
+  service: AdminContext,
   name: string,
   value: string,
   settings: Settings
@@ -43,7 +58,7 @@ export const unlock = (
 
 /** Deletes whatever is there, and ends the holds of this service that had it. */
 export const forceUnlock = (
-  service: Service,
+  service: AdminContext,
   name: string,
   settings: Settings
 ): Effect.Effect<boolean, NodesUnavailable> => {
@@ -63,7 +78,7 @@ export const forceUnlock = (
   })
 }
 
-export const inspect = (service: Service, name: string, settings: Settings): Effect.Effect<Inspection> => {
+export const inspect = (service: AdminContext, name: string, settings: Settings): Effect.Effect<Inspection> => {
   const key = service.key(name)
   return Effect.map(
     service.quorum.ask({

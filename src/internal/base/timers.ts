@@ -9,7 +9,7 @@ import type { Clock } from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import { monotonicMillis } from "../lease/lease.ts"
+import { monotonicMillis } from "./clock.ts"
 import { Link } from "./linkedList.ts"
 
 export class Timer extends Link {

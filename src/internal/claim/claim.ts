@@ -6,35 +6,12 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type { NodeError } from "../../LockError.ts"
 import type { KeyState, LockNode } from "../../LockNode.ts"
-import type { Answers } from "../quorum/quorum.ts"
+import { isTrue, type Named, type Question } from "../quorum/ballot.ts"
 import type { Settings } from "./settings.ts"
 import type { Fence } from "./tokenAllocation.ts"
 
-/** What is asked of every node. */
-export interface Question<A> {
-  readonly operation: NodeError["operation"]
-  readonly timeoutMillis: number
-  ask(node: LockNode): Effect.Effect<A, NodeError>
-  isYes(answer: A): boolean
-  /** Whether to wait for every answer instead of for a decision. */
-  readonly all?: boolean
-  /** Whether a refusal has to tell "not ours" from "too few nodes", for which it may have to wait longer. */
-  readonly conclusive?: boolean
-  /** Those to ask; all nodes by default. */
-  readonly nodes?: ReadonlyArray<LockNode>
-  /** Whether even a silent node is asked that has not answered another question yet. */
-  readonly isForced?: boolean
-  /** Called when every node has answered or timed out, whatever was decided before. */
-  onSettled?(answers: Answers<A>): void
-  /** Called when it turns out that a node was not sent the question. */
-  onUnsent?(node: LockNode): void
-}
-
 /** The value of one attempt under one name. */
-export interface Claim {
-  readonly name: string
-  /** The key on the nodes: the name behind the service's prefix. */
-  readonly key: string
+export interface Claim extends Named {
   readonly value: string
   readonly settings: Settings
   /** How far the nodes have counted, where the lock is to have a fencing token. */
@@ -43,18 +20,6 @@ export interface Claim {
   readonly untouched: ReadonlySet<LockNode> | undefined
   /** Nothing that could write the value was sent before, on the monotonic clock. */
   readonly madeAt: number
-}
-
-/** How errors tell which lock they are about. */
-export const lockOf = (
-  { key, name }: Pick<Claim, "key" | "name">
-): { readonly lock: string; readonly prefix?: string } =>
-  key.length === name.length ? { lock: name } : { lock: name, prefix: key.slice(0, -name.length) }
-
-/** What a node that somebody else has written answers may be anything. */
-export const isTrue = (answer: unknown): boolean => {
-  if (answer === true || answer === false) return answer
-  throw new Error("it answered neither true nor false")
 }
 
 /** Looks at the key. */

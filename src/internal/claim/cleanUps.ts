@@ -15,13 +15,16 @@ import { constVoid } from "effect/Function"
 import * as Result from "effect/Result"
 import type { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
+import { monotonicMillis } from "../base/clock.ts"
 import type { Timer } from "../base/timers.ts"
-import { monotonicMillis } from "../lease/lease.ts"
-import type { Answers, Quorum } from "../quorum/quorum.ts"
-import { isTrue, type Question, type Value } from "./claim.ts"
+import { type Answers, isTrue, type Question } from "../quorum/ballot.ts"
+import type { Quorum } from "../quorum/quorum.ts"
+import type { Value } from "./claim.ts"
 
 const firstPauseMillis = 100
+
 const longestPauseMillis = 1000
+
 const closingPauseMillis = 50
 const mostPending = 4096
 

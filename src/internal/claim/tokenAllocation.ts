@@ -15,10 +15,9 @@ import type { FencingToken } from "../../Fencing.ts"
 import { NodeError, NodesUnavailable, type Vote } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import * as Direct from "../base/callbackEffect.ts"
-import type { Answers, Quorum } from "../quorum/quorum.ts"
-import { unexpected } from "../redis/replies.ts"
-import { isToken } from "../redis/scripts.ts"
-import { type Claim, lockOf } from "./claim.ts"
+import { isToken, unexpected } from "../nodeContract.ts"
+import { type Answers, lockOf, type Named } from "../quorum/ballot.ts"
+import type { Quorum } from "../quorum/quorum.ts"
 
 /** Proposals end here, so that counters always have room for the tokens that are counted from them. */
 const latest = 9_000_000_000_000_000
@@ -32,7 +31,7 @@ const microseconds = (clock: Clock): number => Math.max(0, Number(clock.currentT
  */
 export const clockError = (
   { clock, nodes, size: quorum }: Quorum,
-  claim: Pick<Claim, "key" | "name">
+  claim: Named
 ): NodesUnavailable | undefined => {
   const time = microseconds(clock)
   if (time <= latest) return undefined

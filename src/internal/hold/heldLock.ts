@@ -1,6 +1,7 @@
 /**
  * A held lock from the inside: its lease, its end, its release.
  */
+import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -10,22 +11,38 @@ import type { FencingToken } from "../../Fencing.ts"
 import type { Lock } from "../../Lock.ts"
 import { LockLost, type NodeError, type NodesUnavailable, type Vote } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
-import {
-  type Claim,
-  isHeldQuestion,
-  isTrue,
-  lockOf,
-  type OwnClaim,
-  type Question,
-  raiseQuestion
-} from "../claim/claim.ts"
+import { type Instant, monotonicMillis, now } from "../base/clock.ts"
+import { type Claim, isHeldQuestion, type OwnClaim, raiseQuestion } from "../claim/claim.ts"
+import type { CleanUps } from "../claim/cleanUps.ts"
 import type { Settings } from "../claim/settings.ts"
 import type { Fence } from "../claim/tokenAllocation.ts"
-import { end, type Instant, monotonicMillis, now, remainingMillis } from "../lease/lease.ts"
-import { Holding } from "../lease/leaseTimers.ts"
-import { type Answers, denied, granted, nodesUnavailable, unavailable, votes } from "../quorum/quorum.ts"
+import { Guardable } from "../lease/guard.ts"
+import { end, remainingMillis } from "../lease/lease.ts"
+import { Holding, type Holdings, type Leased } from "../lease/leaseTimers.ts"
+import {
+  type Answers,
+  denied,
+  granted,
+  isTrue,
+  lockOf,
+  nodesUnavailable,
+  type Question,
+  unavailable,
+  votes
+} from "../quorum/ballot.ts"
+import type { Quorum } from "../quorum/quorum.ts"
 import { isUnsent } from "../quorum/unsent.ts"
-import type { Service } from "../service/service.ts"
+import type { Rooms } from "../waiting/waitQueues.ts"
+
+/** What holds need of the service they belong to. */
+export interface HoldContext {
+  readonly clock: Clock.Clock
+  readonly nodes: ReadonlyArray<LockNode>
+  readonly quorum: Quorum
+  readonly cleanUps: CleanUps
+  readonly holdings: Holdings
+  readonly rooms: Rooms<Answers<boolean>>
+}
 
 /** How long after a round that missed the quorum the next one starts; doubled from round to round, to the node timeout. */
 const firstPauseMillis = 50
@@ -37,10 +54,10 @@ class Release implements Question<boolean> {
   readonly nodes: ReadonlyArray<LockNode>
   /** Whether that woke another service. */
   woke = false
-  readonly #service: Service
+  readonly #service: HoldContext
   readonly #lock: HeldLock
 
-  constructor(service: Service, lock: HeldLock) {
+  constructor(service: HoldContext, lock: HeldLock) {
     this.timeoutMillis = lock.settings.nodeTimeoutMillis
     this.nodes = service.rooms.wakingFirst(lock.key)
     this.#service = service
@@ -89,26 +106,21 @@ class Renewal implements Question<boolean> {
 }
 
 /** One lock or several, held as one: the loss of any is the loss of all. */
-export interface Hold {
+export interface Hold extends Guardable {
   readonly names: string | ReadonlyArray<string>
   readonly settings: Settings
   readonly token: FencingToken | undefined
-  /** The loss, if it is lost by now. */
-  check(): LockLost | undefined
-  /** Whether this very look finds it lost. It costs a look at one clock; the other is looked at every second. */
-  isLostNow(): boolean
-  /** Calls the listener if it is lost; returns how to forget the listener. */
-  onLost(listener: (lost: LockLost) => void): () => void
   /** Sends the release, once, and goes on in the background until every node has done it. */
   startRelease(): void
   readonly release: Effect.Effect<unknown>
 }
 
-export class HeldLocks implements Hold {
+export class HeldLocks extends Guardable implements Hold {
   readonly locks: ReadonlyArray<HeldLock>
   readonly token = undefined
 
   constructor(locks: ReadonlyArray<HeldLock>) {
+    super()
     this.locks = locks
   }
 
@@ -164,8 +176,8 @@ type HoldState =
   /** Kept until its lease ends, and extended no more. */
   | "abandoned"
 
-export class HeldLock implements Lock, Claim, Hold {
-  readonly #service: Service
+export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
+  readonly #service: HoldContext
   readonly #claim: OwnClaim
   readonly #holding = new Holding(this)
   readonly #grantedAt: number
@@ -183,7 +195,8 @@ export class HeldLock implements Lock, Claim, Hold {
   #pauseMillis = firstPauseMillis
 
   /** `start` is when the granting attempt, or the adoption, was sent. */
-  constructor(service: Service, claim: OwnClaim, start: Instant) {
+  constructor(service: HoldContext, claim: OwnClaim, start: Instant) {
+    super()
     this.#service = service
     this.#claim = claim
     this.#end = end(start, claim.settings.validityMillis)
@@ -230,7 +243,7 @@ export class HeldLock implements Lock, Claim, Hold {
   }
 
   /** Whether it is still held, in this very service. */
-  isHeldIn(service: Service): boolean {
+  isHeldIn(service: object): boolean {
     return this.#service === service && this.#isHeld && this.remainingMillis() > 0
   }
 

@@ -9,8 +9,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { ErrFailed, type LockError } from "../../LockError.ts"
 import { holdsAround } from "../lease/guard.ts"
-import type { Service } from "../service/service.ts"
-import { type HeldLock, HeldLocks } from "./heldLock.ts"
+import { HeldLock, HeldLocks } from "./heldLock.ts"
 
 /** The last lock of each name. */
 const locksOfScopes = new WeakMap<Scope.Scope, Map<string, HeldLock>>()
@@ -23,7 +22,7 @@ export const addToScope = (scope: Scope.Scope, lock: HeldLock): void => {
 }
 
 /** Says so where it was refused a lock that its own program or scope holds. */
-export const sayIfNested = <A>(service: Service, effect: Effect.Effect<A, LockError>): Effect.Effect<A, LockError> =>
+export const sayIfNested = <A>(service: object, effect: Effect.Effect<A, LockError>): Effect.Effect<A, LockError> =>
   Effect.withFiber((fiber) =>
     Effect.mapError(effect, (error) => {
       if (error._tag !== "ErrFailed") return error
@@ -39,7 +38,7 @@ const heldAround = (fiber: Fiber.Fiber<unknown, unknown>, name: string): Readonl
   const scope = Context.getOption(fiber.context as Context.Context<Scope.Scope>, Scope.Scope)
   const ofScope = Option.isNone(scope) ? undefined : locksOfScopes.get(scope.value)?.get(name)
   const ofPrograms = [...holdsAround(fiber)].flatMap((hold) =>
-    hold instanceof HeldLocks ? hold.locks : hold as HeldLock
+    hold instanceof HeldLocks ? hold.locks : hold instanceof HeldLock ? [hold] : []
   )
   return [...ofScope === undefined ? [] : [ofScope], ...ofPrograms.filter((lock) => lock.name === name)]
 }

@@ -7,8 +7,8 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type { RedisOptions } from "ioredis"
 import type { LockNode } from "../../LockNode.ts"
+import { given, isPlain, isWhole, wrong } from "../base/arguments.ts"
 import { untrusted } from "../base/text.ts"
-import { given, isPlain, isWhole, wrong } from "../claim/settings.ts"
 import { hasCredentials, maskPassword, parseRedisUrl } from "./url.ts"
 
 /** What an option must be, and whether it is. */

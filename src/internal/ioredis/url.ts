@@ -5,8 +5,8 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from "ioredis"
 import type { ConnectionOptions } from "node:tls"
+import { wrong } from "../base/arguments.ts"
 import { untrusted } from "../base/text.ts"
-import { wrong } from "../claim/settings.ts"
 
 const allowed = `it must be like "redis://host:6379", "rediss://user:password@host:6379/0" or "unix:/path/to.sock"`
 

@@ -8,10 +8,19 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scheduler from "effect/Scheduler"
 import type { LockLost } from "../../LockError.ts"
-import type { Hold } from "../hold/heldLock.ts"
+
+/** What a program is run under: something that is held, and may be lost. */
+export abstract class Guardable {
+  /** The loss, if it is lost by now. */
+  abstract check(): LockLost | undefined
+  /** Whether this very look finds it lost. It costs a look at one clock; the other is looked at every second. */
+  abstract isLostNow(): boolean
+  /** Calls the listener if it is lost; returns how to forget the listener. */
+  abstract onLost(listener: (lost: LockLost) => void): () => void
+}
 
 export const guard = <A, E, R>(
-  hold: Hold,
+  hold: Guardable,
   program: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | LockLost, R> =>
   // The program gets a fiber of its own, and is as interruptible in it as the caller was.
@@ -19,12 +28,12 @@ export const guard = <A, E, R>(
 
 /** `guard` for a program that is interrupted by the loss even where the caller is not interruptible. */
 export const untilLost = <A, E, R>(
-  hold: Hold,
+  hold: Guardable,
   program: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | LockLost, R> => guarded(hold, Effect.interruptible(program))
 
 const guarded = <A, E, R>(
-  hold: Hold,
+  hold: Guardable,
   program: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | LockLost, R> =>
   Effect.withFiber((caller) =>
@@ -62,7 +71,7 @@ const outlived = <A, E>(exit: Exit.Exit<A, E>, lost: LockLost): Exit.Exit<A, E |
 }
 
 /** The holds whose programs the fiber runs in, the innermost first. */
-export function* holdsAround(fiber: Fiber.Fiber<unknown, unknown>): Iterable<Hold> {
+export function* holdsAround(fiber: Fiber.Fiber<unknown, unknown>): Iterable<Guardable> {
   for (let at = fiber.cache.scheduler; at instanceof LeaseScheduler; at = at.outer) {
     if (at.hold !== undefined) yield at.hold
   }
@@ -80,15 +89,15 @@ export function* holdsAround(fiber: Fiber.Fiber<unknown, unknown>): Iterable<Hol
 class LeaseScheduler implements Scheduler.Scheduler {
   readonly executionMode: "sync" | "async"
   #outer: Scheduler.Scheduler
-  #hold: Hold | undefined
+  #hold: Guardable | undefined
 
-  constructor(outer: Scheduler.Scheduler, hold: Hold) {
+  constructor(outer: Scheduler.Scheduler, hold: Guardable) {
     this.executionMode = outer.executionMode
     this.#outer = outer
     this.#hold = hold
   }
 
-  get hold(): Hold | undefined {
+  get hold(): Guardable | undefined {
     return this.#hold
   }
 

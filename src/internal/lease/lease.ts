@@ -6,20 +6,7 @@
  * and the wall clock, which goes on during a suspension but can be set.
  */
 import type { Clock } from "effect/Clock"
-
-/** Monotonic time in milliseconds, with fractions. */
-export const monotonicMillis = (clock: Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
-
-/** An instant on both clocks, in milliseconds. */
-export interface Instant {
-  readonly monotonic: number
-  readonly wall: number
-}
-
-export const now = (clock: Clock): Instant => ({
-  monotonic: monotonicMillis(clock),
-  wall: clock.currentTimeMillisUnsafe()
-})
+import { type Instant, monotonicMillis } from "../base/clock.ts"
 
 /**
  * For how long after the request was sent the nodes' yes is good: the expiry

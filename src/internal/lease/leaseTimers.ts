@@ -7,21 +7,28 @@
  * second too while locks are held.
  */
 import type { Clock } from "effect/Clock"
+import { monotonicMillis } from "../base/clock.ts"
 import { Link } from "../base/linkedList.ts"
 import type { Timer, Timers } from "../base/timers.ts"
-import type { HeldLock } from "../hold/heldLock.ts"
-import { monotonicMillis } from "./lease.ts"
 
 const lookAroundMillis = 1000
 /** Further apart than this, one of the two clocks was set or stood still. */
 const clockJumpMillis = 100
 
+/** What has a lease to look after. */
+export interface Leased {
+  /** It is time to extend, or the lease has ended. */
+  due(): void
+  /** The service closes, and nobody would watch over it any more. */
+  closeWithService(): void
+}
+
 /** A lock that is held, and its next date. */
 export class Holding extends Link {
-  readonly lock: HeldLock | undefined
+  readonly lock: Leased | undefined
   due: Timer | undefined
 
-  constructor(lock: HeldLock | undefined) {
+  constructor(lock: Leased | undefined) {
     super()
     this.lock = lock
   }
@@ -65,8 +72,8 @@ export class Holdings {
     for (const lock of this.#locks()) lock.closeWithService()
   }
 
-  #locks(): Array<HeldLock> {
-    const locks: Array<HeldLock> = []
+  #locks(): Array<Leased> {
+    const locks: Array<Leased> = []
     for (let holding = this.#held.next; holding.lock !== undefined; holding = holding.next) locks.push(holding.lock)
     return locks
   }

@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
-import { monotonicMillis } from "../lease/lease.ts"
+import { monotonicMillis } from "../base/clock.ts"
 import type { Metrics } from "../telemetry/metrics.ts"
 import { markUnsent } from "./unsent.ts"
 

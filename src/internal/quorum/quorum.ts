@@ -18,74 +18,16 @@ import * as Latch from "effect/Latch"
 import * as Record from "effect/Record"
 import * as Result from "effect/Result"
 import * as Scheduler from "effect/Scheduler"
-import { NodeError, NodesUnavailable, type Vote } from "../../LockError.ts"
+import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import * as Direct from "../base/callbackEffect.ts"
+import { monotonicMillis } from "../base/clock.ts"
 import { untrusted } from "../base/text.ts"
 import { type Timer, Timers } from "../base/timers.ts"
-import { type Claim, lockOf, type Question } from "../claim/claim.ts"
-import { monotonicMillis } from "../lease/lease.ts"
 import { Metrics } from "../telemetry/metrics.ts"
+import { Answers, denied, granted, prevents, type Question, unavailable } from "./ballot.ts"
 import { NodeHealth } from "./nodeHealth.ts"
 import { isUnsent } from "./unsent.ts"
-
-/** The answers so far: by node, in the order of the nodes, `undefined` where one is still to come. */
-export class Answers<A> {
-  readonly nodes: ReadonlyArray<LockNode>
-  readonly quorum: number
-  readonly byNode: Array<Result.Result<A, NodeError> | undefined>
-  yes = 0
-  no = 0
-  failed = 0
-
-  constructor(nodes: ReadonlyArray<LockNode>, quorum: number, byNode: Array<Result.Result<A, NodeError> | undefined>) {
-    this.nodes = nodes
-    this.quorum = quorum
-    this.byNode = byNode
-  }
-
-  /** Those there are now. */
-  copy(): Answers<A> {
-    const copy = new Answers(this.nodes, this.quorum, this.byNode.slice())
-    copy.yes = this.yes
-    copy.no = this.no
-    copy.failed = this.failed
-    return copy
-  }
-}
-
-/** A quorum said yes. */
-export const granted = <A>(answers: Answers<A>): boolean => answers.yes >= answers.quorum
-
-/** So many did what `count` counts that the others cannot make a quorum. */
-const prevents = <A>(answers: Answers<A>, count: number) => count > answers.nodes.length - answers.quorum
-
-/** So many said no that no quorum of yes is possible, whatever the others say. */
-export const denied = <A>(answers: Answers<A>): boolean => prevents(answers, answers.no)
-
-/** So many failed that no quorum is possible, whatever the others say. */
-export const unavailable = <A>(answers: Answers<A>): boolean => prevents(answers, answers.failed)
-
-/** The answers to a yes-or-no question as votes for an error. */
-export const votes = (answers: Answers<boolean>): Array<Vote> =>
-  answers.nodes.map(({ id: node }, index) => {
-    const answer = answers.byNode[index]
-    if (answer === undefined) return { _tag: "Pending", node }
-    if (Result.isFailure(answer)) return { _tag: "Failed", node, error: answer.failure }
-    return { _tag: answer.success ? "Granted" : "Refused", node }
-  })
-
-/** Those that did not say yes, so far. */
-export const notGrantedNodes = (answers: Answers<boolean>): Array<LockNode> =>
-  answers.nodes.filter((_, index) => {
-    const answer = answers.byNode[index]
-    return answer === undefined || Result.isFailure(answer) || !answer.success
-  })
-
-export const nodesUnavailable = (
-  claim: Pick<Claim, "key" | "name">,
-  answers: Answers<boolean>
-): NodesUnavailable => new NodesUnavailable({ ...lockOf(claim), quorum: answers.quorum, votes: votes(answers) })
 
 export class Quorum {
   readonly nodes: ReadonlyArray<LockNode>
@@ -161,6 +103,10 @@ export class Quorum {
   /** The number of the last question. */
   get asked(): number {
     return this.#questions
+  }
+
+  isFailing(node: LockNode): boolean {
+    return this.health.isFailing(node)
   }
 
   /** Counts a question or background task as under way, and numbers it. */

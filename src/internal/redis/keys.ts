@@ -31,11 +31,5 @@ export const sharesSlot = (name: string, prefix: string = ""): boolean => {
   return hashTag.test(name) || !(prefix + name).includes("}")
 }
 
-/** Whether a lock of that name could be mistaken for a key of ours. */
-export const isReserved = (name: string): boolean => /^redsync:\d+:/.test(name)
-
-/** A key that is never there, to ask whether a node answers. */
-export const healthKey = "redsync:1:health"
-
 /** The channel on which a waiter hears that it is its turn. The message is the name of the lock. */
 export const turnChannel = (waiter: string): string => `redsync:turn:${waiter}`

@@ -4,31 +4,14 @@
 import * as Option from "effect/Option"
 import { NodeError } from "../../LockError.ts"
 import type { KeyState, Place } from "../../LockNode.ts"
-import { masked, quoted, untrusted } from "../base/text.ts"
-import { longestValue } from "./scripts.ts"
+import { masked, untrusted } from "../base/text.ts"
+import { longestValue } from "../nodeContract.ts"
 
 /**
  * What a reply means, or `undefined` where none of our commands is answered like
  * that. It never throws, whatever the reply.
  */
 export type Meaning<A extends {}> = (reply: unknown) => A | undefined
-
-/** A reply that means nothing is a failed vote, and says what came. */
-export const unexpected = (
-  node: string,
-  operation: NodeError["operation"],
-  reply: unknown,
-  secrets: ReadonlyArray<string> = []
-): NodeError => {
-  const cause = new Error(masked(`unexpected reply ${shown(reply)}`, secrets, node))
-  return new NodeError({ node, operation, reason: "Rejected", cause })
-}
-
-const shown = (reply: unknown): string => {
-  if (typeof reply === "string") return quoted(reply, 100)
-  if (Array.isArray(reply)) return `an array of ${reply.length}`
-  return typeof reply === "object" && reply !== null ? "an object" : String(reply)
-}
 
 /** A whole number that is exact. Some clients are set up to give numbers as strings. */
 export const wholeNumber: Meaning<number> = (reply) => {
@@ -151,11 +134,4 @@ export const nodeError = (
   // Servers' errors begin with a code in capitals, such as READONLY or NOAUTH; all else comes from the connection.
   const reason = isReply(error) || /^[A-Z]{3,} /.test(message) ? "Rejected" : "Disconnected"
   return new NodeError({ node, operation, reason, cause: new Error(untrusted(masked(message, secrets, node))) })
-}
-
-/** What a key is instead of a lock, if it is none. */
-export const notALockReason = ({ bytes, ttlMillis, type = "string" }: KeyState): string | undefined => {
-  if (type !== "string") return `a ${type}`
-  if (bytes !== undefined) return `a string of ${bytes} bytes`
-  return ttlMillis === Number.POSITIVE_INFINITY ? "a string without expiry" : undefined
 }

@@ -6,16 +6,11 @@
  * ours" instead of failing the script; any other error, such as a missing
  * permission, is the script's answer.
  */
+import { largest, longestValue } from "../nodeContract.ts"
 
 const look = `local held = redis.pcall("GET", KEYS[1])
 if type(held) == "table" and held.err and not string.find(held.err, "WRONGTYPE", 1, true) then return held end
 `
-
-/**
- * The largest number in a reply: a little less than what both sides could keep exact,
- * since clients put a number together digit by digit and lose the last ones before.
- */
-export const largest = 9_007_199_254_740_900
 
 /** How long the lock's key still has, in milliseconds. */
 const timeToLive = `math.min(redis.call("PTTL", KEYS[1]), ${largest})`
@@ -51,12 +46,6 @@ return 0`
 export const replace = `${look}if held ~= ARGV[1] then return 0 end
 redis.call("SET", KEYS[1], ARGV[2], "PX", ARGV[3])
 return 1`
-
-/** Whether a number can be a fencing token. */
-export const isToken = (number: number): boolean => Number.isSafeInteger(number) && number > 0 && number <= largest
-
-/** How long a fencing counter lives after it was last written. */
-export const counterMillis = 3_600_000
 
 /**
  * A counter that somebody has written to by hand, or that can count no further, grants
@@ -172,9 +161,6 @@ if not ahead then
 end
 redis.call("PEXPIRE", KEYS[2], 60000)
 return {ahead, ${timeToLive}}`
-
-/** Strings of more bytes are no locks' values, and are not fetched. */
-export const longestValue = 256
 
 /**
  * KEYS: the lock. Its type, its value where it is a string, and its time to live in

@@ -4,8 +4,8 @@
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type { Lock } from "../../Lock.ts"
-import type { LockOptions } from "../../Redsync.ts"
-import { reject, wrong } from "../claim/settings.ts"
+import type { LockOptions } from "../../LockOptions.ts"
+import { reject, wrong } from "../base/arguments.ts"
 
 export type Program<Given extends ReadonlyArray<unknown>> = (
   ...given: Given

@@ -5,9 +5,9 @@ import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { LayerOptions } from "../../Redsync.ts"
+import type { LayerOptions } from "../../LockOptions.ts"
+import { wrong } from "../base/arguments.ts"
 import { durationOf, durationsAreLike } from "../base/durationText.ts"
-import { wrong } from "../claim/settings.ts"
 import { splitUrls } from "../ioredis/url.ts"
 
 /** What configuration says, over the given options. */

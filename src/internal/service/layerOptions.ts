@@ -6,19 +6,17 @@ import * as Predicate from "effect/Predicate"
 import type { RedisOptions } from "ioredis"
 import * as IoredisNode from "../../IoredisNode.ts"
 import type { LockNode } from "../../LockNode.ts"
-import type { LockOptions } from "../../Redsync.ts"
+import type { LockOptions } from "../../LockOptions.ts"
+import { given, isWhole, wrong } from "../base/arguments.ts"
 import { untrusted } from "../base/text.ts"
 import {
   checkPrefix,
   checkQuorum,
-  given,
-  isWhole,
   layerOptions,
   leastUptimeMillis,
   majority,
   resolve,
-  type Settings,
-  wrong
+  type Settings
 } from "../claim/settings.ts"
 import { checkLockNode, checkTarget, isLockNode } from "../ioredis/nodeOptions.ts"
 import { addressOf, maskPassword } from "../ioredis/url.ts"

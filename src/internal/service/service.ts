@@ -13,19 +13,23 @@ import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
 import type { webcrypto } from "node:crypto"
 import type { LockNode } from "../../LockNode.ts"
-import type { LockOptions } from "../../Redsync.ts"
+import type { LockOptions } from "../../LockOptions.ts"
+import { given } from "../base/arguments.ts"
+import { monotonicMillis } from "../base/clock.ts"
 import { OwnClaim } from "../claim/claim.ts"
 import { CleanUps } from "../claim/cleanUps.ts"
-import { given, lockOptions, resolve, type Settings } from "../claim/settings.ts"
+import { lockOptions, resolve, type Settings } from "../claim/settings.ts"
 import { Fence } from "../claim/tokenAllocation.ts"
-import { monotonicMillis } from "../lease/lease.ts"
 import { Holdings } from "../lease/leaseTimers.ts"
+import type { Answers } from "../quorum/ballot.ts"
 import { Quorum } from "../quorum/quorum.ts"
 import { Rooms } from "../waiting/waitQueues.ts"
 
 /** How many random bytes a value has of its own, behind those that all values of a service share. */
 const randomBytes = 12
+
 const serviceIdBytes = 9
+
 const connectPatience = Duration.seconds(2)
 
 /** Whether the node has answered when it was tried for the first time. */
@@ -38,7 +42,7 @@ export class Service {
   readonly quorum: Quorum
   readonly cleanUps: CleanUps
   readonly holdings: Holdings
-  readonly rooms: Rooms
+  readonly rooms: Rooms<Answers<boolean>>
   /** Whether what is said at debug level is heard. */
   readonly logsDebug: boolean
   readonly #crypto: Pick<webcrypto.Crypto, "getRandomValues">
@@ -69,7 +73,7 @@ export class Service {
     this.quorum = new Quorum(nodes, quorum, context)
     this.cleanUps = new CleanUps(this.quorum)
     this.holdings = new Holdings(this.clock, this.quorum.timers)
-    this.rooms = new Rooms(this.quorum)
+    this.rooms = new Rooms<Answers<boolean>>(this.quorum)
     this.logsDebug = !LogLevel.isGreaterThan(Context.get(context, References.MinimumLogLevel), "Debug")
   }
 

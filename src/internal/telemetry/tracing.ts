@@ -9,11 +9,10 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
-import type { Settings } from "../claim/settings.ts"
-import type { Hold } from "../hold/heldLock.ts"
-import { monotonicMillis } from "../lease/lease.ts"
-import { type Answers, votes } from "../quorum/quorum.ts"
-import type { Service } from "../service/service.ts"
+import type { FencingToken } from "../../Fencing.ts"
+import type { Vote } from "../../LockError.ts"
+import type { LockNode } from "../../LockNode.ts"
+import { monotonicMillis } from "../base/clock.ts"
 
 /** Follows the attempts of one acquisition. */
 export class Trace {
@@ -29,8 +28,8 @@ export class Trace {
   }
 
   /** The nodes have voted. */
-  attempted(answers: Answers<boolean>): void {
-    const cast = votes(answers).map((vote) => `${vote.node} ${vote._tag === "Failed" ? vote.error.reason : vote._tag}`)
+  attempted(votes: ReadonlyArray<Vote>): void {
+    const cast = votes.map((vote) => `${vote.node} ${vote._tag === "Failed" ? vote.error.reason : vote._tag}`)
     this.span.event("attempt", this.#clock.currentTimeNanosUnsafe(), { "redsync.votes": cast })
     this.span.attribute("redsync.attempts", ++this.#attempts)
     this.span.attribute("redsync.votes", cast)
@@ -41,28 +40,47 @@ export class Trace {
 const isTraced = ({ cache }: Fiber.Fiber<unknown, unknown>) =>
   cache.tracerEnabled && cache.tracer !== undefined && cache.tracer !== Tracer.nativeTracer
 
+/** What may be followed by a trace. */
+export interface Traced {
+  /** Who follows the attempts, if anybody does. */
+  readonly trace?: Trace
+}
+
+/** What spans need of the service. */
+interface TracingContext {
+  readonly clock: Clock.Clock
+  readonly quorum: { readonly nodes: ReadonlyArray<LockNode>; readonly size: number }
+}
+
 /** Acquires in a span of its own. */
-export const acquiring = <A, E, R>(
-  service: Service,
+export const acquiring = <S extends Traced, A, E, R>(
+  { clock, quorum }: TracingContext,
   names: string | ReadonlyArray<string>,
-  settings: Settings,
-  acquire: (settings: Settings) => Effect.Effect<A, E, R>
+  settings: S,
+  acquire: (settings: S) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
     if (!isTraced(fiber)) return acquire(settings)
     const attributes = {
       "redsync.name": names,
-      "redsync.nodes": service.nodes.map(({ id }) => id),
-      "redsync.quorum": service.quorum.size
+      "redsync.nodes": quorum.nodes.map(({ id }) => id),
+      "redsync.quorum": quorum.size
     }
     return Effect.useSpan("Redsync.acquire", { attributes, kind: "client" }, (span) =>
-      acquire({ ...settings, trace: new Trace(span, service.clock) }))
+      acquire({ ...settings, trace: new Trace(span, clock) }))
   })
+
+/** What is held, under one name or several. */
+interface TracedHold {
+  readonly names: string | ReadonlyArray<string>
+  readonly settings: Traced
+  readonly token: FencingToken | undefined
+}
 
 /** Runs in a span of its own what is done while the locks are held, or releases them. */
 export const spanned = <A, E, R>(
   name: "Redsync.hold" | "Redsync.release",
-  hold: Hold,
+  hold: TracedHold,
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => {
   const options = spanOptions(hold)
@@ -70,12 +88,12 @@ export const spanned = <A, E, R>(
 }
 
 /** A span that lasts until the scope closes. */
-export const holdSpan = (hold: Hold): Effect.Effect<unknown, never, Scope.Scope> => {
+export const holdSpan = (hold: TracedHold): Effect.Effect<unknown, never, Scope.Scope> => {
   const options = spanOptions(hold)
   return options === undefined ? Effect.void : Effect.makeSpanScoped("Redsync.hold", options)
 }
 
-const spanOptions = (hold: Hold): Tracer.SpanOptionsNoTrace | undefined => {
+const spanOptions = (hold: TracedHold): Tracer.SpanOptionsNoTrace | undefined => {
   const span = hold.settings.trace?.span
   if (span === undefined) return undefined
   const { names, token } = hold

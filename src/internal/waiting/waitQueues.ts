@@ -8,18 +8,40 @@
  * hint: exclusion is the quorum's alone, and each waiter attempts on its own
  * schedule whatever it hears.
  */
+import type { Clock } from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Hash from "effect/Hash"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type { NodeError } from "../../LockError.ts"
+import type { LockLost, NodeError, Vote } from "../../LockError.ts"
 import type { LockNode, Notice, Place, WaitingList } from "../../LockNode.ts"
 import * as Direct from "../base/callbackEffect.ts"
-import type { Timer } from "../base/timers.ts"
-import type { HeldLock } from "../hold/heldLock.ts"
-import { monotonicMillis } from "../lease/lease.ts"
-import type { Answers, Quorum } from "../quorum/quorum.ts"
+import { monotonicMillis } from "../base/clock.ts"
+import type { Timer, Timers } from "../base/timers.ts"
+import type { Metrics } from "../telemetry/metrics.ts"
+
+/** What waiting needs of the service it belongs to. */
+export interface WaitingContext {
+  readonly nodes: ReadonlyArray<LockNode>
+  readonly clock: Clock
+  readonly timers: Timers
+  readonly metrics: Metrics
+  /** Whether the node failed when it was last asked. */
+  isFailing(node: LockNode): boolean
+  fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E>
+  background(effect: Effect.Effect<unknown>): void
+  later(run: () => void): void
+  log(level: "Warn" | "Info", message: string, about: Record<string, string>): void
+}
+
+/** Who holds a lock in this service. */
+export interface Holder {
+  readonly key: string
+  readonly value: string
+  /** Ends the hold. */
+  lose(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void
+}
 
 /** A fiber that waits for a name. */
 export interface Waiter {
@@ -28,13 +50,13 @@ export interface Waiter {
 }
 
 /** Everything known in this service about one name. */
-export class Room {
+export class Room<Refusal> {
   /** The key on the nodes. */
   readonly key: string
   readonly waiters = new Set<Waiter>()
-  readonly holders = new Set<HeldLock>()
+  readonly holders = new Set<Holder>()
   /** What the nodes last said to anybody in here. */
-  answers: Answers<boolean> | undefined
+  answers: Refusal | undefined
   /** The node in whose waiting list we stand, or are about to. */
   listedOn: LockNode | undefined
   /** The node whose list said that it is our turn, as long as we have not stood in line again or got the lock. */
@@ -116,31 +138,33 @@ const expirySpacingMillis = 5
 
 /** How long after a look that found no key and an attempt that was refused all the same; four times as long each time. */
 const freeLookPauseMillis = 5
+
 const listTimeoutMillis = 1000
 /** How often those who wait look again, at least: well within the minute for which a list lives. */
 const lookMillis = 20_000
+
 const unableMillis = 60_000
 
-export class Rooms {
-  readonly #quorum: Quorum
-  readonly #rooms = new Map<string, Room>()
+export class Rooms<Refusal> {
+  readonly #context: WaitingContext
+  readonly #rooms = new Map<string, Room<Refusal>>()
   readonly #lines = new Map<LockNode, Line>()
   /** What the log has said of nodes that cannot do all of this. */
   readonly #told = new Set<string>()
   closed = false
 
-  constructor(quorum: Quorum) {
-    this.#quorum = quorum
+  constructor(context: WaitingContext) {
+    this.#context = context
   }
 
   /** Opens the waiting lists of the nodes that have them; `waiter` is this service's name in them. */
   open(waiter: string) {
-    return Effect.forEach(this.#quorum.nodes, (node) =>
+    return Effect.forEach(this.#context.nodes, (node) =>
       node.waitingList === undefined
         ? Effect.void
         : Effect.matchCause(Effect.suspend(() => node.waitingList!(waiter, (notice) => this.#hear(node, notice))), {
           onSuccess: (list) => {
-            this.#lines.set(node, new Line(node, list, this.#quorum.nodes))
+            this.#lines.set(node, new Line(node, list, this.#context.nodes))
           },
           onFailure: () => this.#warn(node, `Lock node ${node.id} keeps no waiting lists: it could not open them`)
         }), { discard: true })
@@ -153,7 +177,7 @@ export class Rooms {
   }
 
   /** The holds of this service under a key. */
-  holders(key: string): ReadonlyArray<HeldLock> {
+  holders(key: string): ReadonlyArray<Holder> {
     return [...this.#rooms.get(key)?.holders ?? []]
   }
 
@@ -162,22 +186,22 @@ export class Rooms {
     return this.#rooms.has(key)
   }
 
-  enter(key: string, waiter: Waiter): Room {
+  enter(key: string, waiter: Waiter): Room<Refusal> {
     const room = this.#room(key)
     room.waiters.add(waiter)
-    this.#quorum.metrics.waiting(1)
+    this.#context.metrics.waiting(1)
     return room
   }
 
-  leave(room: Room, waiter: Waiter): void {
+  leave(room: Room<Refusal>, waiter: Waiter): void {
     const wasHead = room.head === waiter
     if (!room.waiters.delete(waiter)) return
-    this.#quorum.metrics.waiting(-1)
+    this.#context.metrics.waiting(-1)
     if (room.waiters.size === 0) this.#empty(room)
     else if (wasHead) room.wake()
   }
 
-  hold(lock: HeldLock): void {
+  hold(lock: Holder): void {
     const room = this.#room(lock.key)
     room.holders.add(lock)
     room.turnOn = undefined
@@ -185,7 +209,7 @@ export class Rooms {
   }
 
   /** A lock held in here was lost or released; `woke` if that woke another service. */
-  ended(lock: HeldLock, woke: boolean): void {
+  ended(lock: Holder, woke: boolean): void {
     const room = this.#rooms.get(lock.key)
     if (room === undefined || !room.holders.delete(lock)) return
     room.behindOthers = woke
@@ -195,11 +219,11 @@ export class Rooms {
 
   /** The nodes, and before the others the one whose list the first to wake stands in: there it is waited for. */
   wakingFirst(key: string): ReadonlyArray<LockNode> {
-    return this.#firstInRank(key)?.nodesAfterIt ?? this.#quorum.nodes
+    return this.#firstInRank(key)?.nodesAfterIt ?? this.#context.nodes
   }
 
   /** Releases on a node, and wakes the first in its waiting list if it has one. */
-  release(node: LockNode, lock: HeldLock, release: { woke: boolean }): Effect.Effect<boolean, NodeError> {
+  release(node: LockNode, lock: Holder, release: { woke: boolean }): Effect.Effect<boolean, NodeError> {
     const line = this.#lines.get(node)
     if (line === undefined || this.#isBefore(line.unableUntil)) return node.release(lock.key, lock.value)
     const room = this.#rooms.get(lock.key)
@@ -225,13 +249,13 @@ export class Rooms {
    * Stands in line, in front if it was our turn, or keeps the place there is; in
    * the background.
    */
-  join(room: Room): void {
+  join(room: Room<Refusal>): void {
     if (this.closed) return
     const place = room.turnOn === undefined ? "back" : "front"
     const node = room.listedOn ??= this.#firstInRank(room.key)?.node
     const line = node && this.#lines.get(node)
     if (node === undefined || line === undefined) {
-      if (this.#lines.size > 0) this.#quorum.timers.after(listTimeoutMillis, () => this.#rejoin(room))
+      if (this.#lines.size > 0) this.#context.timers.after(listTimeoutMillis, () => this.#rejoin(room))
       return
     }
     const { turns } = room
@@ -242,7 +266,7 @@ export class Rooms {
     room.joining?.fiber?.interruptUnsafe()
     const joining: Joining = { node, fiber: undefined, again: false }
     room.joining = joining
-    joining.fiber = this.#quorum.fork(
+    joining.fiber = this.#context.fork(
       Effect.match(Effect.timeoutOption(Effect.suspend(() => line.list.join(room.key, place)), listTimeoutMillis), {
         onSuccess: (place) => {
           if (room.joining === joining) room.joining = undefined
@@ -266,19 +290,19 @@ export class Rooms {
   }
 
   /** Goes on to the next list in rank, and back to this one when it may answer again. */
-  #joinFailed(room: Room, line: Line) {
+  #joinFailed(room: Room<Refusal>, line: Line) {
     if (room.listedOn === line.node) room.listedOn = undefined
-    line.awayUntil = monotonicMillis(this.#quorum.clock) + listTimeoutMillis
-    this.#quorum.timers.after(listTimeoutMillis, () => this.#rejoin(room))
+    line.awayUntil = monotonicMillis(this.#context.clock) + listTimeoutMillis
+    this.#context.timers.after(listTimeoutMillis, () => this.#rejoin(room))
     this.#rejoin(room)
   }
 
-  #rejoin(room: Room) {
+  #rejoin(room: Room<Refusal>) {
     if (this.#isWaiting(room) && room.listedOn === undefined && room.joining === undefined) this.join(room)
   }
 
   /** Whether anybody in here waits for others. */
-  #isWaiting(room: Room): boolean {
+  #isWaiting(room: Room<Refusal>): boolean {
     return this.#rooms.get(room.key) === room && room.waiters.size > 0 && room.holders.size === 0
   }
 
@@ -290,9 +314,9 @@ export class Rooms {
     }
   }
 
-  #joined(room: Room, { ahead, ttlMillis }: Place) {
+  #joined(room: Room<Refusal>, { ahead, ttlMillis }: Place) {
     room.lookTimer?.takeOut()
-    room.lookTimer = this.#quorum.timers.after(lookMillis, () => {
+    room.lookTimer = this.#context.timers.after(lookMillis, () => {
       if (this.#isWaiting(room)) this.join(room)
     })
     if (ttlMillis === 0) {
@@ -309,9 +333,9 @@ export class Rooms {
   }
 
   /** Wakes the head after so many milliseconds, instead of when it was to be woken so far. */
-  wakeAfter(room: Room, millis: number): void {
+  wakeAfter(room: Room<Refusal>, millis: number): void {
     room.timer?.takeOut()
-    room.timer = Number.isFinite(millis) ? this.#quorum.timers.after(millis, () => room.wake()) : undefined
+    room.timer = Number.isFinite(millis) ? this.#context.timers.after(millis, () => room.wake()) : undefined
   }
 
   #hear(node: LockNode, notice: Notice): void {
@@ -320,7 +344,7 @@ export class Rooms {
         const room = this.#rooms.get(notice.key)
         if (room === undefined || (room.waiters.size === 0 && room.holders.size === 0)) {
           // Whom it was for has left: the next in line has to hear of it.
-          this.#quorum.metrics.wokenUp("wasted")
+          this.#context.metrics.wokenUp("wasted")
           return this.#leave(node, notice.key)
         }
         if (room.listedOn === node) room.listedOn = undefined
@@ -336,7 +360,7 @@ export class Rooms {
         const room = this.#rooms.get(notice.key)
         if (room === undefined) return
         // A release of ours gives notice of the change and of the turn at once: then there is no need to look.
-        this.#quorum.later(() => {
+        this.#context.later(() => {
           if (room.turnOn === undefined && this.#isWaiting(room)) this.join(room)
         })
         return
@@ -359,38 +383,38 @@ export class Rooms {
   #giveUp(line: Line, { summary }: NodeError) {
     const { node } = line
     const isFirst = line.unableUntil === undefined
-    line.unableUntil = monotonicMillis(this.#quorum.clock) + unableMillis
+    line.unableUntil = monotonicMillis(this.#context.clock) + unableMillis
     if (!isFirst) return
     this.#warn(node, `Lock node ${node.id} keeps no waiting lists, so waiters poll: it ${summary}`)
   }
 
   #warn(node: LockNode, message: string) {
-    this.#quorum.log("Warn", message, { "redsync.node": node.id })
+    this.#context.log("Warn", message, { "redsync.node": node.id })
   }
 
   #isBefore(until: number | undefined): boolean {
-    return until !== undefined && monotonicMillis(this.#quorum.clock) < until
+    return until !== undefined && monotonicMillis(this.#context.clock) < until
   }
 
   #leave(node: LockNode, key: string) {
     const line = this.#lines.get(node)
     if (line === undefined) return
     const left = Effect.suspend(() => line.list.leave(key))
-    this.#quorum.background(Effect.timeoutOption(Effect.ignore(left), listTimeoutMillis))
+    this.#context.background(Effect.timeoutOption(Effect.ignore(left), listTimeoutMillis))
   }
 
-  #wokenUp(room: Room, outcome: "used" | "wasted") {
-    if (room.wasWokenUp) this.#quorum.metrics.wokenUp(outcome)
+  #wokenUp(room: Room<Refusal>, outcome: "used" | "wasted") {
+    if (room.wasWokenUp) this.#context.metrics.wokenUp(outcome)
     room.wasWokenUp = false
   }
 
   /** An attempt of ours was refused. */
-  refused(room: Room): void {
+  refused(room: Room<Refusal>): void {
     this.#wokenUp(room, "wasted")
   }
 
   /** Nobody waits any more. */
-  #empty(room: Room) {
+  #empty(room: Room<Refusal>) {
     if (room.holders.size === 0) this.#wokenUp(room, "wasted")
     if (room.joining !== undefined) {
       // Perhaps it has been sent, and what is sent from now on comes after it.
@@ -423,12 +447,12 @@ export class Rooms {
   }
 
   #isUsable({ awayUntil, node, unableUntil }: Line): boolean {
-    return !this.#isBefore(unableUntil) && !this.#isBefore(awayUntil) && !this.#quorum.health.isFailing(node)
+    return !this.#isBefore(unableUntil) && !this.#isBefore(awayUntil) && !this.#context.isFailing(node)
   }
 
-  #room(key: string): Room {
+  #room(key: string): Room<Refusal> {
     let room = this.#rooms.get(key)
-    if (room === undefined) this.#rooms.set(key, room = new Room(key))
+    if (room === undefined) this.#rooms.set(key, room = new Room<Refusal>(key))
     return room
   }
 }

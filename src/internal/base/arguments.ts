@@ -1,0 +1,112 @@
+/**
+ * Looking at what a caller passed: options, durations, and what is wrong with them.
+ */
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import { quoted } from "./text.ts"
+
+/**
+ * The options that are given, each looked at once, so that what was checked is
+ * what is used. One that is `undefined` is not given; one that does not exist is
+ * a mistake, unless others are ignored. Returns a sentence where something is wrong.
+ */
+export const given = <K extends string>(
+  options: unknown,
+  known: ReadonlyArray<K>,
+  others: "refused" | "ignored" = "refused"
+): Partial<Record<K, unknown>> | string => {
+  try {
+    if (!isRecord(options, known)) return wrong("options", options, `it must be an object with ${oneOf(known)}`)
+    const unknown = Object.keys(options).find((key) => !known.includes(key as K) && options[key] !== undefined)
+    if (unknown !== undefined && others === "refused") return misspelt(unknown, known)
+  } catch {
+    return wrong("options", options, "it must be an object that can be read")
+  }
+  const read: Partial<Record<K, unknown>> = {}
+  for (const key of known) {
+    try {
+      const value = options[key]
+      if (value !== undefined) read[key] = value
+    } catch {
+      return `effect-redsync: the option ${key} cannot be read: its getter throws.`
+    }
+  }
+  return read
+}
+
+/** An object of no class, or of one that has some of what is known. */
+const isRecord = (u: unknown, known: ReadonlyArray<string>): u is Record<string, unknown> =>
+  Predicate.isObject(u) && (isPlain(u) || known.some((key) => key in u))
+
+/** Of no class, in whichever realm it was made. */
+export const isPlain = (u: object): boolean => {
+  const prototype: unknown = Object.getPrototypeOf(u)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
+}
+
+const misspelt = (key: string, known: ReadonlyArray<string>): string =>
+  `effect-redsync: there is no option ${quoted(key)} here; did you mean ${nearest(key, known)}?`
+
+const oneOf = (known: ReadonlyArray<string>) => `${known.slice(0, -1).join(", ")} or ${known.at(-1)}`
+
+/** The known word that takes the fewest changes of one letter. */
+export const nearest = (word: string, known: ReadonlyArray<string>): string => {
+  const changes = known.map((other) => distance(word.slice(0, 40).toLowerCase(), other.toLowerCase()))
+  return known[changes.indexOf(Math.min(...changes))]!
+}
+
+const distance = (a: string, b: string): number => {
+  let row = Array.from({ length: b.length + 1 }, (_, column) => column)
+  for (let i = 1; i <= a.length; i++) {
+    const above = row
+    row = [i]
+    for (let j = 1; j <= b.length; j++) {
+      row.push(Math.min(above[j]! + 1, row[j - 1]! + 1, above[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    }
+  }
+  return row[b.length]!
+}
+
+const units = ["weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"] as const
+
+/** Stricter than Effect, which takes a number that is none, and an object without any unit, for no time at all. */
+export const millis = (input: unknown): number => {
+  try {
+    if (Array.isArray(input)) return input.some(Number.isNaN) ? Number.NaN : toMillis(input)
+    if (!Predicate.isObject(input) || Duration.isDuration(input)) {
+      return Number.isNaN(input) ? Number.NaN : toMillis(input)
+    }
+    const parts = given(input, units)
+    const numbers = Object.values(parts)
+    return numbers.length > 0 && numbers.every((part) => Predicate.isNumber(part) && !Number.isNaN(part))
+      ? toMillis(parts)
+      : Number.NaN
+  } catch {
+    return Number.NaN
+  }
+}
+
+const toMillis = (input: unknown) => Duration.toMillis(Duration.fromInputUnsafe(input as Duration.Input))
+
+export const isWhole = (u: unknown): u is number => Number.isSafeInteger(u)
+
+/** One sentence naming the option, its value and what is allowed. */
+export const wrong = (option: string, value: unknown, allowed: string): string =>
+  `effect-redsync: the option ${option} is ${show(value)}; ${allowed}.`
+
+/** Never the contents of an object: they may be a password. */
+const show = (value: unknown): string => {
+  try {
+    if (Duration.isDuration(value)) return Duration.format(value)
+    if (Predicate.isString(value)) return quoted(value)
+    if (Array.isArray(value)) return value.length === 0 ? "[]" : "an array"
+    return Predicate.isObject(value) ? "an object" : Predicate.isFunction(value) ? "a function" : String(value)
+  } catch {
+    return "something that cannot be read"
+  }
+}
+
+/** Wrong arguments are errors of the program: a defect, before any command is sent. */
+export const reject = (problem: string): Effect.Effect<never> => Effect.die(new Cause.IllegalArgumentError(problem))

@@ -1,0 +1,18 @@
+/**
+ * Reading the two clocks.
+ */
+import type { Clock } from "effect/Clock"
+
+/** Monotonic time in milliseconds, with fractions. */
+export const monotonicMillis = (clock: Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
+
+/** An instant on both clocks, in milliseconds. */
+export interface Instant {
+  readonly monotonic: number
+  readonly wall: number
+}
+
+export const now = (clock: Clock): Instant => ({
+  monotonic: monotonicMillis(clock),
+  wall: clock.currentTimeMillisUnsafe()
+})
