@@ -6,7 +6,7 @@ import { assert, layer } from "@effect/vitest"
 import { Clock, Context, Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net"
 import { lock, LockLost, NodesUnavailable, Redsync } from "../src/index.ts"
-import { onEach, untilEmpty, urls, valuesOf } from "./support/faults.ts"
+import { onEach, untilAllAnswer, untilEmpty, urls, valuesOf } from "./support/faults.ts"
 import { type RedisServer, RedisServers } from "./support/RedisServers.ts"
 import { onThree } from "./support/trouble.ts"
 
@@ -86,6 +86,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
         scope
       ).pipe(Effect.provideService(Clock.Clock, clock))
       yield* Effect.gen(function*() {
+        yield* Effect.provide(untilAllAnswer, context)
         const held = yield* Effect.provide(lock("a"), context)
         yield* onEach([b, c], (server) => server.stop)
         for (let extensions = 1; extensions <= 3; extensions++) {
@@ -109,6 +110,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
         Redsync.layer({ nodes: inputs, expiry: "1 hour", nodeTimeout: "10 seconds" }),
         scope
       )
+      yield* Effect.provide(untilAllAnswer, context)
       const held = yield* Effect.provide(lock("a"), context)
       yield* down
       assert.isFalse(yield* held.release)
@@ -126,6 +128,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
         Redsync.layer({ nodes: inputs, expiry: "1 hour", nodeTimeout: "10 seconds" }),
         scope
       )
+      yield* Effect.provide(untilAllAnswer, context)
       const held = yield* Effect.provide(lock("a"), context)
       yield* down
       assert.isFalse(yield* held.release)
