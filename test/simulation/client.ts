@@ -77,6 +77,10 @@ export const live = (client: Client, around: Surroundings): Effect.Effect<void> 
     yield* Fiber.awaitAll(client.besides)
     if (plan.closes === "healed") {
       yield* untilTrueTime(process, Math.max(cleanAt, process.world.now + graceMillis(plan)))
+      // It may have stood still up to this very moment.
+      while (process.world.now < process.stoodStillUntil + graceMillis(plan)) {
+        yield* untilTrueTime(process, process.stoodStillUntil + graceMillis(plan))
+      }
       checker.idle(process, servers)
     }
     if (!client.isClosed) yield* close
