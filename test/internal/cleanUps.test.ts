@@ -159,6 +159,38 @@ describe("a value whose release failed", () => {
       assert.deepStrictEqual(releasedAt(), [0, 0, 0, 100])
     }).pipe(Effect.scoped))
 
+  it.effect("finds out alone whether a node that refuses goes on doing so, and takes the others along if not", () =>
+    Effect.gen(function*() {
+      const { claimed, node, over, releasedAt, waiting } = yield* oneNode()
+      const claims = ["a", "b", "c"].map(claimed)
+      node.state = "refusing"
+      over(...claims)
+      yield* TestClock.adjust(2000)
+      assert.strictEqual(waiting(), 3)
+      // All at the first date, and one at each from then on.
+      assert.deepStrictEqual(releasedAt(), [0, 0, 0, 100, 100, 100, 300, 700, 1500])
+      node.state = "running"
+      yield* TestClock.adjust(1000)
+      assert.strictEqual(waiting(), 0)
+      assert.deepStrictEqual(["a", "b", "c"].map(node.valueOf), [undefined, undefined, undefined])
+    }).pipe(Effect.scoped))
+
+  it.effect("is one of 4,096 at most on a node: the oldest is given up for one more", () =>
+    Effect.gen(function*() {
+      const { claimed, node, over, waiting } = yield* oneNode()
+      const first = claimed("first")
+      node.state = "cut"
+      over(first)
+      for (let index = 1; index < 4096; index++) over(claimed(`${index}`))
+      assert.strictEqual(waiting(), 4096)
+      over(claimed("one more"))
+      assert.strictEqual(waiting(), 4096)
+      node.state = "running"
+      yield* TestClock.adjust(1000)
+      assert.strictEqual(waiting(), 0)
+      assert.strictEqual(node.valueOf("first"), first.value)
+    }).pipe(Effect.scoped))
+
   it.effect("starts again with short pauses once the node has answered", () =>
     Effect.gen(function*() {
       const { claimed, hear, node, over, releasedAt } = yield* oneNode()
@@ -229,6 +261,21 @@ describe("a value whose release never succeeds", () => {
       const count = releasedAt().length
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(releasedAt().length, count)
+    }).pipe(Effect.scoped))
+
+  it.effect("is asked of the node with the value's age, by which it tells whether what was sent may come later", () =>
+    Effect.gen(function*() {
+      const ages: Array<number> = []
+      const mayOvertake = (age = 0) => ages.push(age) > 2 && age > 250
+      const { claimed, over, waiting } = yield* oneNode({ mayOvertake })
+      const claim = claimed("a")
+      yield* TestClock.adjust(200)
+      over(claim)
+      assert.strictEqual(waiting(), 0)
+      yield* TestClock.adjust(100)
+      over(claimed("b"), claim)
+      assert.deepStrictEqual(ages, [200, 0, 300])
+      assert.strictEqual(waiting(), 1)
     }).pipe(Effect.scoped))
 
   it.effect("or proves nothing, since what was sent before may come after it: the same", () =>

@@ -355,4 +355,20 @@ describe("the look that explains a refusal", () => {
       assert.deepStrictEqual(nested.votes.map(({ _tag }) => _tag), ["Refused", "Refused", "Refused"])
       assert.isUndefined(third.valueOf("b"))
     }).pipe(Effect.scoped))
+
+  it.effect("leaves those without an answer that nobody asked", () =>
+    Effect.gen(function*() {
+      const nodes = yield* Stoppable.makeMany(3)
+      const { close, run } = yield* open({ nodes, nodeTimeout })
+      yield* run(lock("a"))
+      const fiber = yield* begin(Effect.exit(run(Effect.scoped(lock("a")))))
+      yield* close
+      const error = errorOf(yield* Fiber.join(fiber))
+      assert.instanceOf(error, ErrFailed)
+      assert.deepStrictEqual(error.votes.map(({ _tag }) => _tag), ["Pending", "Pending", "Pending"])
+      assert.match(
+        error.message,
+        /: node-1 has given no answer; node-2 has given no answer; node-3 has given no answer$/
+      )
+    }).pipe(Effect.scoped))
 })

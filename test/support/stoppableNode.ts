@@ -35,10 +35,7 @@ export interface StoppableNode extends LockNode.LockNode {
   readonly goOn: () => void
 }
 
-export interface Abilities {
-  readonly reconnect?: Effect.Effect<void>
-  readonly mayOvertake?: () => boolean
-}
+export type Abilities = Pick<LockNode.LockNode, "reconnect" | "mayOvertake">
 
 export const make = (id: string, abilities: Abilities = {}): Effect.Effect<StoppableNode> =>
   Effect.contextWith((context: Context.Context<never>) => Effect.succeed(makeWith(id, abilities, context)))
