@@ -88,6 +88,8 @@ describe("a value that is over", () => {
       const unsent = claimed("a")
       over(unsent)
       assert.strictEqual(waiting(), 0)
+      node.goOn()
+      over(unsent)
       assert.isFalse(node.sent.some(({ key }) => key === "a"))
     }).pipe(Effect.scoped))
 })
@@ -276,6 +278,18 @@ describe("a value whose release never succeeds", () => {
       over(claimed("b"), claim)
       assert.deepStrictEqual(ages, [200, 0, 300])
       assert.strictEqual(waiting(), 1)
+    }).pipe(Effect.scoped))
+
+  it.effect("no later than that if it is over once more meanwhile", () =>
+    Effect.gen(function*() {
+      const { claimed, node, over, waiting } = yield* oneNode()
+      const claim = claimed("a")
+      node.state = "refusing"
+      over(claim)
+      yield* TestClock.adjust(expiry / 2)
+      over(claim)
+      yield* TestClock.adjust(expiry / 2 + 1000)
+      assert.strictEqual(waiting(), 0)
     }).pipe(Effect.scoped))
 
   it.effect("or proves nothing, since what was sent before may come after it: the same", () =>

@@ -5,8 +5,20 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Option, type Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { adopt, forceUnlock, type Lock, lock, LockLost, NodesUnavailable, Redsync, unlock } from "../../src/index.ts"
+import {
+  adopt,
+  forceUnlock,
+  type Lock,
+  lock,
+  LockLost,
+  type LockNode,
+  MemoryNode,
+  NodesUnavailable,
+  Redsync,
+  unlock
+} from "../../src/index.ts"
 import type { HeldLock } from "../../src/internal/hold/heldLock.ts"
+import * as FaultyNode from "../support/faultyNode.ts"
 import { open } from "../support/opened.ts"
 import * as Stoppable from "../support/stoppableNode.ts"
 
@@ -55,6 +67,8 @@ const holding = (options: Redsync.LockOptions = {}) =>
   })
 
 type Holding = Effect.Success<ReturnType<typeof holding>>
+
+const numbers = (count: number) => Array.from({ length: count }, (_, index) => index)
 
 const gone = [undefined, undefined, undefined]
 
@@ -144,19 +158,21 @@ describe("renewing", () => {
     })
   )
 
-  test(
-    "another extension may be under way at once, and the later end counts whichever is answered first",
-    Effect.fnUntraced(function*({ held, nodes, remaining }) {
-      nodes[0]!.state = nodes[1]!.state = "stopped"
+  it.effect("another extension may be under way at once, and the later end counts whichever is answered first", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      const { run } = yield* open({ nodes, expiry, nodeTimeout })
+      const held = yield* run(lock("a"))
+      for (const node of nodes) node.behave = 300
+      const first = yield* begin(held.extend)
       yield* TestClock.adjust(100)
-      const first = yield* begin(Effect.exit(held.extend))
-      yield* TestClock.adjust(100)
-      const second = yield* begin(Effect.exit(held.extend))
-      nodes[0]!.goOn()
-      for (const fiber of [first, second]) assert.isTrue(Exit.isSuccess(yield* Fiber.join(fiber)))
-      assert.strictEqual(yield* remaining, lease)
-    })
-  )
+      for (const node of nodes) node.behave = "healthy"
+      yield* held.extend
+      assert.isUndefined(first.pollUnsafe())
+      yield* TestClock.adjust(200)
+      yield* Fiber.join(first)
+      assert.strictEqual(Duration.toMillis(yield* held.remaining), lease - 200)
+    }).pipe(Effect.scoped))
 
   test(
     "the end of the lease is a loss, for want of nodes where they were too few",
@@ -272,6 +288,24 @@ describe("released", () => {
   )
 })
 
+describe("a renewal that is executed after the release, though it was sent before", () => {
+  it.effect("is undone where it has planted the key", () =>
+    Effect.gen(function*() {
+      const nodes = numbers(3).map((): LockNode.LockNode => {
+        const memory = MemoryNode.make()
+        return { ...memory, extend: (...args) => Effect.andThen(Effect.sleep(100), memory.extend(...args)) }
+      })
+      const { run, service } = yield* open({ nodes, expiry, nodeTimeout })
+      const held = yield* run(lock("a"))
+      const extending = yield* begin(Effect.exit(held.extend))
+      assert.isTrue(yield* held.release)
+      yield* TestClock.adjust(100)
+      assert.strictEqual(reasonOf(yield* Fiber.join(extending)), "Released")
+      assert.isTrue(Option.isSome(yield* run(Effect.scoped(Redsync.tryLock("a")))))
+      assert.strictEqual(service.cleanUps.size, 0)
+    }).pipe(Effect.scoped))
+})
+
 describe("lost", () => {
   const lost = (name: string, body: (holding: Holding) => Effect.Effect<void, unknown, Scope.Scope>) =>
     test(
@@ -385,6 +419,22 @@ describe("detach", () => {
       assert.isUndefined(heard())
       assert.isAbove(yield* remaining, 0)
       assert.isAbove(count("extend")[0]!, 20)
+    })
+  )
+
+  test(
+    "interrupted while a renewal was due meanwhile: it is sent at once",
+    Effect.fnUntraced(function*({ goOn, heard, held, nodes, remaining }) {
+      nodes[0]!.state = nodes[1]!.state = "cut"
+      nodes[2]!.state = "stopped"
+      yield* TestClock.adjust(third)
+      const detaching = yield* begin(held.detach)
+      yield* TestClock.adjust(100)
+      yield* Fiber.interrupt(detaching)
+      goOn()
+      yield* TestClock.adjust("1 minute")
+      assert.isUndefined(heard())
+      assert.isAbove(yield* remaining, 0)
     })
   )
 

@@ -175,6 +175,22 @@ describe("a silent node", () => {
     }).pipe(Effect.scoped))
 })
 
+describe("a node that is slow", () => {
+  it.effect("is not silent if it has answered something since", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      const { run, service } = yield* open({ nodes, nodeTimeout })
+      nodes[0]!.behave = "silent"
+      yield* begin(run(inspect("a")))
+      yield* TestClock.adjust(nodeTimeout / 2)
+      nodes[0]!.behave = "healthy"
+      yield* run(inspect("a"))
+      yield* TestClock.adjust(nodeTimeout / 2)
+      assert.isFalse(service.quorum.health.isSilent(nodes[0]!))
+      assert.isFalse(service.quorum.health.isFailing(nodes[0]!))
+    }).pipe(Effect.scoped))
+})
+
 describe("the connection of a silent node is given up", () => {
   /** How often, while something is asked every node timeout; `ends` tells whether giving up does. */
   const givenUp = (timeout: number, ends: boolean) =>
