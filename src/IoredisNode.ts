@@ -17,7 +17,7 @@ import type { Cluster, Redis, RedisOptions } from "ioredis"
 import { createHash } from "node:crypto"
 import { reject, wrong } from "./internal/base/arguments.ts"
 import * as Direct from "./internal/base/callbackEffect.ts"
-import { quoted } from "./internal/base/text.ts"
+import { masked, quoted, untrusted } from "./internal/base/text.ts"
 import { isReplyError, type Listener, type Send } from "./internal/ioredis/batching.ts"
 import { CallersConnection, type Connection, OwnConnection } from "./internal/ioredis/connection.ts"
 import { checkTarget } from "./internal/ioredis/nodeOptions.ts"
@@ -143,11 +143,22 @@ const idOf = (client: Redis | Cluster): string => {
 const connect = (options: RedisOptions) =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.sync(() => new OwnConnection(options, loadScripts)),
+      open(options),
       (connection) => Effect.sync(() => connection.close())
     ),
     (connection) => operations(connection, {})
   )
+
+/** ioredis takes some options apart when a client is made, and functions among them may throw. */
+const open = (options: RedisOptions): Effect.Effect<OwnConnection> =>
+  Effect.suspend(() => {
+    try {
+      return Effect.succeed(new OwnConnection(options, loadScripts))
+    } catch (error) {
+      const why = masked(error instanceof Error ? error.message : String(error), secretsOf({ options }))
+      return reject(`effect-redsync: ioredis cannot be used with the options of a node: ${untrusted(why)}`)
+    }
+  })
 
 type Arguments = ReadonlyArray<string | number>
 

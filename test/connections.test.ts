@@ -231,6 +231,51 @@ describe("the first moments of a connection", () => {
       yield* untilAnswered(node.acquire("name", "mine", 60_000))
     }).pipe(Effect.scoped))
 
+  it.live.each<readonly [how: string, strategy: () => number]>([
+    ["throws", () => {
+      throw new Error("from the caller")
+    }],
+    ["says what is no time", () => Number.NaN],
+    ["says more than a timer can count", () => Number.POSITIVE_INFINITY]
+  ])("a strategy of the caller's that %s is asked again after a while", ([_, strategy]) =>
+    Effect.gen(function*() {
+      let asked = 0
+      const count = () => {
+        asked++
+        return strategy()
+      }
+      const begun = performance.now()
+      yield* IoredisNode.make({ host: "127.0.0.1", port: 1, retryStrategy: count })
+      yield* until("it was asked again", Effect.sync(() => asked === 2))
+      yield* IoredisNode.make({
+        sentinels: [{ host: "127.0.0.1", port: 1 }],
+        name: sentinelName,
+        sentinelRetryStrategy: count
+      })
+      yield* until("the other was, too", Effect.sync(() => asked >= 6))
+      // Without a pause in between there would be far more.
+      assert.isAtMost(asked, 10 + (performance.now() - begun) / 25)
+    }).pipe(Effect.scoped))
+
+  it.live("a strategy of the caller's that fails later fails for nobody, and gives up", () =>
+    Effect.gen(function*() {
+      let asked = 0
+      const later = async () => {
+        asked++
+        throw new Error("from the caller")
+      }
+      yield* IoredisNode.make({
+        sentinels: [{ host: "127.0.0.1", port: 1 }],
+        name: sentinelName,
+        sentinelRetryStrategy: later as never
+      })
+      const node = yield* IoredisNode.make({ host: "127.0.0.1", port: 1, retryStrategy: later as never })
+      yield* until("both were asked", Effect.sync(() => asked === 2))
+      const error = yield* Effect.flip(node.acquire("name", "mine", 60_000))
+      assertNodeError(error, node, "acquire", "Disconnected", /ECONNREFUSED/)
+      assert.strictEqual(asked, 2)
+    }).pipe(Effect.scoped))
+
   it.live("a server that takes the connection and says nothing is left, and tried again", () =>
     Effect.gen(function*() {
       const server = yield* startServer()

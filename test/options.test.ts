@@ -592,6 +592,7 @@ describe("ioredis options", () => {
     ["role", { role: "slave" }],
     ["password", { password: 7 }],
     ["tls", { tls: "yes" }],
+    ["Connector", { Connector: () => null }],
     ["retryStrategy", { retryStrategy: 3 }],
     ["commandTimeout", { commandTimeout: 2 ** 31 }],
     ["connectTimeout", { connectTimeout: Number.NaN }],
@@ -613,6 +614,39 @@ describe("ioredis options", () => {
         }
       })
   )
+
+  it.effect("that cannot be read are refused", () => {
+    const unreadable = {
+      get key() {
+        throw new Error("hunter2")
+      }
+    }
+    return Effect.gen(function*() {
+      for (const option of ["tls", "sentinelTLS", "scripts"]) {
+        const options = { [option]: unreadable }
+        const made = message(yield* Effect.exit(Effect.scoped(IoredisNode.make(options))))
+        assert.include(made, `the option ${option} `)
+        assert.notInclude(made, "hunter2")
+      }
+    })
+  })
+
+  it.effect.each<object>([
+    { scripts: { mine: {} } },
+    { scripts: { mine: null } },
+    { himportFieldsets: 7 },
+    {
+      Connector: function() {
+        throw new Error("hunter2")
+      },
+      password: "hunter2"
+    }
+  ])("that ioredis throws at are refused", (options) =>
+    Effect.gen(function*() {
+      const made = message(yield* Effect.exit(Effect.scoped(IoredisNode.make(options))))
+      assert.include(made, "effect-redsync: ioredis cannot be used with the options of a node: ")
+      assert.notInclude(made, "hunter2")
+    }))
 
   it.effect("that are misspelt are refused with what was meant", () =>
     Effect.gen(function*() {

@@ -142,16 +142,28 @@ const retryDelay = (times: number): number => {
   return Effect.runSync(Random.nextBetween(longest / 2, longest))
 }
 
-/** As given. What it throws would end the process. */
-const retryStrategy = (given: RedisOptions["retryStrategy"] = retryDelay): RedisOptions["retryStrategy"] => {
-  if (given === null) return null
-  return (times) => {
-    try {
-      return given(times)
-    } catch {
-      return retryDelay(times)
-    }
+/** Calls a function of the caller's. What it throws, at once or later, would end the process. */
+const called = <A>(given: () => A, otherwise: () => A): A => {
+  try {
+    const answer = given()
+    if (Predicate.isPromiseLike(answer)) answer.then(constVoid, constVoid)
+    return answer
+  } catch {
+    return otherwise()
   }
+}
+
+const longestDelay = 2 ** 31 - 1
+
+/** As given. A delay that is no time would be none. */
+const retryStrategy = (
+  given: RedisOptions["retryStrategy"] = retryDelay
+): (times: number) => number | null =>
+(times) => {
+  if (given === null) return null
+  const delay = called<unknown>(() => given(times), () => retryDelay(times))
+  if (!Predicate.isNumber(delay)) return null
+  return delay >= 0 && delay <= longestDelay ? delay : retryDelay(times)
 }
 
 /** As `CLIENT INFO` tells it: the number is unique only until the server is restarted. */
@@ -221,7 +233,7 @@ export class OwnConnection implements Connection {
     })
     client.on("ready", () => this.#begin())
     client.on("close", () => this.#enter())
-    this.#kept = keepConnected(client)
+    this.#kept = keepConnected(client, retryStrategy(options.sentinelRetryStrategy ?? undefined))
     client.connect().catch(constVoid)
   }
 
@@ -351,10 +363,13 @@ export const sentinelOptions = (options: RedisOptions) =>
   options.sentinels && {
     sentinelCommandTimeout: options.sentinelCommandTimeout ?? 1000,
     // ioredis would sleep, and not wake up when it is closed: `keepConnected` tries again.
-    sentinelRetryStrategy: options.sentinelRetryStrategy ?? (() => null)
+    sentinelRetryStrategy: () => null
   }
 
-/** Where the address now leads to another server than this one, which has become a replica. */
+/**
+ * Where the address now leads to another server than this one, which has become a
+ * replica. Never 2, which would send the command again.
+ */
 const reconnectOnError = (given: RedisOptions["reconnectOnError"], because: (error: Error) => void) => {
   let last = -Infinity
   const isReadOnly = (error: Error) => {
@@ -365,18 +380,9 @@ const reconnectOnError = (given: RedisOptions["reconnectOnError"], because: (err
     return true
   }
   return (error: Error): boolean => {
-    const reconnects = isReadOnly(error) || (given != null && isGiven(given, error))
+    const reconnects = isReadOnly(error) || (given != null && Boolean(called<unknown>(() => given(error), constFalse)))
     if (reconnects) because(error)
     return reconnects
-  }
-}
-
-/** Never 2, which would send the command again. What it throws would end the process. */
-const isGiven = (given: NonNullable<RedisOptions["reconnectOnError"]>, error: Error): boolean => {
-  try {
-    return Boolean(given(error))
-  } catch {
-    return false
   }
 }
 
@@ -401,7 +407,10 @@ export interface Kept {
  * Keeps a client of ours, which is not connected yet: a connection on which the
  * server says nothing is ended instead of waited for without end.
  */
-export const keepConnected = (client: Redis): Kept => {
+export const keepConnected = (
+  client: Redis,
+  sentinelDelay: (times: number) => number | null = retryDelay
+): Kept => {
   const { connectTimeout = connectMillis } = client.options
   let stop = constVoid
   const watch = () => {
@@ -418,7 +427,7 @@ export const keepConnected = (client: Redis): Kept => {
   guardReplies(client)
   client.on("connect", watch)
   client.on("close", () => stop())
-  const closeSentinels = client.options.sentinels ? keepSentinels(client) : constVoid
+  const closeSentinels = client.options.sentinels ? keepSentinels(client, sentinelDelay) : constVoid
   return {
     begun: () => stop(),
     close: () => {
@@ -430,7 +439,7 @@ export const keepConnected = (client: Redis): Kept => {
 }
 
 /** Tries again when no Sentinel knew a server, and closes those that are being asked. */
-const keepSentinels = (client: Redis): () => void => {
+const keepSentinels = (client: Redis, delayAfter: (times: number) => number | null): () => void => {
   const sentinels = new Set<Redis>()
   let isClosed = false
   let isGivenUp = false
@@ -459,7 +468,8 @@ const keepSentinels = (client: Redis): () => void => {
     isGivenUp = true
   })
   client.on("end", () => {
-    if (!isClosed && !isGivenUp) stop = after(retryDelay(++times), () => void client.connect().catch(constVoid))
+    const delay = isClosed || isGivenUp ? null : delayAfter(++times)
+    if (delay !== null) stop = after(delay, () => void client.connect().catch(constVoid))
   })
   return () => {
     isClosed = true

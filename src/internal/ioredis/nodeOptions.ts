@@ -28,8 +28,12 @@ const time: Rule = orNull([
   `it must be a number of milliseconds from 0 to ${longestTimer}`,
   (u) => Predicate.isNumber(u) && u >= 0 && u <= longestTimer
 ])
+const aClass: Rule = orNull([
+  "it must be a class",
+  (u) => Predicate.isFunction(u) && u.prototype !== undefined
+])
 const hook: Rule = orNull(["it must be a function", Predicate.isFunction])
-const record: Rule = orNull(["it must be an object", Predicate.isObject])
+const record: Rule = orNull(["it must be an object that can be read", (u) => Predicate.isObject(u) && isReadable(u)])
 const anything: Rule = ["", () => true]
 
 const host: Rule = [
@@ -96,7 +100,7 @@ const rules: Record<string, Rule> = {
   reconnectOnError: hook,
   sentinelRetryStrategy: hook,
   sentinelReconnectStrategy: hook,
-  Connector: hook,
+  Connector: aClass,
   tls: record,
   sentinelTLS: record,
   natMap: orNull(["it must be an object or a function", (u) => Predicate.isObject(u) || Predicate.isFunction(u)]),
@@ -107,6 +111,15 @@ const rules: Record<string, Rule> = {
     "it must be an array of at least one { host, port }",
     (u) => Array.isArray(u) && u.length > 0 && u.every((one) => Predicate.isObject(one))
   ])
+}
+
+const isReadable = (u: object): boolean => {
+  try {
+    Object.entries(u)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** The ioredis options as they were checked, or what is wrong with them. */

@@ -212,7 +212,7 @@ class Ear {
   #connect(ready: () => Promise<void>, refused: (error: unknown) => void): Redis {
     const connection = this.#client.duplicate({
       ...hearing,
-      ...sentinelOptions({ ...this.#client.options, sentinelRetryStrategy: undefined }),
+      ...sentinelOptions(this.#client.options),
       keyPrefix: this.#prefix
     })
     connection.on("error", constVoid)
