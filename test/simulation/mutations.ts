@@ -75,7 +75,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "validity counted from the reply",
     edits: [edit(
-      "src/internal/acquire/acquire.ts",
+      "src/internal/acquire/attempt.ts",
       "new HeldLock(service, claim, start)",
       "new HeldLock(service, claim, now(service.clock))"
     )],
@@ -123,14 +123,14 @@ export const mutations: ReadonlyArray<Mutation> = [
   // 2: no ghosts
   {
     name: "no clean-up after a timeout",
-    edits: [edit("src/internal/acquire/acquire.ts", "Result.isFailure(answer) || answer.success", "answer.success")],
+    edits: [edit("src/internal/acquire/attempt.ts", "Result.isFailure(answer) || answer.success", "answer.success")],
     within: 500,
     seed: 7
   },
   {
     name: "a straggler's late SET unreleased",
     edits: [edit(
-      "src/internal/acquire/acquire.ts",
+      "src/internal/acquire/attempt.ts",
       "answer === undefined || Result.isFailure(answer) || answer.success",
       "(answer !== undefined && (Result.isFailure(answer) || answer.success))"
     )],
@@ -140,9 +140,9 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "no clean-up after an interruption",
     edits: [
-      edit("src/internal/acquire/acquire.ts", "        service.cleanUps.over(claim, service.nodes)\n", ""),
+      edit("src/internal/acquire/attempt.ts", "        service.cleanUps.over(claim, service.nodes)\n", ""),
       edit(
-        "src/internal/acquire/acquire.ts",
+        "src/internal/acquire/attempt.ts",
         "for (const claim of claims) service.cleanUps.over(claim, service.nodes)",
         ""
       )
@@ -194,7 +194,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a release that has failed is not tried again",
-    edits: [edit("src/internal/hold/heldLock.ts", "this.#service.cleanUps.released(this.#lock, answers)", "")],
+    edits: [edit("src/internal/hold/release.ts", "this.#service.cleanUps.released(this.#lock, answers)", "")],
     within: 500,
     seed: 38
   },
@@ -274,7 +274,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "votes that wait for stragglers",
     edits: [edit(
-      "src/internal/quorum/quorum.ts",
+      "src/internal/quorum/round.ts",
       "(this.#question.all !== true && this.#isDecided(pending))",
       "(this.#question.all !== true && pending < 0)"
     )],
@@ -316,7 +316,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a token without the second round",
     edits: [
-      edit("src/internal/acquire/acquire.ts", "fence.settle(answers)", "(fence.settle(answers), true)")
+      edit("src/internal/acquire/attempt.ts", "fence.settle(answers)", "(fence.settle(answers), true)")
     ],
     within: 500,
     seed: 8
@@ -325,7 +325,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a node that throws ends its caller",
     edits: [edit(
-      "src/internal/quorum/quorum.ts",
+      "src/internal/quorum/round.ts",
       "this.#hear(index, node, Result.fail(this.#failure(node, error)))",
       "throw error"
     )],

@@ -11,7 +11,7 @@ import type { Settings } from "../claim/settings.ts"
 import { clockError } from "../claim/tokenAllocation.ts"
 import { HeldLock } from "../hold/heldLock.ts"
 import { type Answers, denied, granted, lockOf, nodesUnavailable, notGrantedNodes, votes } from "../quorum/ballot.ts"
-import { type AcquireContext, agree, type Restore } from "./acquire.ts"
+import { type AcquireContext, agree, type Restore } from "./attempt.ts"
 
 /** Puts a value of our own in the place of the given one, which opens nothing from then on. */
 export const adopt = (

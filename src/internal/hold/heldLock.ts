@@ -1,7 +1,6 @@
 /**
  * A held lock from the inside: its lease, its end, its release.
  */
-import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -13,12 +12,11 @@ import { LockLost, type NodeError, type NodesUnavailable, type Vote } from "../.
 import type { LockNode } from "../../LockNode.ts"
 import { type Instant, monotonicMillis, now } from "../base/clock.ts"
 import { type Claim, isHeldQuestion, type OwnClaim, raiseQuestion } from "../claim/claim.ts"
-import type { CleanUps } from "../claim/cleanUps.ts"
 import type { Settings } from "../claim/settings.ts"
 import type { Fence } from "../claim/tokenAllocation.ts"
 import { Guardable } from "../lease/guard.ts"
 import { end, remainingMillis } from "../lease/lease.ts"
-import { Holding, type Holdings, type Leased } from "../lease/leaseTimers.ts"
+import { Holding, type Leased } from "../lease/leaseTimers.ts"
 import {
   type Answers,
   denied,
@@ -30,52 +28,12 @@ import {
   unavailable,
   votes
 } from "../quorum/ballot.ts"
-import type { Quorum } from "../quorum/quorum.ts"
 import { isUnsent } from "../quorum/unsent.ts"
-import type { Rooms } from "../waiting/waitQueues.ts"
-
-/** What holds need of the service they belong to. */
-export interface HoldContext {
-  readonly clock: Clock.Clock
-  readonly nodes: ReadonlyArray<LockNode>
-  readonly quorum: Quorum
-  readonly cleanUps: CleanUps
-  readonly holdings: Holdings
-  readonly rooms: Rooms<Answers<boolean>>
-}
+import type { Hold, HoldContext } from "./hold.ts"
+import { Release } from "./release.ts"
 
 /** How long after a round that missed the quorum the next one starts; doubled from round to round, to the node timeout. */
 const firstPauseMillis = 50
-
-/** The question that ends a hold. It wakes who is next, too. */
-class Release implements Question<boolean> {
-  readonly operation = "release"
-  readonly timeoutMillis: number
-  readonly nodes: ReadonlyArray<LockNode>
-  /** Whether that woke another service. */
-  woke = false
-  readonly #service: HoldContext
-  readonly #lock: HeldLock
-
-  constructor(service: HoldContext, lock: HeldLock) {
-    this.timeoutMillis = lock.settings.nodeTimeoutMillis
-    this.nodes = service.rooms.wakingFirst(lock.key)
-    this.#service = service
-    this.#lock = lock
-  }
-
-  ask(node: LockNode): Effect.Effect<boolean, NodeError> {
-    return this.#service.rooms.release(node, this.#lock, this)
-  }
-
-  isYes(answer: boolean): boolean {
-    return isTrue(answer)
-  }
-
-  onSettled(answers: Answers<boolean>): void {
-    this.#service.cleanUps.released(this.#lock, answers)
-  }
-}
 
 /** A round of extension. A node that got its key back gets its fencing counter back too. */
 class Renewal implements Question<boolean> {
@@ -102,59 +60,6 @@ class Renewal implements Question<boolean> {
 
   onSettled(answers: Answers<boolean>): void {
     this.#onSettled(answers)
-  }
-}
-
-/** One lock or several, held as one: the loss of any is the loss of all. */
-export interface Hold extends Guardable {
-  readonly names: string | ReadonlyArray<string>
-  readonly settings: Settings
-  readonly token: FencingToken | undefined
-  /** Sends the release, once, and goes on in the background until every node has done it. */
-  startRelease(): void
-  readonly release: Effect.Effect<unknown>
-}
-
-export class HeldLocks extends Guardable implements Hold {
-  readonly locks: ReadonlyArray<HeldLock>
-  readonly token = undefined
-
-  constructor(locks: ReadonlyArray<HeldLock>) {
-    super()
-    this.locks = locks
-  }
-
-  get names(): ReadonlyArray<string> {
-    return this.locks.map(({ name }) => name)
-  }
-
-  get settings(): Settings {
-    return this.locks[0]!.settings
-  }
-
-  check(): LockLost | undefined {
-    for (const lock of this.locks) {
-      const lost = lock.check()
-      if (lost !== undefined) return lost
-    }
-    return undefined
-  }
-
-  isLostNow(): boolean {
-    return this.locks.some((lock) => lock.isLostNow())
-  }
-
-  onLost(listener: (lost: LockLost) => void): () => void {
-    const listeners = this.locks.map((lock) => lock.onLost(listener))
-    return () => listeners.forEach((forget) => forget())
-  }
-
-  startRelease(): void {
-    for (const lock of this.locks) lock.startRelease()
-  }
-
-  get release(): Effect.Effect<unknown> {
-    return Effect.forEach(this.locks, ({ release }) => release, { discard: true })
   }
 }
 

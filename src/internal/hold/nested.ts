@@ -9,7 +9,8 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { ErrFailed, type LockError } from "../../LockError.ts"
 import { holdsAround } from "../lease/guard.ts"
-import { HeldLock, HeldLocks } from "./heldLock.ts"
+import { HeldLock } from "./heldLock.ts"
+import { HeldLocks } from "./heldLocks.ts"
 
 /** The last lock of each name. */
 const locksOfScopes = new WeakMap<Scope.Scope, Map<string, HeldLock>>()

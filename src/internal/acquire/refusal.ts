@@ -1,0 +1,97 @@
+/**
+ * The error of an acquisition that was refused.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import { ErrFailed, type LockError, type NodeError, NodesUnavailable, type Vote } from "../../LockError.ts"
+import type { KeyState } from "../../LockNode.ts"
+import { look } from "../claim/claim.ts"
+import type { Settings } from "../claim/settings.ts"
+import { notALockReason } from "../nodeContract.ts"
+import { type Answers, lockOf, nodesUnavailable, unavailable, votes } from "../quorum/ballot.ts"
+import type { AcquireContext } from "./attempt.ts"
+
+export const refusal = (
+  name: string,
+  service: AcquireContext,
+  answers: Answers<boolean> | undefined,
+  attempts: number,
+  waitedMillis: number
+): LockError => {
+  const claim = { name, key: service.key(name) }
+  if (answers !== undefined && unavailable(answers)) return nodesUnavailable(claim, answers)
+  const pending = () => service.nodes.map(({ id: node }): Vote => ({ _tag: "Pending", node }))
+  return new ErrFailed({
+    ...lockOf(claim),
+    attempts,
+    waited: Duration.millis(waitedMillis),
+    votes: answers === undefined ? pending() : votes(answers)
+  })
+}
+
+/** How long the look that explains an error may take. */
+const explanationMillis = 250
+
+/** Fails with the error after one look at what is in the way: how long the key still has, who does not answer. */
+export const explained = (
+  service: AcquireContext,
+  settings: Settings,
+  error: LockError,
+  waited: () => number
+): Effect.Effect<never, LockError> => {
+  const key = service.key(error.lock)
+  const about = lockOf({ name: error.lock, key })
+  const { health, size: quorum } = service.quorum
+  const tell = (votes: ReadonlyArray<Vote>) => {
+    // It may come out that too few nodes are left, whoever holds the lock.
+    const failures = votes.filter((vote) => vote._tag === "Failed").length
+    return Effect.fail(
+      error._tag === "NodesUnavailable" || failures > votes.length - quorum
+        ? new NodesUnavailable({ ...about, quorum, votes })
+        : new ErrFailed({ ...about, attempts: error.attempts, waited: Duration.millis(waited()), votes })
+    )
+  }
+  // Votes stand in the order of the nodes. To ask one that could not be reached a moment ago would only cost the time.
+  const known = error.votes.map((vote, index): Vote => {
+    const failure = vote._tag === "Pending" ? health.unreachable(service.nodes[index]!) : undefined
+    return failure === undefined ? vote : failed(vote.node, failure)
+  })
+  const nodes = service.nodes.filter((node, index) => isOpen(known[index]) && !health.isUnreachable(node))
+  if (nodes.length === 0) return tell(known)
+  const looked = service.quorum.ask({
+    operation: "inspect",
+    timeoutMillis: Math.min(settings.nodeTimeoutMillis, explanationMillis),
+    ask: (node) => look(node, key),
+    isYes: Option.isSome,
+    all: true,
+    nodes
+  })
+  return Effect.flatMap(looked, ({ byNode }) =>
+    tell(known.map((vote): Vote => {
+      const answer = isOpen(vote) ? byNode[nodes.findIndex(({ id }) => id === vote.node)] : undefined
+      if (answer === undefined) return vote
+      if (Result.isSuccess(answer)) {
+        return Option.isSome(answer.success)
+          ? refusedBy(vote.node, answer.success.value)
+          : vote._tag === "Pending"
+          ? { _tag: "Free", node: vote.node }
+          : vote
+      }
+      return vote._tag === "Pending" ? failed(vote.node, answer.failure) : vote
+    })))
+}
+
+/** Whether a look can tell more than the vote does. */
+const isOpen = (vote: Vote | undefined) => vote?._tag === "Refused" || vote?._tag === "Pending"
+
+const failed = (node: string, error: NodeError): Vote => ({ _tag: "Failed", node, error })
+
+const refusedBy = (node: string, state: KeyState): Vote => {
+  const notALock = notALockReason(state)
+  if (notALock !== undefined) return { _tag: "Refused", node, notALock }
+  return Number.isFinite(state.ttlMillis)
+    ? { _tag: "Refused", node, ttlMillis: state.ttlMillis }
+    : { _tag: "Refused", node }
+}

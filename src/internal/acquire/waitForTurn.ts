@@ -1,0 +1,131 @@
+/**
+ * Waiting: when the next attempt is made, and when no more.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Pull from "effect/Pull"
+import * as Random from "effect/Random"
+import * as Schedule from "effect/Schedule"
+import { inspect } from "../admin/unlock.ts"
+import { monotonicMillis } from "../base/clock.ts"
+import { quoted } from "../base/text.ts"
+import type { Settings } from "../claim/settings.ts"
+import { HeldLock } from "../hold/heldLock.ts"
+import { sayIfNested } from "../hold/nested.ts"
+import type { Answers } from "../quorum/ballot.ts"
+import type { Room, Waiter } from "../waiting/waitQueues.ts"
+import { type AcquireContext, attempt, type Restore } from "./attempt.ts"
+import { explained, refusal } from "./refusal.ts"
+
+/** How often in a row a split vote is tried again before the schedule decides. */
+const splitTries = 2
+
+/** All that comes after the first attempt, or after finding others waiting. */
+export const wait = Effect.fnUntraced(function*(
+  service: AcquireContext,
+  name: string,
+  room: Room<Answers<boolean>>,
+  waiter: Waiter,
+  settings: Settings,
+  restore: Restore,
+  startedAt: number,
+  first: Answers<boolean> | undefined
+) {
+  const { clock, rooms } = service
+  const step = yield* Schedule.toStep(settings.retry)
+  let splits = 0
+  if (first !== undefined) yield* refused(first)
+  if (service.logsDebug) service.quorum.background(sayThatWeWait(service, name, settings))
+  for (let attempts = 1;; attempts++) {
+    // The schedule decides when the next attempt is due, and is told the monotonic time: setting the wall clock must
+    // not end or prolong a wait.
+    const now = monotonicMillis(clock)
+    const error = refusal(name, service, room.answers, attempts, now - startedAt)
+    const delay = yield* restore(step(now, error)).pipe(
+      Effect.map(([, delay]) => Option.some(Duration.toMillis(delay))),
+      Pull.catchDone(() => Effect.succeedNone)
+    )
+    if (Option.isNone(delay)) {
+      // The next in line need not wait for what we find out.
+      rooms.leave(room, waiter)
+      const failure = explained(service, settings, error, () => monotonicMillis(clock) - startedAt)
+      return yield* restore(sayIfNested(service, failure))
+    }
+    const dueAt = now + delay.value
+    // Behind others nothing else would, with a schedule that never pauses.
+    if (delay.value <= 0) yield* Effect.yieldNow
+    // Whatever wakes the head before it is due leads to an attempt that uses up no step.
+    while (true) {
+      if (rooms.closed) return yield* Effect.fail(error)
+      const isDue = monotonicMillis(clock) >= dueAt
+      if (room.isTurnOf(waiter)) {
+        if (isDue) splits = 0
+        if (room.behindOthers) {
+          room.behindOthers = room.changed = false
+          rooms.join(room)
+        } else if (room.changed || isDue) {
+          room.changed = false
+          room.attemptedAt = monotonicMillis(clock)
+          const result = yield* attempt(service, name, settings, restore)
+          if (result instanceof HeldLock) return result
+          yield* refused(result)
+        }
+      } else if (isDue && now >= room.attemptedAt) {
+        // Nobody has asked since we were last due: the head's schedule must not keep us waiting.
+        room.wake()
+      }
+      if (isDue) break
+      yield* restore(sleep(service, room, waiter, dueAt))
+    }
+  }
+
+  /** Stands in line, or tries again soon if the votes were split. */
+  function* refused(answers: Answers<boolean>) {
+    const took = monotonicMillis(clock) - room.attemptedAt
+    room.answers = answers
+    rooms.refused(room)
+    // Contenders who have parted the nodes among them: perhaps nobody has a quorum.
+    if (answers.yes > 0 && answers.no > 0 && splits < splitTries) {
+      const random = yield* Random.next
+      rooms.wakeAfter(room, random * 2 ** ++splits * Math.max(1, took))
+    } else {
+      rooms.join(room)
+    }
+  }
+})
+
+/** At debug level a waiter says that it waits, and for how long the holder still has. */
+const sayThatWeWait = (service: AcquireContext, name: string, settings: Settings) =>
+  Effect.flatMap(inspect(service, name, settings), ({ holder }) => {
+    const held = Option.match(holder, {
+      onNone: () => "",
+      onSome: ({ ttlMillis }) => `, held by another for about ${(ttlMillis / 1000).toFixed(1)} s more`
+    })
+    return Effect.logDebug(`Waiting for lock ${quoted(name)}${held}`)
+  })
+
+/** Sleeps until an instant on the monotonic clock, or until the waiter is woken. */
+const sleep = (
+  service: AcquireContext,
+  room: Room<Answers<boolean>>,
+  waiter: Waiter,
+  until: number
+): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    // It may have happened since we looked.
+    if (service.rooms.closed || (room.changed && room.isTurnOf(waiter))) return resume(Effect.void)
+    const { timers } = service.quorum
+    const wake = () => {
+      waiter.wake = undefined
+      timer.takeOut()
+      resume(Effect.void)
+    }
+    // Whole milliseconds, so that timers of many waiters are of few durations.
+    const timer = timers.after(Math.max(0, Math.ceil(until - monotonicMillis(service.clock))), wake)
+    waiter.wake = wake
+    return Effect.sync(() => {
+      waiter.wake = undefined
+      timer.takeOut()
+    })
+  })

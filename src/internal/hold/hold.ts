@@ -1,0 +1,34 @@
+/**
+ * What is held, and what it needs of its service.
+ */
+import type * as Clock from "effect/Clock"
+import type * as Effect from "effect/Effect"
+import type { FencingToken } from "../../Fencing.ts"
+import type { LockNode } from "../../LockNode.ts"
+import type { CleanUps } from "../claim/cleanUps.ts"
+import type { Settings } from "../claim/settings.ts"
+import type { Guardable } from "../lease/guard.ts"
+import type { Holdings } from "../lease/leaseTimers.ts"
+import type { Answers } from "../quorum/ballot.ts"
+import type { Quorum } from "../quorum/quorum.ts"
+import type { Rooms } from "../waiting/waitQueues.ts"
+
+/** What holds need of the service they belong to. */
+export interface HoldContext {
+  readonly clock: Clock.Clock
+  readonly nodes: ReadonlyArray<LockNode>
+  readonly quorum: Quorum
+  readonly cleanUps: CleanUps
+  readonly holdings: Holdings
+  readonly rooms: Rooms<Answers<boolean>>
+}
+
+/** One lock or several, held as one: the loss of any is the loss of all. */
+export interface Hold extends Guardable {
+  readonly names: string | ReadonlyArray<string>
+  readonly settings: Settings
+  readonly token: FencingToken | undefined
+  /** Sends the release, once, and goes on in the background until every node has done it. */
+  startRelease(): void
+  readonly release: Effect.Effect<unknown>
+}
