@@ -18,7 +18,7 @@ export default defineConfig({
     maxWorkers: 2,
     silent: "passed-only",
     // Nothing takes so long; it ends what hangs.
-    testTimeout: 90_000,
+    testTimeout: 180_000,
     hookTimeout: 120_000
   }
 })

@@ -280,7 +280,7 @@ describe("the first moments of a connection", () => {
     Effect.gen(function*() {
       const server = yield* startServer()
       const network = yield* front("nothing is said")
-      const node = yield* IoredisNode.make({ host: network.host, port: network.port, connectTimeout: 50 })
+      const node = yield* IoredisNode.make({ host: network.host, port: network.port, connectTimeout: 500 })
       const overTls = yield* IoredisNode.make({ host: network.host, port: network.port, connectTimeout: 50, tls: {} })
       assertNodeError(
         yield* Effect.flip(overTls.acquire("name", "mine", 60_000)),

@@ -14,7 +14,8 @@ import { child, deleteOn, nodesFor, onThree, service, type Three } from "./suppo
 
 const retry = retryPolicy({ delay: "100 millis", within: "1 minute" })
 
-const expiry = 1000
+/** So long that the holder gets to stand still before it ends, and so short that the test does not. */
+const expiry = 2000
 
 /**
  * A holder in another process stands still past its expiry and goes on once we

@@ -186,7 +186,7 @@ export const child = (program: string | URL, options: object) =>
           look()
           return Effect.sync(() => listeners.delete(look))
         }).pipe(
-          Effect.timeout("30 seconds"),
+          Effect.timeout("1 minute"),
           Effect.catch(() => Effect.die(new Error(`It never said "${beginning}", but ${JSON.stringify(lines)}`)))
         ),
       tell: (line) => Effect.sync(() => running.stdin.write(`${line}\n`)),
