@@ -23,7 +23,8 @@ const keysOn = (node: LockNode.LockNode, names: ReadonlyArray<string>) =>
 
 /** A node that does the acquisitions late that were asked while it stood still, and whose releases do as they are told. */
 const late = (releases: () => NodeError | undefined = () => undefined, more: Partial<LockNode.LockNode> = {}) => {
-  const memory = MemoryNode.make("late")
+  // Without waiting lists, which release as well.
+  const { waitingList: _, ...memory } = MemoryNode.make("late")
   const queue: Array<Effect.Effect<unknown, NodeError>> = []
   const world = { isStill: false, memory, goOn: Effect.suspend(() => Effect.all(queue.splice(0))) }
   const node: LockNode.LockNode = {
@@ -126,12 +127,17 @@ describe("what is left on a node", () => {
 describe("a silent node", () => {
   const asked = (node: FaultyNode.FaultyNode) => node.asked.filter((operation) => operation === "acquire").length
 
-  /** So many attempts at once; how many of them the last node is asked. */
+  /** So many attempts at once; how many of them the last node is asked before it has answered any. */
   const attempts = (nodes: ReadonlyArray<FaultyNode.FaultyNode>, names: ReadonlyArray<string>) =>
     Effect.gen(function*() {
       const before = asked(nodes[2]!)
-      yield* Effect.forEach(names, (name) => Effect.scoped(tryLock(name)), { concurrency: "unbounded" })
-      return asked(nodes[2]!) - before
+      const fiber = yield* Effect.forkChild(
+        Effect.forEach(names, (name) => Effect.scoped(tryLock(name)), { concurrency: "unbounded" })
+      )
+      yield* TestClock.adjust(0)
+      const count = asked(nodes[2]!) - before
+      yield* Fiber.join(fiber)
+      return count
     })
 
   it.effect("is asked one thing at a time, and everything again when a late reply has come", () =>
@@ -163,8 +169,10 @@ describe("a silent node", () => {
         yield* attempts(nodes, ["b"])
         // The time of the first is over just now.
         yield* TestClock.adjust(nodeTimeout - 100 + 1)
+        nodes[2]!.behave = 10
         assert.strictEqual(yield* attempts(nodes, ["c", "d"]), 2)
       }).pipe(Effect.provide(service))
+      yield* TestClock.adjust("10 seconds")
     }).pipe(Effect.scoped))
 
   it.effect("has its connection given up, where it can be", () =>
