@@ -99,8 +99,8 @@ export interface LockNode {
   /**
    * Succeeds once the node has been tried for the first time, with whether it
    * answered. A layer waits for a quorum of these, so that its first lock is not
-   * refused because connections are still being made. Without it the node is
-   * taken to be ready.
+   * refused because connections are still being made; a failure counts as no answer.
+   * Without it the node is taken to be ready.
    */
   readonly ready?: Effect.Effect<boolean>
 

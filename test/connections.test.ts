@@ -164,6 +164,8 @@ describe("a connection of the caller's", () => {
       // The client sends it again.
       assert.isTrue(yield* Fiber.join(releasing))
       assert.isTrue(node.mayOvertake!())
+      // What is sent from now on is sent on the new connection.
+      assert.isFalse(node.mayOvertake!(0))
       assert.isUndefined(node.reconnect)
     }).pipe(Effect.scoped))
 
