@@ -1,12 +1,11 @@
 /**
  * Fencing tokens: the resource's side of a lock.
  *
- * No lock can stop a process that is frozen while it holds it: when it wakes,
- * what it had already begun goes on, though the lease has ended and another
- * holds the lock by now. The resource can: `Redsync.withFencedLock` gives each
- * holder a token that is larger than all tokens before it, the holder sends it
- * along, and the resource turns away whatever carries a smaller one than it has
- * seen. The README has recipes for PostgreSQL and Redis.
+ * No lock can stop a process that was frozen while it held it: when it resumes,
+ * requests already in flight still arrive, although the lease has ended and
+ * another process holds the lock. The resource can: `Redsync.withFencedLock` gives
+ * each holder a token larger than all earlier ones, the holder sends it along, and
+ * the resource rejects any request whose token is smaller than the largest seen. The README has recipes for PostgreSQL and Redis.
  *
  * @see Martin Kleppmann on why: https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html
  * @since 0.1.0
@@ -64,8 +63,8 @@ export type FencingToken = typeof FencingToken.Type
 export const Order: Order_.Order<FencingToken> = Order_.Number
 
 /**
- * A token was turned away: the resource has seen the larger token `newest`, so
- * another holds the lock by now.
+ * A token was rejected: the resource has seen the larger token `newest`, so another
+ * client has acquired the lock since.
  *
  * @category errors
  * @since 0.1.0

@@ -11,9 +11,9 @@ import type { NodeError } from "./LockError.ts"
  *
  * **Details**
  *
- * `holder` is there if one value is on a quorum of nodes: its `ttlMillis` is how
- * long it stays on a quorum unless it is extended. `nodes` is in the order of the
- * layer's.
+ * `holder` is present if a quorum of nodes stores the same value: its `ttlMillis` is
+ * how long it stays on a quorum unless it is extended. `nodes` is in the order of
+ * the layer's.
  *
  * @category models
  * @since 0.1.0
@@ -26,12 +26,12 @@ export interface Inspection {
 }
 
 /**
- * What one node has under a name: nothing, a lock, something that is no lock, or
- * it failed to answer.
+ * What one node has under a name: nothing, a lock, a key that is not a lock, or a
+ * failure to answer.
  *
  * **Details**
  *
- * `abstains` is there if the node casts no vote on new locks for now, and says
+ * `abstains` is present if the node does not vote on new locks for now, and says
  * why, for instance `"restarted 4 s ago, waits 26 s more"`.
  *
  * @category models

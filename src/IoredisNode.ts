@@ -1,6 +1,5 @@
 /**
- * A node over ioredis: a URL, ioredis options, or a client or cluster of the
- * caller's.
+ * A node over ioredis: a URL, ioredis options, or an existing client or cluster.
  *
  * `Redsync.layer` takes all of these directly; use this module to mix them with
  * nodes of your own, or to use a node outside a layer.
@@ -47,19 +46,21 @@ import type { LockNode } from "./LockNode.ts"
  * **Details**
  *
  * `target` is a URL (`redis://user:password@host:6379/2`, `rediss://` for TLS,
- * `unix:/path/to.sock`, `redis+sentinel://host,host/name` for what Sentinels call
- * by that name) or ioredis options. The effect does not wait for the connection, and a server that is down is no failure: the node goes on trying to
- * reach it. What is asked before the connection is there for the first time waits for
- * it, for as long as whoever asks has patience. A connection that broke, or was given
- * up since nothing was answered on it, is ended by the server before anything is
- * sent on the next, where the user may `CLIENT INFO` and `CLIENT KILL`. A server that
- * says `READONLY` is left for whichever the address leads to now, at most once a
- * second. A URL that cannot be understood is a defect; passwords are masked in it.
+ * `unix:/path/to.sock`, `redis+sentinel://host,host/name` for the primary that the
+ * Sentinels monitor under that name) or ioredis options. The effect does not wait
+ * for the connection, and an unreachable server is not a failure: the node keeps
+ * trying to connect. Requests made before the first connection wait for it, until
+ * the caller interrupts them. A connection that broke, or was given up because it did
+ * not respond, is closed by the server before anything is sent on the next one, if
+ * the user has permission for `CLIENT INFO` and `CLIENT KILL`. If a server answers
+ * `READONLY`, the node reconnects to whichever server the address now leads to, at
+ * most once a second. A URL that cannot be parsed is a defect; passwords in it are
+ * masked.
  *
  * **Options of ioredis**
  *
- * Always set, whatever is given, so that no command is executed after we gave up on
- * it and nothing is left when the node is closed:
+ * Always set, overriding what is given, so that no command is executed after it has
+ * timed out and nothing is left when the node is closed:
  *
  * - `enableOfflineQueue`, `autoResendUnfulfilledCommands` and `autoResubscribe` are `false`
  * - `maxRetriesPerRequest` and `disconnectTimeout` are `0`
@@ -67,8 +68,8 @@ import type { LockNode } from "./LockNode.ts"
  *
  * Set unless given:
  *
- * - `connectTimeout`: 5000 ms to connect, and as long again for a server that says nothing; `0` for no limit
- * - `retryStrategy`: after 50 to 100 ms, and up to a second later on; if it gives up, so does the node, for good
+ * - `connectTimeout`: 5000 ms to connect, and as long again for the server to respond; `0` for no limit
+ * - `retryStrategy`: after 50 to 100 ms, and up to a second later on; if it gives up, so does the node, permanently
  * - `maxLoadingRetryTime`: 1000 ms
  * - `sentinelCommandTimeout`: 1000 ms for each Sentinel, before the next is asked
  * - `sentinelRetryStrategy`: like `retryStrategy`, once no Sentinel knew a server
@@ -90,14 +91,14 @@ export const make = (target: string | RedisOptions): Effect.Effect<LockNode, nev
   })
 
 /**
- * A node over a client or cluster of the caller's, of ioredis or of iovalkey, which is
- * never closed or reconfigured.
+ * A node over an existing client or cluster of ioredis or iovalkey, which is never
+ * closed or reconfigured.
  *
  * **Details**
  *
- * Its connection is waited for at first where the client queues nothing
- * (`enableOfflineQueue: false`), and where it is a cluster; one that was not told to
- * connect yet (`lazyConnect`) is. A cluster's `enableAutoPipelining` does not apply to
+ * The first requests wait for its connection if the client does not queue
+ * (`enableOfflineQueue: false`) or is a cluster; a client with `lazyConnect` is made
+ * to connect. A cluster's `enableAutoPipelining` does not apply to
  * locks.
  *
  * **Gotchas**
@@ -105,13 +106,14 @@ export const make = (target: string | RedisOptions): Effect.Effect<LockNode, nev
  * With ioredis' own defaults a client sends commands again after a broken
  * connection and queues them while there is none. Locks stay safe, but a node
  * that is down then costs the node timeout instead of failing at once, unless
- * the client has `enableOfflineQueue: false`. And clean-ups of what was under way when a
- * connection broke go on for as long as the key may live, since a server may come to
- * the rest of the old connection later than to what is sent on the new one.
+ * the client has `enableOfflineQueue: false`. After a connection broke, the clean-up of
+ * its pending requests is repeated until the keys must have expired, since a server
+ * may execute the rest of the old connection after commands sent on the new one.
  *
- * ioredis throws where nobody can catch it when a server sends a reply to nothing, or
- * a notice without a channel: that ends the process. Connections that the library
- * opens are broken off before that; a client of the caller's is left as it is.
+ * If a server sends a reply that no command waits for, or a notification without a
+ * channel, ioredis throws an exception that cannot be caught and ends the process.
+ * Connections opened by the library are closed before that can happen; an existing
+ * client is not protected.
  *
  * @category constructors
  * @since 0.1.0

@@ -1,8 +1,8 @@
 /**
  * A held lock.
  *
- * `Redsync.lock` hands one out and releases it when its scope closes. It tells
- * how long exclusion is still promised, and fails a program that outlives it.
+ * `Redsync.lock` acquires it and releases it when its scope closes. It exposes the
+ * remaining lease time and can interrupt a program whose lease is lost.
  *
  * @since 0.1.0
  */
@@ -27,21 +27,20 @@ export interface Lock {
   /**
    * The value the granting nodes store, fresh for every attempt: 28 characters
    * of base64, of which the last 16 are random and the first 12 the same for all
-   * locks of a service. Whoever knows it can release or adopt the lock with
+   * locks of a service. Anyone who has it can release or adopt the lock with
    * `Redsync.unlock` and `Redsync.adopt`.
    */
   readonly value: string
 
   /**
-   * For how long exclusion is still promised: the time to the end of the lease,
-   * less the clock drift. Zero once the lock is lost, released or detached. Asks no
-   * node.
+   * Time for which exclusivity is still guaranteed: the time to the end of the
+   * lease, less the clock drift. Zero once the lock is lost, released or detached.
+   * Computed locally.
    */
   readonly remaining: Effect.Effect<Duration.Duration>
 
   /**
-   * Starts the lease anew on every node: afterwards it lasts its full expiry
-   * again.
+   * Renews the lease to its full expiry on every node.
    *
    * **Details**
    *
@@ -54,28 +53,27 @@ export interface Lock {
   readonly extend: Effect.Effect<void, LockLost | NodesUnavailable>
 
   /**
-   * Asks the nodes whether a quorum of them still has our value. Fails with
-   * `NodesUnavailable` if too few answered to tell.
+   * Whether a quorum of the nodes still stores the value, as the nodes answer now.
+   * Fails with `NodesUnavailable` if too few respond to decide.
    */
   readonly isHeld: Effect.Effect<boolean, NodesUnavailable>
 
   /**
-   * Deletes the key on every node that has our value: `true` where a quorum
+   * Deletes the key on every node that stores the value: `true` if a quorum
    * confirmed. Closing the lock's scope does this.
    *
    * **Details**
    *
    * It never waits longer than the node timeout and never fails; nodes that did
-   * not answer are tried again in the background until the key is gone by
-   * itself. Releasing again gives the same answer without asking. Interrupting
-   * it ends the waiting, not the release.
+   * not answer are tried again in the background until the key must have expired.
+   * Idempotent: a second call returns the first result. Interrupting it ends the
+   * waiting, not the release.
    */
   readonly release: Effect.Effect<boolean>
 
   /**
-   * Gives the lock up without releasing it, and succeeds with its value: whoever
-   * gets that takes the lock over with `Redsync.adopt`, within the rest of the
-   * lease.
+   * Gives up the lock without releasing it, and succeeds with its value, by which
+   * another process can take it over with `Redsync.adopt` before the lease ends.
    *
    * **Details**
    *
@@ -87,20 +85,20 @@ export interface Lock {
   readonly detach: Effect.Effect<string, LockLost>
 
   /**
-   * Stops extending the lock and keeps it until its lease ends: at most once in
-   * so much time, whoever asks.
+   * Stops extending the lock and leaves it to expire: for work that is to be done
+   * at most once per expiry across all processes.
    *
    * **Details**
    *
-   * Closing the scope does not release it any more, `remaining` runs down and
-   * `lost` never fails. Waits for an extension that is under way, as `detach`
-   * does. Nothing happens to a lock that is lost or released.
+   * Closing the scope no longer releases it, `remaining` runs down and `lost`
+   * never fails. Waits for an extension that is under way, as `detach` does. Has
+   * no effect on a lock that is lost or released.
    */
   readonly abandon: Effect.Effect<void>
 
   /**
-   * Never succeeds, and fails when exclusion ends before the release. Once the
-   * lock is released, detached or abandoned it waits for ever.
+   * Fails with `LockLost` if the lease ends before the release. Otherwise, and
+   * once the lock is released, detached or abandoned, it never completes.
    */
   readonly lost: Effect.Effect<never, LockLost>
 }
@@ -112,7 +110,7 @@ export interface Lock {
  * @since 0.1.0
  */
 export interface FencedLock extends Lock {
-  /** Larger than the token of everybody who held a lock of this name before. */
+  /** Larger than the token of every earlier holder of a lock of this name. */
   readonly token: FencingToken
 }
 
@@ -122,9 +120,9 @@ export interface FencedLock extends Lock {
  * **Details**
  *
  * When the lock is lost the program is interrupted, its finalizers run, and the
- * result is `LockLost`. The lease is looked at before every asynchronous step of
- * the program, so one that wakes from a blocked event loop or a suspended process
- * is stopped before it sends anything. A program that succeeds after the lease has ended fails
+ * result is `LockLost`. The lease is checked before every asynchronous step of
+ * the program, so a program that resumes after a blocked event loop or a suspended
+ * process is interrupted before it can do more I/O. A program that succeeds after the lease has ended fails
  * with `LockLost` too; one that fails by itself keeps its own failure. Releasing
  * the lock does not stop the program.
  *

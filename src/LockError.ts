@@ -2,8 +2,8 @@
  * What can go wrong with a lock, as tagged errors.
  *
  * Every error lists the votes: what each node answered when it was last asked.
- * The `message` of an error is one sentence that a person on call can act on,
- * with each node's answer in it. Errors are schema classes, so they can be
+ * The `message` of an error is a single actionable sentence with each node's
+ * answer in it. Errors are schema classes, so they can be
  * encoded, sent to another process and decoded there. None carries a password.
  *
  * @since 0.1.0
@@ -13,18 +13,19 @@ import * as Schema from "effect/Schema"
 import { quoted, untrusted } from "./internal/base/text.ts"
 
 /**
- * One node could not do what it was asked to.
+ * A single node failed to perform an operation.
  *
  * **Details**
  *
- * `reason` tells why:
+ * `reason` says why:
  *
  * - `"Timeout"`: no answer within the node timeout. The command may still take effect later.
- * - `"Disconnected"`: there is no connection, or it broke before the answer came.
+ * - `"Disconnected"`: there is no connection, it broke before the answer came, or the node is silent and nothing was
+ *   sent.
  * - `"Rejected"`: the server answered with an error, such as `READONLY`, `OOM`, `NOAUTH` or `NOPERM`.
- * - `"NotAsked"`: nothing was sent to it, since what had to be sent could not be. `cause` says why.
- * - `"Abstained"`: the server was restarted a moment ago and casts no vote on new locks yet, as the option
- *   `delayedRestart` says. `cause` says since when and how much longer.
+ * - `"NotAsked"`: no request was sent, because it could not be made. `cause` says why.
+ * - `"Abstained"`: the server was restarted recently and does not vote on new locks yet, because of the option
+ *   `delayedRestart`. `cause` says since when and how much longer.
  *
  * `node` is the node's `id`; `cause`, where there is one, is what the client or
  * server said, without the command's arguments.
@@ -67,17 +68,17 @@ export class NodeError extends Schema.TaggedError<NodeError>("effect-redsync/Nod
 }
 
 /**
- * What one node answered when it was asked to grant, extend or confirm a lock.
+ * One node's answer to a request to grant, extend or confirm a lock.
  *
  * **Details**
  *
  * - `Granted`: it agreed.
- * - `Refused`: it did not: the key is there with another value, or, for a lock that was held, is gone.
- *   `ttlMillis` is for how long the key still has to live, where the node was asked; `notALock` says what
- *   the key is instead where it is no lock, for instance `"a list"` or `"a string without expiry"`.
+ * - `Refused`: it did not: the key has another value, or, for a lock that was held, no longer exists.
+ *   `ttlMillis` is the remaining time to live of the key, if known; `notALock` says what the key is if it is not a
+ *   lock, for instance `"a list"` or `"a string without expiry"`.
  * - `Failed`: it could not answer; `error` says why.
- * - `Free`: it has no such key, as a look after the last attempt showed.
- * - `Pending`: it has given no answer: the others had decided before, or it was not asked.
+ * - `Free`: it has no such key, as an inspection after the last attempt showed.
+ * - `Pending`: it has not answered: the others had decided before, or no request was sent.
  *
  * @category models
  * @since 0.1.0
@@ -95,7 +96,7 @@ export const Vote = Schema.TaggedUnion({
 })
 
 /**
- * What one node answered when it was asked to grant, extend or confirm a lock.
+ * One node's answer to a request to grant, extend or confirm a lock.
  *
  * @category models
  * @since 0.1.0
@@ -103,15 +104,15 @@ export const Vote = Schema.TaggedUnion({
 export type Vote = typeof Vote.Type
 
 /**
- * Somebody else holds the lock, and the schedule is used up.
+ * Another client holds the lock, and the retry schedule is exhausted.
  *
  * **Details**
  *
- * `attempts` counts the attempts of the schedule, those included that had nothing
- * to ask because others in this service came first; attempts that a wake-up led to
- * are not counted. `waited` is the time from the first attempt to the last answer, `votes` are those of the last attempt
- * with, for a key that is held, how long it still has. `isNested` is `true` where
- * the lock is held by the very program that asks for it, or in its scope.
+ * `lock` is the name without the layer's prefix, which `prefix` has. `attempts`
+ * counts the attempts of the schedule, including those skipped because other fibers
+ * of this service were ahead; attempts triggered by wake-ups are not counted. `waited` is the time from the first attempt to the last answer, `votes` are those of the last attempt
+ * with the remaining time to live of a held key. `isNested` is `true` if the lock is
+ * held by the program that asks for it, or in its scope.
  *
  * @category errors
  * @since 0.1.0
@@ -134,11 +135,11 @@ export class ErrFailed extends Schema.TaggedError<ErrFailed>("effect-redsync/Err
 }
 
 /**
- * So many nodes failed that no quorum was possible, whoever holds the lock.
+ * Too many nodes failed to form a quorum, whether or not the lock is held.
  *
  * **Details**
  *
- * `quorum` is the number of nodes that have to agree.
+ * `quorum` is the number of nodes that must agree.
  *
  * @category errors
  * @since 0.1.0
@@ -163,11 +164,11 @@ export class NodesUnavailable
  *
  * **Details**
  *
- * `reason` tells why:
+ * `reason` says why:
  *
  * - `"Expired"`: the lease ended before it was extended.
- * - `"Taken"`: so many nodes no longer have our value that no quorum is left.
- * - `"NodesUnavailable"`: so many nodes failed that it could not be extended before the lease ended.
+ * - `"Taken"`: a quorum no longer stores this holder's value.
+ * - `"NodesUnavailable"`: too many nodes failed to extend it before the lease ended.
  * - `"Released"`: the lock was released, detached or abandoned, by its holder or because the service was closed.
  *
  * @category errors

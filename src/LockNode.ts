@@ -2,8 +2,8 @@
  * What a node must be able to do.
  *
  * A node is one independent store of lock keys: usually a Redis server. A lock
- * is held by whoever has its value on a quorum of nodes. Anything that can do
- * the five operations below is a node; see `IoredisNode`, `RedisNode` and
+ * is held by whoever has its value on a quorum of nodes. Any implementation of the
+ * five operations below can serve as a node; see `IoredisNode`, `RedisNode` and
  * `MemoryNode` for those that come with the library.
  *
  * @since 0.1.0
@@ -18,9 +18,8 @@ import type { NodeError } from "./LockError.ts"
  *
  * **Details**
  *
- * Each operation is atomic on the node and works on one key. None needs a
- * time limit of its own: whoever asks interrupts it when the node timeout is
- * over. An interrupted or failed operation may still take effect later, but
+ * Each operation is atomic on the node and works on one key. Implementations need
+ * no timeout; the caller interrupts them after the node timeout. An interrupted or failed operation may still take effect later, but
  * operations on one key must take effect in the order in which they were
  * started.
  *
@@ -47,10 +46,10 @@ export interface LockNode {
   readonly acquire: (key: string, value: string, expiryMillis: number) => Effect.Effect<boolean, NodeError>
 
   /**
-   * If the key has the value, lets it expire the given milliseconds from now,
-   * and only then answers `true`. If there is no such key, sets it as `acquire`
-   * would, so that a lock does not erode as servers come back empty one by one;
-   * the answer is `false` all the same. With `onlyIfThere` it is not set again.
+   * If the key has the value, sets its time to live to the given milliseconds and
+   * answers `true`. If there is no such key, sets it as `acquire` would, so that a
+   * lock is not worn down by a rolling restart, but still answers `false`. With
+   * `onlyIfThere` it is not set again.
    */
   readonly extend: (
     key: string,
@@ -60,26 +59,26 @@ export interface LockNode {
   ) => Effect.Effect<boolean, NodeError>
 
   /**
-   * If the key has the value, deletes it. `false` if it has another value or is
-   * not there.
+   * If the key has the value, deletes it. `false` if it has another value or does
+   * not exist.
    */
   readonly release: (key: string, value: string) => Effect.Effect<boolean, NodeError>
 
   /**
-   * Looks at the key without changing it: none where there is no such key.
+   * Reads the key without modifying it: `None` if there is no such key.
    */
   readonly inspect: (key: string) => Effect.Effect<Option.Option<KeyState>, NodeError>
 
   /**
-   * Deletes the key, whoever holds it. `false` if it is not there.
+   * Deletes the key, whoever holds it. `false` if it does not exist.
    */
   readonly remove: (key: string) => Effect.Effect<boolean, NodeError>
 
   /**
    * If the key has the value, sets it to the new value, to expire after the given
-   * milliseconds, and only then answers `true`; otherwise changes nothing. With it
-   * a lock is adopted: the old value no longer extends or releases anything.
-   * Without it locks cannot be adopted where this is one of the nodes.
+   * milliseconds, and answers `true`; otherwise changes nothing. This is how a lock
+   * is adopted: the old value no longer extends or releases anything. A service with
+   * a node that lacks it cannot adopt locks.
    */
   readonly replace?: (
     key: string,
@@ -105,18 +104,19 @@ export interface LockNode {
   readonly ready?: Effect.Effect<boolean>
 
   /**
-   * Gives up the connection, on which nothing is answered, and opens another.
-   * What is under way on it fails. Without it a connection is left to the client.
+   * Gives up a connection that does not respond and opens another. Pending requests
+   * on it fail. Without it, reconnecting is left to the client.
    */
   readonly reconnect?: Effect.Effect<void>
 
   /**
-   * Whether what was sent so many milliseconds ago, or before, may still be executed
-   * after what is sent now: a connection has been replaced since while there were
-   * commands on it without a reply, and the server could not be told to end it. A release then proves nothing, since
-   * what it was to undo may come after it. It is so until a minute after the first
-   * reply on a later connection: a server that answers reads what it has received of
-   * all connections. Without it, it is never so.
+   * Whether commands sent the given milliseconds ago, or earlier, may still be
+   * executed after a command sent now: since then a connection with unanswered
+   * commands was replaced, and the server could not be made to close it. A release
+   * then proves nothing, since the write that it undoes may be executed later. This
+   * holds until a minute after the first reply on a later connection, because a
+   * responsive server reads what it has received on all connections. Without it,
+   * commands never overtake each other.
    */
   readonly mayOvertake?: (ageMillis?: number) => boolean
 
@@ -127,33 +127,33 @@ export interface LockNode {
   readonly fencing?: FencingCounters
 
   /**
-   * The same node, which casts no vote on new locks while its server has been up
-   * for less than so many milliseconds: `acquire` then fails as `"Abstained"` and
-   * writes nothing. The server itself has to look, in the same atomic step, so
+   * The same node, which does not vote on new locks while its server has been up
+   * for less than the given milliseconds: `acquire` then fails as `"Abstained"` and
+   * writes nothing. The server itself has to check, in the same atomic step, so
    * that no restart comes in between. Without it the node cannot be used with
    * delayed restarts.
    */
   readonly delayedRestart?: (leastUptimeMillis: number) => LockNode
 
   /**
-   * Why the node would cast no vote on a new lock now, none if it would. There
-   * on a node that delays restarts; given a key, since in a cluster each has its
-   * server.
+   * Why the node would not vote on a new lock now, `None` if it would. Present on a
+   * node with delayed restarts; takes a key, since in a cluster keys are on different
+   * servers.
    */
   readonly abstention?: (key: string) => Effect.Effect<Option.Option<string>, NodeError>
 
   /**
-   * The same node, which says yes to a lock, an extension or a token only once so
-   * many replicas have it, and fails if they have not acknowledged it within the
-   * given milliseconds. Then a replica that takes over knows of every lock that
-   * counts. Without it the node cannot be used with `replicas`.
+   * The same node, which grants a lock, an extension or a token only once the given
+   * number of replicas have acknowledged it, and fails if they have not done so within
+   * the given milliseconds. Then a promoted replica has every lock that counts.
+   * Without it the node cannot be used with `replicas`.
    */
   readonly replicas?: (count: number, withinMillis: number) => LockNode
 
   /**
-   * The node's waiting lists as one waiter sees them, which hears for as long as
-   * the scope is open. What that takes, such as connections, is opened by the
-   * first `join`. Without it waiting is done by the schedule alone.
+   * The node's waiting lists from the point of view of one waiter; notifications
+   * are delivered while the scope is open. Any connections this requires are opened
+   * by the first `join`. Without it waiters rely on their schedule alone.
    */
   readonly waitingList?: (
     waiter: string,
@@ -222,21 +222,20 @@ export interface FencingCounters {
  */
 export interface WaitingList {
   /**
-   * Stands in line for the key, or keeps the place it has, and looks at the key.
-   * The first in line is given notice of every change of the key from then on,
-   * whoever makes it.
+   * Enqueues the waiter, or keeps its position, and reads the key. From then on the
+   * head of the queue is notified of every change of the key, whoever makes it.
    */
   readonly join: (key: string, place: "front" | "back") => Effect.Effect<Place, NodeError>
 
   /**
-   * Takes the waiter out of the list. If the key is free, the first in line is
-   * told that it is its turn.
+   * Removes the waiter from the list. If the key is free, wakes the head of the
+   * queue.
    */
   readonly leave: (key: string) => Effect.Effect<void, NodeError>
 
   /**
-   * `release`, and if the key is free then, tells the first in line that it is
-   * its turn. Takes the waiter itself out of the list first if it is `listed`.
+   * `release`, and if the key is free then, wakes the head of the queue. Removes
+   * the waiter itself from the list first if it is `listed`.
    */
   readonly release: (
     key: string,
@@ -246,8 +245,8 @@ export interface WaitingList {
 }
 
 /**
- * A place in a waiting list: how many wait before, and for how long the key in
- * the way still has to live, `0` if there is none.
+ * A place in a waiting list: the number of waiters ahead, and the remaining time to
+ * live of the blocking key, `0` if it does not exist.
  *
  * @category models
  * @since 0.1.0
@@ -258,10 +257,10 @@ export interface Place {
 }
 
 /**
- * What a waiter hears: that it is its turn for a key, for which it is then no
- * longer in the list; that a key it watches has changed; that notices may have
- * been lost, so that it should look again; or that the node cannot give notice of
- * some of this, and why.
+ * A notification: it is the waiter's turn for a key, and it is no longer in the
+ * list of that key; a key it watches has changed; notifications may have been lost,
+ * so it should read the key again; or the node cannot deliver some notifications,
+ * with the reason.
  *
  * @category models
  * @since 0.1.0
@@ -277,11 +276,11 @@ export type Notice =
  *
  * **Details**
  *
- * `value` is the random value of the holder, `ttlMillis` how long the key still
- * has, `Infinity` for a key without expiry. `type` is Redis' name for the type
- * of the key; where it is not `"string"`, which is the default, `value` is empty.
- * So it is where a string is too long to be the value of a lock: `bytes` is there
- * then, and is its length.
+ * `value` is the random value of the holder, `ttlMillis` the remaining time to live,
+ * `Infinity` for a key without expiry. `type` is Redis' name for the type of the
+ * key; if it is not `"string"`, which is the default, `value` is empty. It is also
+ * empty for a string that is too long to be the value of a lock; then `bytes` is
+ * its length.
  *
  * @category models
  * @since 0.1.0

@@ -16,20 +16,19 @@ import type { LockNode } from "./LockNode.ts"
  *
  * - `expiry`: the length of the lease, after which the key frees itself; more than the drift allowed for, and at most
  *   365 days. 8 seconds by default. Fractions of a millisecond are dropped.
- * - `retry`: when to try again after a refusal, and when to give up. {@link defaultRetry} by default.
+ * - `retry`: when to try again while the lock is held by another, and when to give up. {@link defaultRetry} by default.
  * - `autoExtend`: whether the lease is extended for as long as the lock is held. `true` by default. With `false` the
  *   lock is lost when its lease ends.
- * - `driftFactor`: the share of the expiry by which clocks may run apart, at least 0 and less than 1. 0.01 by
- *   default. The lease counts as over `expiry * driftFactor + 2 ms` before the key expires.
- * - `nodeTimeout`: one node's time to answer, at most an hour. By default 5 % of the expiry, but at least 50 ms and at
+ * - `driftFactor`: the fraction of the expiry reserved for clock drift, at least 0 and less than 1. 0.01 by
+ *   default. The lease ends `expiry * driftFactor + 2 ms` before the key expires.
+ * - `nodeTimeout`: the time for one node to answer, at most an hour. By default 5 % of the expiry, but at least 50 ms and at
  *   most 1 second.
  *
- * An option that is `undefined` is not given. Values that are not allowed, and
- * options that do not exist, are a defect that names the option, before any
- * command is sent. So are names of locks that are empty, longer than 4,096 bytes
- * in UTF-8 or no well-formed text, and those that begin with `redsync:`, a number
- * and `:`, as the keys that are kept beside locks do. Values have at most 256
- * bytes.
+ * An option that is `undefined` counts as not given. Invalid values and unknown
+ * options die with an `IllegalArgumentError` that names the option; no command is
+ * sent. So do names of locks that are empty, not well-formed text or, together with
+ * the prefix, longer than 4,096 bytes in UTF-8, and those that begin with
+ * `redsync:`, a number and `:`, which is reserved. Values have at most 256 bytes.
  *
  * @category options
  * @since 0.1.0
@@ -44,13 +43,13 @@ export interface LockOptions {
 
 /**
  * What can be a node: a Redis URL (`redis://`, `rediss://`, `unix:`,
- * `redis+sentinel://host,host/name`), ioredis
- * options, an ioredis client or cluster of the caller's, or any `LockNode`.
+ * `redis+sentinel://host,host/name`), ioredis options, an existing ioredis `Redis`
+ * or `Cluster`, or any `LockNode`.
  *
  * **Details**
  *
  * Connections for URLs and options belong to the layer: it opens them, keeps
- * them open and closes them. A client of the caller's is never closed or
+ * them open and closes them. An existing client is never closed or
  * reconfigured.
  *
  * @category options
@@ -64,25 +63,25 @@ export type NodeInput = string | RedisOptions | Redis | Cluster | LockNode
  * **Details**
  *
  * - `nodes`: at least one, with ids that differ. Use an odd number of servers that share nothing, 3 or 5.
- * - `prefix`: what stands before every name on the nodes, so that several programs can share servers. Names are given,
- *   and told by errors, without it; messages show the whole key. None by default.
- * - `quorum`: how many have to agree: a majority of the nodes by default, which is the least allowed.
- * - `delayedRestart`: for how long a server has to be up before it casts a vote on new locks. A server that was
- *   restarted may have come back empty, without the locks it granted: set this to the longest expiry in use, so that
- *   they have ended by then. At most 365 days; rounded up to whole milliseconds. Off by default. Not needed where servers write every command to disk before they answer
+ * - `prefix`: put before every name on the nodes, so that several programs can share servers. Functions take names
+ *   without it, and errors have it apart from the name; messages show the whole key. None by default.
+ * - `quorum`: the number of nodes that must agree: by default a majority, which is also the minimum.
+ * - `delayedRestart`: the minimum server uptime before it may grant new locks. A restarted server may have lost the
+ *   locks it granted: set this to the longest expiry in use, so that they have ended by then. At most 365 days; rounded
+ *   up to whole milliseconds. Off by default. Not needed if servers write every command to disk before they answer
  *   (`appendfsync always`).
- * - `replicas`: how many replicas of a node have to have a lock, its extension and its token before the node's yes
- *   counts, by `WAIT`; they get a third of the node timeout for it. For nodes that fail over to a replica, as with
+ * - `replicas`: the number of replicas that must acknowledge a lock, its extension and its token (`WAIT`) before the
+ *   node's vote counts; they get a third of the node timeout for it. For nodes that fail over to a replica, as with
  *   Sentinel or in a Cluster: set it to the number of replicas each has, or one less if one may be down; at most 100.
  *   0 by default, as independent servers have none.
  *
  * **Gotchas**
  *
- * With `replicas`, a node that has fewer of them left grants and extends nothing.
+ * With `replicas`, a node with fewer of them connected grants and extends nothing.
  *
- * Servers tell their uptime in whole seconds, by their own wall clock: one may
- * abstain for up to two seconds more than `delayedRestart`, and one whose clock is set
- * forward after its start looks older than it is.
+ * Servers report their uptime in whole seconds, by their own wall clock: a server may
+ * abstain up to two seconds longer than `delayedRestart`, and if its clock is set
+ * forward after its start, it appears to have been up longer than it has.
  *
  * @category options
  * @since 0.1.0

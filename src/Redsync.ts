@@ -4,9 +4,9 @@
  *
  * A lock is a key that a quorum of the nodes, more than half of them, stores
  * with the same random value and an expiry. Acquiring asks all nodes at once and
- * retries on a `Schedule`; releasing deletes the key where it still has that
- * value; if the holder crashes, the key expires. A minority of dead or slow
- * nodes goes unnoticed.
+ * retries on a `Schedule`; releasing deletes the key if it still has that
+ * value; if the holder crashes, the key expires. A minority of slow or
+ * unreachable nodes goes unnoticed.
  *
  * **Example** (One charge at a time)
  *
@@ -77,7 +77,7 @@ import * as RedisNode from "./RedisNode.ts"
  *
  * **Details**
  *
- * All verbs of this module need it; get it from {@link layer},
+ * Required by every function of this module; get it from {@link layer},
  * {@link layerConfig}, {@link layerMemory} or {@link layerRedis}.
  *
  * @category services
@@ -95,7 +95,7 @@ export type { LayerOptions, LockOptions, NodeInput } from "./LockOptions.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * A schedule for acquiring: so many attempts, so far apart.
+ * A schedule for acquiring: a given number of attempts at a given interval.
  *
  * **Details**
  *
@@ -106,8 +106,8 @@ export type { LayerOptions, LockOptions, NodeInput } from "./LockOptions.ts"
  *
  * Values that are not allowed throw an `IllegalArgumentError` that names the option.
  *
- * Any other `Schedule` does as well: it is stepped with the error of each
- * refused attempt and ends the wait when it is done.
+ * Any `Schedule` can be used instead: it is stepped with the error of each
+ * failed attempt and ends the wait when it is done.
  *
  * **Example** (Waiting half a minute)
  *
@@ -153,7 +153,7 @@ const checkPolicy = (option: string, value: unknown, isAllowed: boolean, allowed
 }
 
 /**
- * How acquiring retries unless told otherwise: 16 attempts, 512 ms apart,
+ * The default retry schedule: 16 attempts, 512 ms apart,
  * varied by up to a fifth either way; about 7.7 seconds in all.
  *
  * @category retrying
@@ -170,13 +170,13 @@ export const defaultRetry: Schedule.Schedule<number> = retryPolicy()
  *
  * **Details**
  *
- * The layer is built once a quorum of its own connections is ready, or each has
- * been tried once; it never fails because servers are down. When its scope
- * closes, the locks still held are released, pending clean-ups run or have their
- * node timeout, and the connections are closed.
+ * Building the layer completes when a quorum of its connections is ready, or each
+ * has been attempted once; unreachable servers never make it fail. When its scope
+ * closes, the locks still held are released, pending clean-up finishes or times out
+ * after one node timeout, and the connections are closed.
  *
- * Wrong options are a defect that names the option, its value and what is
- * allowed; passwords in URLs are masked.
+ * An invalid option is a defect, an `IllegalArgumentError` that names the option,
+ * its value and what is allowed; passwords in URLs are masked.
  *
  * **Example** (Three servers)
  *
@@ -198,7 +198,8 @@ export const layer = (options: LayerOptions): Layer.Layer<Redsync> => {
 }
 
 /**
- * The service with its options from configuration, over the given ones.
+ * The service with its options from configuration, which takes precedence over the
+ * given ones.
  *
  * **Details**
  *
@@ -235,7 +236,8 @@ export const layerConfig = (options: Partial<LayerOptions> = {}): Layer.Layer<Re
 
 /**
  * The service over nodes inside this process, one by default: for tests, on
- * `TestClock` too, and to try things. It excludes within this process only.
+ * `TestClock` too, and for experiments. Provides mutual exclusion within this
+ * process only.
  *
  * @category layers
  * @since 0.1.0
@@ -274,15 +276,15 @@ export const layerRedis: Layer.Layer<Redsync, never, Redis.Redis> = Layer.unwrap
  * releases the lock however the program ends. `program` may be a function of
  * the `Lock`. Needs no `Scope`; `Effect.scoped` around it does no harm.
  *
- * Fails with `ErrFailed` if somebody else has the lock and the schedule is used
- * up, with `NodesUnavailable` if too few nodes answer, and with `LockLost` if the
- * lock is lost before the program ends: the program is then interrupted, its
- * finalizers run, and the failure does not wait for the release. A program that
- * outlived its lock never counts as a success.
+ * Fails with `ErrFailed` if another client holds the lock and the schedule is
+ * exhausted, with `NodesUnavailable` if too few nodes answer, and with `LockLost`
+ * if the lock is lost before the program ends: the program is then interrupted,
+ * its finalizers run, and the failure does not wait for the release. The result of
+ * a program that outlived its lock is never reported as a success.
  *
  * Unless `autoExtend` is `false`, the lease is extended a third of the expiry
  * after the last success, so the lock stays held for as long as the program runs.
- * It is lost if a quorum no longer has our value, or if too few nodes can be
+ * It is lost if a quorum no longer stores its value, or if too few nodes can be
  * reached for the rest of the lease.
  *
  * Interruption, by `Effect.timeout` for instance, ends the waiting at once and
@@ -297,7 +299,7 @@ export const layerRedis: Layer.Layer<Redsync, never, Redis.Redis> = Layer.unwrap
  *
  * Child fibers that the program forks are interrupted when it ends, before the
  * lock is released. Fibers that it detaches, or forks into a scope of its caller,
- * go on without the lock.
+ * continue without the lock.
  *
  * **Example** (Both forms)
  *
@@ -339,11 +341,11 @@ export const withLock: {
 )
 
 /**
- * Like {@link withLock}, but tries once: none if somebody else has the lock.
+ * Like {@link withLock}, but makes one attempt: `None` if the lock is held.
  *
  * **Details**
  *
- * Fails with `NodesUnavailable` if too few nodes answer to tell, and with
+ * Fails with `NodesUnavailable` if too few nodes respond to decide, and with
  * `LockLost` as `withLock` does. `retry` is not used.
  *
  * @category locking
@@ -376,10 +378,11 @@ export const withLockIfAvailable: {
  *
  * **Details**
  *
- * Names may come in any order and more than once; callers whose names overlap
- * never dead-lock. If all are free they are acquired in one round trip, each
- * under its own quorum. A name that is not is waited for on a schedule of its
- * own, while those that sort before it are held. They are released together.
+ * Names may come in any order and more than once; callers with overlapping names
+ * cannot deadlock. If all are free they are acquired in one round trip, each
+ * under its own quorum. A lock that is held elsewhere is waited for with its own
+ * schedule, while all locks that sort before it are kept. They are released
+ * together.
  * `program` may be a function of the locks, which come in the order in which the
  * names first appear.
  *
@@ -430,22 +433,23 @@ export const withLocks: {
  *
  * **Details**
  *
- * The token is a positive safe integer, larger than that of everybody who held a
- * lock of this name before, whichever quorum granted it. The program sends it
- * along with what it writes, and the resource turns away whatever comes with a
- * smaller token than it has seen; see `Fencing` for the resource's side. The
+ * The token is a positive safe integer, larger than that of every earlier holder
+ * of a fenced lock of this name, whichever quorum granted it. The program sends it
+ * along with what it writes, and the resource rejects any request whose token is
+ * smaller than the largest seen; see `Fencing` for the resource's side. The
  * program also gets the lock.
  *
  * Costs one round trip as long as the nodes agree on the token, which they do
- * unless some have missed a grant; else two.
+ * unless some have missed a grant; otherwise two.
  *
  * **Gotchas**
  *
- * Tokens come from counters beside the keys, and from the clients' clocks where a
- * counter is gone: an hour after its last use, or when a server comes back empty.
- * So the clients' clocks must agree within the hour, and within `delayedRestart`
- * of the layer where servers may come back empty. A lock that was taken by
- * `withLock`, or by another library, has no token, and is excluded all the same.
+ * Tokens come from counters beside the keys, and from the clients' clocks if a
+ * counter has been lost: an hour after its last use, or when a server restarts
+ * empty. So the clients' clocks must agree within the hour, and within
+ * `delayedRestart` of the layer if servers may restart empty. A lock that was taken
+ * by `withLock`, or by another library, has no token but is still mutually
+ * exclusive.
  *
  * **Example** (A write that says who it is from)
  *
@@ -489,8 +493,8 @@ export const withFencedLock: {
  * **Details**
  *
  * Waits for the lock as long as the schedule says, and fails with `ErrFailed` or
- * `NodesUnavailable` as {@link withLock} does. Nothing interrupts a program that
- * outlives the lease: use `Lock.guard`, or watch `lost`, or use `withLock`.
+ * `NodesUnavailable` as {@link withLock} does. The program is not interrupted when
+ * the lease is lost: use `Lock.guard`, or watch `lost`, or use `withLock`.
  *
  * @category locking
  * @since 0.1.0
@@ -527,7 +531,7 @@ export const fencedLock = (
   )
 
 /**
- * Like {@link lock}, but tries once: none if somebody else has the lock.
+ * Like {@link lock}, but makes one attempt: `None` if the lock is held.
  *
  * @category locking
  * @since 0.1.0
@@ -545,27 +549,27 @@ export const tryLock = (
   )
 
 /**
- * Takes over a lock that was taken elsewhere, by its value, and releases it when
- * the scope closes.
+ * Takes over a lock that another process has detached, by its value, and releases
+ * it when the scope closes.
  *
  * **Details**
  *
- * This is how a lock goes from one process to another: the holder gives it up
- * with `Lock.detach` and passes the value on. On a quorum of the nodes a fresh
- * value is put in the place of the given one, which extends and releases nothing
- * from then on. The lease starts anew with the given expiry and is extended as
- * that of any lock.
+ * This hands a lock from one process to another: the holder calls `Lock.detach`
+ * and passes the value on. On a quorum of the nodes the given value is replaced
+ * by a fresh one; after that the old value can neither extend nor release the lock.
+ * The lease starts anew with the given expiry and is extended like that of any
+ * lock.
  *
- * Fails with `LockLost` if a quorum of nodes does not have the value, and with
- * `NodesUnavailable` if too few answered to tell. An adoption that fails or is
- * interrupted deletes the fresh value again, so the lock may be lost by it. A node
- * that cannot replace a value, which those of this library can, is a defect.
+ * Fails with `LockLost` if a quorum of the nodes does not store the value, and
+ * with `NodesUnavailable` if too few respond to decide. An adoption that fails or
+ * is interrupted deletes the fresh value, so the lock may be lost. A node without
+ * the optional operation `replace` is a defect; all nodes of this library have it.
  *
  * **Gotchas**
  *
- * A holder that has not detached the lock hears of its loss at its next
+ * If the lock was not detached, its holder learns of the loss at its next
  * extension; without `autoExtend`, at the end of its lease. Until then two
- * believe to hold it.
+ * processes may believe they hold it.
  *
  * **Example** (From one process to another)
  *
@@ -598,8 +602,8 @@ export const adopt = (
   )
 
 /**
- * Like {@link adopt}, with a fencing token on the lock, larger than that of
- * everybody who held it before; see {@link withFencedLock}.
+ * Like {@link adopt}, with a fencing token on the lock, larger than that of every
+ * earlier holder; see {@link withFencedLock}.
  *
  * @category locking
  * @since 0.1.0
@@ -618,15 +622,14 @@ export const adoptFenced = (
   )
 
 /**
- * Releases a lock from elsewhere, by its value: `true` if a quorum of nodes had
+ * Releases a lock by its value, from any process: `true` if a quorum of nodes had
  * it and deleted it.
  *
  * **Details**
  *
- * Fails with `NodesUnavailable` if too few nodes answered to tell; those that did
- * not are tried again in the background. A lock with this value that is held by
- * the same service is over at once: its holder gets `LockLost` with the reason
- * `"Released"`.
+ * Fails with `NodesUnavailable` if too few nodes respond to decide; the others are
+ * tried again in the background. A lock with this value that is held by the same
+ * service ends at once: its holder gets `LockLost` with the reason `"Released"`.
  *
  * @category operating
  * @since 0.1.0
@@ -639,7 +642,7 @@ export const unlock = (name: string, value: string): Effect.Effect<boolean, Node
   )
 
 /**
- * What each node has under the name, without changing it.
+ * Reads the key on every node without modifying it.
  *
  * **Details**
  *
@@ -671,12 +674,12 @@ export const inspect = (name: string): Effect.Effect<Inspection, never, Redsync>
  * **Details**
  *
  * Waits for every node, for the node timeout at most. Fails with
- * `NodesUnavailable` if so many failed that the lock may still be held.
+ * `NodesUnavailable` if too many failed to rule out that the lock is still held.
  *
  * **Gotchas**
  *
- * A holder in the same service hears of it at once, one elsewhere only when it
- * extends or checks the lock. Until then two may believe to hold it.
+ * A holder in the same service finds out at once, one elsewhere only when it
+ * extends or checks the lock. Until then two processes may believe they hold it.
  *
  * @category operating
  * @since 0.1.0
@@ -689,14 +692,14 @@ export const forceUnlock = (name: string): Effect.Effect<boolean, NodesUnavailab
  *
  * **Details**
  *
- * Asks every node for a key, and waits for all answers, for the node timeout at
- * most. Never fails. `isReady` if so many answer that a quorum is possible; one
- * that casts no vote yet because of `delayedRestart` is down.
+ * Reads a key on every node, and waits for all answers, for the node timeout at
+ * most. Never fails. `isReady` is `true` if enough nodes respond to form a quorum;
+ * a node still abstaining because of `delayedRestart` counts as down.
  *
  * **Gotchas**
  *
  * A node that answers may still refuse a lock, for lack of memory for instance.
- * Do not use it for liveness probes: restarting the program mends no node.
+ * Do not use it for liveness probes: restarting the process does not repair a node.
  *
  * **Example** (A readiness probe)
  *

@@ -2,7 +2,7 @@
  * The distributed lock for Effect programs: Redlock over independent Redis
  * servers, as a scoped resource with typed errors.
  *
- * The modules come as namespaces, the everyday verbs by name.
+ * The modules come as namespaces, the everyday functions by name.
  *
  * @since 0.1.0
  */

@@ -96,7 +96,7 @@ const highlights = (measured: ReadonlyMap<number, Samples>): Pick<Report, "pictu
           "All numbers: [table.md](test/bench/results/table.md). Where the time goes: [profile.md](test/bench/results/profile.md)."
         ]
       },
-      { title: "What is not the same work", rows: lessWork }
+      { title: "Where the workloads differ", rows: lessWork }
     ]
   }
 }

@@ -43,7 +43,7 @@ export const trouble: Scenario = (setting) =>
         ])
       ],
       notes: [
-        `Not one lock and unlock ended within ${patienceMillis / 1000} s where it says so: it waits for all nodes.`
+        `">": no lock and unlock completed within ${patienceMillis / 1000} s, because the library waits for every node.`
       ]
     }
     return {
