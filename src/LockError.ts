@@ -155,7 +155,7 @@ export class NodesUnavailable
   override get message(): string {
     const failed = this.votes.filter((vote) => vote._tag === "Failed").length
     return `Too few nodes for lock ${quote(this)}: ${failed} of ${this.votes.length} failed and ` +
-      `${this.quorum} have to agree: ${describe(this.votes, "said no")}`
+      `${this.quorum} ${this.quorum === 1 ? "has" : "have"} to agree: ${describe(this.votes, "said no")}`
   }
 }
 
@@ -190,7 +190,7 @@ export class LockLost extends Schema.TaggedError<LockLost>("effect-redsync/LockL
       case "NodesUnavailable":
         return `Lock ${quote(this)} could not be extended before its lease ended${votes}`
       case "Released":
-        return `Lock ${quote(this)} is no longer held: it was released`
+        return `Lock ${quote(this)} is no longer held: it was released, detached or abandoned`
     }
   }
 }

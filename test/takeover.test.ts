@@ -81,6 +81,10 @@ describe("a lock that is detached", () => {
       // The old value opens nothing any more.
       assert.isFalse(yield* a(unlock("a", value)))
       assert.strictEqual(reasonOf(yield* Effect.exit(first.extend)), "Released")
+      assert.strictEqual(
+        (yield* Effect.flip(first.extend)).message,
+        `Lock "a" is no longer held: it was released, detached or abandoned`
+      )
       assert.isFalse(yield* first.release)
       // Long after the first lease, it is still the second's.
       yield* TestClock.adjust(3 * expiry)

@@ -19,8 +19,8 @@ export const completions = (root: () => Cli.Command.Any) =>
     ({ shell }) =>
       Effect.suspend(() => Console.log(Completions.generate("redsync", shell, Completions.fromCommand(root()))))
   ).pipe(
-    Cli.withDescription("Prints what makes a shell complete the command line, to be sourced by it."),
-    Cli.withShortDescription("Prints what makes a shell complete redsync."),
+    Cli.withDescription("Prints a shell completion script, to be sourced by the shell."),
+    Cli.withShortDescription("Prints a shell completion script."),
     Cli.withExamples([
       { command: "source <(redsync completions bash)", description: "In ~/.bashrc" },
       { command: "redsync completions zsh > \"${fpath[1]}/_redsync\"", description: "Once, for zsh" },

@@ -22,7 +22,7 @@ export const demo = Cli.make(
     "Eight workers take turns with one lock for ten seconds, while a node fails and comes back: on five nodes in this " +
       "process, or on your servers, where it removes what it wrote."
   ),
-  Cli.withShortDescription("Shows a lock being fought over."),
+  Cli.withShortDescription("Demonstrates contention for a lock."),
   Cli.withExamples([
     { command: "redsync demo", description: "Needs nothing" },
     { command: "redsync demo --node redis://a --node redis://b --node redis://c", description: "On your servers" }

@@ -11,7 +11,7 @@ import { examine } from "./doctor/examine.ts"
 import { error, type Finding, note, type Patient, warning } from "./doctor/finding.ts"
 import { Failure, wrongOptionsAreUsage } from "./failure.ts"
 import { layerOptions } from "./nodes.ts"
-import { type Colour, json, noLog, type Paint, paint } from "./output.ts"
+import { type Colour, counted, haveToAgree, json, noLog, type Paint, paint } from "./output.ts"
 
 /** What only shows when all nodes are seen together. */
 export const compare = (patients: ReadonlyArray<Patient>, quorum: number): ReadonlyArray<Finding> => {
@@ -102,10 +102,10 @@ export const doctor = Cli.make(
   })
 ).pipe(
   Cli.withDescription(
-    "Tells whether the nodes are fit for locks: reachable, independent, allowed to do what locks need, and not about to " +
+    "Checks whether the nodes are suitable for locking: reachable, independent, allowed to do what locks need, and not about to " +
       "forget or evict them. Tries locks under a name of its own. Exits with 1 if there are errors."
   ),
-  Cli.withShortDescription("Tells whether the nodes are fit for locks."),
+  Cli.withShortDescription("Checks whether the nodes are suitable for locking."),
   Cli.withExamples([
     { command: "redsync doctor", description: "The nodes of REDSYNC_NODES" },
     { command: "redsync doctor --delayed-restart 1m", description: "As your services have it" },
@@ -113,9 +113,5 @@ export const doctor = Cli.make(
   ])
 )
 
-const counted = (count: number, what: string) => `${count} ${what}${count === 1 ? "" : "s"}`
-
 const verdict = (nodes: number, quorum: number, errors: number, warnings: number): string =>
-  `${counted(nodes, "node")}, ${quorum} ${quorum === 1 ? "has" : "have"} to agree: ${counted(errors, "error")}, ${
-    counted(warnings, "warning")
-  }`
+  `${counted(nodes, "node")}, ${haveToAgree(quorum)}: ${counted(errors, "error")}, ${counted(warnings, "warning")}`

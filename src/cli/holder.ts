@@ -7,7 +7,7 @@ import type { Inspection, NodeView } from "../Inspection.ts"
 import { untrusted } from "../internal/base/text.ts"
 import * as Redsync from "../Redsync.ts"
 import { type Label, labelOf } from "./label.ts"
-import { type Paint, seconds } from "./output.ts"
+import { counted, haveToAgree, type Paint, seconds } from "./output.ts"
 
 /**
  * - `held`: one value is on a quorum of nodes.
@@ -92,7 +92,7 @@ const whoIs = ({ host, label, pid }: Label): string =>
 
 const summary = ({ holder, nodes, quorum, state }: View, paint: Paint): string => {
   const on = (isCounted: (node: View["nodes"][number]) => boolean) =>
-    `on ${nodes.filter(isCounted).length} of ${nodes.length} nodes, ${quorum} have to agree`
+    `on ${nodes.filter(isCounted).length} of ${counted(nodes.length, "node")}, ${haveToAgree(quorum)}`
   switch (state) {
     case "held": {
       const { ttlMillis, value } = holder!

@@ -37,24 +37,28 @@ export const redsync = Command.make("redsync").pipe(
       Flag.withMetavar("url"),
       Flag.withDescription(
         "A Redis server: redis://, rediss:// or unix:, or one behind Sentinels: redis+sentinel://HOST,HOST/NAME. Repeat it " +
-          "for each. A password given here can be seen by ps: use the file or REDSYNC_NODES for that"
+          "for each. A password given here is visible in ps: use the file or REDSYNC_NODES instead"
       ),
       Flag.atLeast(0)
     ),
     nodesFile: Flag.String("nodes-file").pipe(
       Flag.withMetavar("file"),
-      Flag.withDescription("A file with a URL a line. Without both, REDSYNC_NODES has the URLs, separated by commas"),
+      Flag.withDescription(
+        "A file with one URL per line. Without --node and --nodes-file, REDSYNC_NODES has the URLs, separated by commas"
+      ),
       Flag.optional
     ),
-    cacert: pemFlag("cacert", "The certificate of the authority that rediss:// nodes are checked by"),
-    cert: pemFlag("cert", "The certificate that we show to rediss:// nodes"),
+    cacert: pemFlag("cacert", "The CA certificate by which rediss:// nodes are verified"),
+    cert: pemFlag("cert", "The client certificate for rediss:// nodes"),
     key: pemFlag("key", "Its private key"),
     delayedRestart: durationFlag("delayed-restart").pipe(
-      Flag.withDescription("For how long a server must be up before it counts for new locks, as it may have lost some"),
+      Flag.withDescription("Minimum server uptime before it may grant new locks, as it may have lost some"),
       Flag.optional
     )
   }),
-  Command.withDescription("Locks over independent Redis servers, from the command line.")
+  Command.withDescription(
+    "Locks over independent Redis servers, from the command line. Set REDSYNC_PREFIX, REDSYNC_QUORUM and the other variables as for your services."
+  )
 )
 
 /** The nodes of the flags, or else of REDSYNC_NODES. */

@@ -111,4 +111,10 @@ export const json = (value: unknown): string =>
     (text) => text.split("").map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`).join("")
   )
 
+/** "1 node", "3 nodes". */
+export const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`
+
+/** What a quorum of this size means, in words. */
+export const haveToAgree = (quorum: number): string => `${quorum} ${quorum === 1 ? "has" : "have"} to agree`
+
 export const seconds = (millis: number): string => `${(millis / 1000).toFixed(1)} s`

@@ -184,7 +184,7 @@ export const run = Cli.make(
       Flag.optional
     ),
     wait: durationFlag("wait").pipe(
-      Flag.withDescription("How long to wait for the lock (for ever); 0 tries once"),
+      Flag.withDescription("How long to wait for the lock (indefinitely); 0 makes one attempt"),
       Flag.optional
     ),
     grace: durationFlag("grace").pipe(
@@ -303,7 +303,7 @@ export const run = Cli.make(
     { command: "redsync run --wait 0 report -- make report", description: "Exits with 75 if another has the lock" },
     {
       command: "redsync run --fenced import -- sh -c './import --token $REDSYNC_TOKEN'",
-      description: "With a number that is higher for every holder, for the resource to check"
+      description: "With a number that is larger for every holder, for the resource to check"
     }
   ])
 )

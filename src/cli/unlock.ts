@@ -126,10 +126,10 @@ export const unlock = Cli.make(
   })
 ).pipe(
   Cli.withDescription(
-    "Takes a lock away from whoever holds it, after showing who that is. Exits with 1 if something is left of what it " +
+    "Forcibly releases a lock, after showing its holder. Exits with 1 if something is left of what it " +
       "has shown, or if that was left alone because it is no lock."
   ),
-  Cli.withShortDescription("Takes a lock away from whoever holds it."),
+  Cli.withShortDescription("Forcibly releases a lock."),
   Cli.withExamples([
     { command: "redsync unlock nightly-billing", description: "Shows the holder and asks" },
     { command: "redsync unlock --yes nightly-billing", description: "For scripts" }

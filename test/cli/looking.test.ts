@@ -170,6 +170,20 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       assert.deepStrictEqual({ code, errors }, { code: 130, errors: "" })
     }))
 
+  it.effect("counts a single node as one", () =>
+    Effect.gen(function*() {
+      const [url = ""] = yield* nodes
+      yield* set(1, "alone", "one value", "PX", "60000")
+      const { output } = printed(yield* redsync(["status", "alone"], { nodes: [url] }))
+      assert.match(output, /^alone {2}held by one value for .* s more, on 1 of 1 node, 1 has to agree\n/)
+      const down = "redis://127.0.0.1:1"
+      const { errors } = printed(yield* redsync(["run", "--wait", "0", "x", "--", "true"], { nodes: [down] }))
+      assert.include(
+        errors,
+        `Too few nodes for lock "x": 1 of 1 failed and 1 has to agree: 127.0.0.1:1 is not connected`
+      )
+    }))
+
   it.effect("exits with 69 when too few nodes answer", () =>
     Effect.gen(function*() {
       const [url = ""] = yield* nodes

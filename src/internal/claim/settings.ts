@@ -130,10 +130,10 @@ export const checkValue = (value: unknown): string | undefined =>
     ? checkText("value", value, longestValue)
     : wrong("value", value, "it must be the value of a lock")
 
-/** Half of a surrogate pair cannot be sent: all of them would become the same character. */
+/** Half of a surrogate pair cannot be sent: all of them would become the same character, and two names the same key. */
 const checkText = (option: string, text: string, mostBytes: number, prefix: string = ""): string | undefined =>
   /\p{Cs}/u.test(text)
-    ? wrong(option, text, "it has half of a surrogate pair, which cannot be told from another on its way to Redis")
+    ? wrong(option, text, "it must be well-formed text, without half of a surrogate pair")
     : text.length > mostBytes || Buffer.byteLength(prefix + text) > mostBytes
     ? wrong(option, text, `it must have at most ${mostBytes} bytes in UTF-8`)
     : undefined
