@@ -377,7 +377,9 @@ const operations = (
     run: (keys: Arguments) => Effect.Effect<A, NodeError>
   ): Effect.Effect<A, NodeError> => {
     if (hasKeyBeside(key)) return run([key, keyBeside("fencing", key, prefix)])
-    const error = new Error(`ERR in a cluster no counter can stand beside the name ${quoted(key)}`)
+    const error = new Error(
+      `ERR a cluster cannot keep a fencing counter for the name ${quoted(key)}, which has a "}" but no hash tag`
+    )
     return Effect.fail(nodeError(id, "acquire", error))
   }
 

@@ -155,7 +155,7 @@ export class NodesUnavailable
   override get message(): string {
     const failed = this.votes.filter((vote) => vote._tag === "Failed").length
     return `Too few nodes for lock ${quote(this)}: ${failed} of ${this.votes.length} failed and ` +
-      `${this.quorum} ${this.quorum === 1 ? "has" : "have"} to agree: ${describe(this.votes, "said no")}`
+      `${this.quorum} ${this.quorum === 1 ? "has" : "have"} to agree: ${describe(this.votes, "refused it")}`
   }
 }
 
@@ -181,12 +181,14 @@ export class LockLost extends Schema.TaggedError<LockLost>("effect-redsync/LockL
   votes: Schema.Array(Vote)
 }) {
   override get message(): string {
-    const votes = this.votes.length === 0 ? "" : `: ${describe(this.votes, "no longer ours")}`
+    const votes = this.votes.length === 0 ? "" : `: ${describe(this.votes, "no longer stores it")}`
     switch (this.reason) {
       case "Expired":
         return `Lock ${quote(this)} is no longer held: its lease has ended${votes}`
       case "Taken":
-        return `Lock ${quote(this)} is not held with our value: it was taken away or deleted${votes}`
+        return `Lock ${
+          quote(this)
+        } was lost: a quorum no longer stores its value, which was deleted or replaced${votes}`
       case "NodesUnavailable":
         return `Lock ${quote(this)} could not be extended before its lease ended${votes}`
       case "Released":

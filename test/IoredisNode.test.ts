@@ -355,7 +355,7 @@ layer(Layer.merge(RedisServers.layer(1), RedisCluster.layer), { excludeTestServi
               assert.deepStrictEqual(yield* fencing.replace!(name, "mine", "new", 60_000, 1), Option.some(9))
             } else {
               assert(Result.isFailure(counted))
-              assert.match(counted.failure.message, /in a cluster no counter can stand beside the name/)
+              assert.match(counted.failure.message, /a cluster cannot keep a fencing counter for the name/)
               yield* node.acquire(name, "new", 60_000)
             }
             yield* list.join(name, "back")

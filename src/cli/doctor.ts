@@ -70,7 +70,9 @@ export const doctor = Cli.make(
   {
     json: Flag.Boolean("json").pipe(Flag.withDescription("One JSON object"), Flag.withDefault(false)),
     name: Flag.String("name").pipe(
-      Flag.withDescription("A name to try locks under, with something added, for a user who is confined to some names"),
+      Flag.withDescription(
+        "A permitted name to which the name of the probe key is appended, for a user confined to some names"
+      ),
       Flag.withDefault("redsync:doctor")
     )
   },
@@ -103,7 +105,7 @@ export const doctor = Cli.make(
 ).pipe(
   Cli.withDescription(
     "Checks whether the nodes are suitable for locking: reachable, independent, allowed to do what locks need, and not about to " +
-      "forget or evict them. Tries locks under a name of its own. Exits with 1 if there are errors."
+      "forget or evict them. Verifies the permissions with a probe key. Exits with 1 if there are errors."
   ),
   Cli.withShortDescription("Checks whether the nodes are suitable for locking."),
   Cli.withExamples([

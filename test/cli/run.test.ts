@@ -148,7 +148,10 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       for (const { command } of yield* RedisServers) yield* command("SET", "taken", "somebody else")
       const { code, errors, output } = yield* running.ended
       assert.deepStrictEqual({ code, output }, { code: 70, output: "up\ncleaned up\n" })
-      assert.include(errors, "Lock \"taken\" is not held with our value: it was taken away or deleted")
+      assert.include(
+        errors,
+        "Lock \"taken\" was lost: a quorum no longer stores its value, which was deleted or replaced"
+      )
       assert.strictEqual(yield* keys("taken"), 3)
     }))
 

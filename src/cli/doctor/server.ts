@@ -104,13 +104,13 @@ function* restarts(info: Info, delayedRestartMillis: number): Iterable<Finding> 
     if (info.get("aof_enabled") === "0") {
       yield warning(
         "persistence",
-        "forgets its locks when it restarts, and then helps a second holder in",
+        "is not durable: after a restart it may grant a lock that is still held",
         "Set delayedRestart (--delayed-restart) to more than your longest expiry, or appendonly yes with appendfsync always."
       )
     }
   } else if (uptime !== undefined && uptime * 1000 < delayedRestartMillis) {
     const left = Math.ceil(delayedRestartMillis / 1000 - uptime)
-    yield warning("uptime", `was restarted ${uptime} s ago and casts no vote on new locks for ${left} s more`)
+    yield warning("uptime", `was restarted ${uptime} s ago and does not vote on new locks for ${left} s more`)
   }
 }
 
@@ -118,7 +118,7 @@ function* restarts(info: Info, delayedRestartMillis: number): Iterable<Finding> 
 export const examineFsync = (appendFsync: string, delayedRestartMillis: number): ReadonlyArray<Finding> =>
   appendFsync === "always" || delayedRestartMillis > 0 ? [] : [warning(
     "persistence",
-    `may forget the locks of its last moments when it crashes: appendfsync is ${appendFsync}`,
+    `may lose its last locks in a crash: appendfsync is ${appendFsync}`,
     "Set delayedRestart (--delayed-restart) to more than your longest expiry, or appendfsync always."
   )]
 
@@ -126,7 +126,7 @@ export const examineFsync = (appendFsync: string, delayedRestartMillis: number):
 export const examineFailover = (replicas: number): ReadonlyArray<Finding> =>
   replicas > 0 ? [] : [warning(
     "failover",
-    "forgets its last locks when a replica takes over, and then helps a second holder in",
+    "may lose its last locks in a failover: the promoted replica may then grant a lock that is still held",
     "Set replicas (REDSYNC_REPLICAS) to the number of replicas, or one less if one may be down."
   )]
 

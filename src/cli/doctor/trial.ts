@@ -21,7 +21,10 @@ const inScript = / script: .*$/s
 const explain = (failure: NodeError, what: string, level: typeof error): Finding => {
   const summary = failure.summary.replace(inScript, "")
   return /NOPERM.*(keys|channels) /.test(summary)
-    ? note("rights", `not checked whether it may ${what}, as the user is confined to other names: doctor --name NAME`)
+    ? note(
+      "rights",
+      `not checked whether it may ${what}, as the user is confined to other names: set REDSYNC_PREFIX, or doctor --name NAME`
+    )
     : level("rights", `cannot ${what}: ${summary}`, /NOPERM|can't run this command/.test(summary) ? rights : undefined)
 }
 
