@@ -24,7 +24,7 @@ import { waitingList } from "./internal/ioredis/notifications.ts"
 import { type Replicas, replicated } from "./internal/ioredis/replicas.ts"
 import { addressOf, secretsOf, startupAddressOf } from "./internal/ioredis/url.ts"
 import { counterMillis, unexpected } from "./internal/nodeContract.ts"
-import { markUnsent } from "./internal/quorum/unsent.ts"
+import { markUnsent } from "./internal/quorum/failures.ts"
 import { keyBeside, sharesSlot } from "./internal/redis/keys.ts"
 import {
   abstention,

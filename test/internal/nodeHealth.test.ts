@@ -135,6 +135,26 @@ describe("a silent node", () => {
       assert.strictEqual(first.sent.at(-1)!.operation, "inspect")
     }).pipe(Effect.scoped))
 
+  it.effect("does not end to be one because its client throws", () =>
+    Effect.gen(function*() {
+      const { health, nodes: [first], run, service, silence } = yield* three()
+      yield* silence(first)
+      const held = yield* run(lock("b"))
+      const { release } = first
+      const broken = () => {
+        throw new Error("the client is broken")
+      }
+      Object.assign(first, { release: broken })
+      yield* held.release
+      yield* TestClock.adjust("1 minute")
+      Object.assign(first, { release })
+      assert.isTrue(health.isSilent(first))
+      assert.strictEqual(service.cleanUps.size, 1)
+      first.goOn()
+      assert.strictEqual(service.cleanUps.size, 0)
+      assert.isUndefined(first.valueOf("b"))
+    }).pipe(Effect.scoped))
+
   it.effect("ends to be one with an error of the server", () =>
     Effect.gen(function*() {
       const { health, nodes: [first], run, silence } = yield* three()

@@ -326,7 +326,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "a node that throws ends its caller",
     edits: [edit(
       "src/internal/quorum/round.ts",
-      "this.#hear(index, node, Result.fail(this.#failure(node, error)))",
+      "this.#hear(index, node, Result.fail(this.#defect(node, error)))",
       "throw error"
     )],
     within: 500,

@@ -134,7 +134,7 @@ const makeLink = (chance: Chance, kind: Kind, theme: Theme): LinkOptions => {
   // A network that loses nothing, so that what is left behind can be told from what could not be cleaned up.
   const isLossless = theme === "silence" || theme === "hands" ? chance.in(0.8) : chance.in(0.3)
   const share = () => isFaulty && !isLossless && chance.in(0.5) ? chance.skewed(0, 0.2) : 0
-  const link: LinkOptions = {
+  return {
     delay: [0.1, max],
     slow: { share: share(), millis: chance.between(max, 300) },
     loss: {
@@ -151,8 +151,6 @@ const makeLink = (chance: Chance, kind: Kind, theme: Theme): LinkOptions => {
     fails: isFaulty && chance.in(0.1),
     reconnects: chance.in(0.7)
   }
-  // A client that fails by itself is taken for a server that answers, though what was sent is executed later.
-  return link.fails ? { ...link, late: { share: 0, millis: 0 } } : link
 }
 
 const makeProcesses = (

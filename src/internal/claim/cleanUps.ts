@@ -18,6 +18,7 @@ import type { LockNode } from "../../LockNode.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import type { Timer } from "../base/timers.ts"
 import { type Answers, isTrue, type Question } from "../quorum/ballot.ts"
+import { isOfServer } from "../quorum/failures.ts"
 import type { Quorum } from "../quorum/quorum.ts"
 import type { Value } from "./claim.ts"
 
@@ -91,10 +92,11 @@ export class CleanUps {
     const waiting = this.#byNode.get(node)!
     const isRefused = Result.isFailure(answer) && answer.failure.reason === "Rejected"
     const wasRefusing = waiting.isRefusing
-    if (pending !== undefined) waiting.isRefusing = isRefused
+    if (isRefused && pending !== undefined) waiting.isRefusing = true
+    else if (Result.isSuccess(answer)) waiting.isRefusing = false
     if (!isGone) {
       const again = pending ?? new Pending(value)
-      const isHeard = Result.isSuccess(answer) || isRefused
+      const isHeard = Result.isSuccess(answer) || isOfServer(answer.failure)
       if (isHeard) again.heardAt ??= now
       const isExpired = again.heardAt !== undefined && now >= again.heardAt + value.settings.expiryMillis
       // Whoever closes does not wait for a server to change its mind.

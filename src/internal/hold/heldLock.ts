@@ -28,7 +28,7 @@ import {
   unavailable,
   votes
 } from "../quorum/ballot.ts"
-import { isUnsent } from "../quorum/unsent.ts"
+import { isUnsent } from "../quorum/failures.ts"
 import type { Hold, HoldContext } from "./hold.ts"
 import { Release } from "./release.ts"
 

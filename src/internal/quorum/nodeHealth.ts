@@ -14,7 +14,7 @@ import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import type { Metrics } from "../telemetry/metrics.ts"
-import { markUnsent } from "./unsent.ts"
+import { isOfServer, markUnsent } from "./failures.ts"
 
 /** After so many probes in a row without any answer, and so much time, the connection is given up. */
 const probesBeforeReconnect = 3
@@ -150,7 +150,10 @@ export class NodeHealth {
     if (isProbe) record.probe = undefined
     if (error?.reason === "Timeout") this.#timedOut(node, record, request, sentAt, isProbe)
     else if (error?.reason === "Disconnected") this.#clearSilence(record)
-    else {
+    else if (error !== undefined && !isOfServer(error)) {
+      // What the client fails with by itself is news only of a server that answers.
+      if (severity(record.error) === 2) return
+    } else {
       record.repliedAt = sent
       this.#endSilence(node, record)
     }

@@ -15,8 +15,8 @@ import { monotonicMillis } from "../base/clock.ts"
 import type { Timer, Timers } from "../base/timers.ts"
 import type { Metrics } from "../telemetry/metrics.ts"
 import { Answers, denied, granted, prevents, type Question, unavailable } from "./ballot.ts"
+import { isOfServer, isUnsent, markOfClient } from "./failures.ts"
 import type { NodeHealth } from "./nodeHealth.ts"
-import { isUnsent } from "./unsent.ts"
 
 /** What a round needs of the quorum. */
 export interface RoundContext {
@@ -92,7 +92,7 @@ export class Round<A> {
     try {
       this.#run(index, node, this.#question.ask(node))
     } catch (error) {
-      this.#hear(index, node, Result.fail(this.#failure(node, error)))
+      this.#hear(index, node, Result.fail(this.#defect(node, error)))
     }
   }
 
@@ -105,7 +105,7 @@ export class Round<A> {
       if (Exit.isSuccess(exit)) return this.#hear(index, node, Result.succeed(exit.value))
       // Once its time is over we interrupt it ourselves, which tells nothing of the node.
       if (this.answers.byNode[index] !== undefined && Cause.hasInterruptsOnly(exit.cause)) return
-      this.#hear(index, node, Result.fail(this.#failure(node, Cause.squash(exit.cause))))
+      this.#hear(index, node, Result.fail(this.#defect(node, Cause.squash(exit.cause))))
     })
   }
 
@@ -152,7 +152,7 @@ export class Round<A> {
       if (Result.isSuccess(answer)) this.#question.isYes(answer.success)
       return answer
     } catch (error) {
-      return Result.fail(this.#failure(node, error))
+      return Result.fail(this.#rejected(node, error))
     }
   }
 
@@ -194,13 +194,13 @@ export class Round<A> {
       .length
   }
 
-  #failure(node: LockNode, error: unknown): NodeError {
-    return error instanceof NodeError ? error : new NodeError({
-      node: node.id,
-      operation: this.#question.operation,
-      reason: "Rejected",
-      cause: error
-    })
+  /** What the client failed with, unless it says that itself. */
+  #defect(node: LockNode, error: unknown): NodeError {
+    return error instanceof NodeError ? error : markOfClient(this.#rejected(node, error))
+  }
+
+  #rejected({ id: node }: LockNode, cause: unknown): NodeError {
+    return new NodeError({ node, operation: this.#question.operation, reason: "Rejected", cause })
   }
 
   #timeOut() {
@@ -221,4 +221,4 @@ export class Round<A> {
 
 /** Whether the server has answered, with an error perhaps. */
 const isReply = (answer: Result.Result<unknown, NodeError>): boolean =>
-  Result.isSuccess(answer) || answer.failure.reason === "Rejected" || answer.failure.reason === "Abstained"
+  Result.isSuccess(answer) || isOfServer(answer.failure)
