@@ -12,6 +12,7 @@ import { error, type Finding, note, type Patient, warning } from "./doctor/findi
 import { Failure, wrongOptionsAreUsage } from "./failure.ts"
 import { layerOptions } from "./nodes.ts"
 import { type Colour, counted, haveToAgree, json, noLog, type Paint, paint } from "./output.ts"
+import { switchFlag } from "./switch.ts"
 
 /** What only shows when all nodes are seen together. */
 export const compare = (patients: ReadonlyArray<Patient>, quorum: number): ReadonlyArray<Finding> => {
@@ -68,7 +69,7 @@ const describe = (patient: Patient, paint: Paint): ReadonlyArray<string> => {
 export const doctor = Cli.make(
   "doctor",
   {
-    json: Flag.Boolean("json").pipe(Flag.withDescription("One JSON object"), Flag.withDefault(false)),
+    json: switchFlag("json", "One JSON object"),
     name: Flag.String("name").pipe(
       Flag.withDescription(
         "A permitted name to which the name of the probe key is appended, for a user confined to some names"

@@ -32,6 +32,7 @@ import { logToStandardError, say } from "./output.ts"
 import { Child, type Command } from "./run/child.ts"
 import type { Watchdog } from "./run/watchdog.ts"
 import { endOfPipeIsNoSignal, Signals } from "./signals.ts"
+import { switchFlag } from "./switch.ts"
 
 /** For how long too few nodes may answer, whatever the patience with the holder. */
 const unavailableMillis = 10_000
@@ -208,15 +209,12 @@ export const run = Cli.make(
       Flag.filter((code) => code >= 0 && code <= 255, (code) => `${code} is no exit code: it has to be from 0 to 255`),
       Flag.withDefault(heldByAnother)
     ),
-    leave: Flag.Boolean("leave").pipe(
-      Flag.withDescription("Release the lock when the command ends, even if something that it has started still runs"),
-      Flag.withDefault(false)
+    leave: switchFlag(
+      "leave",
+      "Release the lock when the command ends, even if something that it has started still runs"
     ),
     label: labelFlag,
-    fenced: Flag.Boolean("fenced").pipe(
-      Flag.withDescription("Give the command a fencing token in REDSYNC_TOKEN"),
-      Flag.withDefault(false)
-    )
+    fenced: switchFlag("fenced", "Give the command a fencing token in REDSYNC_TOKEN")
   },
   Effect.fn(
     function*(

@@ -3,7 +3,6 @@
  */
 import * as Argument from "effect/cli/Argument"
 import * as Cli from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
@@ -13,6 +12,7 @@ import { fail, nodesUnavailable, wrongOptionsAreUsage } from "./failure.ts"
 import { describe, look } from "./holder.ts"
 import { connected } from "./nodes.ts"
 import { json, noLog, paint } from "./output.ts"
+import { switchFlag } from "./switch.ts"
 
 /** Everything once. */
 const lookAtAll = (names: ReadonlyArray<string>, asJson: boolean) =>
@@ -44,14 +44,8 @@ export const status = Cli.make(
       Argument.withDescription("The locks to look at"),
       Argument.variadic({ min: 1 })
     ),
-    json: Flag.Boolean("json").pipe(
-      Flag.withDescription("One JSON array, with --watch one a line"),
-      Flag.withDefault(false)
-    ),
-    watch: Flag.Boolean("watch").pipe(
-      Flag.withDescription("Look again every second until interrupted"),
-      Flag.withDefault(false)
-    )
+    json: switchFlag("json", "One JSON array, with --watch one a line"),
+    watch: switchFlag("watch", "Look again every second until interrupted")
   },
   Effect.fn(function*({ json: asJson, names, watch: again }) {
     yield* Effect.gen(function*() {

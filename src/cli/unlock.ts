@@ -14,6 +14,7 @@ import { fail, fromLockError, nodesUnavailable, wrongOptionsAreUsage, wrongUsage
 import { describe, look, type View } from "./holder.ts"
 import { connected } from "./nodes.ts"
 import { noLog, type Paint, paint } from "./output.ts"
+import { switchFlag } from "./switch.ts"
 
 /** So few nodes answer that nobody can tell who holds it. */
 const isOutOfReach = ({ nodes, quorum }: View) =>
@@ -89,15 +90,8 @@ export const unlock = Cli.make(
   "unlock",
   {
     name: Argument.String("name").pipe(Argument.withDescription("The lock to take away")),
-    yes: Flag.Boolean("yes").pipe(
-      Flag.withAlias("y"),
-      Flag.withDescription("Do not ask"),
-      Flag.withDefault(false)
-    ),
-    force: Flag.Boolean("force").pipe(
-      Flag.withDescription("Delete the key whatever it is: also one that never expires, or somebody's data"),
-      Flag.withDefault(false)
-    )
+    yes: switchFlag("yes", "Do not ask").pipe(Flag.withAlias("y")),
+    force: switchFlag("force", "Delete the key whatever it is: also one that never expires, or somebody's data")
   },
   Effect.fn(function*({ force, name, yes }) {
     yield* Effect.gen(function*() {

@@ -170,6 +170,19 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       assert.deepStrictEqual({ code, errors }, { code: 130, errors: "" })
     }))
 
+  it.effect("takes no name for the value of a flag", () =>
+    Effect.gen(function*() {
+      const { output } = yield* cli("status", "--json", "1", "no")
+      assert.deepStrictEqual((JSON.parse(output) as Array<{ name: string }>).map(({ name }) => name), ["1", "no"])
+      yield* set(3, "y", "one value", "PX", "60000")
+      const unlocked = yield* cli("unlock", "--yes", "y")
+      assert.include(unlocked.output, "Deleted.")
+      for (const flag of ["--fenced", "--leave"]) {
+        const { code, output } = yield* cli("run", flag, "n", "--", "sh", "-c", "echo $REDSYNC_LOCK")
+        assert.deepStrictEqual([code, output], [0, "n\n"])
+      }
+    }))
+
   it.effect("counts a single node as one", () =>
     Effect.gen(function*() {
       const [url = ""] = yield* nodes
