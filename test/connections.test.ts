@@ -9,6 +9,7 @@ import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { fileURLToPath } from "node:url"
 import { IoredisNode, type LockNode, type NodeError, Redsync, withLock } from "../src/index.ts"
+import { keepConnected } from "../src/internal/ioredis/connection.ts"
 import { allOfClientBut } from "./support/abilities.ts"
 import { assertNodeError } from "./support/conformance.ts"
 import { replicatedCluster, sentinelName, watched } from "./support/failover.ts"
@@ -620,6 +621,25 @@ describe("connections for hearing", () => {
 })
 
 describe("the last moments of a connection", () => {
+  it.live("ioredis may turn to the Sentinels after it was closed, and gets connections that are closed", () =>
+    Effect.gen(function*() {
+      const server = yield* startServer()
+      const network = yield* front(server)
+      const client = new Redis({
+        sentinels: [{ host: "127.0.0.1", port: network.port }],
+        name: "primary",
+        failoverDetector: true,
+        lazyConnect: true
+      })
+      keepConnected(client).close()
+      // As when the connection to the primary is made in this very moment.
+      const { connector } = client as unknown as {
+        readonly connector: { readonly initFailoverDetector: () => Promise<void> }
+      }
+      yield* Effect.promise(() => connector.initFailoverDetector())
+      assert.strictEqual(network.open(), 0)
+    }).pipe(Effect.scoped))
+
   it.live("nothing is left of those for hearing, which the server never answered", () =>
     Effect.gen(function*() {
       const server = yield* startServer()

@@ -449,8 +449,16 @@ const keepSentinels = (client: Redis, delayAfter: (times: number) => number | nu
   const connectToSentinel = connector.connectToSentinel?.bind(connector)
   if (connectToSentinel !== undefined) {
     connector.connectToSentinel = (endpoint, options) => {
-      if (isClosed) throw new Error("the connection was closed")
-      const sentinel = connectToSentinel(endpoint, { ...options, disconnectTimeout: 0 })
+      // ioredis may come to it after closing, where nobody would hear of a throw: it gets one that is closed.
+      const sentinel = connectToSentinel(endpoint, {
+        ...options,
+        disconnectTimeout: 0,
+        ...isClosed && { lazyConnect: true }
+      })
+      if (isClosed) {
+        sentinel.disconnect()
+        return sentinel
+      }
       guardReplies(sentinel)
       sentinels.add(sentinel)
       sentinel.once("end", () => sentinels.delete(sentinel))
