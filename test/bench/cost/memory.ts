@@ -56,7 +56,7 @@ export const memory: Scenario = (setting) =>
         ])
       ],
       notes: [
-        "Measured as what a program takes that holds the lock for its time, its own part among it. Only ours and " +
+        "Heap held by a program for the lifetime of the lock, including the caller's own closure. Only ours and " +
         "redis-semaphore extend what they hold here."
       ]
     }
