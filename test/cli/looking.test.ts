@@ -443,6 +443,23 @@ layer(RedisServers.layer(1, { password }), { excludeTestServices: true, concurre
           )), { concurrency: 2, discard: true })
     }))
 
+  it.effect("does not end well, nor deletes anything, when its output is closed", () =>
+    Effect.gen(function*() {
+      const [url = ""] = yield* nodes
+      const name = "unseen"
+      yield* set(3, name, "somebody's", "PX", "60000")
+      const closed = { nodes: yield* nodes, under: ["sh", "-c", "exec \"$@\" >&-", "sh"] }
+      for (const command of [`status ${name}`, `unlock --yes ${name}`]) {
+        assert.deepStrictEqual(yield* redsync(command.split(" "), closed), {
+          code: 74,
+          output: "",
+          errors: "redsync: cannot write the output: EBADF: bad file descriptor, write\n"
+        })
+      }
+      const { output } = yield* redsync(["status", name], { nodes: [url] })
+      assert.include(output, "held by somebody's")
+    }))
+
   it.effect("is no burden for the library, which imports nothing of it", () =>
     Effect.sync(() => {
       const sources = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".ts"))

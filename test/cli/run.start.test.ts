@@ -63,6 +63,7 @@ const alike: Record<string, readonly [script: string, output: string, code?: num
   "input and output are the command's": ["echo in | $LOCKED sh -c 'cat; echo err >&2' 2>&1", "in\nerr\n"],
   "descriptor 3 is inherited": ["exec 3>&1; $LOCKED sh -c 'echo three >&3' > /dev/null", "three\n"],
   "descriptors are inherited with gaps": ["exec 9>&1 7</dev/null; $LOCKED sh -c 'echo nine >&9' > /dev/null", "nine\n"],
+  "output that is closed takes nothing": ["$LOCKED sh -c 'echo lost 2> /dev/null || exit 3' >&-; echo $?", "3\n"],
   "the soft limit of open files is inherited": [
     "ulimit -S -n 123; $LOCKED sh -c 'ulimit -S -n; ulimit -H -n' > $AT/limits; sed -n 1p $AT/limits",
     "123\n"

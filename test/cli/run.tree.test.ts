@@ -268,6 +268,58 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run", (it) 
       assert.include(yield* running.ended, { code: 5, output: "up\nasked to end\n" })
     }).pipe(Effect.scoped))
 
+  it.effect("where the programs that end it are not in the path of the command, it ends with redsync all the same", () =>
+    Effect.gen(function*() {
+      const at = yield* place
+      const { PATH = "" } = at.env
+      const running = yield* at.run(
+        ["--grace", "100ms", "no path", "--", "/bin/sh", "-c", `PATH=${PATH}; exec deaf`],
+        {
+          nodes: yield* nodes,
+          under: ["sh", "-c", "node=$(command -v node); PATH=/nonexistent exec $node \"$@\"", "sh"]
+        }
+      )
+      yield* at.atWork(1)
+      yield* running.signal("SIGKILL")
+      yield* at.gone
+    }).pipe(Effect.scoped))
+
+  it.effect("in a namespace that sees the processes of another, the command ends with the lock and with redsync", () =>
+    Effect.gen(function*() {
+      const namespace = ["unshare", "--pid", "--fork", "--kill-child"]
+      if (spawnSync(namespace[0]!, [...namespace.slice(1), "true"]).status !== 0) return
+      const at = yield* place
+      const options = { nodes: yield* nodes, under: [...namespace, "sh", "-c", "\"$@\" & wait $!", "sh"] }
+      const ended = yield* (yield* at.run(["seen", "--", "sh", "-c", "exit 3"], options)).ended
+      assert.deepStrictEqual(
+        { code: ended.code, errors: ended.errors },
+        {
+          code: 3,
+          errors:
+            "redsync: no processes are visible here: only the command itself is ended with the lock, not what it starts\n"
+        }
+      )
+
+      /** They count by other numbers than they know. */
+      const workers = () =>
+        processes().filter(({ hasInEnvironment, name }) =>
+          name === "deaf" && hasInEnvironment(`DIRECTORY=${at.env["DIRECTORY"]}`)
+        )
+      const lost = yield* at.run(["--expiry", "1s", "--grace", "100ms", "taken", "--", "deaf"], options)
+      yield* at.atWork(1)
+      assert.lengthOf(workers(), 1)
+      yield* takeAway("taken")
+      assert.strictEqual((yield* lost.ended).code, 70)
+      assert.deepStrictEqual(workers(), [])
+
+      const killed = yield* at.run(["--grace", "100ms", "dead", "--", "deaf"], options)
+      yield* at.atWork(2)
+      const [alive] = workers()
+      process.kill(alive!.parent, "SIGKILL")
+      yield* until("the command is gone", Effect.sync(() => workers().length === 0))
+      yield* killed.ended
+    }).pipe(Effect.scoped))
+
   it.effect("a watchdog that is killed has a successor, and does nothing any more", () =>
     Effect.gen(function*() {
       const at = yield* place

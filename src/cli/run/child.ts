@@ -66,9 +66,14 @@ export class Child {
     if (child.pid === undefined) return
     const { pid } = child
     const born = find(pid)?.start ?? -1
+    if (born < 0 && find(process.pid) === undefined) {
+      Effect.runSync(
+        say("no processes are visible here: only the command itself is ended with the lock, not what it starts")
+      )
+    }
     this.#tree.begin(pid, born, !hasTerminal)
     this.watchdog.watch(pid, born)
-    this.#group = hasTerminal ? find(process.pid)?.group : pid
+    this.#group = hasTerminal ? find(process.pid)?.group ?? 0 : pid
     this.#command = {
       pid,
       parent: process.pid,

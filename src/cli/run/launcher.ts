@@ -7,10 +7,17 @@
  */
 export const launcher = `#!/usr/bin/env sh
 ":" /*
+# What is closed stays of no use: Node would open it as /dev/null, where all that is written is lost without a word.
+true 2> /dev/null 9<&0 || exec 0> /dev/null
+true 2> /dev/null 9>&1 || exec 1< /dev/null
+true 9>&2 || exec 2< /dev/null
 # Only a command that is run has to find everything as it was.
 case " $* " in *" run "*)
+  # In a namespace of its own, /proc may show the processes of another.
+  self=
+  [ ! -r /proc/self/stat ] || read -r self rest < /proc/self/stat
   ignored= names=QUIT
-  if [ -r /proc/$$/status ]; then
+  if [ "$self" = $$ ]; then
     while read -r key value; do
       [ "$key" != SigIgn: ] || ignored=$value
     done < /proc/$$/status
@@ -26,11 +33,11 @@ case " $* " in *" run "*)
     [ "$heard" ] || ignored=$ignored,$name
   done
   # Those that another program would get, and not the one that this script is read from.
-  descriptors=$(exec sh -c 'for it in /dev/fd/[0-9]*; do [ ! -e "$it" ] || echo "$it"; done')
+  descriptors=$(exec /bin/sh -c 'for it in /dev/fd/[0-9]*; do [ ! -e "$it" ] || echo "$it"; done')
   # Some shells drop variables with names that they could not set themselves.
   dropped=
-  if [ -r /proc/$$/environ ]; then
-    dropped=$(tr '\\0\\n' '\\n\\1' < /proc/$$/environ | LC_ALL=C grep -v '^[A-Za-z_][A-Za-z0-9_]*=')
+  if [ "$self" = $$ ]; then
+    dropped=$(PATH=$PATH:/usr/bin:/bin; tr '\\0\\n' '\\n\\1' < /proc/$$/environ | LC_ALL=C grep -v '^[A-Za-z_][A-Za-z0-9_]*=')
   fi
   REDSYNC_LAUNCH="$$|$ignored|$(ulimit -S -n)|$descriptors|$dropped"
   export REDSYNC_LAUNCH

@@ -2,7 +2,7 @@
  * The processes of this machine, as far as the system shows them.
  */
 import { execFileSync } from "node:child_process"
-import { readdirSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs"
 
 export interface Process {
   readonly pid: number
@@ -16,21 +16,28 @@ export interface Process {
   readonly hasInEnvironment: (text: string) => boolean
 }
 
-/** All that live: what has ended and only waits for its parent to take notice does not. */
+/** All that live: what has ended and only waits for its parent to take notice does not. None where we cannot see any. */
 export const processes = (): ReadonlyArray<Process> => {
-  const pids = numbersIn("/proc")
-  return pids.length > 0 ? pids.flatMap(fromProc) : fromPs()
+  switch (source()) {
+    case "proc":
+      return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap(fromProc)
+    case "ps":
+      return fromPs()
+    case "hidden":
+      return []
+  }
 }
 
 /** The process, unless it has ended. */
 export const find = (pid: number): Process | undefined =>
-  numbersIn("/proc").length > 0 ? fromProc(String(pid))[0] : fromPs().find((process) => process.pid === pid)
+  source() === "proc" ? fromProc(String(pid))[0] : processes().find((process) => process.pid === pid)
 
-const numbersIn = (directory: string): ReadonlyArray<string> => {
+/** Where processes can be seen. In a namespace of its own, `/proc`, and so `ps`, may show those of another. */
+const source = (): "proc" | "ps" | "hidden" => {
   try {
-    return readdirSync(directory).filter((name) => /^\d+$/.test(name))
-  } catch {
-    return []
+    return readlinkSync("/proc/self") === String(process.pid) ? "proc" : "hidden"
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ENOENT" && !existsSync("/proc/1") ? "ps" : "hidden"
   }
 }
 

@@ -18,14 +18,24 @@ import { type ChildProcess, spawn } from "node:child_process"
 export const script = `
 trap '' HUP INT QUIT PIPE TERM TSTP
 unset found killer timer
+# Where the command finds its programs need not be where those are that are needed here.
+PATH=$PATH:/usr/bin:/bin
+# In a namespace of its own, /proc may show the processes of another.
+processes=ps
+if [ -r /proc/self/stat ]; then
+  read -r self rest < /proc/self/stat
+  [ "$self" = $$ ] && processes=proc || processes=hidden
+elif [ -e /proc/1 ] || ! ps ax > /dev/null 2>&1; then
+  processes=hidden
+fi
 read -r mark grace
 
 # For each process a line as in Linux' /proc/PID/stat, and one with its path if it has the mark.
 list() {
-  if [ -r /proc/self/stat ]; then
+  if [ $processes = proc ]; then
     grep -l -F -e "$mark" /proc/[0-9]*/environ 2> /dev/null
     cat /proc/[0-9]*/stat 2> /dev/null
-  else
+  elif [ $processes = ps ]; then
     ps axeww -o pid=,ppid=,pgid=,stat=,command= | awk -v mark="$mark" '
       index($0, mark) { print "/proc/" $1 "/environ" }
       { print $1, "(-)", substr($4, 1, 1), $2, $3, $3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
@@ -33,7 +43,8 @@ list() {
   fi
 }
 
-# All that belongs to the tree and lives, by its mark, or by its parent, group or session: PID:START for each.
+# All that belongs to the tree and lives, by its mark, or by its parent, group or session: PID:START for each. Where none
+# can be seen, those that are known.
 tree() {
   list | awk -v found="$found" '
     BEGIN {
@@ -48,6 +59,7 @@ tree() {
       parent[pid] = $2; group[pid] = $3; session[pid] = $4; start[pid] = $20
     }
     END {
+      if (NR == 0) for (process in was) print process
       for (pid in parent) if (pid in marked || (pid ":" start[pid]) in was) { is[pid]; leads[pid] }
       do {
         more = 0
@@ -98,7 +110,8 @@ end() {
     found="$found $(tree)"
     end_pause
     kill_known
-    while signal KILL; do sleep 0.05; done
+    # What has ended, and nobody takes notice of, seems to live where it cannot be seen.
+    while signal KILL && [ $processes != hidden ]; do sleep 0.05; done
   ) &
   killer=$!
   if signal TERM; then
@@ -106,7 +119,7 @@ end() {
     (echo ended) 2> /dev/null
     (echo "redsync: $3" >&2)
     [ -z "$2" ] || signal "$2"
-    while signal 0; do sleep 0.1; done
+    while signal 0 && kill -s 0 "$killer" 2> /dev/null; do sleep 0.1; done
   fi
   kill -s ALRM "$killer" 2> /dev/null
 }
