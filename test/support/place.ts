@@ -68,8 +68,17 @@ export const place = Effect.map(
   }
 )
 
-/** Whether a terminal or somebody else has stopped it. */
-export const isStopped = (pid: number): boolean => / T /.test(readFileSync(`/proc/${pid}/stat`, "latin1"))
+/**
+ * Whether a terminal or somebody else has stopped it. A shell that has just forked
+ * by vfork waits for a child that was stopped before it became another program.
+ */
+export const isStopped = (pid: number): boolean => {
+  const stateOf = (pid: number) => /\) (\w) /.exec(readFileSync(`/proc/${pid}/stat`, "latin1"))?.[1]
+  const state = stateOf(pid)
+  if (state !== "D") return state === "T"
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").split(" ").filter(Boolean).map(Number)
+  return children.some((child) => stateOf(child) === "T")
+}
 
 /** None of its workers lives. */
 export const assertNoneAlive = ({ pids }: Place) => assert.deepStrictEqual(pids().filter(isAlive), [])
