@@ -18,7 +18,7 @@ import type { LockNode } from "../../LockNode.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import type { Timer } from "../base/timers.ts"
 import { type Answers, isTrue, type Question } from "../quorum/ballot.ts"
-import { isOfServer } from "../quorum/failures.ts"
+import { isOfServer, isUnsent } from "../quorum/failures.ts"
 import type { Quorum } from "../quorum/quorum.ts"
 import type { Value } from "./claim.ts"
 
@@ -34,9 +34,12 @@ class Pending {
   readonly value: Value
   /** When the node was first heard after the value's time was over, on the monotonic clock. */
   heardAt: number | undefined
+  /** Whether a release has been sent since the value's time was over. */
+  isAsked: boolean
 
-  constructor(value: Value) {
+  constructor(value: Value, isAsked: boolean) {
     this.value = value
+    this.isAsked = isAsked
   }
 }
 
@@ -73,7 +76,7 @@ export class CleanUps {
     for (const node of nodes) {
       if (value.untouched?.has(node) === true) continue
       // On a silent node a release would only stand behind what is to be undone.
-      if (health.isSilent(node) && !this.#isClosing) this.#wait(this.#byNode.get(node)!, new Pending(value))
+      if (health.isSilent(node) && !this.#isClosing) this.#wait(this.#byNode.get(node)!, new Pending(value, false))
       else asked.push(node)
     }
     if (asked.length > 0) this.#quorum.start(new CleanUp(this, value, asked, this.#isClosing), constVoid)
@@ -95,7 +98,7 @@ export class CleanUps {
     if (isRefused && pending !== undefined) waiting.isRefusing = true
     else if (Result.isSuccess(answer)) waiting.isRefusing = false
     if (!isGone) {
-      const again = pending ?? new Pending(value)
+      const again = pending ?? new Pending(value, !(Result.isFailure(answer) && isUnsent(answer.failure)))
       const isHeard = Result.isSuccess(answer) || isOfServer(answer.failure)
       if (isHeard) again.heardAt ??= now
       const isExpired = again.heardAt !== undefined && now >= again.heardAt + value.settings.expiryMillis
@@ -163,6 +166,7 @@ export class CleanUps {
   }
 
   #ask({ node }: WaitingForNode, pending: Pending) {
+    pending.isAsked = true
     this.#quorum.start(new CleanUp(this, pending.value, [node], this.#isClosing, pending), constVoid)
   }
 
@@ -170,6 +174,8 @@ export class CleanUps {
   #askWhileClosing(waiting: WaitingForNode, pending: Pending) {
     const { clock, timers } = this.#quorum
     const { nodeTimeoutMillis } = pending.value.settings
+    // What was held back while the node was silent has not been asked for at all.
+    if (!pending.isAsked) return this.#ask(waiting, pending)
     const pauseMillis = Math.min(closingPauseMillis, nodeTimeoutMillis / 2)
     if (monotonicMillis(clock) + pauseMillis > this.#closingAt! + nodeTimeoutMillis) return
     this.#quorum.begin()
