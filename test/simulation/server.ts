@@ -205,9 +205,9 @@ export class Server {
     return true
   }
 
-  /** Whole seconds, from one second of the clock to another. */
+  /** At least, as the script has it: what the server tells is whole seconds, from one second of its clock to another. */
   uptime(): number {
-    return 1000 * (Math.floor(this.clock() / 1000) - Math.floor(this.#startedAt / 1000))
+    return 1000 * Math.max(0, Math.floor(this.clock() / 1000) - Math.floor(this.#startedAt / 1000) - 1)
   }
 
   extend(key: string, value: string, expiryMillis: number, onlyIfThere: boolean): boolean {
