@@ -114,7 +114,11 @@ export class Claims {
   #look(process: Process, link: Link) {
     for (const [key, value, setAt] of link.server.entries()) {
       const claim = this.#claims.get(value)
-      if (claim?.process !== process || claim.together?.isOpen === true) continue
+      if (claim?.process !== process) continue
+      if (claim.together?.isOpen === true) {
+        claim.ownedUntil = this.#world.now
+        continue
+      }
       const { closing, wallTouchedAt } = process
       const { givenUpAt } = claim
       const { longest } = process.nodeTimeouts
