@@ -132,8 +132,12 @@ class Ear {
   #listening: Promise<void> | undefined
   #tracker: Redis | undefined
   #tracking: Promise<void> | undefined
+  #tracked: (() => void) | undefined
   /** The subscriber's client id on the server, to which the tracker's notices go. */
   #id: number | undefined
+  /** Whether the subscriber is subscribed. */
+  #isHearing = false
+  #hasTracked = false
   /** Whether the server refuses to track. */
   #unable = false
 
@@ -153,15 +157,20 @@ class Ear {
     return this.#listening ??= new Promise((resolve, reject) => {
       const subscriber = this.#subscriber = this.#connect(async () => {
         const isFirst = this.#id === undefined
-        this.#id = await subscriber.client("ID")
+        const id = await subscriber.client("ID")
         await subscriber.subscribe(turnChannel(this.#waiter))
-        if (this.#tracker !== undefined) await this.#track(this.#tracker)
+        this.#id = id
+        this.#isHearing = true
+        await this.#track()
         if (!isFirst) this.#hear({ _tag: "Missed" })
         resolve()
       }, (error) => {
         this.#listening = undefined
         this.#close(subscriber)
         reject(error)
+      })
+      subscriber.on("close", () => {
+        this.#isHearing = false
       })
       subscriber.on("messageBuffer", (channel: Buffer, message: unknown) => this.#message(String(channel), message))
     })
@@ -171,13 +180,8 @@ class Ear {
   async watch(key: string): Promise<boolean> {
     if (this.#unable) return true
     this.#tracking ??= new Promise((resolve) => {
-      let isFirst = true
-      const tracker = this.#tracker = this.#connect(async () => {
-        await this.#track(tracker)
-        if (!isFirst) this.#hear({ _tag: "Missed" })
-        isFirst = false
-        resolve()
-      }, () => resolve())
+      this.#tracked = resolve
+      this.#tracker = this.#connect(() => this.#track(), () => resolve())
     })
     await this.#tracking
     if (this.#unable || this.#tracker === undefined) return true
@@ -195,17 +199,26 @@ class Ear {
     this.#madeBeside.delete(connection)
   }
 
-  async #track(tracker: Redis): Promise<void> {
+  /**
+   * Called whenever one of the two connections is there: the later one makes the
+   * server track. If one is lost meanwhile it is called again, so neither gives the
+   * other up: they would go on doing so in turns.
+   */
+  async #track(): Promise<void> {
+    const tracker = this.#tracker
+    if (tracker?.status !== "ready" || !this.#isHearing) return
     try {
       await this.#subscriber?.subscribe(invalidations)
       await tracker.client("TRACKING", "ON", "REDIRECT", this.#id!)
     } catch (error) {
-      // A subscriber that is gone tracks anew when it is back.
-      if (!isReplyError(error) || error.message.startsWith("ERR The client ID")) throw error
+      if (!isReplyError(error) || error.message.startsWith("ERR The client ID")) return
       this.#unable = true
       this.#close(tracker)
       this.#hear({ _tag: "Unable", why: untrusted(masked(error.message, secretsOf(this.#client))) })
     }
+    if (this.#hasTracked) this.#hear({ _tag: "Missed" })
+    this.#hasTracked = true
+    this.#tracked?.()
   }
 
   /** A connection of the same kind that comes back when it is lost; `ready` runs each time it is there. */
