@@ -57,7 +57,8 @@ export class Bounds {
         const since = link.silentSince
         // A client that fails by itself counts as an answer.
         if (since === undefined || stoodStillUntil > since || link.options.fails) continue
-        const sent = link.inFlightFrom(since + longest)
+        // What it did not answer first may have been a join, which says nothing about the node to those who vote.
+        const sent = link.inFlightFrom(since + 2 * longest)
         if (sent > mostWhileSilent(now - since, nodeTimeouts)) {
           this.#exceeded(process, `has sent ${sent} requests to ${link.server.name}, which is silent`, verbs)
         }
