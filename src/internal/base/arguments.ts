@@ -52,7 +52,7 @@ const misspelt = (key: string, known: ReadonlyArray<string>): string =>
 const oneOf = (known: ReadonlyArray<string>) => `${known.slice(0, -1).join(", ")} or ${known.at(-1)}`
 
 /** The known word that takes the fewest changes of one letter. */
-export const nearest = (word: string, known: ReadonlyArray<string>): string => {
+const nearest = (word: string, known: ReadonlyArray<string>): string => {
   const changes = known.map((other) => distance(word.slice(0, 40).toLowerCase(), other.toLowerCase()))
   return known[changes.indexOf(Math.min(...changes))]!
 }
