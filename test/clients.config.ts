@@ -15,5 +15,5 @@ const replacement = fileURLToPath(import.meta.resolve(process.env["IOREDIS"] ?? 
 export default defineConfig({
   root: fileURLToPath(new URL("..", import.meta.url)),
   resolve: { alias: [...aliases, { find: /^ioredis$/, replacement }] },
-  test: { ...test, include: ["test/IoredisNode.test.ts", "test/connections.test.ts"] }
+  test: { ...test, include: ["test/servers/nodes/IoredisNode.test.ts", "test/servers/nodes/connections.test.ts"] }
 })

@@ -12,19 +12,8 @@ process.env["REDSYNC_TEST_IMAGE"] = "valkey/valkey:8-alpine"
 
 const { resolve, test } = config
 
-const names = [
-  "IoredisNode",
-  "RedisNode",
-  "fencing",
-  "faults",
-  "faults.answers",
-  "interop",
-  "kinds.acl",
-  "trouble.wakeups"
-]
-
 export default defineConfig({
   root: fileURLToPath(new URL("..", import.meta.url)),
   ...resolve && { resolve },
-  test: { ...test, include: names.map((name) => `test/${name}.test.ts`) }
+  test: { ...test, include: ["test/servers/{nodes,faults,waiting,compat}/*.test.ts"] }
 })

@@ -1,7 +1,7 @@
 /** What a benchmark ran on. */
 import { Effect } from "effect"
 import { availableParallelism, cpus, totalmem } from "node:os"
-import type { RedisServer } from "../support/RedisServers.ts"
+import type { RedisServer } from "../support/servers/RedisServers.ts"
 
 export const machine = (server: RedisServer): Effect.Effect<string> =>
   Effect.map(server.command<string>("INFO", "server"), (info) => {

@@ -15,7 +15,7 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Console, Effect } from "effect"
 import { parseArgs } from "node:util"
-import { RedisServers } from "../support/RedisServers.ts"
+import { RedisServers } from "../support/servers/RedisServers.ts"
 import { scenarios as lockUnlock } from "./cost/lockUnlock.ts"
 import { memory } from "./cost/memory.ts"
 import { trouble } from "./cost/trouble.ts"

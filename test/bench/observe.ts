@@ -1,7 +1,7 @@
 /** What the servers count, between two looks at them. */
 import { Effect, type Scope } from "effect"
 import { Redis } from "ioredis"
-import type { RedisServer } from "../support/RedisServers.ts"
+import type { RedisServer } from "../support/servers/RedisServers.ts"
 import { sum } from "./statistics.ts"
 
 export interface Counts {

@@ -1,6 +1,6 @@
 /** What every scenario of the benchmark is. */
 import { Effect } from "effect"
-import type { RedisServer } from "../support/RedisServers.ts"
+import type { RedisServer } from "../support/servers/RedisServers.ts"
 
 export interface Setting {
   readonly servers: ReadonlyArray<RedisServer>

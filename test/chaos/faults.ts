@@ -1,6 +1,6 @@
 /** Does to servers, connections and clients what the plan says, and undoes it. */
 import { Effect } from "effect"
-import type { RedisServer } from "../support/RedisServers.ts"
+import type { RedisServer } from "../support/servers/RedisServers.ts"
 import type { Child } from "../support/trouble.ts"
 import type { Behaviour, Link } from "./link.ts"
 import { type Event, now } from "./log.ts"

@@ -9,7 +9,7 @@
  * not malicious. What such servers say must never give a lock to two.
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net"
-import { Chance } from "../simulation/chance.ts"
+import { Chance } from "../simulation/world/chance.ts"
 import { garbled, type Kind, nonsense } from "./nonsense.ts"
 import { frameEnd, isUnasked, Splitter, words } from "./resp.ts"
 

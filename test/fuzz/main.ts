@@ -11,7 +11,7 @@
  */
 import { Effect } from "effect"
 import { parseArgs } from "node:util"
-import { RedisServers } from "../support/RedisServers.ts"
+import { RedisServers } from "../support/servers/RedisServers.ts"
 import { describePlan, makePlan } from "./plan.ts"
 import { closeAdministrators, run } from "./run.ts"
 import { runSeeds, type Summary } from "./runner.ts"

@@ -1,7 +1,7 @@
 /**
  * What no server says: frames of every type and size, and bytes that are no frames.
  */
-import type { Chance } from "../simulation/chance.ts"
+import type { Chance } from "../simulation/world/chance.ts"
 
 /** One kind of nonsense. */
 export type Nonsense = (chance: Chance) => string

@@ -2,7 +2,7 @@
  * What a seed stands for: which nodes are broken, how, and what is done with the
  * locks meanwhile.
  */
-import { Chance } from "../simulation/chance.ts"
+import { Chance } from "../simulation/world/chance.ts"
 import type { Deed, Style, Trait } from "./hostile.ts"
 import { type Kind, kindNames } from "./nonsense.ts"
 

@@ -6,7 +6,7 @@ import { type Context, Duration, Effect, Exit, Layer, Logger, Option, Predicate,
 import { Redis } from "ioredis"
 import { setTimeout as sleep } from "node:timers/promises"
 import { type Lock, LockError, Redsync, withFencedLock, withLock, withLocks } from "../../src/index.ts"
-import { Chance } from "../simulation/chance.ts"
+import { Chance } from "../simulation/world/chance.ts"
 import { Hostile, type Upstream } from "./hostile.ts"
 import { makePlan, type Plan, type Step } from "./plan.ts"
 

@@ -3,15 +3,15 @@
  */
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
-import { Chance } from "./chance.ts"
-import { Checker, type Violation } from "./checker.ts"
-import { type Client, live } from "./client.ts"
-import { Link } from "./link.ts"
-import * as Node from "./node.ts"
-import type { Fault, Plan } from "./plan.ts"
-import { Process } from "./process.ts"
-import { Server } from "./server.ts"
-import { World } from "./world.ts"
+import { Checker, type Violation } from "./checks/checker.ts"
+import type { Fault, Plan } from "./plan/plan.ts"
+import { Chance } from "./world/chance.ts"
+import { type Client, live } from "./world/client.ts"
+import { Link } from "./world/link.ts"
+import * as Node from "./world/node.ts"
+import { Process } from "./world/process.ts"
+import { Server } from "./world/server.ts"
+import { World } from "./world/world.ts"
 
 export interface History {
   readonly violations: ReadonlyArray<Violation>

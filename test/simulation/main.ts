@@ -11,7 +11,7 @@
 import { parseArgs } from "node:util"
 import { run } from "./history.ts"
 import { without } from "./parts.ts"
-import { makePlan } from "./plan.ts"
+import { makePlan } from "./plan/plan.ts"
 import { brief, failure, story, Summary } from "./report.ts"
 
 const { values: flags } = parseArgs({

@@ -11,7 +11,7 @@
 import { registerHooks } from "node:module"
 import { fileURLToPath } from "node:url"
 import type * as History from "./history.ts"
-import type * as Plan from "./plan.ts"
+import type * as Plan from "./plan/plan.ts"
 
 interface Edit {
   /** From the root of the repository. */
@@ -65,7 +65,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     // What the node's script does is done here by the server.
     name: "extension counts nodes that were planted again",
     edits: [edit(
-      "test/simulation/server.ts",
+      "test/simulation/world/server.ts",
       "this.#observer.onPlanted()",
       "this.#observer.onPlanted()\n      return true"
     )],
@@ -382,7 +382,7 @@ const load = async (mutation: Mutation): Promise<(seed: number) => string | unde
       return { ...loaded, source }
     }
   })
-  const { makePlan }: typeof Plan = await import(new URL("plan.ts", import.meta.url).href + query)
+  const { makePlan }: typeof Plan = await import(new URL("plan/plan.ts", import.meta.url).href + query)
   const { run }: typeof History = await import(new URL("history.ts", import.meta.url).href + query)
   hooks.deregister()
   const missing = edits.find((edit) => !made.has(edit))

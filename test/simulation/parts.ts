@@ -5,7 +5,7 @@
  * fault; all counted in the plan as it was drawn from the seed.
  */
 import { run } from "./history.ts"
-import type { Plan } from "./plan.ts"
+import type { Plan } from "./plan/plan.ts"
 
 export const without = (plan: Plan, parts: Iterable<string>): Plan => {
   const left = new Set(parts)

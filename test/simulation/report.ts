@@ -4,7 +4,7 @@
 import type { History } from "./history.ts"
 import { run } from "./history.ts"
 import { shrink, without } from "./parts.ts"
-import { makePlan, type Plan } from "./plan.ts"
+import { makePlan, type Plan } from "./plan/plan.ts"
 
 export class Summary {
   histories = 0

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { run } from "./history.ts"
-import { makePlan } from "./plan.ts"
+import { makePlan } from "./plan/plan.ts"
 import { failure, Summary } from "./report.ts"
 
 /** Histories in one test, and how many tests. */

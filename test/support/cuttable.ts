@@ -3,7 +3,7 @@
  */
 import { Effect } from "effect"
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net"
-import type { RedisServer } from "./RedisServers.ts"
+import type { RedisServer } from "./servers/RedisServers.ts"
 
 /** Other ways to the servers. Those who use them lose sight of the servers, which others still see. */
 export const cuttable = (servers: ReadonlyArray<RedisServer>) =>

@@ -6,8 +6,8 @@ import { Effect, Layer, Logger } from "effect"
 import { Redis } from "ioredis"
 import { connect, createServer, type Server, type Socket } from "node:net"
 import { inspect, Redsync } from "../../src/index.ts"
-import { adminName } from "./Instance.ts"
-import { type RedisServer, RedisServers } from "./RedisServers.ts"
+import { adminName } from "./servers/Instance.ts"
+import { type RedisServer, RedisServers } from "./servers/RedisServers.ts"
 
 export type Five = readonly [RedisServer, RedisServer, RedisServer, RedisServer, RedisServer]
 

@@ -5,7 +5,7 @@
  * both through the environment.
  */
 import { remove, scratch, sweep } from "./leftovers.ts"
-import { serverSource } from "./ServerSource.ts"
+import { serverSource } from "./servers/ServerSource.ts"
 
 export default async (): Promise<() => void> => {
   try {

@@ -9,8 +9,8 @@ import { fileURLToPath } from "node:url"
 import { Redsync } from "../../src/index.ts"
 import { keyBeside, turnChannel } from "../../src/internal/redis/keys.ts"
 import { type Logged, logged, onEach, until, untilDisconnected, untilEmpty, urls } from "./faults.ts"
-import { type RedisServer, RedisServers } from "./RedisServers.ts"
-import { serverSource } from "./ServerSource.ts"
+import { type RedisServer, RedisServers } from "./servers/RedisServers.ts"
+import { serverSource } from "./servers/ServerSource.ts"
 
 export type Three = readonly [RedisServer, RedisServer, RedisServer]
 

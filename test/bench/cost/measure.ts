@@ -1,7 +1,7 @@
 /** Rounds of one contender, with what the servers counted, and proof that the work was done. */
 import { Console, Effect, type Scope } from "effect"
-import { eventually } from "../../support/Instance.ts"
-import type { RedisServer } from "../../support/RedisServers.ts"
+import { eventually } from "../../support/servers/Instance.ts"
+import type { RedisServer } from "../../support/servers/RedisServers.ts"
 import { add, type Counts, observe, type Observer } from "../observe.ts"
 import { start, type Worker } from "../processes.ts"
 import { alternating, type Setting } from "../scenario.ts"

@@ -4,7 +4,7 @@
  */
 import { Effect } from "effect"
 import * as Link from "../../chaos/link.ts"
-import type { RedisServer } from "../../support/RedisServers.ts"
+import type { RedisServer } from "../../support/servers/RedisServers.ts"
 import type { Scenario, Setting } from "../scenario.ts"
 import { median } from "../statistics.ts"
 import { short } from "../table.ts"

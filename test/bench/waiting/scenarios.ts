@@ -1,6 +1,6 @@
 /** What is measured, and how the samples become tables. */
 import { Effect, Fiber } from "effect"
-import type { RedisServer } from "../../support/RedisServers.ts"
+import type { RedisServer } from "../../support/servers/RedisServers.ts"
 import { now } from "../clock.ts"
 import { start, type Worker as AnyWorker } from "../processes.ts"
 import { alternating, type Scenario, type Setting } from "../scenario.ts"

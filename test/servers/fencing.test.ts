@@ -1,0 +1,324 @@
+/**
+ * Fencing tokens: strictly increasing in the order of the grants, whichever
+ * quorum grants and whatever the clients' clocks say.
+ */
+import { assert, describe, it, layer } from "@effect/vitest"
+import { Clock, type Context, Effect, Exit, Fiber, Layer, Option, Schema, type Scope } from "effect"
+import { TestClock } from "effect/testing"
+import {
+  ErrFailed,
+  fencedLock,
+  Fencing,
+  inspect,
+  IoredisNode,
+  type LockNode,
+  NodesUnavailable,
+  Redsync,
+  retryPolicy,
+  withFencedLock,
+  withLock
+} from "../../src/index.ts"
+import { callsOf } from "../support/faults.ts"
+import * as FaultyNode from "../support/faultyNode.ts"
+import { RedisServers } from "../support/servers/RedisServers.ts"
+
+const once = { retry: retryPolicy({ tries: 1 }) }
+
+/** A client with a wall clock of its own, so many milliseconds ahead. */
+const client = (
+  nodes: ReadonlyArray<LockNode.LockNode>,
+  ahead: number = 0
+): Effect.Effect<Context.Context<Redsync.Redsync>, never, Scope.Scope> =>
+  Clock.clockWith((clock) => {
+    const nanos = BigInt(ahead) * 1_000_000n
+    const shifted: Clock.Clock = Object.assign(Object.create(clock) as Clock.Clock, {
+      currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + ahead,
+      currentTimeNanosUnsafe: () => clock.currentTimeNanosUnsafe() + nanos
+    })
+    return Effect.provideService(Layer.build(Redsync.layer({ nodes })), Clock.Clock, shifted)
+  })
+
+const tokenOf = (service: Context.Context<Redsync.Redsync>, name: string = "a") =>
+  Effect.provide(withFencedLock(name, Effect.succeed), service)
+
+const assertIncreasing = (tokens: ReadonlyArray<Fencing.FencingToken>) => {
+  for (let index = 1; index < tokens.length; index++) {
+    assert.isAbove(tokens[index]!, tokens[index - 1]!, `token ${index} of ${tokens.join(" ")}`)
+  }
+}
+
+/** Lets all nodes but those answer. */
+const without = (nodes: ReadonlyArray<FaultyNode.FaultyNode>, ...absent: ReadonlyArray<number>) =>
+  nodes.forEach((node, index) => {
+    node.behave = absent.includes(index) ? "failing" : "healthy"
+  })
+
+const asked = (nodes: ReadonlyArray<FaultyNode.FaultyNode>, operation: FaultyNode.FaultyNode["asked"][number]) =>
+  nodes.map((node) => node.asked.filter((other) => other === operation).length)
+
+/** Tokens that two clients with clocks apart get in turn, from quorums that take turns too. */
+const rotate = Effect.fnUntraced(function*(nodes: ReadonlyArray<FaultyNode.FaultyNode>) {
+  const early = yield* client(nodes, -1000)
+  const late = yield* client(nodes, 1000)
+  const tokens: Array<Fencing.FencingToken> = []
+  for (let round = 0; round < 60; round++) {
+    without(nodes, round % nodes.length)
+    tokens.push(yield* tokenOf(round % 2 === 0 ? late : early))
+    yield* TestClock.adjust(1)
+  }
+  return tokens
+})
+
+describe("fencing tokens", () => {
+  it.effect("the program gets the token and the lock, in both forms", () =>
+    Effect.gen(function*() {
+      const direct = yield* withFencedLock("a", (token, held) => {
+        assert.strictEqual(held.token, token)
+        return Effect.map(inspect("a"), ({ holder }) => {
+          assert.strictEqual(Option.getOrThrow(holder).value, held.value)
+          return token
+        })
+      })
+      const piped = yield* withFencedLock("a", { expiry: "1 second" })((token) => Effect.succeed(token))
+      const scoped = yield* Effect.scoped(Effect.map(fencedLock("a"), ({ token }) => token))
+      assertIncreasing([direct, piped, scoped])
+      assert.isTrue((yield* inspect("a")).nodes.every(({ _tag }) => _tag === "Free"))
+    }).pipe(Effect.provide(Redsync.layerMemory(3))))
+
+  it.effect("a token is the time in microseconds as long as the nodes agree, and costs one round", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      yield* TestClock.setTime(1_795_545_273_765)
+      const service = yield* client(nodes)
+      assert.strictEqual(yield* tokenOf(service), 1_795_545_273_765_000)
+      assert.strictEqual(yield* tokenOf(service), 1_795_545_273_765_001)
+      assert.deepStrictEqual(asked(nodes, "acquire"), [2, 2, 2])
+      assert.deepStrictEqual(asked(nodes, "raise"), [0, 0, 0])
+    }).pipe(Effect.scoped))
+
+  it.effect("where the nodes disagree, a quorum is brought up to the token before the lock is handed out", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      const late = yield* client(nodes, 60_000)
+      const onTime = yield* client(nodes)
+      without(nodes, 2)
+      const first = yield* tokenOf(late)
+      without(nodes, 0)
+      const second = yield* tokenOf(onTime)
+      assert.strictEqual(second, first + 1)
+      assert.deepStrictEqual(asked(nodes, "raise"), [1, 1, 1])
+      without(nodes, 1)
+      assert.strictEqual(yield* tokenOf(onTime), first + 2)
+    }).pipe(Effect.scoped))
+
+  it.effect.each([3, 4, 5, 7])(
+    "increase over rotating quorums of %i nodes, with clocks two seconds apart",
+    (count) =>
+      Effect.gen(function*() {
+        const nodes = FaultyNode.makeMany(count)
+        assertIncreasing(yield* rotate(nodes))
+        assert.isAbove(Math.max(...asked(nodes, "raise")), 0)
+      }).pipe(Effect.scoped)
+  )
+
+  it.effect("without a second round they would not", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      const forgetful = nodes.map((node) => ({
+        ...node,
+        fencing: { ...node.fencing!, raise: () => Effect.succeed(true) }
+      }))
+      const late = yield* client(forgetful, 60_000)
+      const onTime = yield* client(forgetful)
+      without(nodes, 2)
+      const first = yield* tokenOf(late)
+      without(nodes, 0)
+      const second = yield* tokenOf(onTime)
+      without(nodes, 1)
+      // The third quorum shares its one counter that is up to date with nobody who knows of the second token.
+      assert.deepStrictEqual([second, yield* tokenOf(onTime)], [first + 1, first + 1])
+    }).pipe(Effect.scoped))
+
+  it.effect("a second round that misses its quorum is a refused attempt, and leaves nothing behind", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      const late = yield* client(nodes, 60_000)
+      const onTime = yield* client(nodes)
+      without(nodes, 2)
+      const first = yield* tokenOf(late)
+      without(nodes, 0)
+      const failing = (node: FaultyNode.FaultyNode): LockNode.LockNode => ({
+        ...node,
+        fencing: {
+          ...node.fencing!,
+          raise: () =>
+            Effect.andThen(Effect.sync(() => void (node.behave = "failing")), node.fencing!.raise("a", "", 0))
+        }
+      })
+      const unlucky = yield* client([nodes[0]!, failing(nodes[1]!), nodes[2]!])
+      const error = yield* Effect.flip(
+        Effect.provide(withFencedLock("a", () => Effect.die("never held"), once), unlucky)
+      )
+      assert.instanceOf(error, NodesUnavailable)
+      without(nodes)
+      yield* TestClock.adjust(200)
+      const { nodes: views } = yield* Effect.provide(inspect("a"), onTime)
+      assert.deepStrictEqual(views.map(({ _tag }) => _tag), ["Free", "Free", "Free"])
+      assert.isAbove(yield* tokenOf(onTime), first)
+    }).pipe(Effect.scoped))
+
+  it.effect("interrupted in the second round it leaves no key", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      const late = yield* client(nodes, 60_000)
+      const slow = nodes.map((node): LockNode.LockNode => ({
+        ...node,
+        fencing: { ...node.fencing!, raise: (...args) => Effect.delay(node.fencing!.raise(...args), 10) }
+      }))
+      const onTime = yield* client(slow)
+      without(nodes, 2)
+      yield* tokenOf(late)
+      without(nodes, 0)
+      const fiber = yield* Effect.forkChild(tokenOf(onTime))
+      yield* TestClock.adjust(5)
+      yield* Fiber.interrupt(fiber)
+      without(nodes)
+      yield* TestClock.adjust(200)
+      const { nodes: views } = yield* Effect.provide(inspect("a"), onTime)
+      assert.deepStrictEqual(views.map(({ _tag }) => _tag), ["Free", "Free", "Free"])
+    }).pipe(Effect.scoped))
+
+  it.effect("a lease that ends in the second round is no lock", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      const late = yield* client(nodes, 60_000)
+      const slow = nodes.map((node): LockNode.LockNode => ({
+        ...node,
+        fencing: { ...node.fencing!, raise: (...args) => Effect.tap(node.fencing!.raise(...args), Effect.sleep(100)) }
+      }))
+      const onTime = yield* client(slow)
+      without(nodes, 2)
+      yield* tokenOf(late)
+      without(nodes, 0)
+      const options = { ...once, expiry: 100, nodeTimeout: 200 }
+      const fiber = yield* Effect.forkChild(
+        Effect.exit(Effect.provide(withFencedLock("a", () => Effect.die("never held"), options), onTime))
+      )
+      yield* TestClock.adjust(1000)
+      const exit = yield* Fiber.join(fiber)
+      assert(Exit.isFailure(exit))
+      assert.notInclude(String(exit.cause), "never held")
+    }).pipe(Effect.scoped))
+
+  it.effect("increase when counters are forgotten, with clocks that agree within the hour", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      yield* TestClock.setTime(1_795_545_273_765)
+      const late = yield* client(nodes, 59 * 60_000)
+      const onTime = yield* client(nodes)
+      const first = yield* tokenOf(late)
+      yield* TestClock.adjust("1 hour")
+      const second = yield* tokenOf(onTime)
+      assertIncreasing([first, second])
+      assert.strictEqual(second, (1_795_545_273_765 + 3_600_000) * 1000)
+    }).pipe(Effect.scoped))
+
+  it.effect("a node that gets its key back by an extension gets its counter back too", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      const late = yield* client(nodes, 60_000)
+      const onTime = yield* client(nodes)
+      const first = yield* Effect.scoped(Effect.gen(function*() {
+        const held = yield* Effect.provide(fencedLock("a"), late)
+        for (const node of nodes) {
+          node.restart()
+          yield* TestClock.adjust("4 seconds")
+        }
+        assert.isAbove(asked(nodes, "raise")[0]!, 0)
+        return held.token
+      }))
+      assert.strictEqual(yield* tokenOf(onTime), first + 1)
+    }).pipe(Effect.scoped))
+
+  it.effect("excludes, and is excluded by, locks without a token", () =>
+    Effect.gen(function*() {
+      const inside = yield* withLock("a", Effect.flip(withFencedLock("a", Effect.succeed, once)))
+      assert.instanceOf(inside, ErrFailed)
+      assert.instanceOf(yield* withFencedLock("a", () => Effect.flip(withLock("a", Effect.void, once))), ErrFailed)
+    }).pipe(Effect.provide(Redsync.layerMemory(3))))
+
+  it.effect("names are counted apart", () =>
+    Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      const service = yield* client(nodes)
+      yield* TestClock.setTime(1000)
+      assert.strictEqual(yield* tokenOf(service, "a"), 1_000_000)
+      assert.strictEqual(yield* tokenOf(service, "b"), 1_000_000)
+    }).pipe(Effect.scoped))
+
+  it.effect("nodes without counters are a programmer's error", () =>
+    Effect.gen(function*() {
+      const { fencing: _, ...node } = FaultyNode.make("plain")
+      const service = yield* client([node])
+      const exit = yield* Effect.exit(tokenOf(service))
+      assert(Exit.isFailure(exit))
+      assert.include(String(exit.cause), "the node plain keeps no fencing counters")
+    }).pipe(Effect.scoped))
+})
+
+describe("Fencing", () => {
+  it.effect("the guard turns away what is smaller than the largest it has seen", () =>
+    Effect.gen(function*() {
+      const accept = yield* Fencing.guard
+      const token = (n: number) => Schema.decodeUnknownSync(Fencing.FencingToken)(n)
+      yield* accept(token(5))
+      yield* accept(token(5))
+      yield* accept(token(7))
+      const error = yield* Effect.flip(accept(token(6)))
+      assert.instanceOf(error, Fencing.StaleToken)
+      assert.deepStrictEqual([error.token, error.newest], [token(6), token(7)])
+      assert.strictEqual(error.message, "The fencing token 6 is stale: the resource has seen 7")
+      yield* accept(token(7))
+      // Another guard has seen nothing.
+      yield* (yield* Fencing.guard)(token(1))
+    }))
+
+  it("a token is a positive safe integer, and has an order", () => {
+    const is = Schema.is(Fencing.FencingToken)
+    assert.isTrue(is(1) && is(Number.MAX_SAFE_INTEGER))
+    for (const wrong of [0, -1, 1.5, Number.NaN, 2 ** 53, "1"]) assert.isFalse(is(wrong))
+    const [one, two] = [1, 2].map((n) => Schema.decodeSync(Fencing.FencingToken)(n))
+    assert.deepStrictEqual([Fencing.Order(one!, two!), Fencing.Order(two!, one!), Fencing.Order(one!, one!)], [
+      -1,
+      1,
+      0
+    ])
+  })
+})
+
+layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" })("tokens from real servers", (it) => {
+  it.effect("1,500 acquisitions over rotating quorums, three clients 150 ms apart: strictly increasing", () =>
+    Effect.gen(function*() {
+      const servers = yield* RedisServers
+      const real = yield* Effect.forEach(servers, ({ url }) => IoredisNode.make(url))
+      yield* Effect.forEach(real, (node) => node.ready!)
+      let absent = 0
+      const nodes = real.map((node, index): LockNode.LockNode => ({
+        ...node,
+        fencing: {
+          ...node.fencing!,
+          acquire: (...args) => index === absent ? Effect.never : node.fencing!.acquire(...args)
+        }
+      }))
+      const clients = yield* Effect.forEach([-150, 0, 150], (ahead) => client(nodes, ahead))
+      const tokens: Array<Fencing.FencingToken> = []
+      for (let round = 0; round < 1500; round++) {
+        absent = round % 3
+        tokens.push(yield* tokenOf(clients[Math.floor(round / 2) % 3]!))
+      }
+      assertIncreasing(tokens)
+      const calls = yield* Effect.forEach(servers, (server) => callsOf(server, "evalsha"))
+      // Each node takes part in two of three acquisitions and in every release; the rest are second rounds.
+      assert.isAbove(calls.reduce((sum, count) => sum + count), 1500 * (2 + 3))
+    }).pipe(Effect.scoped))
+})

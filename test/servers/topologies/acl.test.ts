@@ -1,0 +1,198 @@
+/**
+ * The rights that the README says a Redis user needs: they are enough, none of them
+ * is too many, and none reaches what belongs to another prefix.
+ */
+import { assert, layer } from "@effect/vitest"
+import { Effect, Option, type Scope } from "effect"
+import { Redis } from "ioredis"
+import { readFileSync } from "node:fs"
+import { IoredisNode, type LockNode, type NodeError } from "../../../src/index.ts"
+import { keyBeside, turnChannel } from "../../../src/internal/redis/keys.ts"
+import { releaseAndWake } from "../../../src/internal/redis/scripts.ts"
+import { until } from "../../support/faults.ts"
+import { abilities } from "../../support/servers/abilities.ts"
+import { type RedisServer, RedisServers } from "../../support/servers/RedisServers.ts"
+
+const { knowsSubcommands } = await abilities()
+
+const readme = readFileSync(new URL("../../../README.md", import.meta.url), "utf8")
+const rule = /^ACL SETUSER locker ([^`]+)^```$/m.exec(readme)?.[1]?.trim().split(/\s+/) ?? []
+const commands = rule.filter((right) => right.startsWith("+")).map((right) => right.slice(1))
+
+/** A node of a user with these rights, on a server that knows no script. */
+const nodeOf = (server: RedisServer, rights: ReadonlyArray<string>, user: string = "locker") =>
+  Effect.gen(function*() {
+    yield* server.command("ACL", "DELUSER", user)
+    yield* server.command("ACL", "SETUSER", user, ...rights)
+    yield* server.command("FLUSHALL")
+    yield* server.command("SCRIPT", "FLUSH")
+    const node = yield* IoredisNode.make(`redis://${user}:password@${server.host}:${server.port}/1`)
+    yield* node.ready!
+    return node
+  })
+
+/** A client of its own for a user, in the database of the nodes. */
+const clientOf = ({ host, port }: RedisServer, user: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() =>
+      new Redis({ host, port, db: 1, protocol: 2, ...user !== "default" && { username: user, password: "password" } })
+    ),
+    (client) => Effect.sync(() => client.disconnect())
+  )
+
+/** What a server answers to a user, be it an error. */
+const as = (server: RedisServer, user: string, ask: (client: Redis) => Promise<unknown>) =>
+  Effect.scoped(
+    Effect.flatMap(clientOf(server, user), (client) => Effect.promise(() => ask(client).catch((error) => error)))
+  )
+
+/** Everything that can be asked of a node; what it complains of. */
+const complaints = (node: LockNode.LockNode): Effect.Effect<Array<string>, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const heard: Array<string> = []
+    const hear = (notice: LockNode.Notice) => {
+      if (notice._tag === "Unable") heard.push(notice.why)
+    }
+    const ask = <A>(operation: Effect.Effect<A, NodeError>) =>
+      Effect.matchEffect(operation, {
+        onFailure: (error) => Effect.sync(() => void heard.push(error.message)),
+        onSuccess: () => Effect.void
+      })
+
+    yield* ask(node.acquire("locks:a", "mine", 60_000))
+    yield* ask(node.extend("locks:a", "mine", 60_000))
+    yield* ask(node.inspect("locks:a"))
+    yield* ask(node.release("locks:a", "mine"))
+    yield* ask(node.remove("locks:a"))
+    yield* ask(node.fencing!.acquire("locks:b", "mine", 60_000, 1))
+    yield* ask(node.fencing!.raise("locks:b", "mine", 2))
+    yield* ask(node.fencing!.acquire("locks:{b}:b", "mine", 60_000, 1))
+    yield* ask(node.delayedRestart!(1).abstention!("locks:c"))
+    yield* ask(node.replicas!(0, 10).acquire("locks:d", "mine", 60_000))
+    // Two wait for a lock whose release tells the first of them; the second goes to the front, and leaves.
+    const waiter = (name: string) => node.waitingList!(`locks:${name}`, hear)
+    const [first, second] = [yield* waiter("first"), yield* waiter("second")]
+    for (const name of ["locks:e", "locks:{e}:e"]) {
+      yield* ask(node.acquire(name, "mine", 60_000))
+      yield* ask(first.join(name, "back"))
+      yield* ask(second.join(name, "front"))
+      yield* ask(second.leave(name))
+      yield* ask(first.release(name, "mine", false))
+    }
+    return heard
+  })
+
+layer(RedisServers.layer(1), { excludeTestServices: true, timeout: "60 seconds" })("the rights of the README", (it) => {
+  const scenario = (rights: ReadonlyArray<string>) =>
+    Effect.gen(function*() {
+      const [server] = yield* RedisServers
+      return yield* complaints(yield* nodeOf(server!, rights))
+    })
+
+  it.effect("are enough for everything", () =>
+    Effect.gen(function*() {
+      assert.isAbove(commands.length, 15)
+      assert.deepStrictEqual(yield* scenario(rule), [])
+    }))
+
+  it.effect.each(commands)("without %s there is a complaint that names it", (command) =>
+    Effect.gen(function*() {
+      const heard = yield* scenario(rule.filter((right) => right !== `+${command}`))
+      const named = knowsSubcommands ? command : command.split("|")[0]
+      assert.isTrue(
+        heard.some((words) =>
+          words.includes(`'${named}' command`) || words.includes(`may not ${command.toUpperCase()} `)
+        ),
+        `It said ${JSON.stringify(heard)}`
+      )
+    }))
+
+  it.effect.each(rule.filter((right) => /^[~&]/.test(right)))(
+    "without %s there is a complaint",
+    (right) =>
+      Effect.gen(function*() {
+        const heard = yield* scenario(rule.filter((other) => other !== right))
+        assert.isNotEmpty(heard)
+      })
+  )
+
+  it.effect("without strlen a long string is told by its length all the same", () =>
+    Effect.gen(function*() {
+      const [server] = yield* RedisServers
+      const node = yield* nodeOf(server!, rule)
+      yield* as(server!, "default", (client) => client.set("locks:long", "x".repeat(1000)))
+      assert.deepStrictEqual(
+        yield* node.inspect("locks:long"),
+        Option.some({ type: "string", value: "", ttlMillis: Infinity, bytes: 1000 })
+      )
+    }))
+
+  it.effect("do not reach what belongs to another prefix", () =>
+    Effect.gen(function*() {
+      const [server] = yield* RedisServers
+      const ours = yield* nodeOf(server!, rule)
+      const others = yield* nodeOf(server!, rule.map((right) => right.replace("locks:", "others:")), "neighbour")
+      for (const name of ["others:a", "others:{x}:a"]) {
+        const heard: Array<LockNode.Notice> = []
+        const list = yield* others.waitingList!("others:waiter", (notice) => heard.push(notice))
+        assert.deepStrictEqual(yield* others.fencing!.acquire(name, "theirs", 60_000, 7), Option.some(7))
+        yield* list.join(name, "back")
+
+        const [counter, queue] = [keyBeside("fencing", name), keyBeside("waiting", name)]
+        const attacks = [
+          ["get", name],
+          ["get", counter],
+          ["set", counter, "9007199254740900"],
+          ["del", counter],
+          ["lpop", queue],
+          ["rpush", queue, "locks:waiter"],
+          ["del", queue],
+          ["publish", turnChannel("others:waiter"), name],
+          ["subscribe", turnChannel("others:waiter")],
+          ["subscribe", turnChannel("*")],
+          // Whoever releases our lock would tell the neighbour that it is its turn.
+          ["eval", releaseAndWake, "2", "locks:a", keyBeside("waiting", "locks:a"), "mine", name, ""]
+        ]
+        yield* as(server!, "locker", (client) => client.rpush(keyBeside("waiting", "locks:a"), "others:waiter"))
+        for (const [command, ...args] of attacks) {
+          const answer = yield* as(server!, "locker", (client) => client.call(command!, ...args))
+          assert.match(String(answer), command === "eval" ? /^4$/ : /NOPERM/, `${command} ${args.join(" ")}`)
+        }
+        const questions: ReadonlyArray<Effect.Effect<unknown, NodeError>> = [
+          ours.acquire(name, "mine", 60_000),
+          ours.fencing!.acquire(name, "mine", 60_000, 1),
+          ours.fencing!.raise(name, "theirs", 100),
+          ours.release(name, "theirs")
+        ]
+        for (const question of questions) assert.match((yield* Effect.flip(question)).message, /NOPERM/)
+        yield* Effect.flip((yield* ours.waitingList!("locks:waiter", () => {})).join(name, "back"))
+        yield* as(server!, "locker", (client) => client.publish("__redis__:invalidate", "nothing"))
+
+        // All is as it was, and whoever waits hears of nothing but the release.
+        assert.deepStrictEqual(yield* list.release(name, "theirs", false), { released: true, woke: true })
+        const turns = () => heard.filter(({ _tag }) => _tag === "Turn").length
+        yield* until("it is its turn", Effect.sync(() => turns() > 0))
+        assert.strictEqual(turns(), 1)
+        assert.isFalse(heard.some(({ _tag }) => _tag === "Missed"))
+        assert.deepStrictEqual(yield* others.fencing!.acquire(name, "theirs", 60_000, 1), Option.some(8))
+        yield* others.release(name, "theirs")
+      }
+    }))
+
+  it.effect("but tracking in broadcast mode reveals the names of all keys that change, as the README says", () =>
+    Effect.gen(function*() {
+      const [server] = yield* RedisServers
+      yield* nodeOf(server!, rule)
+      const told: Array<string> = []
+      const ears = yield* clientOf(server!, "locker")
+      ears.on("messageBuffer", (_, keys: unknown) => told.push(String(keys)))
+      const eyes = yield* clientOf(server!, "locker")
+      yield* Effect.promise(async () => {
+        const id = await ears.client("ID")
+        await ears.subscribe("__redis__:invalidate")
+        await eyes.client("TRACKING", "ON", "REDIRECT", id, "BCAST")
+      })
+      yield* server!.command("SET", "others:secret", "value")
+      yield* until("the name is told", Effect.sync(() => told.includes("others:secret")))
+    }))
+})

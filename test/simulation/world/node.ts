@@ -1,0 +1,231 @@
+/**
+ * A `LockNode` of a process: its server at the other end of a link.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { LockError, type LockNode } from "../../../src/index.ts"
+import { abstention } from "../../../src/internal/redis/replies.ts"
+import type { Link } from "./link.ts"
+import type { Server } from "./server.ts"
+
+/** What a process asks of nodes at present: to be none when it has closed its service. */
+export interface Calls {
+  underWay: number
+  readonly onAcquire: (key: string, value: string) => void
+  /** Something is sent that changes the key of a value, or a key whoever has it. */
+  readonly onTouch: (operation: Touch, about: string) => void
+  /** A connection is given up. */
+  readonly onReconnect: () => void
+  readonly onRaise: (value: string) => void
+  readonly onTurn: () => void
+  readonly short: (value: string) => string
+}
+
+class Abstention {
+  readonly why: string
+
+  constructor(why: string) {
+    this.why = why
+  }
+}
+
+export type Touch = "extend" | "release" | "replace" | "remove"
+
+export interface NodeOptions {
+  readonly hasList: boolean
+  /** The node fails without an answer: it throws, or its effect dies. */
+  readonly breaks: () => "throws" | "dies" | undefined
+  readonly leastUptimeMillis: number
+  /** A yes counts once the replica has it, if that takes no longer. */
+  readonly acknowledgedWithin: number | undefined
+}
+
+export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode.LockNode => {
+  const { leastUptimeMillis } = options
+  const { server } = link
+
+  const fail = (
+    operation: LockError.NodeError["operation"],
+    reason: LockError.NodeError["reason"],
+    cause: string
+  ) => Effect.fail(new LockError.NodeError({ node: server.name, operation, reason, cause }))
+
+  /** For a server that has been up for long enough. */
+  const unlessYoung = <A>(execute: (server: Server) => A) => (server: Server) => {
+    const why = abstention(server.uptime(), leastUptimeMillis)
+    return Option.isSome(why) ? new Abstention(why.value) : execute(server)
+  }
+
+  const ask = <A>(
+    operation: LockError.NodeError["operation"],
+    what: () => string,
+    execute: (server: Server) => A | Abstention,
+    isWrite = false
+  ): Effect.Effect<A, LockError.NodeError> => {
+    const broken = options.breaks()
+    if (broken === "throws") throw new Error("the node throws")
+    if (broken === "dies") return Effect.die(new Error("the node dies"))
+    const acknowledge = isWrite ? options.acknowledgedWithin : undefined
+    return Effect.callback((resume) => {
+      calls.underWay++
+      let isOpen = true
+      const close = () => {
+        if (isOpen) calls.underWay--
+        isOpen = false
+      }
+      const forget = link.request(what, execute, (reply) => {
+        close()
+        if ("disconnected" in reply) return resume(fail(operation, "Disconnected", reply.disconnected))
+        const { answer } = reply
+        if (acknowledge !== undefined && server.replicaLag > acknowledge) {
+          return resume(fail(operation, "Rejected", "no replica has it"))
+        }
+        resume(
+          answer instanceof Abstention ? fail(operation, "Abstained", answer.why) : Effect.succeed(answer)
+        )
+      }, acknowledge === undefined ? 0 : Math.min(acknowledge, server.replicaLag))
+      return Effect.sync(() => {
+        close()
+        forget()
+      })
+    })
+  }
+
+  const waitingList: NonNullable<LockNode.LockNode["waitingList"]> = (waiter, hear) =>
+    Effect.map(
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const missed = () => {
+            if (!isListening) return
+            server.ears.set(waiter, ear)
+            hear({ _tag: "Missed" })
+          }
+          let isListening = false
+          let isClosed = false
+          const ear = {
+            hear: (notice: LockNode.Notice) =>
+              link.notify(() => `${notice._tag} ${"key" in notice ? notice.key : ""}`, () => {
+                if (!isListening) return
+                if (notice._tag === "Turn") calls.onTurn()
+                hear(notice)
+              })
+          }
+          link.onBroken.add(missed)
+          return {
+            listen: () => {
+              if (isClosed) return
+              isListening = true
+              server.ears.set(waiter, ear)
+            },
+            close: () => {
+              isListening = false
+              isClosed = true
+              link.onBroken.delete(missed)
+              server.ears.delete(waiter)
+            }
+          }
+        }),
+        ({ close }) => Effect.sync(close)
+      ),
+      ({ listen }): LockNode.WaitingList => ({
+        join: (key, place) =>
+          ask("inspect", () => `join ${key} ${place}`, (server) => {
+            listen()
+            return server.join(key, waiter, place)
+          }),
+        leave: (key) => ask("release", () => `leave ${key}`, (server) => server.leave(key, waiter)),
+        release: (key, value, listed) => {
+          calls.onTouch("release", value)
+          return ask(
+            "release",
+            () => `release ${key} ${calls.short(value)} and wake`,
+            (server) => server.releaseAndWake(key, value, waiter, listed)
+          )
+        }
+      })
+    )
+
+  return {
+    id: server.name,
+    resends: link.options.resends,
+    ...options.hasList ? { waitingList } : {},
+    acquire: (key, value, expiry) => {
+      calls.onAcquire(key, value)
+      return ask(
+        "acquire",
+        () => `acquire ${key} ${calls.short(value)} for ${expiry}`,
+        unlessYoung((server) => server.acquire(key, value, expiry)),
+        true
+      )
+    },
+    fencing: {
+      acquire: (key, value, expiry, proposal) => {
+        calls.onAcquire(key, value)
+        return ask(
+          "acquire",
+          () => `acquire ${key} ${calls.short(value)} for ${expiry} with ${proposal}`,
+          unlessYoung((server) => Option.fromUndefinedOr(server.acquireFenced(key, value, expiry, proposal))),
+          true
+        )
+      },
+      replace: (key, value, newValue, expiry, proposal) => {
+        calls.onTouch("replace", value)
+        calls.onAcquire(key, newValue)
+        return ask(
+          "acquire",
+          () => `replace ${key} ${calls.short(value)} by ${calls.short(newValue)} for ${expiry} with ${proposal}`,
+          (server) => Option.fromUndefinedOr(server.replaceFenced(key, value, newValue, expiry, proposal)),
+          true
+        )
+      },
+      raise: (key, value, token) => {
+        calls.onRaise(value)
+        return ask(
+          "acquire",
+          () => `raise ${key} ${calls.short(value)} to ${token}`,
+          (server) => server.raise(key, value, token),
+          true
+        )
+      }
+    },
+    replace: (key, value, newValue, expiry) => {
+      calls.onTouch("replace", value)
+      calls.onAcquire(key, newValue)
+      return ask(
+        "acquire",
+        () => `replace ${key} ${calls.short(value)} by ${calls.short(newValue)} for ${expiry}`,
+        (server) => server.replace(key, value, newValue, expiry),
+        true
+      )
+    },
+    mayOvertake: () => link.mayOvertake,
+    ...link.options.reconnects && {
+      reconnect: Effect.sync(() => {
+        calls.onReconnect()
+        link.break()
+      })
+    },
+    delayedRestart: (millis) => make(link, calls, { ...options, leastUptimeMillis: millis }),
+    replicas: (_count, millis) => make(link, calls, { ...options, acknowledgedWithin: millis }),
+    abstention: (key) =>
+      ask("inspect", () => `uptime ${key}`, (server) => abstention(server.uptime(), leastUptimeMillis)),
+    extend: (key, value, expiry, onlyIfThere = false) => {
+      calls.onTouch("extend", value)
+      return ask(
+        "extend",
+        () => `extend ${key} ${calls.short(value)} for ${expiry}${onlyIfThere ? " if there" : ""}`,
+        (server) => server.extend(key, value, expiry, onlyIfThere),
+        true
+      )
+    },
+    release: (key, value) => {
+      calls.onTouch("release", value)
+      return ask("release", () => `release ${key} ${calls.short(value)}`, (server) => server.release(key, value))
+    },
+    inspect: (key) => ask("inspect", () => `inspect ${key}`, (server) => Option.fromUndefinedOr(server.inspect(key))),
+    remove: (key) => {
+      calls.onTouch("remove", key)
+      return ask("remove", () => `remove ${key}`, (server) => server.remove(key))
+    }
+  }
+}
