@@ -2,7 +2,7 @@
  * What locks cost, side by side with a bare client and with the other libraries.
  *
  * - `npm run bench`: everything, in about half an hour; says which aims are met, and keeps the results in
- *   `test/bench/results` and in the README.
+ *   `test/bench/results`, in the README there, and in the one at the root.
  * - `-- --only lock-3,crowd`: some of the scenarios. The others' results stay as they are.
  * - `-- --rounds 30`: so many rounds, where a scenario has short ones.
  * - `-- --dry`: keeps nothing.

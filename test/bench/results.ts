@@ -1,7 +1,8 @@
 /**
  * Where results live: every scenario's last full run in `results/samples.json`,
- * and what is made of it: `results/table.md`, the pictures, and the README's part
- * between its markers. Running one scenario replaces its own results only.
+ * and what is made of it: `results/table.md`, the pictures, and what stands between
+ * the markers of `README.md` here and at the root. Running one scenario replaces its
+ * own results only.
  */
 import { execFileSync } from "node:child_process"
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
@@ -13,7 +14,8 @@ const root = fileURLToPath(new URL("../..", import.meta.url))
 const directory = `${root}/test/bench/results`
 const samplesFile = `${directory}/samples.json`
 const tableFile = `${directory}/table.md`
-const readmeFile = `${root}/README.md`
+const readmeFile = `${root}/test/bench/README.md`
+const frontFile = `${root}/README.md`
 
 /** A scenario's last full run. */
 export interface Run extends Omit<Report, "pictures"> {
@@ -23,6 +25,9 @@ export interface Run extends Omit<Report, "pictures"> {
 
 type Runs = Readonly<Record<string, Run>>
 
+/** The last full run of every scenario that has had one. */
+export const lastRuns = (): Runs => existsSync(samplesFile) ? JSON.parse(readFileSync(samplesFile, "utf8")) : {}
+
 /** Keeps a run, and makes everything that is made of runs anew. `order` is that of the scenarios. */
 export const record = (
   name: string,
@@ -31,37 +36,44 @@ export const record = (
   order: ReadonlyArray<string>
 ) => {
   mkdirSync(directory, { recursive: true })
-  const last: Runs = existsSync(samplesFile) ? JSON.parse(readFileSync(samplesFile, "utf8")) : {}
   const day = new Date().toISOString().slice(0, 10)
-  const runs: Runs = { ...last, [name]: { day, machine, ...report } }
+  const runs: Runs = { ...lastRuns(), [name]: { day, machine, ...report } }
   const inOrder = Object.fromEntries(order.filter((name) => name in runs).map((name) => [name, runs[name]!]))
   // A line a scenario, so that a change of one is a change of one line.
   const lines = Object.entries(inOrder).map(([name, run]) => `${JSON.stringify(name)}: ${JSON.stringify(run, rounded)}`)
   writeFileSync(samplesFile, `{\n${lines.join(",\n")}\n}\n`)
-  writeFileSync(tableFile, tableOf(inOrder))
   for (const [file, picture] of Object.entries(pictures)) writeFileSync(`${directory}/${file}`, picture)
-  writeReadme(inOrder)
-  execFileSync(`${root}/node_modules/.bin/dprint`, ["fmt", tableFile, readmeFile], { cwd: root, stdio: "ignore" })
+  publish(inOrder)
+}
+
+/** Writes what people read of the runs. */
+export const publish = (runs: Runs): void => {
+  writeFileSync(tableFile, tableOf(runs).join("\n"))
+  writeBetweenMarkers(readmeFile, readmeOf(runs))
+  writeBetweenMarkers(frontFile, frontOf(runs))
+  execFileSync(`${root}/node_modules/.bin/dprint`, ["fmt", tableFile, readmeFile, frontFile], {
+    cwd: root,
+    stdio: "ignore"
+  })
 }
 
 const rounded = (_: string, value: unknown) =>
   typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value
 
-const tableOf = (runs: Runs): string =>
-  [
-    "# What locks cost",
+const tableOf = (runs: Runs): Array<string> => [
+  "# What locks cost",
+  "",
+  "Written by `npm run bench`; the samples are in `samples.json`. How to read it: `../README.md`.",
+  "",
+  ...ranOn(runs),
+  ...Object.entries(runs).flatMap(([name, { aims, tables }]) => [
+    `## ${name}`,
     "",
-    "Written by `npm run bench`; the samples are in `samples.json`. How to read it: the README.",
-    "",
-    ...ranOn(runs),
-    ...Object.entries(runs).flatMap(([name, { aims, tables }]) => [
-      `## ${name}`,
-      "",
-      ...tables.flatMap(section("###")),
-      ...aims.map(({ is, met }) => `- ${met ? "met" : "**not met**"}: ${is}`),
-      ""
-    ])
-  ].join("\n")
+    ...tables.flatMap(section("###")),
+    ...aims.map(({ is, met }) => `- ${met ? "met" : "**not met**"}: ${is}`),
+    ""
+  ])
+]
 
 const section = (level: string) => ({ notes = [], rows, title }: Table): Array<string> => [
   `${level} ${title}`,
@@ -82,21 +94,51 @@ const ranOn = (runs: Runs): Array<string> => {
 }
 
 // -----------------------------------------------------------------------------
-// the README
+// the two READMEs
 // -----------------------------------------------------------------------------
 
 const [begin, end] = ["<!-- written by npm run bench -->", "<!-- up to here -->"]
 
-const writeReadme = (runs: Runs): void => {
-  const readme = readFileSync(readmeFile, "utf8")
-  const [from, to] = [readme.indexOf(begin), readme.indexOf(end)]
-  if (from < 0 || to < from) throw new Error(`The README has no part between ${begin} and ${end}`)
-  const parts = Object.values(runs).flatMap(({ readme = [] }) => readme)
-  const text = [begin, "", ...ranOn(runs), ...parts.flatMap(readmeSection), ""].join("\n")
-  writeFileSync(readmeFile, readme.slice(0, from) + text + readme.slice(to))
+const writeBetweenMarkers = (file: string, lines: ReadonlyArray<string>): void => {
+  const page = readFileSync(file, "utf8")
+  const [from, to] = [page.indexOf(begin), page.indexOf(end)]
+  if (from < 0 || to < from) throw new Error(`${file} has no part between ${begin} and ${end}`)
+  writeFileSync(file, `${page.slice(0, from)}${[begin, "", ...lines].join("\n")}\n${page.slice(to)}`)
 }
 
-const readmeSection = (part: Table | Picture): Array<string> =>
-  "picture" in part
-    ? [`![${part.alt}](test/bench/results/${part.picture})`, ""]
-    : section("###")(part)
+const readmeOf = (runs: Runs): Array<string> => [
+  ...ranOn(runs),
+  ...Object.values(runs).flatMap(({ readme = [] }) => readme).flatMap((part: Table | Picture) =>
+    "picture" in part
+      ? [`![${part.alt}](results/${part.picture})`, ""]
+      : section("##")(part)
+  )
+]
+
+/** Four figures for each library, one column of one of the README's tables each. */
+const frontOf = (runs: Runs): Array<string> => {
+  const columns = ([
+    ["lock-3", "64", "CPU of a lock and unlock, 64 in flight"],
+    ["trouble", "one stopped", "p50 ms, one node stopped"],
+    ["handover", "p50", "release to the next acquisition"],
+    ["crowd", "wait p99", "wait p99, 64 contenders"]
+  ] as const).map(([scenario, column, title]) => ({ title, cells: columnOf(runs[scenario], column) }))
+  const libraries = [...columns[0]!.cells.keys()]
+  return [
+    ...markdown([
+      ["", ...columns.map(({ title }) => title)],
+      ...libraries.map((library) => [library, ...columns.map(({ cells }) => cells.get(library) ?? "–")])
+    ]),
+    "",
+    ...ranOn(runs)
+  ]
+}
+
+/** The cells of a column, by library, in the first table that has it. */
+const columnOf = (run: Run | undefined, column: string): ReadonlyMap<string, string> => {
+  for (const part of run?.readme ?? []) {
+    const index = "picture" in part ? -1 : part.rows[0]!.indexOf(column)
+    if (!("picture" in part) && index > 0) return new Map(part.rows.slice(1).map((row) => [row[0]!, row[index]!]))
+  }
+  return new Map()
+}

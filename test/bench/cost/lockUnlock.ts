@@ -93,7 +93,7 @@ const highlights = (measured: ReadonlyMap<number, Samples>): Pick<Report, "pictu
           ])
         ],
         notes: [
-          "All numbers: [table.md](test/bench/results/table.md). Where the time goes: [profile.md](test/bench/results/profile.md)."
+          "All numbers: [table.md](results/table.md). Where the time goes: [profile.md](results/profile.md)."
         ]
       },
       { title: "Where the workloads differ", rows: lessWork }
