@@ -5,7 +5,7 @@
  * requests already in flight still arrive, although the lease has ended and
  * another process holds the lock. The resource can: `Redsync.withFencedLock` gives
  * each holder a token larger than all earlier ones, the holder sends it along, and
- * the resource rejects any request whose token is smaller than the largest seen. The README has recipes for PostgreSQL and Redis.
+ * the resource rejects any request whose token is smaller than the largest seen. The guide has recipes for PostgreSQL and Redis.
  *
  * @see Martin Kleppmann on why: https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html
  * @since 0.1.0

@@ -149,7 +149,7 @@ export const examineFailure = (summary: string): Finding => {
     ["ENOTFOUND", "The name is unknown here: check the URL and DNS."],
     ["NOAUTH", "It wants a password: redis://user:password@host."],
     ["WRONGPASS", "User or password are wrong; in a URL, special characters are written as %XX."],
-    ["NOPERM", "The user lacks rights: see the README for the exact rule."],
+    ["NOPERM", "The user lacks rights: src/guide/deploying.md of the package has the exact rule."],
     ["LOADING", "It is starting: try again in a moment."],
     ["did not answer in time", "It is overloaded or stands still, or a firewall swallows packets."],
     ["TLS", "rediss:// is for TLS, redis:// without; NODE_EXTRA_CA_CERTS names the file of a private authority."],

@@ -12,7 +12,7 @@ import { error, type Finding, note, warning } from "./finding.ts"
 
 export const isItRedis = "Is it a Redis or Valkey server, with nothing before it that answers in its place?"
 
-export const rights = "The user needs these rights: see the README for the exact rule."
+export const rights = "The user needs these rights: src/guide/deploying.md of the package has the exact rule."
 
 /** Which line of which script it was helps nobody here. */
 const inScript = / script: .*$/s

@@ -7,7 +7,6 @@ import { type Context, Effect, Fiber, Layer, Logger, Metric, References, Tracer 
 import { FetchHttpClient } from "effect/http"
 import { Otlp, OtlpExporter, PrometheusMetrics } from "effect/observability"
 import { TestClock } from "effect/testing"
-import { readFileSync } from "node:fs"
 import { createServer } from "node:http"
 import {
   fencedLock,
@@ -22,8 +21,9 @@ import {
   withLocks
 } from "../../../src/index.ts"
 import * as FaultyNode from "../../support/faultyNode.ts"
+import { readPage } from "../../support/pages.ts"
 
-const readme = readFileSync(new URL("../../../README.md", import.meta.url), "utf8")
+const guide = readPage("src/guide/operating.md")
 
 /** Runs a program that counts in a registry of its own. */
 const counting = <A, E, R>(program: Effect.Effect<A, E, R>) =>
@@ -181,7 +181,7 @@ describe("metrics", () => {
       assert.include(lines, "redsync_hold_seconds_sum 2")
     })))
 
-  it("the table in the README is that of the definitions", () => {
+  it("the table in the guide is that of the definitions", () => {
     const cell = (text: string) => text.replaceAll("|", "\\|")
     const rows = Object.values<LockMetrics.Definition>(LockMetrics.definitions).map((
       { attributes, description, name, type, unit }
@@ -192,7 +192,7 @@ describe("metrics", () => {
       Object.entries(attributes).map(([name, values]) => `\`${name}\`: ${values}`).join("; ")
     ])
     const cells = (line: string) => line.split("|").slice(1, -1).map((cell) => cell.trim())
-    const [, table = ""] = /<!-- metrics -->\n+(.*?)\n+<!-- \/metrics -->/s.exec(readme) ?? []
+    const [, table = ""] = /<!-- metrics -->\n+(.*?)\n+<!-- \/metrics -->/s.exec(guide) ?? []
     assert.deepStrictEqual(table.split("\n").slice(2).map(cells), rows.map((row) => row.map(cell)))
   })
 })
@@ -234,7 +234,7 @@ const drawn = (spans: ReadonlyArray<Tracer.NativeSpan>) => {
 }
 
 describe("spans", () => {
-  it.effect("of a contended acquisition, as the README shows them", () =>
+  it.effect("of a contended acquisition, as the guide shows them", () =>
     Effect.gen(function*() {
       const nodes = ["a", "b", "c"].map((id) => MemoryNode.make(id))
       const theirs = yield* service(nodes)
@@ -247,7 +247,7 @@ describe("spans", () => {
       )
       yield* TestClock.adjust("10 seconds")
       yield* Fiber.join(fiber)
-      const [, shown] = /<!-- trace -->\n+```\n(.*?)\n```/s.exec(readme) ?? []
+      const [, shown] = /<!-- trace -->\n+```\n(.*?)\n```/s.exec(guide) ?? []
       assert.strictEqual(drawn(spans), shown)
     }).pipe(Effect.scoped))
 

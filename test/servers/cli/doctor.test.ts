@@ -4,9 +4,9 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
-import { readFileSync } from "node:fs"
 import { connect, createServer, type Socket } from "node:net"
 import { redsync } from "../../support/commandLine.ts"
+import { readPage } from "../../support/pages.ts"
 import { abilities } from "../../support/servers/abilities.ts"
 import { type RedisServer, RedisServers, type RedisServersOptions } from "../../support/servers/RedisServers.ts"
 
@@ -103,10 +103,9 @@ const doctor = (nodes: ReadonlyArray<string>, ...args: ReadonlyArray<string>) =>
     }
   })
 
-const readme = readFileSync(new URL("../../../README.md", import.meta.url), "utf8")
-
-/** As the README has it. */
-const rights = /^ACL SETUSER locker on >password ([^`]*)```/m.exec(readme)![1]!.trim().split(/\s+/)
+/** As the guide has them. */
+const rights = /^ACL SETUSER locker on >password ([^`]*)```/m.exec(readPage("src/guide/deploying.md"))![1]!.trim()
+  .split(/\s+/)
 
 /** A user who may do just that, less some, and the URL to be one. */
 const user = ({ command, host, port }: RedisServer, name: string, ...less: ReadonlyArray<string>) =>

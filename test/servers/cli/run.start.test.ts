@@ -10,6 +10,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { path, program, redsync, start } from "../../support/commandLine.ts"
 import { until } from "../../support/faults.ts"
+import { readPage } from "../../support/pages.ts"
 import { RedisServers } from "../../support/servers/RedisServers.ts"
 
 const nodes = Effect.map(RedisServers, (servers) => servers.map(({ url }) => url))
@@ -160,7 +161,7 @@ const cannotRun: Record<string, readonly [command: string, code: number, error: 
   "no interpreter": ["$AT/without-interpreter", 127, ""]
 }
 
-const manual = readFileSync(new URL("../../../README.md", import.meta.url), "utf8")
+const manual = readPage("src/cli/README.md")
 
 layer(RedisServers.layer(3), { excludeTestServices: true, concurrent: true })("redsync run as flock", (it) => {
   it("does all that the manual says", () => {

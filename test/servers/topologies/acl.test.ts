@@ -1,22 +1,22 @@
 /**
- * The rights that the README says a Redis user needs: they are enough, none of them
+ * The rights that the guide says a Redis user needs: they are enough, none of them
  * is too many, and none reaches what belongs to another prefix.
  */
 import { assert, layer } from "@effect/vitest"
 import { Effect, Option, type Scope } from "effect"
 import { Redis } from "ioredis"
-import { readFileSync } from "node:fs"
 import { IoredisNode, type LockNode, type NodeError } from "../../../src/index.ts"
 import { keyBeside, turnChannel } from "../../../src/internal/redis/keys.ts"
 import { releaseAndWake } from "../../../src/internal/redis/scripts.ts"
 import { until } from "../../support/faults.ts"
+import { readPage } from "../../support/pages.ts"
 import { abilities } from "../../support/servers/abilities.ts"
 import { type RedisServer, RedisServers } from "../../support/servers/RedisServers.ts"
 
 const { knowsSubcommands } = await abilities()
 
-const readme = readFileSync(new URL("../../../README.md", import.meta.url), "utf8")
-const rule = /^ACL SETUSER locker ([^`]+)^```$/m.exec(readme)?.[1]?.trim().split(/\s+/) ?? []
+const rule = /^ACL SETUSER locker ([^`]+)^```$/m.exec(readPage("src/guide/deploying.md"))?.[1]?.trim().split(/\s+/) ??
+  []
 const commands = rule.filter((right) => right.startsWith("+")).map((right) => right.slice(1))
 
 /** A node of a user with these rights, on a server that knows no script. */
@@ -82,7 +82,7 @@ const complaints = (node: LockNode.LockNode): Effect.Effect<Array<string>, never
     return heard
   })
 
-layer(RedisServers.layer(1), { excludeTestServices: true, timeout: "60 seconds" })("the rights of the README", (it) => {
+layer(RedisServers.layer(1), { excludeTestServices: true, timeout: "60 seconds" })("the rights of the guide", (it) => {
   const scenario = (rights: ReadonlyArray<string>) =>
     Effect.gen(function*() {
       const [server] = yield* RedisServers
@@ -179,7 +179,7 @@ layer(RedisServers.layer(1), { excludeTestServices: true, timeout: "60 seconds" 
       }
     }))
 
-  it.effect("but tracking in broadcast mode reveals the names of all keys that change, as the README says", () =>
+  it.effect("but tracking in broadcast mode reveals the names of all keys that change, as the guide says", () =>
     Effect.gen(function*() {
       const [server] = yield* RedisServers
       yield* nodeOf(server!, rule)

@@ -1,7 +1,7 @@
 /**
  * Locks on Redis as it is found in the field: behind TLS, on a Unix socket, in a
  * database of its own, behind a proxy that cuts idle connections, with passwords
- * that change. What the README recommends is what is tested.
+ * that change. What the guide recommends is what is tested.
  */
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer, Logger, Option, Schedule, type Scope } from "effect"
@@ -103,7 +103,7 @@ const read = ({ ca, client }: Certificates) => ({
 const overTlsSuites = () => {
   // In TLS 1.3 a server refuses the client after the handshake, and its alert may be overtaken by the end of the connection.
   layer(Tls.layer, { excludeTestServices: true, timeout: "60 seconds" })("TLS with a private authority", (it) => {
-    it.effect("as the README has it: locks, and wakes those that wait", () =>
+    it.effect("as the guide has it: locks, and wakes those that wait", () =>
       Effect.gen(function*() {
         const { pem, servers } = yield* Tls
         yield* excludes(servers, overTls(servers.map(({ tls }) => tls), { ca: pem.ca, ...pem.client }))

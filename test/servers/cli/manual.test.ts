@@ -1,20 +1,20 @@
 /**
- * The sessions in the README are run as they stand there. Numbers and random
+ * The sessions of the manual and the README are run as they stand there. Numbers and random
  * values may differ, words may not.
  */
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { spawn } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { program } from "../../support/commandLine.ts"
+import { readPage } from "../../support/pages.ts"
 import { RedisServers } from "../../support/servers/RedisServers.ts"
 
-const root = new URL("../../../", import.meta.url)
-
-const sessions = [...readFileSync(new URL("README.md", root), "utf8").matchAll(/^```console\n(.*?)^```/gms)]
-  .map(([, session = ""]) => session)
+const sessions = ["README.md", "src/cli/README.md"].flatMap((page) =>
+  [...readPage(page).matchAll(/^```console\n(.*?)^```/gms)].map(([, session = ""]) => session)
+)
 
 const isCommand = (line: string) => line.startsWith("$ ")
 
@@ -59,7 +59,7 @@ const normal = (output: string) =>
 
 const durable = ["--appendonly", "yes", "--appendfsync", "always"]
 
-layer(RedisServers.layer(3, { args: durable }), { excludeTestServices: true })("README", (it) => {
+layer(RedisServers.layer(3, { args: durable }), { excludeTestServices: true })("the manual", (it) => {
   it.effect("its sessions go as they are told", () =>
     Effect.gen(function*() {
       const servers = yield* RedisServers

@@ -1,0 +1,52 @@
+/** What holds for all pages: they are short, they are found from the README, and their links lead somewhere. */
+import { assert, describe, it } from "@effect/vitest"
+import { existsSync, readdirSync } from "node:fs"
+import { dirname, join, normalize } from "node:path"
+import { pages, readPage, root } from "./support/pages.ts"
+
+const withoutCode = (text: string) => text.replaceAll(/^```.*?^```/gms, "")
+
+const headingsOf = (page: string) => [...withoutCode(readPage(page)).matchAll(/^#+ (.*)$/gm)].map(([, text]) => text!)
+
+/** The anchors that GitHub gives to headings. */
+const anchorsOf = (page: string): ReadonlySet<string> =>
+  new Set(
+    headingsOf(page).map((heading) => heading.toLowerCase().replaceAll(/[^\p{L}\p{N}_ -]/gu, "").replaceAll(" ", "-"))
+  )
+
+/** The links inside the project: the file from the root, and the anchor. */
+const linksOf = (page: string) =>
+  [...withoutCode(readPage(page)).replaceAll(/`[^`\n]*`/g, "").matchAll(/\]\((?!https?:)([^)#]*)#?([^)]*)\)/g)].map(
+    ([link, path = "", anchor = ""]) => ({ link, file: path ? normalize(join(dirname(page), path)) : page, anchor })
+  )
+
+describe("pages", () => {
+  it.each(pages)("%s: every link leads to a file and a heading", (page) => {
+    for (const { anchor, file, link } of linksOf(page)) {
+      assert.isTrue(existsSync(join(root, file)), `${link}: there is no ${file}`)
+      if (anchor) assert.include([...anchorsOf(file)], anchor, link)
+    }
+  })
+
+  it("the README leads to every page, and the pages to every example", () => {
+    const reached = new Set(["README.md"])
+    for (const page of reached) if (pages.includes(page)) { for (const { file } of linksOf(page)) reached.add(file) }
+    const examples = readdirSync(join(root, "test/examples"), { recursive: true, encoding: "utf8" })
+      .filter((path) => path.endsWith(".ts")).map((path) => `test/examples/${path}`)
+    assert.includeMembers([...reached], [...pages, ...examples])
+  })
+
+  it("each says in its first heading what it is about, and no heading twice", () => {
+    for (const page of pages) {
+      const text = readPage(page)
+      assert.match(text, /^# /, page)
+      if (page !== "CHANGELOG.md") assert.strictEqual(anchorsOf(page).size, headingsOf(page).length, page)
+    }
+  })
+
+  it("the README and each guide have at most 14 KB", () => {
+    const guides = pages.filter((page) => page.startsWith("src/guide/"))
+    assert.isAtLeast(guides.length, 8)
+    for (const page of ["README.md", ...guides]) assert.isAtMost(Buffer.byteLength(readPage(page)) / 1024, 14, page)
+  })
+})
