@@ -99,8 +99,9 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run at a te
           until(
             `it got ${signals}`,
             Effect.sync(() => {
-              assert.strictEqual(at.read("got"), signals.slice(0, at.read("got").length))
-              return at.read("got") === signals
+              const soFar = at.read("got")
+              assert.strictEqual(soFar, signals.slice(0, soFar.length))
+              return soFar === signals
             })
           )
         const redsync = Number(at.read("redsync"))
