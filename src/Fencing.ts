@@ -13,7 +13,7 @@
 import * as Effect from "effect/Effect"
 import * as Order_ from "effect/Order"
 import * as Schema from "effect/Schema"
-import { reject, wrong } from "./internal/base/arguments.ts"
+import { dieWithIllegalArgument, invalidOption } from "./internal/base/arguments.ts"
 
 /**
  * A fencing token: a positive safe integer. Of two holders of one name the later
@@ -123,7 +123,9 @@ export const guard: Effect.Effect<(token: FencingToken) => Effect.Effect<void, S
     Effect.suspend(() => {
       // Nothing is smaller than a number that is none: it would let in whatever comes after it.
       if (!isToken(token)) {
-        return reject(wrong("token", token, "it must be a fencing token, a whole number of at least 1"))
+        return dieWithIllegalArgument(
+          invalidOption("token", token, "it must be a fencing token, a whole number of at least 1")
+        )
       }
       if (newest !== undefined && token < newest) return Effect.fail(new StaleToken({ token, newest }))
       newest = token

@@ -14,8 +14,8 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { Cluster, Redis, RedisOptions } from "ioredis"
 import { createHash } from "node:crypto"
-import { reject, wrong } from "./internal/base/arguments.ts"
-import * as Direct from "./internal/base/callbackEffect.ts"
+import { dieWithIllegalArgument, invalidOption } from "./internal/base/arguments.ts"
+import { CallbackEffect, type CallbackResult, type OnResult } from "./internal/base/callbackEffect.ts"
 import { masked, quoted, untrusted } from "./internal/base/text.ts"
 import { isReplyError, type Listener, type Send } from "./internal/ioredis/batching.ts"
 import { CallersConnection, type Connection, OwnConnection } from "./internal/ioredis/connection.ts"
@@ -87,7 +87,7 @@ import type { LockNode } from "./LockNode.ts"
 export const make = (target: string | RedisOptions): Effect.Effect<LockNode, never, Scope.Scope> =>
   Effect.suspend(() => {
     const options = checkTarget(target)
-    return Predicate.isString(options) ? reject(options) : connect(options)
+    return Predicate.isString(options) ? dieWithIllegalArgument(options) : connect(options)
   })
 
 /**
@@ -120,7 +120,7 @@ export const make = (target: string | RedisOptions): Effect.Effect<LockNode, nev
  */
 export const fromClient = (client: Redis | Cluster): LockNode => {
   if (!isClient(client)) {
-    throw new Cause.IllegalArgumentError(wrong("client", client, "it must be an ioredis client or cluster"))
+    throw new Cause.IllegalArgumentError(invalidOption("client", client, "it must be an ioredis client or cluster"))
   }
   return operations(new CallersConnection(client), { resends: true })
 }
@@ -158,7 +158,9 @@ const open = (options: RedisOptions): Effect.Effect<OwnConnection> =>
       return Effect.succeed(new OwnConnection(options, loadScripts))
     } catch (error) {
       const why = masked(error instanceof Error ? error.message : String(error), secretsOf({ options }))
-      return reject(`effect-redsync: ioredis cannot be used with the options of a node: ${untrusted(why)}`)
+      return dieWithIllegalArgument(
+        `effect-redsync: ioredis cannot be used with the options of a node: ${untrusted(why)}`
+      )
     }
   })
 
@@ -233,7 +235,7 @@ class Unsent {
 }
 
 /** A command, or a script of ours. */
-class Call<A extends {}> extends Direct.Direct<A> {
+class Call<A extends {}> extends CallbackEffect<A> {
   readonly node: Node
   readonly operation: NodeError["operation"]
   readonly send: Send
@@ -272,7 +274,7 @@ class Call<A extends {}> extends Direct.Direct<A> {
     return this.operation === "acquire" ? this.value : undefined
   }
 
-  start(done: Direct.Done<A>): void {
+  start(done: OnResult<A>): void {
     const { acquiring, connection } = this.node
     const entrance = connection.entrance()
     if (entrance !== undefined) return entrance.start(this, done)
@@ -291,16 +293,16 @@ class Call<A extends {}> extends Direct.Direct<A> {
 /** Waits for the reply to a call, and sends the script itself if the server does not have it. */
 class Answer<A extends {}> implements Listener {
   readonly #call: Call<A>
-  #done: Direct.Done<A> | undefined
+  #done: OnResult<A> | undefined
   #isNew = false
 
-  constructor(call: Call<A>, done: Direct.Done<A>) {
+  constructor(call: Call<A>, done: OnResult<A>) {
     this.#call = call
     this.#done = done
   }
 
   /** Once, whatever is thrown on the way. */
-  #settle(answer: Direct.Answer<A>): void {
+  #settle(answer: CallbackResult<A>): void {
     const done = this.#done
     this.#done = undefined
     done?.(answer)
@@ -341,7 +343,7 @@ class Answer<A extends {}> implements Listener {
 
 /** What a node wants to be sure of before it says yes. */
 interface Demands {
-  readonly leastUptimeMillis?: number
+  readonly minUptimeMillis?: number
   readonly replicas?: Replicas
 }
 
@@ -351,7 +353,7 @@ const operations = (
   demands: Demands = {}
 ): LockNode => {
   const { client, ready, reconnect, send } = connection
-  const { leastUptimeMillis = 0, replicas } = demands
+  const { minUptimeMillis = 0, replicas } = demands
   const id = idOf(client)
   const node: Node = { id, connection, acquiring: new Set(), unsent: new Unsent(id, client) }
 
@@ -390,14 +392,14 @@ const operations = (
     ...(reconnect !== undefined && { reconnect }),
     mayOvertake: (ageMillis = Infinity) => connection.mayOvertake(ageMillis),
     acquire: (key, value, expiryMillis) =>
-      leastUptimeMillis > 0
-        ? run("acquire", oneOrZero, ours.acquire, [key], [value, expiryMillis, leastUptimeMillis], {
+      minUptimeMillis > 0
+        ? run("acquire", oneOrZero, ours.acquire, [key], [value, expiryMillis, minUptimeMillis], {
           value,
           via: write
         })
         : new Call(node, "acquire", write, "set", [key, value, "PX", expiryMillis, "NX"], okOrNull),
-    extend: (key, value, expiryMillis, onlyIfThere = false) =>
-      run("extend", oneOrZero, ours.extend, [key], [value, expiryMillis, onlyIfThere ? 0 : 1], { via: write }),
+    extend: (key, value, expiryMillis, ifPresent = false) =>
+      run("extend", oneOrZero, ours.extend, [key], [value, expiryMillis, ifPresent ? 0 : 1], { via: write }),
     release: (key, value) => run("release", oneOrZero, ours.release, [key], [value], { value }),
     inspect: (key) => run("inspect", keyState, ours.inspect, [key], []),
     remove: (key) => new Call(node, "remove", send, "del", [key], oneOrZero),
@@ -406,7 +408,7 @@ const operations = (
     fencing: {
       acquire: (key, value, expiryMillis, proposal) =>
         beside(key, (keys) => {
-          const args = [value, expiryMillis, proposal, counterMillis, leastUptimeMillis]
+          const args = [value, expiryMillis, proposal, counterMillis, minUptimeMillis]
           return run("acquire", tokenOrZero, ours.acquireFenced, keys, args, { value, via: write })
         }),
       raise: (key, value, token) =>
@@ -420,12 +422,12 @@ const operations = (
           return run("acquire", tokenOrZero, ours.replaceFenced, keys, args, { value: newValue, via: write })
         })
     },
-    delayedRestart: (millis) => operations(connection, traits, { ...demands, leastUptimeMillis: millis }),
+    delayedRestart: (millis) => operations(connection, traits, { ...demands, minUptimeMillis: millis }),
     replicas: (count, withinMillis) =>
       operations(connection, traits, { ...demands, replicas: { count, withinMillis } }),
-    ...(leastUptimeMillis > 0 && {
+    ...(minUptimeMillis > 0 && {
       abstention: (key) =>
-        Effect.map(run("inspect", count, ours.uptime, [key], []), (up) => abstention(up, leastUptimeMillis))
+        Effect.map(run("inspect", count, ours.uptime, [key], []), (up) => abstention(up, minUptimeMillis))
     }),
     waitingList: waitingList(
       id,

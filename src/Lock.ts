@@ -10,7 +10,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type { FencingToken } from "./Fencing.ts"
-import { reject, wrong } from "./internal/base/arguments.ts"
+import { dieWithIllegalArgument, invalidOption } from "./internal/base/arguments.ts"
 import * as internal from "./internal/lease/guard.ts"
 import type { LockLost, NodesUnavailable } from "./LockError.ts"
 
@@ -151,7 +151,11 @@ export function guard<A, E, R>(lock: Lock, program?: Effect.Effect<A, E, R>) {
 }
 
 const guarded = <A, E, R>(lock: Lock, program: Effect.Effect<A, E, R>): Effect.Effect<A, E | LockLost, R> => {
-  if (!Predicate.hasProperty(lock, "lost")) return reject(wrong("lock", lock, "it must be a held lock"))
-  if (!Effect.isEffect(program)) return reject(wrong("program", program, "it must be an Effect"))
+  if (!Predicate.hasProperty(lock, "lost")) {
+    return dieWithIllegalArgument(invalidOption("lock", lock, "it must be a held lock"))
+  }
+  if (!Effect.isEffect(program)) {
+    return dieWithIllegalArgument(invalidOption("program", program, "it must be an Effect"))
+  }
   return lock instanceof internal.Guardable ? internal.guard(lock, program) : Effect.raceFirst(lock.lost, program)
 }

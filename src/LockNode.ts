@@ -49,13 +49,13 @@ export interface LockNode {
    * If the key has the value, sets its time to live to the given milliseconds and
    * answers `true`. If there is no such key, sets it as `acquire` would, so that a
    * lock is not worn down by a rolling restart, but still answers `false`. With
-   * `onlyIfThere` it is not set again.
+   * `ifPresent` it is not set again.
    */
   readonly extend: (
     key: string,
     value: string,
     expiryMillis: number,
-    onlyIfThere?: boolean
+    ifPresent?: boolean
   ) => Effect.Effect<boolean, NodeError>
 
   /**
@@ -133,7 +133,7 @@ export interface LockNode {
    * that no restart comes in between. Without it the node cannot be used with
    * delayed restarts.
    */
-  readonly delayedRestart?: (leastUptimeMillis: number) => LockNode
+  readonly delayedRestart?: (minUptimeMillis: number) => LockNode
 
   /**
    * Why the node would not vote on a new lock now, `None` if it would. Present on a
@@ -156,8 +156,8 @@ export interface LockNode {
    * by the first `join`. Without it waiters rely on their schedule alone.
    */
   readonly waitingList?: (
-    waiter: string,
-    hear: (notice: Notice) => void
+    waiterId: string,
+    onNotice: (notice: Notice) => void
   ) => Effect.Effect<WaitingList, never, Scope.Scope>
 }
 
@@ -225,7 +225,7 @@ export interface WaitingList {
    * Enqueues the waiter, or keeps its position, and reads the key. From then on the
    * head of the queue is notified of every change of the key, whoever makes it.
    */
-  readonly join: (key: string, place: "front" | "back") => Effect.Effect<Place, NodeError>
+  readonly join: (key: string, place: "front" | "back") => Effect.Effect<LinePosition, NodeError>
 
   /**
    * Removes the waiter from the list. If the key is free, wakes the head of the
@@ -235,12 +235,12 @@ export interface WaitingList {
 
   /**
    * `release`, and if the key is free then, wakes the head of the queue. Removes
-   * the waiter itself from the list first if it is `listed`.
+   * the waiter itself from the list first if `inLine`.
    */
   readonly release: (
     key: string,
     value: string,
-    listed: boolean
+    inLine: boolean
   ) => Effect.Effect<{ readonly released: boolean; readonly woke: boolean }, NodeError>
 }
 
@@ -251,7 +251,7 @@ export interface WaitingList {
  * @category models
  * @since 0.1.0
  */
-export interface Place {
+export interface LinePosition {
   readonly ahead: number
   readonly ttlMillis: number
 }
@@ -266,10 +266,10 @@ export interface Place {
  * @since 0.1.0
  */
 export type Notice =
-  | { readonly _tag: "Turn"; readonly key: string }
-  | { readonly _tag: "Changed"; readonly key: string }
-  | { readonly _tag: "Missed" }
-  | { readonly _tag: "Unable"; readonly why: string }
+  | { readonly _tag: "WakeUp"; readonly key: string }
+  | { readonly _tag: "KeyChanged"; readonly key: string }
+  | { readonly _tag: "Resync" }
+  | { readonly _tag: "Unsupported"; readonly why: string }
 
 /**
  * What a node stores under a key.

@@ -113,7 +113,7 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
     const waiters = watchers.get(key)
     if (waiters === undefined) return Effect.void
     watchers.delete(key)
-    return Effect.forEach(waiters, (waiter) => tell(waiter, { _tag: "Changed", key }), { discard: true })
+    return Effect.forEach(waiters, (waiter) => tell(waiter, { _tag: "KeyChanged", key }), { discard: true })
   }
 
   const change = (key: string, f: (now: number) => boolean): Effect.Effect<boolean> =>
@@ -131,17 +131,17 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
       const waiter = entry === undefined ? lists.get(key)?.find((waiter) => ears.has(waiter)) : undefined
       if (waiter === undefined) return Effect.succeed(false)
       take(key, waiter)
-      return Effect.as(tell(waiter, { _tag: "Turn", key }), true)
+      return Effect.as(tell(waiter, { _tag: "WakeUp", key }), true)
     })
 
   const node: LockNode = {
     id,
     acquire: (key, value, expiryMillis) => at((now) => set(key, value, expiryMillis, now)),
-    extend: (key, value, expiryMillis, onlyIfThere = false) =>
+    extend: (key, value, expiryMillis, ifPresent = false) =>
       change(key, (now) => {
         const entry = live(key, now)
         const ours = entry?.value === value
-        if (ours || (entry === undefined && !onlyIfThere)) entries.set(key, { value, expiresAt: now + expiryMillis })
+        if (ours || (entry === undefined && !ifPresent)) entries.set(key, { value, expiresAt: now + expiryMillis })
         return ours
       }),
     release: (key, value) => change(key, (now) => live(key, now)?.value === value && entries.delete(key)),
@@ -205,9 +205,9 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
                 take(key, waiter)
                 return Effect.asVoid(wakeNext(key))
               }),
-            release: (key, value, listed) =>
+            release: (key, value, inLine) =>
               Effect.flatMap(node.release(key, value), (released) => {
-                if (listed) take(key, waiter)
+                if (inLine) take(key, waiter)
                 return Effect.map(wakeNext(key), (woke) => ({ released, woke }))
               })
           }

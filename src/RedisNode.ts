@@ -38,7 +38,7 @@ import type { LockNode } from "./LockNode.ts"
  */
 export const make = (redis: Redis.Redis["Service"], id: string = "redis"): LockNode => operations(redis, id, 0)
 
-const operations = (redis: Redis.Redis["Service"], id: string, leastUptimeMillis: number): LockNode => {
+const operations = (redis: Redis.Redis["Service"], id: string, minUptimeMillis: number): LockNode => {
   const call = <A extends {}>(
     operation: NodeError["operation"],
     effect: Effect.Effect<unknown, Redis.RedisError>,
@@ -63,11 +63,11 @@ const operations = (redis: Redis.Redis["Service"], id: string, leastUptimeMillis
     id,
     resends: true,
     acquire: (key, value, expiryMillis) =>
-      leastUptimeMillis > 0
-        ? call("acquire", run(scripts.acquire, key, value, expiryMillis, leastUptimeMillis), oneOrZero)
+      minUptimeMillis > 0
+        ? call("acquire", run(scripts.acquire, key, value, expiryMillis, minUptimeMillis), oneOrZero)
         : call("acquire", redis.send("SET", key, value, "NX", "PX", String(expiryMillis)), okOrNull),
-    extend: (key, value, expiryMillis, onlyIfThere = false) =>
-      call("extend", run(scripts.extend, key, value, expiryMillis, onlyIfThere ? 0 : 1), oneOrZero),
+    extend: (key, value, expiryMillis, ifPresent = false) =>
+      call("extend", run(scripts.extend, key, value, expiryMillis, ifPresent ? 0 : 1), oneOrZero),
     release: (key, value) => call("release", run(scripts.release, key, value), oneOrZero),
     inspect: (key) => call("inspect", run(scripts.inspect, key), keyState),
     remove: (key) => call("remove", redis.send("DEL", key), oneOrZero),
@@ -75,7 +75,7 @@ const operations = (redis: Redis.Redis["Service"], id: string, leastUptimeMillis
       call("acquire", run(scripts.replace, key, value, newValue, expiryMillis), oneOrZero),
     fencing: {
       acquire: (key, value, expiryMillis, proposal) => {
-        const args = [value, expiryMillis, proposal, counterMillis, leastUptimeMillis]
+        const args = [value, expiryMillis, proposal, counterMillis, minUptimeMillis]
         return call("acquire", runCounting(scripts.acquireFenced, key, ...args), tokenOrZero)
       },
       raise: (key, value, token) =>
@@ -86,9 +86,9 @@ const operations = (redis: Redis.Redis["Service"], id: string, leastUptimeMillis
       }
     },
     delayedRestart: (millis) => operations(redis, id, millis),
-    ...(leastUptimeMillis > 0 && {
+    ...(minUptimeMillis > 0 && {
       abstention: (key) =>
-        Effect.map(call("inspect", run(scripts.uptime, key), count), (up) => abstention(up, leastUptimeMillis))
+        Effect.map(call("inspect", run(scripts.uptime, key), count), (up) => abstention(up, minUptimeMillis))
     })
   }
 }

@@ -37,31 +37,31 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import type { FencingToken } from "./Fencing.ts"
 import type { Health, Inspection } from "./Inspection.ts"
-import { acquire, attemptOnce } from "./internal/acquire/acquire.ts"
+import { acquire, tryAcquire } from "./internal/acquire/acquire.ts"
 import { acquireAll } from "./internal/acquire/acquireAll.ts"
 import { adopt as takeOver } from "./internal/acquire/adopt.ts"
-import type { Restore } from "./internal/acquire/attempt.ts"
+import type { RestoreInterruptibility } from "./internal/acquire/attempt.ts"
 import { health as healthOf } from "./internal/admin/health.ts"
 import * as operate from "./internal/admin/unlock.ts"
-import { given, isWhole, millis, reject, wrong } from "./internal/base/arguments.ts"
+import { dieWithIllegalArgument, given, invalidOption, isWhole, millis } from "./internal/base/arguments.ts"
 import {
   checkName,
   checkNames,
   checkValue,
   layerOptions,
   lockOptions,
-  type Settings
+  type LockSettings
 } from "./internal/claim/settings.ts"
 import type { HeldLock } from "./internal/hold/heldLock.ts"
 import { HeldLocks } from "./internal/hold/heldLocks.ts"
 import type { Hold } from "./internal/hold/hold.ts"
 import { addToScope } from "./internal/hold/nested.ts"
 import { guard } from "./internal/lease/guard.ts"
-import { pipeable, type Program } from "./internal/service/dualApi.ts"
+import { dualWithOptions, type Program } from "./internal/service/dualApi.ts"
 import { configError, configured } from "./internal/service/environment.ts"
 import { checkLayer, makeService } from "./internal/service/layerOptions.ts"
-import type { Service } from "./internal/service/service.ts"
-import { acquiring, holdSpan, spanned } from "./internal/telemetry/tracing.ts"
+import type { LockService } from "./internal/service/service.ts"
+import { holdSpan, inAcquireSpan, inSpan } from "./internal/telemetry/tracing.ts"
 import type { FencedLock, Lock } from "./Lock.ts"
 import type { LockError, LockLost, NodesUnavailable } from "./LockError.ts"
 import type { LayerOptions, LockOptions } from "./LockOptions.ts"
@@ -83,7 +83,7 @@ import * as RedisNode from "./RedisNode.ts"
  * @category services
  * @since 0.1.0
  */
-export class Redsync extends Context.Service<Redsync, Service>()("effect-redsync/Redsync") {}
+export class Redsync extends Context.Service<Redsync, LockService>()("effect-redsync/Redsync") {}
 
 /** @since 0.1.0 */
 export type { Health, Inspection, NodeHealth, NodeView } from "./Inspection.ts"
@@ -149,7 +149,7 @@ const policy = (tries: number, delay: number, limit: number): Schedule.Schedule<
   )
 
 const checkPolicy = (option: string, value: unknown, isAllowed: boolean, allowed: string): void => {
-  if (!isAllowed) throw new Cause.IllegalArgumentError(wrong(option, value, allowed))
+  if (!isAllowed) throw new Cause.IllegalArgumentError(invalidOption(option, value, allowed))
 }
 
 /**
@@ -194,7 +194,7 @@ export const defaultRetry: Schedule.Schedule<number> = retryPolicy()
  */
 export const layer = (options: LayerOptions): Layer.Layer<Redsync> => {
   const checked = checkLayer(options, defaultRetry)
-  return Layer.effect(Redsync, Predicate.isString(checked) ? reject(checked) : makeService(checked))
+  return Layer.effect(Redsync, Predicate.isString(checked) ? dieWithIllegalArgument(checked) : makeService(checked))
 }
 
 /**
@@ -245,11 +245,11 @@ export const layerConfig = (options: Partial<LayerOptions> = {}): Layer.Layer<Re
 export const layerMemory = (count: number = 1, options: LockOptions = {}): Layer.Layer<Redsync> =>
   Layer.unwrap(Effect.suspend(() => {
     if (!(isWhole(count) && count >= 1 && count <= 100)) {
-      return reject(wrong("count", count, "it must be a whole number from 1 to 100"))
+      return dieWithIllegalArgument(invalidOption("count", count, "it must be a whole number from 1 to 100"))
     }
     const read = given(options, lockOptions)
     return Predicate.isString(read)
-      ? reject(read)
+      ? dieWithIllegalArgument(read)
       : Effect.succeed(layer({ ...read as LockOptions, nodes: Array.from({ length: count }, () => MemoryNode.make()) }))
   }))
 
@@ -326,15 +326,15 @@ export const withLock: {
     name: string,
     options?: LockOptions
   ): <A, E, R>(program: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LockError | LockLost, R | Redsync>
-} = pipeable((name, program, options) =>
+} = dualWithOptions((name, program, options) =>
   Effect.uninterruptibleMask((restore) =>
-    withService(
+    withSettings(
       name,
       options,
       (service, settings) =>
         Effect.flatMap(
           acquireOne(service, name, settings, restore),
-          (lock) => use(lock, restore(guard(lock, program(lock))))
+          (lock) => runHolding(lock, restore(guard(lock, program(lock))))
         )
     )
   )
@@ -360,14 +360,14 @@ export const withLockIfAvailable: {
   (name: string, options?: LockOptions): <A, E, R>(
     program: Effect.Effect<A, E, R>
   ) => Effect.Effect<Option.Option<A>, E | NodesUnavailable | LockLost, R | Redsync>
-} = pipeable((name, program, options) =>
+} = dualWithOptions((name, program, options) =>
   Effect.uninterruptibleMask((restore) =>
-    withService(name, options, (service, settings) =>
+    withSettings(name, options, (service, settings) =>
       Effect.flatMap(
         tryOne(service, name, settings, restore),
         Option.match({
           onNone: () => Effect.succeedNone,
-          onSome: (lock) => Effect.asSome(use(lock, restore(guard(lock, program(lock)))))
+          onSome: (lock) => Effect.asSome(runHolding(lock, restore(guard(lock, program(lock)))))
         })
       ))
   )
@@ -413,7 +413,11 @@ export const withLocks: {
     names: ReadonlyArray<string> | ReadonlySet<string>,
     options?: LockOptions
   ): <A, E, R>(program: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LockError | LockLost, R | Redsync>
-} = pipeable((names: ReadonlyArray<string> | ReadonlySet<string>, program: Program<[ReadonlyArray<Lock>]>, options) =>
+} = dualWithOptions((
+  names: ReadonlyArray<string> | ReadonlySet<string>,
+  program: Program<[ReadonlyArray<Lock>]>,
+  options
+) =>
   Effect.uninterruptibleMask((restore) =>
     withNames(
       names,
@@ -422,7 +426,7 @@ export const withLocks: {
         Effect.flatMap(acquireMany(service, inOrder, settings, restore), (held) => {
           const locks = inOrder.map((name) => held.find((lock) => lock.name === name)!)
           const hold = new HeldLocks(locks)
-          return use(hold, restore(guard(hold, program(locks))))
+          return runHolding(hold, restore(guard(hold, program(locks))))
         })
     )
   )
@@ -473,15 +477,15 @@ export const withFencedLock: {
   (name: string, options?: LockOptions): <A, E, R>(
     program: (token: FencingToken, lock: FencedLock) => Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | LockError | LockLost, R | Redsync>
-} = pipeable((name, program: Program<[FencingToken, FencedLock]>, options) =>
+} = dualWithOptions((name, program: Program<[FencingToken, FencedLock]>, options) =>
   Effect.uninterruptibleMask((restore) =>
-    withFencing(
+    requireFencing(
       name,
       options,
       (service, settings) =>
         Effect.flatMap(acquireOne(service, name, settings, restore), (lock) => {
           const fenced = lock as FencedLock
-          return use(lock, restore(guard(lock, program(fenced.token, fenced))))
+          return runHolding(lock, restore(guard(lock, program(fenced.token, fenced))))
         })
     )
   )
@@ -501,7 +505,7 @@ export const withFencedLock: {
  */
 export const lock = (name: string, options?: LockOptions): Effect.Effect<Lock, LockError, Redsync | Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
-    withService(
+    withSettings(
       name,
       options,
       (service, settings) => Effect.tap(acquireOne(service, name, settings, restore), releaseWithScope)
@@ -519,7 +523,7 @@ export const fencedLock = (
   options?: LockOptions
 ): Effect.Effect<FencedLock, LockError, Redsync | Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
-    withFencing(
+    requireFencing(
       name,
       options,
       (service, settings) =>
@@ -541,7 +545,7 @@ export const tryLock = (
   options?: LockOptions
 ): Effect.Effect<Option.Option<Lock>, NodesUnavailable, Redsync | Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
-    withService(name, options, (service, settings) =>
+    withSettings(name, options, (service, settings) =>
       Effect.tap(
         tryOne(service, name, settings, restore),
         Option.match({ onNone: () => Effect.void, onSome: releaseWithScope })
@@ -598,7 +602,7 @@ export const adopt = (
   options?: LockOptions
 ): Effect.Effect<Lock, LockLost | NodesUnavailable, Redsync | Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
-    withService(name, options, (service, settings) => adoptOne(service, name, value, settings, restore))
+    withSettings(name, options, (service, settings) => adoptOne(service, name, value, settings, restore))
   )
 
 /**
@@ -614,7 +618,7 @@ export const adoptFenced = (
   options?: LockOptions
 ): Effect.Effect<FencedLock, LockLost | NodesUnavailable, Redsync | Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
-    withFencing(
+    requireFencing(
       name,
       options,
       (service, settings) => Effect.map(adoptOne(service, name, value, settings, restore), (lock) => lock as FencedLock)
@@ -635,7 +639,7 @@ export const adoptFenced = (
  * @since 0.1.0
  */
 export const unlock = (name: string, value: string): Effect.Effect<boolean, NodesUnavailable, Redsync> =>
-  withService(
+  withSettings(
     name,
     undefined,
     (service, settings) => checked(checkValue(value), operate.unlock(service, name, value, settings))
@@ -665,7 +669,7 @@ export const unlock = (name: string, value: string): Effect.Effect<boolean, Node
  * @since 0.1.0
  */
 export const inspect = (name: string): Effect.Effect<Inspection, never, Redsync> =>
-  withService(name, undefined, (service, settings) => operate.inspect(service, name, settings))
+  withSettings(name, undefined, (service, settings) => operate.inspect(service, name, settings))
 
 /**
  * Deletes the key on every node, whoever holds the lock: `true` if any node had
@@ -685,7 +689,7 @@ export const inspect = (name: string): Effect.Effect<Inspection, never, Redsync>
  * @since 0.1.0
  */
 export const forceUnlock = (name: string): Effect.Effect<boolean, NodesUnavailable, Redsync> =>
-  withService(name, undefined, (service, settings) => operate.forceUnlock(service, name, settings))
+  withSettings(name, undefined, (service, settings) => operate.forceUnlock(service, name, settings))
 
 /**
  * Whether the nodes answer: for readiness probes.
@@ -720,7 +724,7 @@ export const health: Effect.Effect<Health, never, Redsync> = Effect.flatMap(
   Redsync,
   (service) => {
     const settings = service.settings(undefined)
-    return Predicate.isString(settings) ? reject(settings) : healthOf(service, settings)
+    return Predicate.isString(settings) ? dieWithIllegalArgument(settings) : healthOf(service, settings)
   }
 )
 
@@ -728,55 +732,67 @@ export const health: Effect.Effect<Health, never, Redsync> = Effect.flatMap(
 // internal
 // -----------------------------------------------------------------------------
 
-const withService = <A, E, R>(
+const withSettings = <A, E, R>(
   name: string,
   options: LockOptions | undefined,
-  f: (service: Service, settings: Settings) => Effect.Effect<A, E, R>
+  f: (service: LockService, settings: LockSettings) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R | Redsync> =>
   Effect.flatMap(Redsync, (service) => {
     const settings = checkName(name, service.prefix) ?? service.settings(options)
-    return Predicate.isString(settings) ? reject(settings) : f(service, settings)
+    return Predicate.isString(settings) ? dieWithIllegalArgument(settings) : f(service, settings)
   })
 
 /** The same for several names, which come each once. */
 const withNames = <A, E, R>(
   names: ReadonlyArray<string> | ReadonlySet<string>,
   options: LockOptions | undefined,
-  f: (service: Service, names: ReadonlyArray<string>, settings: Settings) => Effect.Effect<A, E, R>
+  f: (service: LockService, names: ReadonlyArray<string>, settings: LockSettings) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R | Redsync> =>
   Effect.flatMap(Redsync, (service) => {
     const inOrder = checkNames(names, service.prefix)
-    if (Predicate.isString(inOrder)) return reject(inOrder)
+    if (Predicate.isString(inOrder)) return dieWithIllegalArgument(inOrder)
     const settings = service.settings(options)
-    return Predicate.isString(settings) ? reject(settings) : f(service, inOrder, settings)
+    return Predicate.isString(settings) ? dieWithIllegalArgument(settings) : f(service, inOrder, settings)
   })
 
 /** Every node has to keep fencing counters: one without could not tell what it has granted before. */
-const withFencing = <A, E, R>(
+const requireFencing = <A, E, R>(
   name: string,
   options: LockOptions | undefined,
-  f: (service: Service, settings: Settings) => Effect.Effect<A, E, R>
+  f: (service: LockService, settings: LockSettings) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R | Redsync> =>
-  withService(name, options, (service, settings) => {
+  withSettings(name, options, (service, settings) => {
     const unable = service.nodes.find((node) => node.fencing === undefined)
     return unable === undefined
       ? f(service, { ...settings, isFenced: true })
-      : reject(`effect-redsync: the node ${unable.id} keeps no fencing counters; fenced locks need them on every node.`)
+      : dieWithIllegalArgument(
+        `effect-redsync: the node ${unable.id} keeps no fencing counters; fenced locks need them on every node.`
+      )
   })
 
 const checked = <A, E, R>(problem: string | undefined, effect: Effect.Effect<A, E, R>) =>
-  problem === undefined ? effect : reject(problem)
+  problem === undefined ? effect : dieWithIllegalArgument(problem)
 
-const acquireOne = (service: Service, name: string, settings: Settings, restore: Restore) =>
-  acquiring(service, name, settings, (settings) => acquire(service, name, settings, restore))
+const acquireOne = (service: LockService, name: string, settings: LockSettings, restore: RestoreInterruptibility) =>
+  inAcquireSpan(service, name, settings, (settings) => acquire(service, name, settings, restore))
 
-const acquireMany = (service: Service, names: ReadonlyArray<string>, settings: Settings, restore: Restore) =>
-  acquiring(service, names, settings, (settings) => acquireAll(service, names, settings, restore))
+const acquireMany = (
+  service: LockService,
+  names: ReadonlyArray<string>,
+  settings: LockSettings,
+  restore: RestoreInterruptibility
+) => inAcquireSpan(service, names, settings, (settings) => acquireAll(service, names, settings, restore))
 
-const tryOne = (service: Service, name: string, settings: Settings, restore: Restore) =>
-  acquiring(service, name, settings, (settings) => attemptOnce(service, name, settings, restore))
+const tryOne = (service: LockService, name: string, settings: LockSettings, restore: RestoreInterruptibility) =>
+  inAcquireSpan(service, name, settings, (settings) => tryAcquire(service, name, settings, restore))
 
-const adoptOne = (service: Service, name: string, value: string, settings: Settings, restore: Restore) => {
+const adoptOne = (
+  service: LockService,
+  name: string,
+  value: string,
+  settings: LockSettings,
+  restore: RestoreInterruptibility
+) => {
   const unable = service.nodes.find((node) => (settings.isFenced ? node.fencing : node)?.replace === undefined)
   return checked(
     unable === undefined
@@ -787,18 +803,18 @@ const adoptOne = (service: Service, name: string, value: string, settings: Setti
 }
 
 /** Runs the program and then releases; if the lock is lost, in the background. */
-const use = <A, E, R>(hold: Hold, program: Effect.Effect<A, E, R>) =>
-  Effect.onExitPrimitive(spanned("Redsync.hold", hold, program), () => {
-    const isLost = hold.check() !== undefined
-    hold.startRelease()
-    return isLost ? undefined : Effect.asVoid(spanned("Redsync.release", hold, hold.release))
+const runHolding = <A, E, R>(hold: Hold, program: Effect.Effect<A, E, R>) =>
+  Effect.onExitPrimitive(inSpan("Redsync.hold", hold, program), () => {
+    const isLost = hold.checkLease() !== undefined
+    hold.beginRelease()
+    return isLost ? undefined : Effect.asVoid(inSpan("Redsync.release", hold, hold.release))
   })
 
 const releaseWithScope = (lock: HeldLock) =>
   Effect.flatMap(Effect.scope, (scope) => {
     addToScope(scope, lock)
     return Effect.andThen(
-      Scope.addFinalizer(scope, spanned("Redsync.release", lock, lock.close)),
+      Scope.addFinalizer(scope, inSpan("Redsync.release", lock, lock.releaseInFinalizer)),
       holdSpan(lock)
     )
   })

@@ -56,7 +56,7 @@ export const run = (plan: Plan, record = false): History => {
       Node.make(link, calls, {
         hasList: plan.hasLists,
         breaks: () => link.isFaulty && plan.link.fails && chance.in(0.02) ? chance.pick(["throws", "dies"]) : undefined,
-        leastUptimeMillis: 0,
+        minUptimeMillis: 0,
         acknowledgedWithin: undefined
       })
     )

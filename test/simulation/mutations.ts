@@ -77,7 +77,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     edits: [edit(
       "src/internal/acquire/attempt.ts",
       "new HeldLock(service, claim, start)",
-      "new HeldLock(service, claim, now(service.clock))"
+      "new HeldLock(service, claim, instantNow(service.clock))"
     )],
     within: 500,
     seed: 1
@@ -86,8 +86,8 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "extended validity counted from the reply",
     edits: [edit(
       "src/internal/hold/heldLock.ts",
-      "const until = end(start, this.settings.validityMillis)",
-      "const until = end(now(this.#service.clock), this.settings.validityMillis)"
+      "const until = leaseEndFrom(start, this.settings.validityMillis)",
+      "const until = leaseEndFrom(instantNow(this.#context.clock), this.settings.validityMillis)"
     )],
     within: 500,
     seed: 1
@@ -97,8 +97,8 @@ export const mutations: ReadonlyArray<Mutation> = [
     edits: [
       edit(
         "src/internal/service/layerOptions.ts",
-        "node) => leastUptimeMillis > 0 ?",
-        "node) => leastUptimeMillis < 0 ?"
+        "node) => minUptimeMillis > 0 ?",
+        "node) => minUptimeMillis < 0 ?"
       )
     ],
     within: 1000,
@@ -155,7 +155,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     edits: [edit(
       "src/internal/hold/heldLock.ts",
       "rooms.ended(this, release.woke)",
-      "rooms.ended(this, release.woke)\n      quorum.start(new Renewal(this, () => {}), () => {})"
+      "rooms.ended(this, release.woke)\n      quorum.send(new RenewalRequest(this, () => {}), () => {})"
     )],
     within: 500,
     seed: 1
@@ -186,7 +186,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "clean-ups that are tried once",
     edits: [edit(
       "src/internal/claim/cleanUps.ts",
-      "if (!isExpired && !(isHeard && this.#isClosing)) this.#wait(waiting, again)",
+      "if (!isExpired && !(isHeard && this.#isClosing)) this.#enqueue(queue, again)",
       ""
     )],
     within: 500,
@@ -194,7 +194,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a release that has failed is not tried again",
-    edits: [edit("src/internal/hold/release.ts", "this.#service.cleanUps.released(this.#lock, answers)", "")],
+    edits: [edit("src/internal/hold/release.ts", "this.#service.cleanUps.released(this.#lock, tally)", "")],
     within: 500,
     seed: 38
   },
@@ -230,7 +230,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "a lock that is deleted by its own service is still held",
     edits: [edit(
       "src/internal/admin/unlock.ts",
-      "for (const held of service.rooms.holders(key)) held.lose(\"Taken\", [])",
+      "for (const held of service.rooms.holders(key)) held.markLost(\"Taken\", [])",
       ""
     )],
     within: 2000,
@@ -266,7 +266,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "success after the lease has ended",
-    edits: [edit("src/internal/lease/guard.ts", "lost === undefined ? exit : outlived(exit, lost)", "exit")],
+    edits: [edit("src/internal/lease/guard.ts", "lost === undefined ? exit : resultAfterLoss(exit, lost)", "exit")],
     within: 500,
     seed: 4
   },
@@ -275,8 +275,8 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "votes that wait for stragglers",
     edits: [edit(
       "src/internal/quorum/round.ts",
-      "(this.#question.all !== true && this.#isDecided(pending))",
-      "(this.#question.all !== true && pending < 0)"
+      "(this.#request.awaitAll !== true && this.#isDecided(pending))",
+      "(this.#request.awaitAll !== true && pending < 0)"
     )],
     within: 500,
     seed: 18
@@ -316,7 +316,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a token without the second round",
     edits: [
-      edit("src/internal/acquire/attempt.ts", "fence.settle(answers)", "(fence.settle(answers), true)")
+      edit("src/internal/acquire/attempt.ts", "allocation.chooseToken(tally)", "(allocation.chooseToken(tally), true)")
     ],
     within: 500,
     seed: 8
@@ -326,7 +326,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "a node that throws ends its caller",
     edits: [edit(
       "src/internal/quorum/round.ts",
-      "this.#hear(index, node, Result.fail(this.#defect(node, error)))",
+      "this.#onAnswer(index, node, Result.fail(this.#defect(node, error)))",
       "throw error"
     )],
     within: 500,

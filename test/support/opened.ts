@@ -1,10 +1,10 @@
 /** A service to look into, over nodes in memory, which a test can close when it likes. */
 import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { Redsync } from "../../src/index.ts"
-import type { Service } from "../../src/internal/service/service.ts"
+import type { LockService } from "../../src/internal/service/service.ts"
 
 export interface Opened {
-  readonly service: Service
+  readonly service: LockService
   readonly run: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, Exclude<R, Redsync.Redsync>>
   /** Begins to close it, if nobody has; ends when it is closed. */
   readonly close: Effect.Effect<void>

@@ -5,7 +5,7 @@
  */
 import { Clock, type Context, Effect, type Option, Result } from "effect"
 import { LockError, type LockNode, MemoryNode } from "../../src/index.ts"
-import * as Direct from "../../src/internal/base/callbackEffect.ts"
+import { CallbackEffect, type OnResult } from "../../src/internal/base/callbackEffect.ts"
 
 export interface Sent {
   readonly operation: LockError.NodeError["operation"] | "replace"
@@ -43,15 +43,15 @@ export const make = (id: string, abilities: Abilities = {}): Effect.Effect<Stopp
 export const makeMany = (count: number): Effect.Effect<Array<StoppableNode>> =>
   Effect.forEach(Array.from({ length: count }), (_, index) => make(`node-${index + 1}`))
 
-class Request<A> extends Direct.Direct<A> {
-  readonly #send: (done: Direct.Done<A>) => void
+class Request<A> extends CallbackEffect<A> {
+  readonly #send: (done: OnResult<A>) => void
 
-  constructor(send: (done: Direct.Done<A>) => void) {
+  constructor(send: (done: OnResult<A>) => void) {
     super()
     this.#send = send
   }
 
-  start(done: Direct.Done<A>): void {
+  start(done: OnResult<A>): void {
     this.#send(done)
   }
 }
@@ -111,8 +111,8 @@ const makeWith = (id: string, abilities: Abilities, context: Context.Context<nev
       }
     },
     acquire: (key, value, millis) => request("acquire", key, value, memory.acquire(key, value, millis)),
-    extend: (key, value, millis, onlyIfThere) =>
-      request("extend", key, value, memory.extend(key, value, millis, onlyIfThere)),
+    extend: (key, value, millis, ifPresent) =>
+      request("extend", key, value, memory.extend(key, value, millis, ifPresent)),
     release: (key, value) => request("release", key, value, memory.release(key, value)),
     inspect: (key) => request("inspect", key, "", memory.inspect(key)),
     remove: (key) => request("remove", key, "", memory.remove(key)),

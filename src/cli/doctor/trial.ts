@@ -124,9 +124,9 @@ const wakeUps = (node: LockNode, name: string, value: string): Effect.Effect<Rea
     const changed = yield* Deferred.make<void>()
     let unable: string | undefined
     const hear = (notice: Notice) => {
-      if (notice._tag === "Turn") Deferred.doneUnsafe(turn, Effect.void)
-      if (notice._tag === "Changed") Deferred.doneUnsafe(changed, Effect.void)
-      if (notice._tag === "Unable") unable = notice.why
+      if (notice._tag === "WakeUp") Deferred.doneUnsafe(turn, Effect.void)
+      if (notice._tag === "KeyChanged") Deferred.doneUnsafe(changed, Effect.void)
+      if (notice._tag === "Unsupported") unable = notice.why
     }
     // Channels have the prefix that the user is confined to, as names have.
     const list = yield* node.waitingList(name, hear)

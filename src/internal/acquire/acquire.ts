@@ -7,21 +7,21 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { LockError, NodesUnavailable } from "../../LockError.ts"
 import { monotonicMillis } from "../base/clock.ts"
-import type { Settings } from "../claim/settings.ts"
+import type { LockSettings } from "../claim/settings.ts"
 import { clockError } from "../claim/tokenAllocation.ts"
 import { HeldLock } from "../hold/heldLock.ts"
-import { type Answers, nodesUnavailable, unavailable } from "../quorum/ballot.ts"
-import type { Outcome } from "../telemetry/metrics.ts"
+import { nodesUnavailable, type Tally, unavailable } from "../quorum/ballot.ts"
+import type { AcquireOutcome } from "../telemetry/metrics.ts"
 import type { Waiter } from "../waiting/waitQueues.ts"
-import { type AcquireContext, attempt, type Restore } from "./attempt.ts"
-import { wait } from "./waitForTurn.ts"
+import { type AcquireContext, attempt, type RestoreInterruptibility } from "./attempt.ts"
+import { waitForTurn } from "./waitForTurn.ts"
 
 /** One attempt that tells "held by another" from "too few nodes". */
-export const attemptOnce = (
+export const tryAcquire = (
   service: AcquireContext,
   name: string,
-  settings: Settings,
-  restore: Restore
+  settings: LockSettings,
+  restore: RestoreInterruptibility
 ): Effect.Effect<Option.Option<HeldLock>, NodesUnavailable> =>
   Effect.suspend(() => {
     const unusable = settings.isFenced ? clockError(service.quorum, { name, key: service.key(name) }) : undefined
@@ -39,14 +39,17 @@ export const attemptOnce = (
         : Effect.succeedNone)
     return Effect.onExitPrimitive(acquired, (exit) => {
       const isHeld = Exit.isSuccess(exit) && Option.isNone(exit.value)
-      service.quorum.metrics.acquired(isHeld ? "held_by_another" : outcome(exit), monotonicMillis(service.clock) - at)
+      service.quorum.metrics.acquisitionEnded(
+        isHeld ? "held_by_another" : outcomeOf(exit),
+        monotonicMillis(service.clock) - at
+      )
       return undefined
     })
   })
 
 /** A first attempt that has been made already, and when it was sent. */
-interface Refused {
-  readonly answers: Answers<boolean>
+interface RefusedAttempt {
+  readonly tally: Tally<boolean>
   readonly at: number
 }
 
@@ -54,9 +57,9 @@ interface Refused {
 export const acquire = (
   service: AcquireContext,
   name: string,
-  settings: Settings,
-  restore: Restore,
-  before?: Refused
+  settings: LockSettings,
+  restore: RestoreInterruptibility,
+  before?: RefusedAttempt
 ): Effect.Effect<HeldLock, LockError> =>
   Effect.suspend(() => {
     const unusable = settings.isFenced ? clockError(service.quorum, { name, key: service.key(name) }) : undefined
@@ -68,20 +71,20 @@ export const acquire = (
     if (isTurn) room.attemptedAt = startedAt
     const first = isTurn && before === undefined
       ? attempt(service, name, settings, restore)
-      : Effect.succeed(isTurn ? before?.answers : undefined)
+      : Effect.succeed(isTurn ? before?.tally : undefined)
     const acquired = Effect.flatMap(first, (result): Effect.Effect<HeldLock, LockError> =>
       result instanceof HeldLock
         ? Effect.succeed(result)
-        : wait(service, name, room, waiter, settings, restore, startedAt, result))
+        : waitForTurn(service, name, room, waiter, settings, restore, startedAt, result))
     return Effect.onExitPrimitive(acquired, (exit) => {
       service.rooms.leave(room, waiter)
-      service.quorum.metrics.acquired(outcome(exit), monotonicMillis(service.clock) - startedAt)
+      service.quorum.metrics.acquisitionEnded(outcomeOf(exit), monotonicMillis(service.clock) - startedAt)
       return undefined
     })
   })
 
 /** What became of an acquisition, for the metrics. */
-const outcome = (exit: Exit.Exit<unknown, LockError>): Outcome => {
+const outcomeOf = (exit: Exit.Exit<unknown, LockError>): AcquireOutcome => {
   if (Exit.isSuccess(exit)) return "granted"
   const error = Cause.findErrorOption(exit.cause)
   if (Option.isNone(error)) return "interrupted"

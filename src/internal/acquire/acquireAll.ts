@@ -5,13 +5,13 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { LockError, LockLost } from "../../LockError.ts"
 import { monotonicMillis } from "../base/clock.ts"
-import type { Settings } from "../claim/settings.ts"
+import type { LockSettings } from "../claim/settings.ts"
 import { HeldLock } from "../hold/heldLock.ts"
 import { HeldLocks } from "../hold/heldLocks.ts"
-import { untilLost } from "../lease/guard.ts"
-import type { Answers } from "../quorum/ballot.ts"
+import { guardInterruptible } from "../lease/guard.ts"
+import type { Tally } from "../quorum/ballot.ts"
 import { acquire } from "./acquire.ts"
-import { type AcquireContext, attemptAll, type Restore } from "./attempt.ts"
+import { type AcquireContext, attemptAll, type RestoreInterruptibility } from "./attempt.ts"
 
 /**
  * Acquires all of the names or none. All that nobody in here waits for are tried
@@ -22,8 +22,8 @@ import { type AcquireContext, attemptAll, type Restore } from "./attempt.ts"
 export const acquireAll = (
   service: AcquireContext,
   names: Iterable<string>,
-  settings: Settings,
-  restore: Restore
+  settings: LockSettings,
+  restore: RestoreInterruptibility
 ): Effect.Effect<Array<HeldLock>, LockError | LockLost> =>
   Effect.suspend(() => {
     const held: Array<HeldLock> = []
@@ -32,28 +32,28 @@ export const acquireAll = (
       const busy = names.findIndex((name) => service.rooms.isBusy(service.key(name)))
       const tried = busy === -1 ? names : names.slice(0, busy)
       const attempts = tried.length === 0 ? Effect.succeed([]) : attemptAll(service, tried, settings, restore)
-      return Effect.flatMap(attempts, (results: Array<HeldLock | Answers<boolean>>) => {
+      return Effect.flatMap(attempts, (results: Array<HeldLock | Tally<boolean>>) => {
         const locks = results.filter((result) => result instanceof HeldLock)
         const refused = results.findIndex((result) => !(result instanceof HeldLock))
         const millis = monotonicMillis(service.clock) - at
-        for (const _ of locks) service.quorum.metrics.acquired("granted", millis)
+        for (const _ of locks) service.quorum.metrics.acquisitionEnded("granted", millis)
         held.push(...(refused === -1 ? locks : locks.slice(0, refused)))
-        if (refused !== -1) { for (const lock of locks.slice(refused)) lock.startRelease() }
+        if (refused !== -1) { for (const lock of locks.slice(refused)) lock.beginRelease() }
         const waitedFor = names[refused === -1 ? tried.length : refused]
         if (waitedFor === undefined) return Effect.succeed(held)
-        const before = refused === -1 ? undefined : { answers: results[refused] as Answers<boolean>, at }
+        const before = refused === -1 ? undefined : { tally: results[refused] as Tally<boolean>, at }
         // Kept as soon as it is there: the loss may come at the same moment, and then it is released with the others.
         const waiting = Effect.uninterruptibleMask((restore) =>
           Effect.map(acquire(service, waitedFor, settings, restore, before), (lock) => held.push(lock))
         )
         return Effect.flatMap(
-          restore(untilLost(new HeldLocks([...held]), waiting)),
+          restore(guardInterruptible(new HeldLocks([...held]), waiting)),
           () => next(names.slice(names.indexOf(waitedFor) + 1))
         )
       })
     }
     return Effect.onExitPrimitive(next([...new Set(names)].sort()), (exit) => {
-      if (Exit.isFailure(exit)) { for (const lock of held) lock.startRelease() }
+      if (Exit.isFailure(exit)) { for (const lock of held) lock.beginRelease() }
       return undefined
     })
   })

@@ -7,27 +7,27 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { ErrFailed, type LockError, type NodeError, NodesUnavailable, type Vote } from "../../LockError.ts"
 import type { KeyState } from "../../LockNode.ts"
-import { look } from "../claim/claim.ts"
-import type { Settings } from "../claim/settings.ts"
+import { inspectKey } from "../claim/claim.ts"
+import type { LockSettings } from "../claim/settings.ts"
 import { notALockReason } from "../nodeContract.ts"
-import { type Answers, lockOf, nodesUnavailable, unavailable, votes } from "../quorum/ballot.ts"
+import { lockOf, nodesUnavailable, type Tally, toVotes, unavailable } from "../quorum/ballot.ts"
 import type { AcquireContext } from "./attempt.ts"
 
-export const refusal = (
+export const refusalError = (
   name: string,
   service: AcquireContext,
-  answers: Answers<boolean> | undefined,
+  tally: Tally<boolean> | undefined,
   attempts: number,
   waitedMillis: number
 ): LockError => {
   const claim = { name, key: service.key(name) }
-  if (answers !== undefined && unavailable(answers)) return nodesUnavailable(claim, answers)
+  if (tally !== undefined && unavailable(tally)) return nodesUnavailable(claim, tally)
   const pending = () => service.nodes.map(({ id: node }): Vote => ({ _tag: "Pending", node }))
   return new ErrFailed({
     ...lockOf(claim),
     attempts,
     waited: Duration.millis(waitedMillis),
-    votes: answers === undefined ? pending() : votes(answers)
+    votes: tally === undefined ? pending() : toVotes(tally)
   })
 }
 
@@ -35,9 +35,9 @@ export const refusal = (
 const explanationMillis = 250
 
 /** Fails with the error after one look at what is in the way: how long the key still has, who does not answer. */
-export const explained = (
+export const failExplained = (
   service: AcquireContext,
-  settings: Settings,
+  settings: LockSettings,
   error: LockError,
   waited: () => number
 ): Effect.Effect<never, LockError> => {
@@ -55,40 +55,40 @@ export const explained = (
   }
   // Votes stand in the order of the nodes. To ask one that could not be reached a moment ago would only cost the time.
   const known = error.votes.map((vote, index): Vote => {
-    const failure = vote._tag === "Pending" ? health.unreachable(service.nodes[index]!) : undefined
-    return failure === undefined ? vote : failed(vote.node, failure)
+    const failure = vote._tag === "Pending" ? health.unreachableError(service.nodes[index]!) : undefined
+    return failure === undefined ? vote : failedVote(vote.node, failure)
   })
-  const nodes = service.nodes.filter((node, index) => isOpen(known[index]) && !health.isUnreachable(node))
+  const nodes = service.nodes.filter((node, index) => canBeRefined(known[index]) && !health.isUnreachable(node))
   if (nodes.length === 0) return tell(known)
-  const looked = service.quorum.ask({
+  const looked = service.quorum.request({
     operation: "inspect",
     timeoutMillis: Math.min(settings.nodeTimeoutMillis, explanationMillis),
-    ask: (node) => look(node, key),
-    isYes: Option.isSome,
-    all: true,
+    sendTo: (node) => inspectKey(node, key),
+    isGranted: Option.isSome,
+    awaitAll: true,
     nodes
   })
   return Effect.flatMap(looked, ({ byNode }) =>
     tell(known.map((vote): Vote => {
-      const answer = isOpen(vote) ? byNode[nodes.findIndex(({ id }) => id === vote.node)] : undefined
+      const answer = canBeRefined(vote) ? byNode[nodes.findIndex(({ id }) => id === vote.node)] : undefined
       if (answer === undefined) return vote
       if (Result.isSuccess(answer)) {
         return Option.isSome(answer.success)
-          ? refusedBy(vote.node, answer.success.value)
+          ? refusedVote(vote.node, answer.success.value)
           : vote._tag === "Pending"
           ? { _tag: "Free", node: vote.node }
           : vote
       }
-      return vote._tag === "Pending" ? failed(vote.node, answer.failure) : vote
+      return vote._tag === "Pending" ? failedVote(vote.node, answer.failure) : vote
     })))
 }
 
 /** Whether a look can tell more than the vote does. */
-const isOpen = (vote: Vote | undefined) => vote?._tag === "Refused" || vote?._tag === "Pending"
+const canBeRefined = (vote: Vote | undefined) => vote?._tag === "Refused" || vote?._tag === "Pending"
 
-const failed = (node: string, error: NodeError): Vote => ({ _tag: "Failed", node, error })
+const failedVote = (node: string, error: NodeError): Vote => ({ _tag: "Failed", node, error })
 
-const refusedBy = (node: string, state: KeyState): Vote => {
+const refusedVote = (node: string, state: KeyState): Vote => {
   const notALock = notALockReason(state)
   if (notALock !== undefined) return { _tag: "Refused", node, notALock }
   return Number.isFinite(state.ttlMillis)

@@ -10,38 +10,38 @@ import * as Schedule from "effect/Schedule"
 import { inspect } from "../admin/unlock.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import { quoted } from "../base/text.ts"
-import type { Settings } from "../claim/settings.ts"
+import type { LockSettings } from "../claim/settings.ts"
 import { HeldLock } from "../hold/heldLock.ts"
 import { sayIfNested } from "../hold/nested.ts"
-import type { Answers } from "../quorum/ballot.ts"
+import type { Tally } from "../quorum/ballot.ts"
 import type { Room, Waiter } from "../waiting/waitQueues.ts"
-import { type AcquireContext, attempt, type Restore } from "./attempt.ts"
-import { explained, refusal } from "./refusal.ts"
+import { type AcquireContext, attempt, type RestoreInterruptibility } from "./attempt.ts"
+import { failExplained, refusalError } from "./refusal.ts"
 
 /** How often in a row a split vote is tried again before the schedule decides. */
-const splitTries = 2
+const maxSplitRetries = 2
 
 /** All that comes after the first attempt, or after finding others waiting. */
-export const wait = Effect.fnUntraced(function*(
+export const waitForTurn = Effect.fnUntraced(function*(
   service: AcquireContext,
   name: string,
-  room: Room<Answers<boolean>>,
+  room: Room<Tally<boolean>>,
   waiter: Waiter,
-  settings: Settings,
-  restore: Restore,
+  settings: LockSettings,
+  restore: RestoreInterruptibility,
   startedAt: number,
-  first: Answers<boolean> | undefined
+  first: Tally<boolean> | undefined
 ) {
   const { clock, rooms } = service
   const step = yield* Schedule.toStep(settings.retry)
   let splits = 0
-  if (first !== undefined) yield* refused(first)
-  if (service.logsDebug) service.quorum.background(sayThatWeWait(service, name, settings))
+  if (first !== undefined) yield* onRefused(first)
+  if (service.logsDebug) service.quorum.background(logWaiting(service, name, settings))
   for (let attempts = 1;; attempts++) {
     // The schedule decides when the next attempt is due, and is told the monotonic time: setting the wall clock must
     // not end or prolong a wait.
     const now = monotonicMillis(clock)
-    const error = refusal(name, service, room.answers, attempts, now - startedAt)
+    const error = refusalError(name, service, room.answers, attempts, now - startedAt)
     const delay = yield* restore(step(now, error)).pipe(
       Effect.map(([, delay]) => Option.some(Duration.toMillis(delay))),
       Pull.catchDone(() => Effect.succeedNone)
@@ -49,7 +49,7 @@ export const wait = Effect.fnUntraced(function*(
     if (Option.isNone(delay)) {
       // The next in line need not wait for what we find out.
       rooms.leave(room, waiter)
-      const failure = explained(service, settings, error, () => monotonicMillis(clock) - startedAt)
+      const failure = failExplained(service, settings, error, () => monotonicMillis(clock) - startedAt)
       return yield* restore(sayIfNested(service, failure))
     }
     const dueAt = now + delay.value
@@ -69,24 +69,24 @@ export const wait = Effect.fnUntraced(function*(
           room.attemptedAt = monotonicMillis(clock)
           const result = yield* attempt(service, name, settings, restore)
           if (result instanceof HeldLock) return result
-          yield* refused(result)
+          yield* onRefused(result)
         }
       } else if (isDue && now >= room.attemptedAt) {
         // Nobody has asked since we were last due: the head's schedule must not keep us waiting.
         room.wake()
       }
       if (isDue) break
-      yield* restore(sleep(service, room, waiter, dueAt))
+      yield* restore(sleepUntilWoken(service, room, waiter, dueAt))
     }
   }
 
   /** Stands in line, or tries again soon if the votes were split. */
-  function* refused(answers: Answers<boolean>) {
+  function* onRefused(tally: Tally<boolean>) {
     const took = monotonicMillis(clock) - room.attemptedAt
-    room.answers = answers
+    room.answers = tally
     rooms.refused(room)
     // Contenders who have parted the nodes among them: perhaps nobody has a quorum.
-    if (answers.yes > 0 && answers.no > 0 && splits < splitTries) {
+    if (tally.grants > 0 && tally.refusals > 0 && splits < maxSplitRetries) {
       const random = yield* Random.next
       rooms.wakeAfter(room, random * 2 ** ++splits * Math.max(1, took))
     } else {
@@ -96,7 +96,7 @@ export const wait = Effect.fnUntraced(function*(
 })
 
 /** At debug level a waiter says that it waits, and for how long the holder still has. */
-const sayThatWeWait = (service: AcquireContext, name: string, settings: Settings) =>
+const logWaiting = (service: AcquireContext, name: string, settings: LockSettings) =>
   Effect.flatMap(inspect(service, name, settings), ({ holder }) => {
     const held = Option.match(holder, {
       onNone: () => "",
@@ -106,9 +106,9 @@ const sayThatWeWait = (service: AcquireContext, name: string, settings: Settings
   })
 
 /** Sleeps until an instant on the monotonic clock, or until the waiter is woken. */
-const sleep = (
+const sleepUntilWoken = (
   service: AcquireContext,
-  room: Room<Answers<boolean>>,
+  room: Room<Tally<boolean>>,
   waiter: Waiter,
   until: number
 ): Effect.Effect<void> =>
@@ -118,14 +118,14 @@ const sleep = (
     const { timers } = service.quorum
     const wake = () => {
       waiter.wake = undefined
-      timer.takeOut()
+      timer.cancel()
       resume(Effect.void)
     }
     // Whole milliseconds, so that timers of many waiters are of few durations.
-    const timer = timers.after(Math.max(0, Math.ceil(until - monotonicMillis(service.clock))), wake)
+    const timer = timers.schedule(Math.max(0, Math.ceil(until - monotonicMillis(service.clock))), wake)
     waiter.wake = wake
     return Effect.sync(() => {
       waiter.wake = undefined
-      timer.takeOut()
+      timer.cancel()
     })
   })

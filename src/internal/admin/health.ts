@@ -7,32 +7,35 @@ import * as Result from "effect/Result"
 import type { Health, NodeHealth } from "../../Inspection.ts"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
-import { abstentionOf, look } from "../claim/claim.ts"
-import type { Settings } from "../claim/settings.ts"
+import { askAbstention, inspectKey } from "../claim/claim.ts"
+import type { LockSettings } from "../claim/settings.ts"
 import { healthKey } from "../nodeContract.ts"
 import type { AdminContext } from "./unlock.ts"
 
 /** Who may not look at this key may well be allowed to lock others. */
-const isAnswer = ({ cause, reason }: NodeError): boolean =>
+const countsAsUp = ({ cause, reason }: NodeError): boolean =>
   reason === "Rejected" && cause instanceof Error && cause.message.startsWith("NOPERM")
 
 /** Asks the node to answer, and why it would cast no vote, if it is one that may not. */
-const abstention = (node: LockNode): Effect.Effect<Option.Option<string>, NodeError> =>
-  Effect.andThen(look(node, healthKey), abstentionOf(node, healthKey))
+const askHealth = (node: LockNode): Effect.Effect<Option.Option<string>, NodeError> =>
+  Effect.andThen(inspectKey(node, healthKey), askAbstention(node, healthKey))
 
-export const health = (service: Pick<AdminContext, "nodes" | "quorum">, settings: Settings): Effect.Effect<Health> =>
+export const health = (
+  service: Pick<AdminContext, "nodes" | "quorum">,
+  settings: LockSettings
+): Effect.Effect<Health> =>
   Effect.map(
-    service.quorum.ask({
+    service.quorum.request({
       operation: "inspect",
       timeoutMillis: settings.nodeTimeoutMillis,
-      ask: abstention,
-      isYes: Option.isNone,
-      all: true
+      sendTo: askHealth,
+      isGranted: Option.isNone,
+      awaitAll: true
     }),
     ({ byNode, quorum }) => {
       const nodes = service.nodes.map(({ id: node }, index): NodeHealth => {
         const error = Result.match(byNode[index]!, {
-          onFailure: (error) => isAnswer(error) ? undefined : error,
+          onFailure: (error) => countsAsUp(error) ? undefined : error,
           onSuccess: Option.match({
             onNone: () => undefined,
             onSome: (cause) => new NodeError({ node, operation: "acquire", reason: "Abstained", cause })

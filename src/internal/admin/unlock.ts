@@ -7,9 +7,9 @@ import * as Result from "effect/Result"
 import type { Inspection, NodeView } from "../../Inspection.ts"
 import type { LockLost, NodesUnavailable, Vote } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
-import { abstentionOf, look, releaseQuestion } from "../claim/claim.ts"
+import { askAbstention, inspectKey, releaseRequest } from "../claim/claim.ts"
 import type { CleanUps } from "../claim/cleanUps.ts"
-import type { Settings } from "../claim/settings.ts"
+import type { LockSettings } from "../claim/settings.ts"
 import { notALockReason } from "../nodeContract.ts"
 import { denied, granted, isTrue, nodesUnavailable, unavailable } from "../quorum/ballot.ts"
 import type { Quorum } from "../quorum/quorum.ts"
@@ -25,7 +25,7 @@ export interface AdminContext {
 
 interface Holder {
   readonly value: string
-  lose(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void
+  markLost(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void
 }
 
 /** The holds of this service that have this value. */
@@ -37,22 +37,22 @@ export const unlock = (
   service: AdminContext,
   name: string,
   value: string,
-  settings: Settings
+  settings: LockSettings
 ): Effect.Effect<boolean, NodesUnavailable> => {
   const claim = { name, key: service.key(name), value, settings, untouched: undefined, madeAt: -Infinity }
   return Effect.callback((resume) => {
-    service.quorum.start({
-      ...releaseQuestion(claim),
+    service.quorum.send({
+      ...releaseRequest(claim),
       conclusive: true,
-      onSettled: (answers) => service.cleanUps.released(claim, answers)
-    }, (answers) =>
+      onAllAnswered: (tally) => service.cleanUps.released(claim, tally)
+    }, (tally) =>
       resume(
-        granted(answers) || denied(answers)
-          ? Effect.succeed(granted(answers))
-          : Effect.fail(nodesUnavailable(claim, answers))
+        granted(tally) || denied(tally)
+          ? Effect.succeed(granted(tally))
+          : Effect.fail(nodesUnavailable(claim, tally))
       ))
     // Behind the release, so that no renewal comes after it.
-    for (const held of holdersOf(service, claim.key, value)) held.lose("Released", [])
+    for (const held of holdersOf(service, claim.key, value)) held.markLost("Released", [])
   })
 }
 
@@ -60,33 +60,33 @@ export const unlock = (
 export const forceUnlock = (
   service: AdminContext,
   name: string,
-  settings: Settings
+  settings: LockSettings
 ): Effect.Effect<boolean, NodesUnavailable> => {
   const key = service.key(name)
   return Effect.callback((resume) => {
-    service.quorum.start<boolean>({
+    service.quorum.send<boolean>({
       operation: "remove",
       timeoutMillis: settings.nodeTimeoutMillis,
-      ask: (node) => node.remove(key),
-      isYes: isTrue,
-      all: true
-    }, (answers) =>
+      sendTo: (node) => node.remove(key),
+      isGranted: isTrue,
+      awaitAll: true
+    }, (tally) =>
       resume(
-        unavailable(answers) ? Effect.fail(nodesUnavailable({ name, key }, answers)) : Effect.succeed(answers.yes > 0)
+        unavailable(tally) ? Effect.fail(nodesUnavailable({ name, key }, tally)) : Effect.succeed(tally.grants > 0)
       ))
-    for (const held of service.rooms.holders(key)) held.lose("Taken", [])
+    for (const held of service.rooms.holders(key)) held.markLost("Taken", [])
   })
 }
 
-export const inspect = (service: AdminContext, name: string, settings: Settings): Effect.Effect<Inspection> => {
+export const inspect = (service: AdminContext, name: string, settings: LockSettings): Effect.Effect<Inspection> => {
   const key = service.key(name)
   return Effect.map(
-    service.quorum.ask({
+    service.quorum.request({
       operation: "inspect",
       timeoutMillis: settings.nodeTimeoutMillis,
-      ask: (node) => Effect.all([look(node, key), abstentionOf(node, key)], { concurrency: "unbounded" }),
-      isYes: ([state]) => Option.isSome(state),
-      all: true
+      sendTo: (node) => Effect.all([inspectKey(node, key), askAbstention(node, key)], { concurrency: "unbounded" }),
+      isGranted: ([state]) => Option.isSome(state),
+      awaitAll: true
     }),
     ({ byNode, quorum }) => {
       const nodes = service.nodes.flatMap(({ id: node }, index): Array<NodeView> => {
@@ -102,13 +102,13 @@ export const inspect = (service: AdminContext, name: string, settings: Settings)
           found === undefined ? { _tag: "Held", value, ttlMillis, ...rest } : { _tag: "NotALock", found, ...rest }
         ]
       })
-      return { name, quorum, nodes, holder: holder(nodes, quorum) }
+      return { name, quorum, nodes, holder: quorumHolder(nodes, quorum) }
     }
   )
 }
 
 /** The value that a quorum of nodes has, and how long a quorum keeps it. */
-const holder = (nodes: ReadonlyArray<NodeView>, quorum: number): Inspection["holder"] => {
+const quorumHolder = (nodes: ReadonlyArray<NodeView>, quorum: number): Inspection["holder"] => {
   const ttls = new Map<string, Array<number>>()
   for (const node of nodes) {
     if (node._tag === "Held") ttls.set(node.value, [...ttls.get(node.value) ?? [], node.ttlMillis])

@@ -18,11 +18,11 @@ export const given = <K extends string>(
   others: "refused" | "ignored" = "refused"
 ): Partial<Record<K, unknown>> | string => {
   try {
-    if (!isRecord(options, known)) return wrong("options", options, `it must be an object with ${oneOf(known)}`)
+    if (!isRecord(options, known)) return invalidOption("options", options, `it must be an object with ${oneOf(known)}`)
     const unknown = Object.keys(options).find((key) => !known.includes(key as K) && options[key] !== undefined)
     if (unknown !== undefined && others === "refused") return misspelt(unknown, known)
   } catch {
-    return wrong("options", options, "it must be an object that can be read")
+    return invalidOption("options", options, "it must be an object that can be read")
   }
   const read: Partial<Record<K, unknown>> = {}
   for (const key of known) {
@@ -93,11 +93,11 @@ const toMillis = (input: unknown) => Duration.toMillis(Duration.fromInputUnsafe(
 export const isWhole = (u: unknown): u is number => Number.isSafeInteger(u)
 
 /** One sentence naming the option, its value and what is allowed. */
-export const wrong = (option: string, value: unknown, allowed: string): string =>
-  `effect-redsync: the option ${option} is ${show(value)}; ${allowed}.`
+export const invalidOption = (option: string, value: unknown, allowed: string): string =>
+  `effect-redsync: the option ${option} is ${showValue(value)}; ${allowed}.`
 
 /** Never the contents of an object: they may be a password. */
-const show = (value: unknown): string => {
+const showValue = (value: unknown): string => {
   try {
     if (Duration.isDuration(value)) return Duration.format(value)
     if (Predicate.isString(value)) return quoted(value)
@@ -109,4 +109,5 @@ const show = (value: unknown): string => {
 }
 
 /** Wrong arguments are errors of the program: a defect, before any command is sent. */
-export const reject = (problem: string): Effect.Effect<never> => Effect.die(new Cause.IllegalArgumentError(problem))
+export const dieWithIllegalArgument = (problem: string): Effect.Effect<never> =>
+  Effect.die(new Cause.IllegalArgumentError(problem))

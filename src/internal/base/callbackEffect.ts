@@ -12,47 +12,48 @@ import * as Result from "effect/Result"
 import type { NodeError } from "../../LockError.ts"
 
 /** An answer, or an effect to go on with. */
-export type Answer<A> = Result.Result<A, NodeError> | Effect.Effect<A, NodeError>
+export type CallbackResult<A> = Result.Result<A, NodeError> | Effect.Effect<A, NodeError>
 
-export type Done<A> = (answer: Answer<A>) => void
+export type OnResult<A> = (answer: CallbackResult<A>) => void
 
 /** An effect that can be started without a fiber. */
-export abstract class Direct<A> extends Effectable.Class<A, NodeError> {
+export abstract class CallbackEffect<A> extends Effectable.Class<A, NodeError> {
   /** Starts what cannot be interrupted, and calls `done` once, possibly at once. */
-  abstract start(done: Done<A>): void
+  abstract start(onResult: OnResult<A>): void
 
   asEffect(): Effect.Effect<A, NodeError> {
     return Effect.callback((resume) => this.start((answer) => resume(toEffect(answer))))
   }
 }
 
-export const isDirect = <A>(effect: Effect.Effect<A, NodeError>): effect is Direct<A> => effect instanceof Direct
+export const isCallbackEffect = <A>(effect: Effect.Effect<A, NodeError>): effect is CallbackEffect<A> =>
+  effect instanceof CallbackEffect
 
 /** Goes on with the answer, good or bad. */
-export const andThen = <A, B>(
+export const mapResult = <A, B>(
   effect: Effect.Effect<A, NodeError>,
-  f: (answer: Result.Result<A, NodeError>) => Answer<B>
+  f: (answer: Result.Result<A, NodeError>) => CallbackResult<B>
 ): Effect.Effect<B, NodeError> =>
-  isDirect(effect)
-    ? new AndThen(effect, f)
+  isCallbackEffect(effect)
+    ? new MappedResult(effect, f)
     : Effect.flatMap(Effect.result(effect), (answer) => toEffect(f(answer)))
 
-class AndThen<A, B> extends Direct<B> {
-  readonly #first: Direct<A>
-  readonly #f: (answer: Result.Result<A, NodeError>) => Answer<B>
+class MappedResult<A, B> extends CallbackEffect<B> {
+  readonly #first: CallbackEffect<A>
+  readonly #f: (answer: Result.Result<A, NodeError>) => CallbackResult<B>
 
-  constructor(first: Direct<A>, f: (answer: Result.Result<A, NodeError>) => Answer<B>) {
+  constructor(first: CallbackEffect<A>, f: (answer: Result.Result<A, NodeError>) => CallbackResult<B>) {
     super()
     this.#first = first
     this.#f = f
   }
 
-  start(done: Done<B>): void {
-    this.#first.start((answer) => done(Result.isResult(answer) ? this.#next(answer) : andThen(answer, this.#f)))
+  start(onResult: OnResult<B>): void {
+    this.#first.start((answer) => onResult(Result.isResult(answer) ? this.#next(answer) : mapResult(answer, this.#f)))
   }
 
   /** Runs in a callback of the client's, where nobody would catch a throw. */
-  #next(answer: Result.Result<A, NodeError>): Answer<B> {
+  #next(answer: Result.Result<A, NodeError>): CallbackResult<B> {
     try {
       return this.#f(answer)
     } catch (error) {
@@ -61,5 +62,5 @@ class AndThen<A, B> extends Direct<B> {
   }
 }
 
-export const toEffect = <A>(answer: Answer<A>): Effect.Effect<A, NodeError> =>
+export const toEffect = <A>(answer: CallbackResult<A>): Effect.Effect<A, NodeError> =>
   Result.isResult(answer) ? Effect.fromResult(answer) : answer

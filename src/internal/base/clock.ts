@@ -12,7 +12,7 @@ export interface Instant {
   readonly wall: number
 }
 
-export const now = (clock: Clock): Instant => ({
+export const instantNow = (clock: Clock): Instant => ({
   monotonic: monotonicMillis(clock),
   wall: clock.currentTimeMillisUnsafe()
 })

@@ -7,7 +7,7 @@
  */
 
 /** A place in a ring, alone at first. */
-export class Link {
+export class LinkedNode {
   previous: this = this
   next: this = this
 
@@ -19,7 +19,7 @@ export class Link {
   }
 
   /** Does nothing to one that has been taken out. */
-  takeOut(): void {
+  unlink(): void {
     this.previous.next = this.next
     this.next.previous = this.previous
     this.previous = this.next = this

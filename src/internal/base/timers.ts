@@ -10,16 +10,20 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { monotonicMillis } from "./clock.ts"
-import { Link } from "./linkedList.ts"
+import { LinkedNode } from "./linkedList.ts"
 
-export class Timer extends Link {
-  readonly at: number
+export class Timer extends LinkedNode {
+  readonly dueAt: number
   readonly run: () => void
 
-  constructor(at: number, run: () => void) {
+  constructor(dueAt: number, run: () => void) {
     super()
-    this.at = at
+    this.dueAt = dueAt
     this.run = run
+  }
+
+  cancel(): void {
+    this.unlink()
   }
 }
 
@@ -39,12 +43,12 @@ export class Timers {
   }
 
   /** Calls `run` once so many milliseconds have passed on the monotonic clock. */
-  after(millis: number, run: () => void): Timer {
+  schedule(millis: number, run: () => void): Timer {
     const timer = new Timer(monotonicMillis(this.#clock) + millis, run)
     let timers = this.#byMillis.get(millis)
     if (timers === undefined) this.#byMillis.set(millis, timers = ring())
     timer.insertBefore(timers)
-    if (timer.at < this.#wakeAt) this.#sleepUntil(timer.at)
+    if (timer.dueAt < this.#wakeAt) this.#sleepUntil(timer.dueAt)
     return timer
   }
 
@@ -74,9 +78,9 @@ export class Timers {
     this.#wakeAt = Number.NEGATIVE_INFINITY
     let next = Number.POSITIVE_INFINITY
     for (const timers of this.#byMillis.values()) {
-      while (timers.next.at <= now) {
+      while (timers.next.dueAt <= now) {
         const timer = timers.next
-        timer.takeOut()
+        timer.cancel()
         try {
           timer.run()
         } catch (defect) {
@@ -87,7 +91,7 @@ export class Timers {
     }
     for (const [millis, timers] of this.#byMillis) {
       if (timers.next === timers) this.#byMillis.delete(millis)
-      else next = Math.min(next, timers.next.at)
+      else next = Math.min(next, timers.next.dueAt)
     }
     this.#wakeAt = Number.POSITIVE_INFINITY
     if (next < Number.POSITIVE_INFINITY) this.#sleepUntil(next)

@@ -6,16 +6,16 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type { NodeError } from "../../LockError.ts"
 import type { KeyState, LockNode } from "../../LockNode.ts"
-import { isTrue, type Named, type Question } from "../quorum/ballot.ts"
-import type { Settings } from "./settings.ts"
-import type { Fence } from "./tokenAllocation.ts"
+import { isTrue, type Named, type NodeRequest } from "../quorum/ballot.ts"
+import type { LockSettings } from "./settings.ts"
+import type { TokenAllocation } from "./tokenAllocation.ts"
 
 /** The value of one attempt under one name. */
 export interface Claim extends Named {
   readonly value: string
-  readonly settings: Settings
+  readonly settings: LockSettings
   /** How far the nodes have counted, where the lock is to have a fencing token. */
-  readonly fence?: Fence | undefined
+  readonly tokenAllocation?: TokenAllocation | undefined
   /** The nodes that cannot have the value, since nothing that could write it was sent to them. */
   readonly untouched: ReadonlySet<LockNode> | undefined
   /** Nothing that could write the value was sent before, on the monotonic clock. */
@@ -23,11 +23,11 @@ export interface Claim extends Named {
 }
 
 /** Looks at the key. */
-export const look = (node: LockNode, key: string): Effect.Effect<Option.Option<KeyState>, NodeError> =>
+export const inspectKey = (node: LockNode, key: string): Effect.Effect<Option.Option<KeyState>, NodeError> =>
   Effect.map(node.inspect(key), checked(isKeyState, "it answered no state of a key"))
 
 /** Why the node would cast no vote on a new lock, if it is one that may not. */
-export const abstentionOf = (node: LockNode, key: string): Effect.Effect<Option.Option<string>, NodeError> =>
+export const askAbstention = (node: LockNode, key: string): Effect.Effect<Option.Option<string>, NodeError> =>
   node.abstention === undefined
     ? Effect.succeedNone
     : Effect.map(node.abstention(key), checked(Predicate.isString, "it answered no reason to abstain"))
@@ -49,8 +49,8 @@ export class OwnClaim implements Claim {
   readonly name: string
   readonly key: string
   readonly value: string
-  readonly settings: Settings
-  readonly fence: Fence | undefined
+  readonly settings: LockSettings
+  readonly tokenAllocation: TokenAllocation | undefined
   untouched: Set<LockNode> | undefined
   readonly madeAt: number
 
@@ -58,15 +58,15 @@ export class OwnClaim implements Claim {
     name: string,
     key: string,
     value: string,
-    settings: Settings,
-    fence: Fence | undefined,
+    settings: LockSettings,
+    tokenAllocation: TokenAllocation | undefined,
     madeAt: number
   ) {
     this.name = name
     this.key = key
     this.value = value
     this.settings = settings
-    this.fence = fence
+    this.tokenAllocation = tokenAllocation
     this.untouched = undefined
     this.madeAt = madeAt
   }
@@ -77,7 +77,7 @@ export class OwnClaim implements Claim {
  * answer is there: the literals of such objects V8 takes for long-lived in the end,
  * and puts them where only a full collection frees them and all they refer to.
  */
-export class Acquire implements Question<boolean> {
+export class AcquireRequest implements NodeRequest<boolean> {
   readonly operation = "acquire"
   readonly timeoutMillis: number
   readonly conclusive: boolean
@@ -89,14 +89,14 @@ export class Acquire implements Question<boolean> {
     this.#claim = claim
   }
 
-  ask(node: LockNode): Effect.Effect<boolean, NodeError> {
-    const { fence, key, settings, value } = this.#claim
-    return fence === undefined
+  sendTo(node: LockNode): Effect.Effect<boolean, NodeError> {
+    const { tokenAllocation, key, settings, value } = this.#claim
+    return tokenAllocation === undefined
       ? node.acquire(key, value, settings.expiryMillis)
-      : fence.acquire(node, key, value, settings.expiryMillis)
+      : tokenAllocation.acquire(node, key, value, settings.expiryMillis)
   }
 
-  isYes(answer: boolean): boolean {
+  isGranted(answer: boolean): boolean {
     return isTrue(answer)
   }
 
@@ -106,7 +106,7 @@ export class Acquire implements Question<boolean> {
 }
 
 /** Puts a value of ours in the place of the one that a lock was taken with elsewhere. */
-export class Replace implements Question<boolean> {
+export class ReplaceRequest implements NodeRequest<boolean> {
   readonly operation = "acquire"
   readonly conclusive = true
   readonly timeoutMillis: number
@@ -119,14 +119,14 @@ export class Replace implements Question<boolean> {
     this.#oldValue = oldValue
   }
 
-  ask(node: LockNode): Effect.Effect<boolean, NodeError> {
-    const { fence, key, settings, value } = this.#claim
-    return fence === undefined
+  sendTo(node: LockNode): Effect.Effect<boolean, NodeError> {
+    const { tokenAllocation, key, settings, value } = this.#claim
+    return tokenAllocation === undefined
       ? node.replace!(key, this.#oldValue, value, settings.expiryMillis)
-      : fence.replace(node, key, this.#oldValue, value, settings.expiryMillis)
+      : tokenAllocation.replace(node, key, this.#oldValue, value, settings.expiryMillis)
   }
 
-  isYes(answer: boolean): boolean {
+  isGranted(answer: boolean): boolean {
     return isTrue(answer)
   }
 
@@ -136,27 +136,27 @@ export class Replace implements Question<boolean> {
 }
 
 /** Lets the counters be at least the token, where the nodes still have our value. */
-export const raiseQuestion = ({ fence, key, settings, value }: Claim): Question<boolean> => ({
+export const raiseCounterRequest = ({ tokenAllocation, key, settings, value }: Claim): NodeRequest<boolean> => ({
   operation: "acquire",
   timeoutMillis: settings.nodeTimeoutMillis,
-  ask: (node) => node.fencing!.raise(key, value, fence!.token!),
-  isYes: isTrue
+  sendTo: (node) => node.fencing!.raise(key, value, tokenAllocation!.token!),
+  isGranted: isTrue
 })
 
 /** What a release needs to know of a claim. */
-export type Value = Pick<Claim, "name" | "key" | "value" | "settings" | "untouched" | "madeAt">
+export type ClaimedValue = Pick<Claim, "name" | "key" | "value" | "settings" | "untouched" | "madeAt">
 
-export const releaseQuestion = ({ key, settings, value }: Value): Question<boolean> => ({
+export const releaseRequest = ({ key, settings, value }: ClaimedValue): NodeRequest<boolean> => ({
   operation: "release",
   timeoutMillis: settings.nodeTimeoutMillis,
-  ask: (node) => node.release(key, value),
-  isYes: isTrue
+  sendTo: (node) => node.release(key, value),
+  isGranted: isTrue
 })
 
-export const isHeldQuestion = ({ key, settings, value }: Claim): Question<boolean> => ({
+export const isHeldRequest = ({ key, settings, value }: Claim): NodeRequest<boolean> => ({
   operation: "inspect",
   timeoutMillis: settings.nodeTimeoutMillis,
-  ask: (node) => Effect.map(look(node, key), Option.exists((state) => state.value === value)),
-  isYes: isTrue,
+  sendTo: (node) => Effect.map(inspectKey(node, key), Option.exists((state) => state.value === value)),
+  isGranted: isTrue,
   conclusive: true
 })

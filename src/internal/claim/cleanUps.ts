@@ -17,37 +17,37 @@ import type { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import type { Timer } from "../base/timers.ts"
-import { type Answers, isTrue, type Question } from "../quorum/ballot.ts"
-import { isOfServer, isUnsent } from "../quorum/failures.ts"
+import { isTrue, type NodeRequest, type Tally } from "../quorum/ballot.ts"
+import { isServerError, isUnsent } from "../quorum/failures.ts"
 import type { Quorum } from "../quorum/quorum.ts"
-import type { Value } from "./claim.ts"
+import type { ClaimedValue } from "./claim.ts"
 
-const firstPauseMillis = 100
+const initialBackoffMillis = 100
 
-const longestPauseMillis = 1000
+const maxBackoffMillis = 1000
 
-const closingPauseMillis = 50
-const mostPending = 4096
+const closingRetryMillis = 50
+const maxPending = 4096
 
 /** A value that may be on a node. */
 class Pending {
-  readonly value: Value
+  readonly value: ClaimedValue
   /** When the node was first heard after the value's time was over, on the monotonic clock. */
   heardAt: number | undefined
   /** Whether a release has been sent since the value's time was over. */
-  isAsked: boolean
+  isSent: boolean
 
-  constructor(value: Value, isAsked: boolean) {
+  constructor(value: ClaimedValue, isSent: boolean) {
     this.value = value
-    this.isAsked = isAsked
+    this.isSent = isSent
   }
 }
 
 /** What waits for one node. */
-class WaitingForNode {
+class NodeQueue {
   readonly node: LockNode
   readonly pending = new Map<string, Pending>()
-  pauseMillis = firstPauseMillis
+  backoffMillis = initialBackoffMillis
   timer: Timer | undefined
   /** Whether the last one that was asked for again was refused. */
   isRefusing = false
@@ -59,60 +59,60 @@ class WaitingForNode {
 
 export class CleanUps {
   readonly #quorum: Quorum
-  readonly #byNode = new Map<LockNode, WaitingForNode>()
+  readonly #byNode = new Map<LockNode, NodeQueue>()
   /** When the service began to close, on the monotonic clock. */
   #closingAt: number | undefined
 
   constructor(quorum: Quorum) {
     this.#quorum = quorum
-    for (const node of quorum.nodes) this.#byNode.set(node, new WaitingForNode(node))
-    quorum.health.onHeard = (node) => this.#heard(this.#byNode.get(node)!)
+    for (const node of quorum.nodes) this.#byNode.set(node, new NodeQueue(node))
+    quorum.health.onResponding = (node) => this.#onResponding(this.#byNode.get(node)!)
   }
 
   /** Deletes the value on these nodes, where it can be. */
-  over(value: Value, nodes: ReadonlyArray<LockNode>): void {
+  over(value: ClaimedValue, nodes: ReadonlyArray<LockNode>): void {
     const { health } = this.#quorum
     const asked: Array<LockNode> = []
     for (const node of nodes) {
       if (value.untouched?.has(node) === true) continue
       // On a silent node a release would only stand behind what is to be undone.
-      if (health.isSilent(node) && !this.#isClosing) this.#wait(this.#byNode.get(node)!, new Pending(value, false))
+      if (health.isSilent(node) && !this.#isClosing) this.#enqueue(this.#byNode.get(node)!, new Pending(value, false))
       else asked.push(node)
     }
-    if (asked.length > 0) this.#quorum.start(new CleanUp(this, value, asked, this.#isClosing), constVoid)
+    if (asked.length > 0) this.#quorum.send(new CleanUpRequest(this, value, asked, this.#isClosing), constVoid)
   }
 
   /** A release of the value that was not sent by this class has been answered, or has failed. */
-  released(value: Value, { byNode, nodes }: Answers<boolean>): void {
+  released(value: ClaimedValue, { byNode, nodes }: Tally<boolean>): void {
     for (let index = 0; index < nodes.length; index++) this.answered(value, nodes[index]!, byNode[index]!)
   }
 
   /** A node has answered a release, or has failed to. */
-  answered(value: Value, node: LockNode, answer: Result.Result<boolean, NodeError>, pending?: Pending): void {
+  answered(value: ClaimedValue, node: LockNode, answer: Result.Result<boolean, NodeError>, pending?: Pending): void {
     const now = monotonicMillis(this.#quorum.clock)
     const isGone = Result.isSuccess(answer) && !mayOvertake(node, now - value.madeAt)
     if (isGone && pending === undefined) return
-    const waiting = this.#byNode.get(node)!
+    const queue = this.#byNode.get(node)!
     const isRefused = Result.isFailure(answer) && answer.failure.reason === "Rejected"
-    const wasRefusing = waiting.isRefusing
-    if (isRefused && pending !== undefined) waiting.isRefusing = true
-    else if (Result.isSuccess(answer)) waiting.isRefusing = false
+    const wasRefusing = queue.isRefusing
+    if (isRefused && pending !== undefined) queue.isRefusing = true
+    else if (Result.isSuccess(answer)) queue.isRefusing = false
     if (!isGone) {
       const again = pending ?? new Pending(value, !(Result.isFailure(answer) && isUnsent(answer.failure)))
-      const isHeard = Result.isSuccess(answer) || isOfServer(answer.failure)
+      const isHeard = Result.isSuccess(answer) || isServerError(answer.failure)
       if (isHeard) again.heardAt ??= now
       const isExpired = again.heardAt !== undefined && now >= again.heardAt + value.settings.expiryMillis
       // Whoever closes does not wait for a server to change its mind.
-      if (!isExpired && !(isHeard && this.#isClosing)) this.#wait(waiting, again)
+      if (!isExpired && !(isHeard && this.#isClosing)) this.#enqueue(queue, again)
     }
-    if (wasRefusing && !waiting.isRefusing) this.#heard(waiting)
-    else this.#schedule(waiting)
+    if (wasRefusing && !queue.isRefusing) this.#onResponding(queue)
+    else this.#schedule(queue)
   }
 
   /** Asks for everything at once, whatever the nodes were like. Whoever closes waits for the answers. */
   close(): void {
     this.#closingAt = monotonicMillis(this.#quorum.clock)
-    for (const waiting of this.#byNode.values()) this.#askAll(waiting)
+    for (const queue of this.#byNode.values()) this.#sendAll(queue)
   }
 
   /** How many values wait for a node. */
@@ -126,62 +126,62 @@ export class CleanUps {
     return this.#closingAt !== undefined
   }
 
-  #wait(waiting: WaitingForNode, pending: Pending): void {
-    if (pending.value.untouched?.has(waiting.node) === true) return
-    if (this.#isClosing) return this.#askWhileClosing(waiting, pending)
+  #enqueue(queue: NodeQueue, pending: Pending): void {
+    if (pending.value.untouched?.has(queue.node) === true) return
+    if (this.#isClosing) return this.#sendWhileClosing(queue, pending)
     const { key, value } = pending.value
     const id = `${key}\n${value}`
-    if (!waiting.pending.has(id)) waiting.pending.set(id, pending)
-    if (waiting.pending.size > mostPending) waiting.pending.delete(waiting.pending.keys().next().value!)
-    this.#schedule(waiting)
+    if (!queue.pending.has(id)) queue.pending.set(id, pending)
+    if (queue.pending.size > maxPending) queue.pending.delete(queue.pending.keys().next().value!)
+    this.#schedule(queue)
   }
 
-  #schedule(waiting: WaitingForNode) {
-    if (waiting.timer !== undefined || waiting.pending.size === 0) return
-    waiting.timer = this.#quorum.timers.after(waiting.pauseMillis, () => this.#due(waiting))
-    waiting.pauseMillis = Math.min(waiting.pauseMillis * 2, longestPauseMillis)
+  #schedule(queue: NodeQueue) {
+    if (queue.timer !== undefined || queue.pending.size === 0) return
+    queue.timer = this.#quorum.timers.schedule(queue.backoffMillis, () => this.#onDue(queue))
+    queue.backoffMillis = Math.min(queue.backoffMillis * 2, maxBackoffMillis)
   }
 
-  #due(waiting: WaitingForNode) {
-    waiting.timer = undefined
-    if (!waiting.isRefusing && !this.#quorum.health.isUnreachable(waiting.node)) return this.#askAll(waiting)
+  #onDue(queue: NodeQueue) {
+    queue.timer = undefined
+    if (!queue.isRefusing && !this.#quorum.health.isUnreachable(queue.node)) return this.#sendAll(queue)
     // One is enough to find out whether the node answers again.
-    for (const [id, pending] of waiting.pending) {
-      waiting.pending.delete(id)
-      return this.#ask(waiting, pending)
+    for (const [id, pending] of queue.pending) {
+      queue.pending.delete(id)
+      return this.#send(queue, pending)
     }
   }
 
-  #heard(waiting: WaitingForNode) {
-    waiting.pauseMillis = firstPauseMillis
-    this.#askAll(waiting)
+  #onResponding(queue: NodeQueue) {
+    queue.backoffMillis = initialBackoffMillis
+    this.#sendAll(queue)
   }
 
-  #askAll(waiting: WaitingForNode) {
-    waiting.timer?.takeOut()
-    waiting.timer = undefined
-    const all = [...waiting.pending.values()]
-    waiting.pending.clear()
-    for (const pending of all) this.#ask(waiting, pending)
+  #sendAll(queue: NodeQueue) {
+    queue.timer?.cancel()
+    queue.timer = undefined
+    const all = [...queue.pending.values()]
+    queue.pending.clear()
+    for (const pending of all) this.#send(queue, pending)
   }
 
-  #ask({ node }: WaitingForNode, pending: Pending) {
-    pending.isAsked = true
-    this.#quorum.start(new CleanUp(this, pending.value, [node], this.#isClosing, pending), constVoid)
+  #send({ node }: NodeQueue, pending: Pending) {
+    pending.isSent = true
+    this.#quorum.send(new CleanUpRequest(this, pending.value, [node], this.#isClosing, pending), constVoid)
   }
 
   /** Until its node timeout is over a node may still come back. */
-  #askWhileClosing(waiting: WaitingForNode, pending: Pending) {
+  #sendWhileClosing(queue: NodeQueue, pending: Pending) {
     const { clock, timers } = this.#quorum
     const { nodeTimeoutMillis } = pending.value.settings
     // What was held back while the node was silent has not been asked for at all.
-    if (!pending.isAsked) return this.#ask(waiting, pending)
-    const pauseMillis = Math.min(closingPauseMillis, nodeTimeoutMillis / 2)
+    if (!pending.isSent) return this.#send(queue, pending)
+    const pauseMillis = Math.min(closingRetryMillis, nodeTimeoutMillis / 2)
     if (monotonicMillis(clock) + pauseMillis > this.#closingAt! + nodeTimeoutMillis) return
-    this.#quorum.begin()
-    timers.after(pauseMillis, () => {
-      this.#ask(waiting, pending)
-      this.#quorum.end()
+    this.#quorum.taskStarted()
+    timers.schedule(pauseMillis, () => {
+      this.#send(queue, pending)
+      this.#quorum.taskEnded()
     })
   }
 }
@@ -196,19 +196,19 @@ const mayOvertake = (node: LockNode, ageMillis: number): boolean => {
 }
 
 /** A release that wakes nobody: whoever lost an attempt would wake the next to lose one. */
-class CleanUp implements Question<boolean> {
+class CleanUpRequest implements NodeRequest<boolean> {
   readonly operation = "release"
   readonly timeoutMillis: number
-  readonly all = true
+  readonly awaitAll = true
   readonly nodes: ReadonlyArray<LockNode>
   readonly isForced: boolean
   readonly #cleanUps: CleanUps
-  readonly #value: Value
+  readonly #value: ClaimedValue
   readonly #pending: Pending | undefined
 
   constructor(
     cleanUps: CleanUps,
-    value: Value,
+    value: ClaimedValue,
     nodes: ReadonlyArray<LockNode>,
     isForced: boolean,
     pending?: Pending
@@ -221,15 +221,15 @@ class CleanUp implements Question<boolean> {
     this.#pending = pending
   }
 
-  ask(node: LockNode): Effect.Effect<boolean, NodeError> {
+  sendTo(node: LockNode): Effect.Effect<boolean, NodeError> {
     return node.release(this.#value.key, this.#value.value)
   }
 
-  isYes(answer: boolean): boolean {
+  isGranted(answer: boolean): boolean {
     return isTrue(answer)
   }
 
-  onSettled({ byNode, nodes }: Answers<boolean>): void {
+  onAllAnswered({ byNode, nodes }: Tally<boolean>): void {
     for (let index = 0; index < nodes.length; index++) {
       this.#cleanUps.answered(this.#value, nodes[index]!, byNode[index]!, this.#pending)
     }

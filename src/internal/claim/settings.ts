@@ -6,13 +6,13 @@ import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
 import type { LockError } from "../../LockError.ts"
 import type { LockOptions } from "../../LockOptions.ts"
-import { isWhole, millis, wrong } from "../base/arguments.ts"
+import { invalidOption, isWhole, millis } from "../base/arguments.ts"
 import { validityMillis } from "../lease/lease.ts"
 import { isReserved, longestValue } from "../nodeContract.ts"
 import type { Traced } from "../telemetry/tracing.ts"
 
 /** The options of one lock, as the algorithm wants them. */
-export interface Settings extends Traced {
+export interface LockSettings extends Traced {
   readonly expiryMillis: number
   readonly validityMillis: number
   readonly nodeTimeoutMillis: number
@@ -40,31 +40,31 @@ export const lockOptions = ["expiry", "retry", "autoExtend", "driftFactor", "nod
 export const layerOptions = [...lockOptions, "nodes", "prefix", "quorum", "delayedRestart", "replicas"] as const
 
 /** Fills in the defaults. Returns a sentence where an option is wrong. */
-export const resolve = (
+export const resolveSettings = (
   options: Partial<Record<keyof LockOptions, unknown>>,
   defaultRetry: Schedule.Schedule<unknown, LockError>
-): Settings | string => {
+): LockSettings | string => {
   const { autoExtend = true, driftFactor = defaultDriftFactor, retry = defaultRetry } = options
-  if (!isSchedule(retry)) return wrong("retry", retry, "it must be a Schedule, such as retryPolicy() makes")
-  if (!Predicate.isBoolean(autoExtend)) return wrong("autoExtend", autoExtend, "it must be true or false")
+  if (!isSchedule(retry)) return invalidOption("retry", retry, "it must be a Schedule, such as retryPolicy() makes")
+  if (!Predicate.isBoolean(autoExtend)) return invalidOption("autoExtend", autoExtend, "it must be true or false")
   if (!(Predicate.isNumber(driftFactor) && driftFactor >= 0 && driftFactor < 1)) {
-    return wrong("driftFactor", driftFactor, "it must be at least 0 and less than 1")
+    return invalidOption("driftFactor", driftFactor, "it must be at least 0 and less than 1")
   }
   // Redis counts whole milliseconds; rounding down keeps the lease inside what was asked for.
   const expiryMillis = options.expiry === undefined ? defaultExpiryMillis : Math.floor(millis(options.expiry))
   if (!(expiryMillis > 0 && expiryMillis <= longestExpiryMillis)) {
-    return wrong("expiry", options.expiry, "it must be a finite duration of at least 1 ms and at most 365 days")
+    return invalidOption("expiry", options.expiry, "it must be a finite duration of at least 1 ms and at most 365 days")
   }
   const validity = validityMillis(expiryMillis, driftFactor)
   if (validity <= 0) {
     const drift = expiryMillis - validity
-    return wrong("expiry", options.expiry, `it must be more than the clock drift allowed for, here ${drift} ms`)
+    return invalidOption("expiry", options.expiry, `it must be more than the clock drift allowed for, here ${drift} ms`)
   }
   const nodeTimeoutMillis = options.nodeTimeout === undefined
     ? defaultNodeTimeout(expiryMillis)
     : millis(options.nodeTimeout)
   if (!(nodeTimeoutMillis > 0 && nodeTimeoutMillis <= longestNodeTimeoutMillis)) {
-    return wrong(
+    return invalidOption(
       "nodeTimeout",
       options.nodeTimeout,
       "it must be a finite duration of more than 0 ms and at most an hour"
@@ -81,7 +81,7 @@ export const resolve = (
   }
 }
 
-const isSchedule = (u: unknown): u is Settings["retry"] => {
+const isSchedule = (u: unknown): u is LockSettings["retry"] => {
   try {
     return Schedule.isSchedule(u)
   } catch {
@@ -92,12 +92,14 @@ const isSchedule = (u: unknown): u is Settings["retry"] => {
 /** The names of several locks, each once and in the order in which they first appear, or what is wrong with them. */
 export const checkNames = (names: unknown, prefix?: string): ReadonlyArray<string> | string => {
   try {
-    if (!Array.isArray(names) && !(names instanceof Set)) return wrong("names", names, "it must be an array or a Set")
+    if (!Array.isArray(names) && !(names instanceof Set)) {
+      return invalidOption("names", names, "it must be an array or a Set")
+    }
     const all: ReadonlyArray<unknown> = [...new Set<unknown>(names)]
-    if (all.length === 0) return wrong("names", all, "there must be at least one name")
+    if (all.length === 0) return invalidOption("names", all, "there must be at least one name")
     return all.map((name) => checkName(name, prefix)).find(Predicate.isString) ?? all as ReadonlyArray<string>
   } catch {
-    return wrong("names", names, "it must be an array or a Set that can be read")
+    return invalidOption("names", names, "it must be an array or a Set that can be read")
   }
 }
 
@@ -107,20 +109,20 @@ const longestNameBytes = 4096
 /** What is wrong with the name of a lock, if anything. `prefix` stands before it in the key. */
 export const checkName = (name: unknown, prefix: string = ""): string | undefined => {
   if (!Predicate.isString(name) || name.length === 0) {
-    return wrong("name", name, "it must be a string that is not empty")
+    return invalidOption("name", name, "it must be a string that is not empty")
   }
   return checkText("name", name, longestNameBytes, prefix) ??
     (isReserved(prefix + name)
-      ? wrong("name", prefix + name, `keys that begin with "redsync:", a number and ":" are our own`)
+      ? invalidOption("name", prefix + name, `keys that begin with "redsync:", a number and ":" are our own`)
       : undefined)
 }
 
 /** What is wrong with what stands before all names, if anything. */
 export const checkPrefix = (prefix: unknown): string | undefined => {
-  if (!Predicate.isString(prefix)) return wrong("prefix", prefix, "it must be a string")
+  if (!Predicate.isString(prefix)) return invalidOption("prefix", prefix, "it must be a string")
   return checkText("prefix", prefix, longestNameBytes) ??
     (isReserved(prefix)
-      ? wrong("prefix", prefix, `keys that begin with "redsync:", a number and ":" are our own`)
+      ? invalidOption("prefix", prefix, `keys that begin with "redsync:", a number and ":" are our own`)
       : undefined)
 }
 
@@ -128,23 +130,23 @@ export const checkPrefix = (prefix: unknown): string | undefined => {
 export const checkValue = (value: unknown): string | undefined =>
   Predicate.isString(value) && value.length > 0
     ? checkText("value", value, longestValue)
-    : wrong("value", value, "it must be the value of a lock")
+    : invalidOption("value", value, "it must be the value of a lock")
 
 /** Half of a surrogate pair cannot be sent: all of them would become the same character, and two names the same key. */
 const checkText = (option: string, text: string, mostBytes: number, prefix: string = ""): string | undefined =>
   /\p{Cs}/u.test(text)
-    ? wrong(option, text, "it must be well-formed text, without half of a surrogate pair")
+    ? invalidOption(option, text, "it must be well-formed text, without half of a surrogate pair")
     : text.length > mostBytes || Buffer.byteLength(prefix + text) > mostBytes
-    ? wrong(option, text, `it must have at most ${mostBytes} bytes in UTF-8`)
+    ? invalidOption(option, text, `it must have at most ${mostBytes} bytes in UTF-8`)
     : undefined
 
 /** For how many milliseconds a server has to be up before it votes on new locks, or what is wrong with that. */
-export const leastUptimeMillis = (delay: unknown): number | string => {
+export const minUptimeMillis = (delay: unknown): number | string => {
   // Rounding down would let a server vote too soon.
   const least = Math.ceil(millis(delay))
   return least > 0 && least <= longestExpiryMillis
     ? least
-    : wrong("delayedRestart", delay, "it must be a finite duration of more than 0 ms and at most 365 days")
+    : invalidOption("delayedRestart", delay, "it must be a finite duration of more than 0 ms and at most 365 days")
 }
 
 /** What is wrong with the quorum for so many nodes, if anything. */
@@ -152,7 +154,7 @@ export const checkQuorum = (quorum: unknown, nodes: number): string | undefined 
   const least = majority(nodes)
   if (quorum === undefined || (isWhole(quorum) && quorum >= least && quorum <= nodes)) return undefined
   const allowed = least === nodes ? `it must be ${nodes}` : `it must be a whole number from ${least} to ${nodes}`
-  return wrong("quorum", quorum, `${allowed}, a majority of the ${nodes} nodes`)
+  return invalidOption("quorum", quorum, `${allowed}, a majority of the ${nodes} nodes`)
 }
 
 export const majority = (nodes: number): number => Math.floor(nodes / 2) + 1

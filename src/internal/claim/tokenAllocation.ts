@@ -14,9 +14,9 @@ import * as Result from "effect/Result"
 import type { FencingToken } from "../../Fencing.ts"
 import { NodeError, NodesUnavailable, type Vote } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
-import * as Direct from "../base/callbackEffect.ts"
+import { mapResult } from "../base/callbackEffect.ts"
 import { isToken, unexpected } from "../nodeContract.ts"
-import { type Answers, lockOf, type Named } from "../quorum/ballot.ts"
+import { lockOf, type Named, type Tally } from "../quorum/ballot.ts"
 import type { Quorum } from "../quorum/quorum.ts"
 
 /** Proposals end here, so that counters always have room for the tokens that are counted from them. */
@@ -49,11 +49,11 @@ const dateOf = (micros: number): string => {
 }
 
 /** The answers of the nodes to one attempt. */
-export class Fence {
+export class TokenAllocation {
   /** The token, once the attempt is granted. */
   token: FencingToken | undefined
   readonly #proposal: number
-  readonly #counted = new Map<LockNode, number>()
+  readonly #counterByNode = new Map<LockNode, number>()
 
   constructor(clock: Clock) {
     this.#proposal = microseconds(clock)
@@ -78,23 +78,25 @@ export class Fence {
     node: LockNode,
     answer: Effect.Effect<Option.Option<number>, NodeError>
   ): Effect.Effect<boolean, NodeError> {
-    return Direct.andThen(
+    return mapResult(
       answer,
       Result.flatMap((counted): Result.Result<boolean, NodeError> => {
         if (!Option.isOption(counted)) return Result.fail(unexpected(node.id, "acquire", counted))
         if (Option.isNone(counted)) return Result.succeed(false)
         if (!isToken(counted.value)) return Result.fail(unexpected(node.id, "acquire", counted.value))
-        this.#counted.set(node, counted.value)
+        this.#counterByNode.set(node, counted.value)
         return Result.succeed(true)
       })
     )
   }
 
   /** Takes the token from the answers that granted the attempt; whether each of those nodes has counted that far. */
-  settle({ byNode, nodes }: Answers<boolean>): boolean {
+  chooseToken({ byNode, nodes }: Tally<boolean>): boolean {
     const counted = nodes.flatMap((node, index) => {
       const answer = byNode[index]
-      return answer !== undefined && Result.isSuccess(answer) && answer.success ? [this.#counted.get(node) ?? 0] : []
+      return answer !== undefined && Result.isSuccess(answer) && answer.success
+        ? [this.#counterByNode.get(node) ?? 0]
+        : []
     })
     const token = Math.max(...counted)
     this.token = token as FencingToken

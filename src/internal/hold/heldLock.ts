@@ -10,56 +10,56 @@ import type { FencingToken } from "../../Fencing.ts"
 import type { Lock } from "../../Lock.ts"
 import { LockLost, type NodeError, type NodesUnavailable, type Vote } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
-import { type Instant, monotonicMillis, now } from "../base/clock.ts"
-import { type Claim, isHeldQuestion, type OwnClaim, raiseQuestion } from "../claim/claim.ts"
-import type { Settings } from "../claim/settings.ts"
-import type { Fence } from "../claim/tokenAllocation.ts"
+import { type Instant, instantNow, monotonicMillis } from "../base/clock.ts"
+import { type Claim, isHeldRequest, type OwnClaim, raiseCounterRequest } from "../claim/claim.ts"
+import type { LockSettings } from "../claim/settings.ts"
+import type { TokenAllocation } from "../claim/tokenAllocation.ts"
 import { Guardable } from "../lease/guard.ts"
-import { end, remainingMillis } from "../lease/lease.ts"
-import { Holding, type Leased } from "../lease/leaseTimers.ts"
+import { leaseEndFrom, remainingMillis } from "../lease/lease.ts"
+import { type Leased, LeaseTimer } from "../lease/leaseTimers.ts"
 import {
-  type Answers,
   denied,
   granted,
   isTrue,
   lockOf,
+  type NodeRequest,
   nodesUnavailable,
-  type Question,
-  unavailable,
-  votes
+  type Tally,
+  toVotes,
+  unavailable
 } from "../quorum/ballot.ts"
 import { isUnsent } from "../quorum/failures.ts"
 import type { Hold, HoldContext } from "./hold.ts"
-import { Release } from "./release.ts"
+import { ReleaseRequest } from "./release.ts"
 
 /** How long after a round that missed the quorum the next one starts; doubled from round to round, to the node timeout. */
-const firstPauseMillis = 50
+const initialRenewalBackoffMillis = 50
 
 /** A round of extension. A node that got its key back gets its fencing counter back too. */
-class Renewal implements Question<boolean> {
+class RenewalRequest implements NodeRequest<boolean> {
   readonly operation = "extend"
   readonly conclusive = true
   readonly timeoutMillis: number
   readonly #lock: HeldLock
-  readonly #onSettled: (answers: Answers<boolean>) => void
+  readonly #onAllAnswered: (tally: Tally<boolean>) => void
 
-  constructor(lock: HeldLock, onSettled: (answers: Answers<boolean>) => void) {
+  constructor(lock: HeldLock, onAllAnswered: (tally: Tally<boolean>) => void) {
     this.timeoutMillis = lock.settings.nodeTimeoutMillis
     this.#lock = lock
-    this.#onSettled = onSettled
+    this.#onAllAnswered = onAllAnswered
   }
 
-  ask(node: LockNode): Effect.Effect<boolean, NodeError> {
+  sendTo(node: LockNode): Effect.Effect<boolean, NodeError> {
     const { key, settings, value } = this.#lock
     return node.extend(key, value, settings.expiryMillis)
   }
 
-  isYes(answer: boolean): boolean {
+  isGranted(answer: boolean): boolean {
     return isTrue(answer)
   }
 
-  onSettled(answers: Answers<boolean>): void {
-    this.#onSettled(answers)
+  onAllAnswered(tally: Tally<boolean>): void {
+    this.#onAllAnswered(tally)
   }
 }
 
@@ -82,32 +82,32 @@ type HoldState =
   | "abandoned"
 
 export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
-  readonly #service: HoldContext
+  readonly #context: HoldContext
   readonly #claim: OwnClaim
-  readonly #holding = new Holding(this)
+  readonly #leaseTimer = new LeaseTimer(this)
   readonly #grantedAt: number
   readonly #listeners = new Set<(lost: LockLost) => void>()
   #state: HoldState = "resting"
-  #end: Instant
+  #leaseEnd: Instant
   #lost: LockLost | undefined
   #released: Deferred.Deferred<boolean> | undefined
   /** How many renewals some node has not answered yet. */
-  #unsettledRenewals = 0
+  #openRenewals = 0
   /** Those who wait for that: no renewal begins any more. */
   #leaving: Set<() => void> | undefined
   /** The last renewal, if it missed the quorum. */
-  #missed: Answers<boolean> | undefined
-  #pauseMillis = firstPauseMillis
+  #lastMissedRenewal: Tally<boolean> | undefined
+  #renewalBackoffMillis = initialRenewalBackoffMillis
 
   /** `start` is when the granting attempt, or the adoption, was sent. */
   constructor(service: HoldContext, claim: OwnClaim, start: Instant) {
     super()
-    this.#service = service
+    this.#context = service
     this.#claim = claim
-    this.#end = end(start, claim.settings.validityMillis)
+    this.#leaseEnd = leaseEndFrom(start, claim.settings.validityMillis)
     this.#grantedAt = start.monotonic
-    service.quorum.metrics.held()
-    service.holdings.set(this.#holding, claim.settings.expiryMillis / 3)
+    service.quorum.metrics.holdStarted()
+    service.leaseTimers.schedule(this.#leaseTimer, claim.settings.expiryMillis / 3)
     service.rooms.hold(this)
   }
 
@@ -123,12 +123,12 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     return this.#claim.value
   }
 
-  get settings(): Settings {
+  get settings(): LockSettings {
     return this.#claim.settings
   }
 
-  get fence(): Fence | undefined {
-    return this.#claim.fence
+  get tokenAllocation(): TokenAllocation | undefined {
+    return this.#claim.tokenAllocation
   }
 
   get untouched(): ReadonlySet<LockNode> | undefined {
@@ -140,7 +140,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
   }
 
   get token(): FencingToken | undefined {
-    return this.fence?.token
+    return this.tokenAllocation?.token
   }
 
   get names(): string {
@@ -149,7 +149,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
 
   /** Whether it is still held, in this very service. */
   isHeldIn(service: object): boolean {
-    return this.#service === service && this.#isHeld && this.remainingMillis() > 0
+    return this.#context === service && this.#isHeld && this.remainingMillis() > 0
   }
 
   get remaining(): Effect.Effect<Duration.Duration> {
@@ -161,14 +161,14 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     return Effect.callback((resume) => {
       const lost = this.#notHeld()
       if (lost !== undefined) return resume(Effect.fail(lost))
-      this.#renew((answers) => {
+      this.#renew((tally) => {
         const lost = this.#notHeld()
         resume(
           lost !== undefined
             ? Effect.fail(lost)
-            : granted(answers)
+            : granted(tally)
             ? Effect.void
-            : Effect.fail(nodesUnavailable(this, answers))
+            : Effect.fail(nodesUnavailable(this, tally))
         )
       })
     })
@@ -176,26 +176,26 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
 
   get isHeld(): Effect.Effect<boolean, NodesUnavailable> {
     return Effect.flatMap(
-      this.#service.quorum.ask(isHeldQuestion(this)),
-      (answers) =>
-        granted(answers) || denied(answers)
-          ? Effect.succeed(granted(answers))
-          : Effect.fail(nodesUnavailable(this, answers))
+      this.#context.quorum.request(isHeldRequest(this)),
+      (tally) =>
+        granted(tally) || denied(tally)
+          ? Effect.succeed(granted(tally))
+          : Effect.fail(nodesUnavailable(this, tally))
     )
   }
 
   get release(): Effect.Effect<boolean> {
-    return Effect.suspend(() => Deferred.await(this.startRelease()))
+    return Effect.suspend(() => Deferred.await(this.beginRelease()))
   }
 
   /**
    * The release as a finalizer: waits for it, unless the lock is lost anyway or too few nodes answer. A scope closes one
    * lock after the other, and each would wait for the same nodes.
    */
-  get close(): Effect.Effect<void> {
+  get releaseInFinalizer(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const isInVain = this.check() !== undefined || this.#service.quorum.health.hasLostQuorum
-      const released = this.startRelease()
+      const isInVain = this.checkLease() !== undefined || this.#context.quorum.health.hasLostQuorum
+      const released = this.beginRelease()
       return isInVain ? Effect.void : Effect.asVoid(Deferred.await(released))
     })
   }
@@ -213,7 +213,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
 
   get lost(): Effect.Effect<never, LockLost> {
     return Effect.callback((resume) => {
-      const lost = this.check()
+      const lost = this.checkLease()
       if (lost !== undefined) {
         resume(Effect.fail(lost))
         return
@@ -229,33 +229,34 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     }
   }
 
-  isLostNow(): boolean {
-    return this.#isHeld && monotonicMillis(this.#service.clock) >= this.#end.monotonic && this.check() !== undefined
+  detectLoss(): boolean {
+    return this.#isHeld && monotonicMillis(this.#context.clock) >= this.#leaseEnd.monotonic &&
+      this.checkLease() !== undefined
   }
 
   /** Milliseconds to the end of the lease, zero once lost, released or detached. */
   remainingMillis(): number {
-    return this.#isHeld || this.#state === "abandoned" ? remainingMillis(this.#service.clock, this.#end) : 0
+    return this.#isHeld || this.#state === "abandoned" ? remainingMillis(this.#context.clock, this.#leaseEnd) : 0
   }
 
-  check(): LockLost | undefined {
+  checkLease(): LockLost | undefined {
     if (this.#isHeld && this.remainingMillis() === 0) {
-      const missed = this.#missed
-      this.lose(missed && unavailable(missed) ? "NodesUnavailable" : "Expired", missed ? votes(missed) : [])
+      const missed = this.#lastMissedRenewal
+      this.markLost(missed && unavailable(missed) ? "NodesUnavailable" : "Expired", missed ? toVotes(missed) : [])
     }
     return this.#lost
   }
 
   /** Ends the hold: whoever waits for `lost` hears of it. Nothing happens to a lock that is no longer held. */
-  lose(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void {
+  markLost(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void {
     if (!this.#isHeld) return
-    const lost = this.#lost = this.#loss(reason, votes)
+    const lost = this.#lost = this.#lossError(reason, votes)
     this.#recordEnd("lost")
-    const { cleanUps, nodes, quorum, rooms } = this.#service
+    const { cleanUps, nodes, quorum, rooms } = this.#context
     if (reason !== "Released") {
       // Before anybody hears of it: a renewal may have restored the key where it was missing, or may yet do so.
       cleanUps.over(this, nodes)
-      quorum.metrics.lost(reason)
+      quorum.metrics.lockLost(reason)
       quorum.log("Warn", lost.message, { "redsync.name": this.name, "redsync.reason": reason })
     }
     for (const listener of this.#listeners) listener(lost)
@@ -263,11 +264,11 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     rooms.ended(this, false)
   }
 
-  startRelease(): Deferred.Deferred<boolean> {
+  beginRelease(): Deferred.Deferred<boolean> {
     if (this.#released !== undefined) return this.#released
     const released = this.#released = Deferred.makeUnsafe<boolean>()
     // A release that comes too late must not hide the loss.
-    this.check()
+    this.checkLease()
     if (this.#state === "detached" || this.#state === "abandoned") {
       Deferred.doneUnsafe(released, Effect.succeed(false))
       return released
@@ -275,32 +276,32 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     if (this.#isHeld) this.#recordEnd("released")
     else this.#state = "released"
     this.#listeners.clear()
-    const { quorum, rooms } = this.#service
-    const release = new Release(this.#service, this)
-    quorum.start(release, (answers) => {
+    const { quorum, rooms } = this.#context
+    const release = new ReleaseRequest(this.#context, this)
+    quorum.send(release, (tally) => {
       rooms.ended(this, release.woke)
-      Deferred.doneUnsafe(released, Effect.succeed(granted(answers)))
+      Deferred.doneUnsafe(released, Effect.succeed(granted(tally)))
     })
     return released
   }
 
   /** Called when it is time to extend, or the lease has ended. */
-  due(): void {
-    if (this.check() !== undefined || !this.#isHeld) return
+  onRenewalDue(): void {
+    if (this.checkLease() !== undefined || !this.#isHeld) return
     const { autoExtend, nodeTimeoutMillis } = this.settings
     const remaining = this.remainingMillis()
     const isRenewing = this.#state === "renewing" || this.#leaving !== undefined
     // A renewal is decided within twice the node timeout, so the end of the lease has to be watched only if it is nearer.
     if (!autoExtend || isRenewing || remaining <= 2 * nodeTimeoutMillis) {
-      this.#service.holdings.set(this.#holding, remaining)
+      this.#context.leaseTimers.schedule(this.#leaseTimer, remaining)
     }
     if (autoExtend && !isRenewing) this.#renew(constVoid)
   }
 
   /** Nobody would watch over it any more: the service closes. */
   closeWithService(): void {
-    this.lose("Released", [])
-    this.startRelease()
+    this.markLost("Released", [])
+    this.beginRelease()
   }
 
   get #isHeld(): boolean {
@@ -309,57 +310,58 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
 
   /** Why it can no longer be extended, if it cannot. */
   #notHeld(): LockLost | undefined {
-    return this.check() ?? (this.#isHeld && this.#leaving === undefined ? undefined : this.#loss("Released", []))
+    return this.checkLease() ??
+      (this.#isHeld && this.#leaving === undefined ? undefined : this.#lossError("Released", []))
   }
 
   #recordEnd(state: HoldState) {
-    const { clock, holdings, quorum } = this.#service
+    const { clock, leaseTimers, quorum } = this.#context
     this.#state = state
-    holdings.delete(this.#holding)
-    quorum.metrics.ended(monotonicMillis(clock) - this.#grantedAt)
+    leaseTimers.cancel(this.#leaseTimer)
+    quorum.metrics.holdEnded(monotonicMillis(clock) - this.#grantedAt)
   }
 
   /** Sends a renewal, and calls `decided` once its votes have been counted. */
-  #renew(decided: (answers: Answers<boolean>) => void): void {
-    const start = now(this.#service.clock)
+  #renew(decided: (tally: Tally<boolean>) => void): void {
+    const start = instantNow(this.#context.clock)
     this.#state = "renewing"
-    this.#unsettledRenewals++
-    this.#service.quorum.start(new Renewal(this, (answers) => this.#renewalSettled(answers)), (answers) => {
-      this.#renewalAnswered(start, answers)
-      decided(answers)
+    this.#openRenewals++
+    this.#context.quorum.send(new RenewalRequest(this, (tally) => this.#onAllRenewalsAnswered(tally)), (tally) => {
+      this.#onRenewalAnswered(start, tally)
+      decided(tally)
     })
   }
 
   /** What a renewal, sent at `start`, means for the lease. */
-  #renewalAnswered(start: Instant, answers: Answers<boolean>): void {
-    this.#service.quorum.metrics.extended(granted(answers) ? "extended" : denied(answers) ? "taken" : "missed")
+  #onRenewalAnswered(start: Instant, tally: Tally<boolean>): void {
+    this.#context.quorum.metrics.renewalEnded(granted(tally) ? "extended" : denied(tally) ? "taken" : "missed")
     if (!this.#isHeld) return
-    if (denied(answers)) return this.lose("Taken", votes(answers))
-    if (this.check() !== undefined) return
-    const { holdings } = this.#service
-    if (granted(answers)) {
-      const until = end(start, this.settings.validityMillis)
+    if (denied(tally)) return this.markLost("Taken", toVotes(tally))
+    if (this.checkLease() !== undefined) return
+    const { leaseTimers } = this.#context
+    if (granted(tally)) {
+      const until = leaseEndFrom(start, this.settings.validityMillis)
       // Of two that were under way at once the later one may have been answered first.
-      if (until.monotonic > this.#end.monotonic) this.#end = until
-      this.#missed = undefined
-      this.#pauseMillis = firstPauseMillis
+      if (until.monotonic > this.#leaseEnd.monotonic) this.#leaseEnd = until
+      this.#lastMissedRenewal = undefined
+      this.#renewalBackoffMillis = initialRenewalBackoffMillis
       this.#state = "resting"
-      holdings.set(this.#holding, this.settings.expiryMillis / 3)
+      leaseTimers.schedule(this.#leaseTimer, this.settings.expiryMillis / 3)
     } else {
-      this.#missed = answers
+      this.#lastMissedRenewal = tally
       this.#state = "backing off"
-      holdings.set(this.#holding, Math.min(this.#pauseMillis, this.remainingMillis()))
-      this.#pauseMillis = Math.min(this.#pauseMillis * 2, this.settings.nodeTimeoutMillis)
+      leaseTimers.schedule(this.#leaseTimer, Math.min(this.#renewalBackoffMillis, this.remainingMillis()))
+      this.#renewalBackoffMillis = Math.min(this.#renewalBackoffMillis * 2, this.settings.nodeTimeoutMillis)
     }
   }
 
   /** Every node has answered a renewal, or has had its time. */
-  #renewalSettled(answers: Answers<boolean>) {
-    this.#unsettledRenewals--
-    const { cleanUps, quorum } = this.#service
+  #onAllRenewalsAnswered(tally: Tally<boolean>) {
+    this.#openRenewals--
+    const { cleanUps, quorum } = this.#context
     const { untouched } = this.#claim
-    const notConfirmed = answers.nodes.filter((node, index) => {
-      const answer = answers.byNode[index]!
+    const notConfirmed = tally.nodes.filter((node, index) => {
+      const answer = tally.byNode[index]!
       if (Result.isFailure(answer) && isUnsent(answer.failure)) return false
       untouched?.delete(node)
       return Result.isFailure(answer) || !answer.success
@@ -367,40 +369,40 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     if (this.#state === "lost" || this.#state === "released") {
       // It may have restored the key behind the release, where what is sent later may be executed earlier.
       cleanUps.over(this, notConfirmed)
-    } else if (answers.no > 0 && this.fence !== undefined && this.#isHeld) {
-      quorum.start(raiseQuestion(this), constVoid)
+    } else if (tally.refusals > 0 && this.tokenAllocation !== undefined && this.#isHeld) {
+      quorum.send(raiseCounterRequest(this), constVoid)
     }
-    if (this.#unsettledRenewals === 0) { for (const settled of this.#leaving ?? []) settled() }
+    if (this.#openRenewals === 0) { for (const settled of this.#leaving ?? []) settled() }
   }
 
   /** Once no renewal is under way, ends the hold without a release. Nothing happens to a lock that is no longer held. */
   #leave(state: "detached" | "abandoned"): Effect.Effect<void> {
     return Effect.callback((resume) => {
-      this.check()
+      this.checkLease()
       if (!this.#isHeld) return resume(Effect.void)
       const settled = () => {
         this.#leaving = undefined
-        this.check()
+        this.checkLease()
         if (this.#isHeld) {
           this.#recordEnd(state)
           this.#listeners.clear()
-          this.#service.rooms.ended(this, false)
+          this.#context.rooms.ended(this, false)
         }
         resume(Effect.void)
       }
-      if (this.#unsettledRenewals === 0) return settled()
+      if (this.#openRenewals === 0) return settled()
       const leaving = this.#leaving ??= new Set()
       leaving.add(settled)
       return Effect.sync(() => {
         leaving.delete(settled)
         if (leaving.size > 0 || this.#leaving !== leaving) return
         this.#leaving = undefined
-        if (this.#isHeld) this.#service.holdings.set(this.#holding, 0)
+        if (this.#isHeld) this.#context.leaseTimers.schedule(this.#leaseTimer, 0)
       })
     })
   }
 
-  #loss(reason: LockLost["reason"], votes: ReadonlyArray<Vote>) {
+  #lossError(reason: LockLost["reason"], votes: ReadonlyArray<Vote>) {
     return new LockLost({ ...lockOf(this), reason, votes })
   }
 }

@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { LockLost } from "../../LockError.ts"
-import type { Settings } from "../claim/settings.ts"
+import type { LockSettings } from "../claim/settings.ts"
 import { Guardable } from "../lease/guard.ts"
 import type { HeldLock } from "./heldLock.ts"
 import type { Hold } from "./hold.ts"
@@ -21,20 +21,20 @@ export class HeldLocks extends Guardable implements Hold {
     return this.locks.map(({ name }) => name)
   }
 
-  get settings(): Settings {
+  get settings(): LockSettings {
     return this.locks[0]!.settings
   }
 
-  check(): LockLost | undefined {
+  checkLease(): LockLost | undefined {
     for (const lock of this.locks) {
-      const lost = lock.check()
+      const lost = lock.checkLease()
       if (lost !== undefined) return lost
     }
     return undefined
   }
 
-  isLostNow(): boolean {
-    return this.locks.some((lock) => lock.isLostNow())
+  detectLoss(): boolean {
+    return this.locks.some((lock) => lock.detectLoss())
   }
 
   onLost(listener: (lost: LockLost) => void): () => void {
@@ -42,8 +42,8 @@ export class HeldLocks extends Guardable implements Hold {
     return () => listeners.forEach((forget) => forget())
   }
 
-  startRelease(): void {
-    for (const lock of this.locks) lock.startRelease()
+  beginRelease(): void {
+    for (const lock of this.locks) lock.beginRelease()
   }
 
   get release(): Effect.Effect<unknown> {

@@ -6,10 +6,10 @@ import type * as Effect from "effect/Effect"
 import type { FencingToken } from "../../Fencing.ts"
 import type { LockNode } from "../../LockNode.ts"
 import type { CleanUps } from "../claim/cleanUps.ts"
-import type { Settings } from "../claim/settings.ts"
+import type { LockSettings } from "../claim/settings.ts"
 import type { Guardable } from "../lease/guard.ts"
-import type { Holdings } from "../lease/leaseTimers.ts"
-import type { Answers } from "../quorum/ballot.ts"
+import type { LeaseTimers } from "../lease/leaseTimers.ts"
+import type { Tally } from "../quorum/ballot.ts"
 import type { Quorum } from "../quorum/quorum.ts"
 import type { Rooms } from "../waiting/waitQueues.ts"
 
@@ -19,16 +19,16 @@ export interface HoldContext {
   readonly nodes: ReadonlyArray<LockNode>
   readonly quorum: Quorum
   readonly cleanUps: CleanUps
-  readonly holdings: Holdings
-  readonly rooms: Rooms<Answers<boolean>>
+  readonly leaseTimers: LeaseTimers
+  readonly rooms: Rooms<Tally<boolean>>
 }
 
 /** One lock or several, held as one: the loss of any is the loss of all. */
 export interface Hold extends Guardable {
   readonly names: string | ReadonlyArray<string>
-  readonly settings: Settings
+  readonly settings: LockSettings
   readonly token: FencingToken | undefined
   /** Sends the release, once, and goes on in the background until every node has done it. */
-  startRelease(): void
+  beginRelease(): void
   readonly release: Effect.Effect<unknown>
 }

@@ -4,37 +4,37 @@
 import type * as Effect from "effect/Effect"
 import type { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
-import type { Value } from "../claim/claim.ts"
-import { type Answers, isTrue, type Question } from "../quorum/ballot.ts"
+import type { ClaimedValue } from "../claim/claim.ts"
+import { isTrue, type NodeRequest, type Tally } from "../quorum/ballot.ts"
 import type { Holder } from "../waiting/waitQueues.ts"
 import type { HoldContext } from "./hold.ts"
 
 /** The question that ends a hold. It wakes who is next, too. */
-export class Release implements Question<boolean> {
+export class ReleaseRequest implements NodeRequest<boolean> {
   readonly operation = "release"
   readonly timeoutMillis: number
   readonly nodes: ReadonlyArray<LockNode>
   /** Whether that woke another service. */
   woke = false
   readonly #service: HoldContext
-  readonly #lock: Holder & Value
+  readonly #lock: Holder & ClaimedValue
 
-  constructor(service: HoldContext, lock: Holder & Value) {
+  constructor(service: HoldContext, lock: Holder & ClaimedValue) {
     this.timeoutMillis = lock.settings.nodeTimeoutMillis
     this.nodes = service.rooms.wakingFirst(lock.key)
     this.#service = service
     this.#lock = lock
   }
 
-  ask(node: LockNode): Effect.Effect<boolean, NodeError> {
+  sendTo(node: LockNode): Effect.Effect<boolean, NodeError> {
     return this.#service.rooms.release(node, this.#lock, this)
   }
 
-  isYes(answer: boolean): boolean {
+  isGranted(answer: boolean): boolean {
     return isTrue(answer)
   }
 
-  onSettled(answers: Answers<boolean>): void {
-    this.#service.cleanUps.released(this.#lock, answers)
+  onAllAnswered(tally: Tally<boolean>): void {
+    this.#service.cleanUps.released(this.#lock, tally)
   }
 }

@@ -17,7 +17,7 @@ import * as Random from "effect/Random"
 import { type Cluster, Redis, type RedisOptions } from "ioredis"
 import type { Socket } from "node:net"
 import type { NodeError } from "../../LockError.ts"
-import * as Direct from "../base/callbackEffect.ts"
+import { type CallbackEffect, type OnResult, toEffect } from "../base/callbackEffect.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import { withoutPlace } from "../redis/replies.ts"
 import { type Arguments, isReplyError, type Listener, type Send, throughClient, together } from "./batching.ts"
@@ -64,14 +64,14 @@ export class Entrance {
   }
 
   /** Starts what is to be sent when it is its turn. What is interrupted before is never sent. */
-  start<A>(call: Direct.Direct<A>, done: Direct.Done<A>): void {
+  start<A>(call: CallbackEffect<A>, done: OnResult<A>): void {
     let answer: Effect.Effect<A, NodeError> | undefined
     let resume = (given: Effect.Effect<A, NodeError>) => {
       answer = given
     }
     const leave = this.wait(() => {
       try {
-        call.start((given) => resume(Direct.toEffect(given)))
+        call.start((given) => resume(toEffect(given)))
       } catch (error) {
         resume(Effect.die(error))
       }

@@ -7,7 +7,7 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type { RedisOptions } from "ioredis"
 import type { LockNode } from "../../LockNode.ts"
-import { given, isPlain, isWhole, wrong } from "../base/arguments.ts"
+import { given, invalidOption, isPlain, isWhole } from "../base/arguments.ts"
 import { untrusted } from "../base/text.ts"
 import { hasCredentials, maskPassword, parseRedisUrl } from "./url.ts"
 
@@ -128,7 +128,7 @@ const checkIoredisOptions = (options: unknown): RedisOptions | string => {
   if (Predicate.isString(read)) return read
   if (!Array.isArray(read["sentinels"])) return read
   if (!Predicate.isString(read["name"])) {
-    return wrong("name", read["name"], "it must be the name that the Sentinels give the primary")
+    return invalidOption("name", read["name"], "it must be the name that the Sentinels give the primary")
   }
   const sentinels = read["sentinels"].map((one) => checkRules("sentinels ", one, sentinel, "ignored"))
   const problem = sentinels.find(Predicate.isString)
@@ -140,7 +140,7 @@ export const checkTarget = (target: unknown): RedisOptions | string => {
   if (Predicate.isString(target)) return Result.merge(parseRedisUrl(target))
   return Predicate.isObject(target) && isPlain(target)
     ? checkIoredisOptions(target)
-    : wrong("nodes", [target], "each must be a URL, ioredis options, an ioredis client or a LockNode")
+    : invalidOption("nodes", [target], "each must be a URL, ioredis options, an ioredis client or a LockNode")
 }
 
 const checkRules = (
@@ -153,7 +153,7 @@ const checkRules = (
   if (Predicate.isString(read)) return read
   for (const [key, value] of Object.entries(read)) {
     const [allowed, isAllowed] = rules[key]!
-    if (!isAllowed(value)) return wrong(path + key, withoutSecret(value), allowed)
+    if (!isAllowed(value)) return invalidOption(path + key, withoutSecret(value), allowed)
   }
   return read
 }
@@ -166,22 +166,26 @@ const withoutSecret = (value: unknown): unknown =>
 export const checkLockNode = (node: LockNode): string | undefined => {
   const { id } = node
   if (!Predicate.isString(id) || id === "") {
-    return wrong("nodes", [node], "the id of a LockNode must be a string that is not empty")
+    return invalidOption("nodes", [node], "the id of a LockNode must be a string that is not empty")
   }
   const missing = abilities.find((name) => !Predicate.isFunction(node[name]))
   if (missing !== undefined) {
-    return wrong("nodes", [node], `the LockNode ${untrusted(id)} must have a function ${missing}`)
+    return invalidOption("nodes", [node], `the LockNode ${untrusted(id)} must have a function ${missing}`)
   }
   for (const [name, [allowed, isAllowed]] of Object.entries(optional)) {
     const trait = node[name as keyof LockNode]
     if (trait !== undefined && !isAllowed(trait)) {
-      return wrong("nodes", [node], `${name} of the LockNode ${untrusted(id)} must be ${allowed}`)
+      return invalidOption("nodes", [node], `${name} of the LockNode ${untrusted(id)} must be ${allowed}`)
     }
   }
   const { fencing } = node
   return fencing === undefined || (Predicate.isFunction(fencing?.acquire) && Predicate.isFunction(fencing.raise))
     ? undefined
-    : wrong("nodes", [node], `the fencing of the LockNode ${untrusted(id)} must have the functions acquire and raise`)
+    : invalidOption(
+      "nodes",
+      [node],
+      `the fencing of the LockNode ${untrusted(id)} must have the functions acquire and raise`
+    )
 }
 
 const abilities = ["acquire", "extend", "release", "inspect", "remove"] as const

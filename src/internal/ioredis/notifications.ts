@@ -75,8 +75,8 @@ export const waitingList = (
 
       const released: Meaning<{ readonly released: boolean; readonly woke: boolean }> = (reply) => {
         const answer = wakeUp(reply)
-        if (answer?.mayTell === false) hear({ _tag: "Unable", why: "this user may not PUBLISH turns" })
-        if (answer?.mayPop === false) hear({ _tag: "Unable", why: "this user may not LPOP those that wait" })
+        if (answer?.mayTell === false) hear({ _tag: "Unsupported", why: "this user may not PUBLISH turns" })
+        if (answer?.mayPop === false) hear({ _tag: "Unsupported", why: "this user may not LPOP those that wait" })
         return answer && { released: answer.released, woke: answer.woke }
       }
 
@@ -84,7 +84,7 @@ export const waitingList = (
         join: Effect.fnUntraced(function*(key, end) {
           if (!hasList(key)) {
             if (!told) {
-              hear({ _tag: "Unable", why: `in a cluster no list can stand beside the name ${quoted(key)}` })
+              hear({ _tag: "Unsupported", why: `in a cluster no list can stand beside the name ${quoted(key)}` })
             }
             told = true
             return { ahead: 0, ttlMillis: Infinity }
@@ -97,9 +97,9 @@ export const waitingList = (
           return { ahead, ttlMillis: isThere ? ttlMillis : 0 }
         }),
         leave: (key) => hasList(key) ? Effect.asVoid(run("release", "leave", key, released, key, waiter)) : Effect.void,
-        release: (key, value, listed) =>
+        release: (key, value, inLine) =>
           hasList(key)
-            ? run("release", "releaseAndWake", key, released, value, key, listed && ears.size > 0 ? waiter : "")
+            ? run("release", "releaseAndWake", key, released, value, key, inLine && ears.size > 0 ? waiter : "")
             : Effect.map(run("release", "release", key, oneOrZero, value), (released) => ({ released, woke: false }))
       }
     }
@@ -162,7 +162,7 @@ class Ear {
         this.#id = id
         this.#isHearing = true
         await this.#track()
-        if (!isFirst) this.#hear({ _tag: "Missed" })
+        if (!isFirst) this.#hear({ _tag: "Resync" })
         resolve()
       }, (error) => {
         this.#listening = undefined
@@ -214,9 +214,9 @@ class Ear {
       if (!isReplyError(error) || error.message.startsWith("ERR The client ID")) return
       this.#unable = true
       this.#close(tracker)
-      this.#hear({ _tag: "Unable", why: untrusted(masked(error.message, secretsOf(this.#client))) })
+      this.#hear({ _tag: "Unsupported", why: untrusted(masked(error.message, secretsOf(this.#client))) })
     }
-    if (this.#hasTracked) this.#hear({ _tag: "Missed" })
+    if (this.#hasTracked) this.#hear({ _tag: "Resync" })
     this.#hasTracked = true
     this.#tracked?.()
   }
@@ -256,10 +256,10 @@ class Ear {
   }
 
   #noticesOf(channel: string, message: unknown): Array<Notice> {
-    if (channel !== invalidations) return [{ _tag: "Turn", key: String(message) }]
+    if (channel !== invalidations) return [{ _tag: "WakeUp", key: String(message) }]
     // All keys were flushed, or some have changed. Anything else no server says, but somebody who may publish there.
-    if (message === null) return [{ _tag: "Missed" }]
+    if (message === null) return [{ _tag: "Resync" }]
     if (!Array.isArray(message)) return []
-    return message.map((key) => ({ _tag: "Changed", key: String(key).slice(this.#prefix.length) }))
+    return message.map((key) => ({ _tag: "KeyChanged", key: String(key).slice(this.#prefix.length) }))
   }
 }

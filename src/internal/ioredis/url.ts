@@ -5,7 +5,7 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from "ioredis"
 import type { ConnectionOptions } from "node:tls"
-import { wrong } from "../base/arguments.ts"
+import { invalidOption } from "../base/arguments.ts"
 import { untrusted } from "../base/text.ts"
 
 const allowed = `it must be like "redis://host:6379", "rediss://user:password@host:6379/0" or "unix:/path/to.sock"`
@@ -16,9 +16,9 @@ export const splitUrls = (text: string): ReadonlyArray<string> =>
 
 /** The ioredis options a URL stands for, or a sentence saying what is wrong with it. */
 export const parseRedisUrl = (input: string): Result.Result<RedisOptions, string> => {
-  const refuse = (why: string = allowed) => Result.fail(wrong("nodes", maskPassword(input), why))
+  const refuse = (why: string = allowed) => Result.fail(invalidOption("nodes", maskPassword(input), why))
   if (/^rediss?\+sentinel:/i.test(input)) {
-    return Result.mapError(parseSentinelUrl(input), (why) => wrong("nodes", maskPassword(input), why))
+    return Result.mapError(parseSentinelUrl(input), (why) => invalidOption("nodes", maskPassword(input), why))
   }
   if (!URL.canParse(input)) return refuse()
   const url = new URL(input)

@@ -12,9 +12,9 @@ import type { LockLost } from "../../LockError.ts"
 /** What a program is run under: something that is held, and may be lost. */
 export abstract class Guardable {
   /** The loss, if it is lost by now. */
-  abstract check(): LockLost | undefined
+  abstract checkLease(): LockLost | undefined
   /** Whether this very look finds it lost. It costs a look at one clock; the other is looked at every second. */
-  abstract isLostNow(): boolean
+  abstract detectLoss(): boolean
   /** Calls the listener if it is lost; returns how to forget the listener. */
   abstract onLost(listener: (lost: LockLost) => void): () => void
 }
@@ -24,21 +24,21 @@ export const guard = <A, E, R>(
   program: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | LockLost, R> =>
   // The program gets a fiber of its own, and is as interruptible in it as the caller was.
-  Effect.uninterruptibleMask((restore) => restore(guarded(hold, restore(program))))
+  Effect.uninterruptibleMask((restore) => restore(runGuarded(hold, restore(program))))
 
 /** `guard` for a program that is interrupted by the loss even where the caller is not interruptible. */
-export const untilLost = <A, E, R>(
+export const guardInterruptible = <A, E, R>(
   hold: Guardable,
   program: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | LockLost, R> => guarded(hold, Effect.interruptible(program))
+): Effect.Effect<A, E | LockLost, R> => runGuarded(hold, Effect.interruptible(program))
 
-const guarded = <A, E, R>(
+const runGuarded = <A, E, R>(
   hold: Guardable,
   program: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | LockLost, R> =>
   Effect.withFiber((caller) =>
     Effect.callback((resume) => {
-      const lost = hold.check()
+      const lost = hold.checkLease()
       if (lost !== undefined) return resume(Effect.fail(lost))
       const scheduler = new LeaseScheduler(caller.cache.scheduler, hold)
       const context = Context.add(caller.context as Context.Context<R>, Scheduler.Scheduler, scheduler)
@@ -46,14 +46,14 @@ const guarded = <A, E, R>(
       const end = (exit: Exit.Exit<A, E>) => {
         scheduler.end()
         // It may have ended before the timer that would have interrupted it could fire.
-        const lost = hold.check()
-        resume(lost === undefined ? exit : outlived(exit, lost))
+        const lost = hold.checkLease()
+        resume(lost === undefined ? exit : resultAfterLoss(exit, lost))
       }
       const exit = fiber.pollUnsafe()
       if (exit !== undefined) return end(exit)
       const forget = hold.onLost(() => fiber.interruptUnsafe())
       // Its first steps have run already, and may have outlasted the lease.
-      if (hold.check() !== undefined) fiber.interruptUnsafe()
+      if (hold.checkLease() !== undefined) fiber.interruptUnsafe()
       fiber.addObserver((exit) => {
         forget()
         end(exit)
@@ -63,7 +63,7 @@ const guarded = <A, E, R>(
   )
 
 /** The end of a program that has outlived its lock: its own failure, or the loss. */
-const outlived = <A, E>(exit: Exit.Exit<A, E>, lost: LockLost): Exit.Exit<A, E | LockLost> => {
+const resultAfterLoss = <A, E>(exit: Exit.Exit<A, E>, lost: LockLost): Exit.Exit<A, E | LockLost> => {
   if (Exit.isSuccess(exit)) return Exit.fail(lost)
   const { reasons } = exit.cause
   if (reasons.some(Cause.isFailReason)) return exit
@@ -114,7 +114,7 @@ class LeaseScheduler implements Scheduler.Scheduler {
 
   shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
     // Whoever finds the loss has the program interrupted, which takes effect once this step has yielded.
-    return this.#hold?.isLostNow() === true || this.outer.shouldYield(fiber)
+    return this.#hold?.detectLoss() === true || this.outer.shouldYield(fiber)
   }
 
   makeDispatcher(): Scheduler.SchedulerDispatcher {

@@ -17,7 +17,7 @@ export const validityMillis = (expiryMillis: number, driftFactor: number): numbe
   expiryMillis - (expiryMillis * driftFactor + 2)
 
 /** The instant at which a lease ends that was asked for at `start`. */
-export const end = (start: Instant, validity: number): Instant => ({
+export const leaseEndFrom = (start: Instant, validity: number): Instant => ({
   monotonic: start.monotonic + validity,
   wall: start.wall + validity
 })

@@ -8,25 +8,25 @@
  */
 import type { Clock } from "effect/Clock"
 import { monotonicMillis } from "../base/clock.ts"
-import { Link } from "../base/linkedList.ts"
+import { LinkedNode } from "../base/linkedList.ts"
 import type { Timer, Timers } from "../base/timers.ts"
 
-const lookAroundMillis = 1000
+const clockCheckIntervalMillis = 1000
 /** Further apart than this, one of the two clocks was set or stood still. */
 const clockJumpMillis = 100
 
 /** What has a lease to look after. */
 export interface Leased {
   /** It is time to extend, or the lease has ended. */
-  due(): void
+  onRenewalDue(): void
   /** The service closes, and nobody would watch over it any more. */
   closeWithService(): void
 }
 
 /** A lock that is held, and its next date. */
-export class Holding extends Link {
+export class LeaseTimer extends LinkedNode {
   readonly lock: Leased | undefined
-  due: Timer | undefined
+  timer: Timer | undefined
 
   constructor(lock: Leased | undefined) {
     super()
@@ -34,13 +34,13 @@ export class Holding extends Link {
   }
 }
 
-export class Holdings {
+export class LeaseTimers {
   readonly #clock: Clock
   readonly #timers: Timers
   /** Begins and ends the ring of those that are held. */
-  readonly #held = new Holding(undefined)
-  #lookAround: Timer | undefined
-  #clocksApart = 0
+  readonly #held = new LeaseTimer(undefined)
+  #clockCheck: Timer | undefined
+  #clockOffset = 0
   #closed = false
 
   constructor(clock: Clock, timers: Timers) {
@@ -49,21 +49,21 @@ export class Holdings {
   }
 
   /** Calls the lock's `due` after so many milliseconds, unless it is deleted or set anew before. */
-  set(holding: Holding, millis: number): void {
-    const lock = holding.lock!
+  schedule(leaseTimer: LeaseTimer, millis: number): void {
+    const lock = leaseTimer.lock!
     if (this.#closed) return lock.closeWithService()
-    if (holding.due === undefined) holding.insertBefore(this.#held)
-    else holding.due.takeOut()
-    holding.due = this.#timers.after(millis, () => lock.due())
-    if (this.#lookAround !== undefined) return
-    this.#clocksApart = this.#clock.currentTimeMillisUnsafe() - monotonicMillis(this.#clock)
-    this.#lookAround = this.#timers.after(lookAroundMillis, () => this.#look())
+    if (leaseTimer.timer === undefined) leaseTimer.insertBefore(this.#held)
+    else leaseTimer.timer.cancel()
+    leaseTimer.timer = this.#timers.schedule(millis, () => lock.onRenewalDue())
+    if (this.#clockCheck !== undefined) return
+    this.#clockOffset = this.#clock.currentTimeMillisUnsafe() - monotonicMillis(this.#clock)
+    this.#clockCheck = this.#timers.schedule(clockCheckIntervalMillis, () => this.#checkClocks())
   }
 
-  delete(holding: Holding): void {
-    holding.due?.takeOut()
-    holding.due = undefined
-    holding.takeOut()
+  cancel(leaseTimer: LeaseTimer): void {
+    leaseTimer.timer?.cancel()
+    leaseTimer.timer = undefined
+    leaseTimer.unlink()
   }
 
   /** Ends the holds that are left: nobody would watch them any more. */
@@ -74,19 +74,21 @@ export class Holdings {
 
   #locks(): Array<Leased> {
     const locks: Array<Leased> = []
-    for (let holding = this.#held.next; holding.lock !== undefined; holding = holding.next) locks.push(holding.lock)
+    for (let leaseTimer = this.#held.next; leaseTimer.lock !== undefined; leaseTimer = leaseTimer.next) {
+      locks.push(leaseTimer.lock)
+    }
     return locks
   }
 
-  #look() {
-    this.#lookAround = undefined
+  #checkClocks() {
+    this.#clockCheck = undefined
     if (this.#held.next === this.#held) return
-    const clocksApart = this.#clock.currentTimeMillisUnsafe() - monotonicMillis(this.#clock)
-    if (Math.abs(clocksApart - this.#clocksApart) > clockJumpMillis) {
+    const clockOffset = this.#clock.currentTimeMillisUnsafe() - monotonicMillis(this.#clock)
+    if (Math.abs(clockOffset - this.#clockOffset) > clockJumpMillis) {
       // What was to end later may end before its timer now.
-      for (const lock of this.#locks()) lock.due()
+      for (const lock of this.#locks()) lock.onRenewalDue()
     }
-    this.#clocksApart = clocksApart
-    this.#lookAround = this.#timers.after(lookAroundMillis, () => this.#look())
+    this.#clockOffset = clockOffset
+    this.#clockCheck = this.#timers.schedule(clockCheckIntervalMillis, () => this.#checkClocks())
   }
 }

@@ -7,13 +7,13 @@ import { type NodeError, NodesUnavailable, type Vote } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 
 /** What is asked of every node. */
-export interface Question<A> {
+export interface NodeRequest<A> {
   readonly operation: NodeError["operation"]
   readonly timeoutMillis: number
-  ask(node: LockNode): Effect.Effect<A, NodeError>
-  isYes(answer: A): boolean
+  sendTo(node: LockNode): Effect.Effect<A, NodeError>
+  isGranted(answer: A): boolean
   /** Whether to wait for every answer instead of for a decision. */
-  readonly all?: boolean
+  readonly awaitAll?: boolean
   /** Whether a refusal has to tell "not ours" from "too few nodes", for which it may have to wait longer. */
   readonly conclusive?: boolean
   /** Those to ask; all nodes by default. */
@@ -21,7 +21,7 @@ export interface Question<A> {
   /** Whether even a silent node is asked that has not answered another question yet. */
   readonly isForced?: boolean
   /** Called when every node has answered or timed out, whatever was decided before. */
-  onSettled?(answers: Answers<A>): void
+  onAllAnswered?(tally: Tally<A>): void
   /** Called when it turns out that a node was not sent the question. */
   onUnsent?(node: LockNode): void
 }
@@ -45,13 +45,13 @@ export const isTrue = (answer: unknown): boolean => {
 }
 
 /** The answers so far: by node, in the order of the nodes, `undefined` where one is still to come. */
-export class Answers<A> {
+export class Tally<A> {
   readonly nodes: ReadonlyArray<LockNode>
   readonly quorum: number
   readonly byNode: Array<Result.Result<A, NodeError> | undefined>
-  yes = 0
-  no = 0
-  failed = 0
+  grants = 0
+  refusals = 0
+  failures = 0
 
   constructor(nodes: ReadonlyArray<LockNode>, quorum: number, byNode: Array<Result.Result<A, NodeError> | undefined>) {
     this.nodes = nodes
@@ -60,44 +60,44 @@ export class Answers<A> {
   }
 
   /** Those there are now. */
-  copy(): Answers<A> {
-    const copy = new Answers(this.nodes, this.quorum, this.byNode.slice())
-    copy.yes = this.yes
-    copy.no = this.no
-    copy.failed = this.failed
-    return copy
+  snapshot(): Tally<A> {
+    const snapshot = new Tally(this.nodes, this.quorum, this.byNode.slice())
+    snapshot.grants = this.grants
+    snapshot.refusals = this.refusals
+    snapshot.failures = this.failures
+    return snapshot
   }
 }
 
 /** A quorum said yes. */
-export const granted = <A>(answers: Answers<A>): boolean => answers.yes >= answers.quorum
+export const granted = <A>(tally: Tally<A>): boolean => tally.grants >= tally.quorum
 
 /** So many did what `count` counts that the others cannot make a quorum. */
-export const prevents = <A>(answers: Answers<A>, count: number) => count > answers.nodes.length - answers.quorum
+export const rulesOutQuorum = <A>(tally: Tally<A>, count: number) => count > tally.nodes.length - tally.quorum
 
 /** So many said no that no quorum of yes is possible, whatever the others say. */
-export const denied = <A>(answers: Answers<A>): boolean => prevents(answers, answers.no)
+export const denied = <A>(tally: Tally<A>): boolean => rulesOutQuorum(tally, tally.refusals)
 
 /** So many failed that no quorum is possible, whatever the others say. */
-export const unavailable = <A>(answers: Answers<A>): boolean => prevents(answers, answers.failed)
+export const unavailable = <A>(tally: Tally<A>): boolean => rulesOutQuorum(tally, tally.failures)
 
 /** The answers to a yes-or-no question as votes for an error. */
-export const votes = (answers: Answers<boolean>): Array<Vote> =>
-  answers.nodes.map(({ id: node }, index) => {
-    const answer = answers.byNode[index]
+export const toVotes = (tally: Tally<boolean>): Array<Vote> =>
+  tally.nodes.map(({ id: node }, index) => {
+    const answer = tally.byNode[index]
     if (answer === undefined) return { _tag: "Pending", node }
     if (Result.isFailure(answer)) return { _tag: "Failed", node, error: answer.failure }
     return { _tag: answer.success ? "Granted" : "Refused", node }
   })
 
 /** Those that did not say yes, so far. */
-export const notGrantedNodes = (answers: Answers<boolean>): Array<LockNode> =>
-  answers.nodes.filter((_, index) => {
-    const answer = answers.byNode[index]
+export const notGrantedNodes = (tally: Tally<boolean>): Array<LockNode> =>
+  tally.nodes.filter((_, index) => {
+    const answer = tally.byNode[index]
     return answer === undefined || Result.isFailure(answer) || !answer.success
   })
 
 export const nodesUnavailable = (
   claim: Named,
-  answers: Answers<boolean>
-): NodesUnavailable => new NodesUnavailable({ ...lockOf(claim), quorum: answers.quorum, votes: votes(answers) })
+  tally: Tally<boolean>
+): NodesUnavailable => new NodesUnavailable({ ...lockOf(claim), quorum: tally.quorum, votes: toVotes(tally) })

@@ -13,14 +13,14 @@ export const markUnsent = (error: NodeError): NodeError => {
 
 export const isUnsent = (error: NodeError): boolean => unsent.has(error)
 
-const ofClient = new WeakSet<NodeError>()
+const clientErrors = new WeakSet<NodeError>()
 
 /** A failure that the client made by itself, by throwing: it says nothing about the server. */
-export const markOfClient = (error: NodeError): NodeError => {
-  ofClient.add(error)
+export const markClientError = (error: NodeError): NodeError => {
+  clientErrors.add(error)
   return error
 }
 
 /** Whether the server has said so. */
-export const isOfServer = (error: NodeError): boolean =>
-  (error.reason === "Rejected" || error.reason === "Abstained") && !ofClient.has(error)
+export const isServerError = (error: NodeError): boolean =>
+  (error.reason === "Rejected" || error.reason === "Abstained") && !clientErrors.has(error)

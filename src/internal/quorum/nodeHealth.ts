@@ -14,13 +14,13 @@ import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import type { Metrics } from "../telemetry/metrics.ts"
-import { isOfServer, markUnsent } from "./failures.ts"
+import { isServerError, markUnsent } from "./failures.ts"
 
 /** After so many probes in a row without any answer, and so much time, the connection is given up. */
 const probesBeforeReconnect = 3
 const silenceBeforeReconnectMillis = 1000
 
-const sameRefusalMillis = 100
+const unsentErrorMillis = 100
 
 /** What is known of one node. */
 class NodeRecord {
@@ -38,8 +38,8 @@ class NodeRecord {
   silentProbes = 0
   reconnecting: Fiber.Fiber<void> | undefined
   /** What it does not get fails like this: one error for some time, since there may be many. */
-  readonly refusals = new Map<NodeError["operation"], NodeError>()
-  refusedAt = 0
+  readonly unsentErrors = new Map<NodeError["operation"], NodeError>()
+  unsentErrorsSince = 0
   /** Whether anything has been reported of it yet. */
   isKnown = false
 }
@@ -54,18 +54,18 @@ export interface NodeHealthContext {
 
 export class NodeHealth {
   /** Called when a node that was silent or unreachable has answered again. */
-  onHeard: (node: LockNode) => void = () => {}
+  onResponding: (node: LockNode) => void = () => {}
   readonly #context: NodeHealthContext
-  readonly #mostFailing: number
+  readonly #maxFailing: number
   readonly #records = new Map<LockNode, NodeRecord>()
   /** How many nodes do not answer. */
   #unreachable = 0
   #isClosed = false
 
   /** `mostFailing` is how many nodes may fail while the others still make a quorum. */
-  constructor(nodes: ReadonlyArray<LockNode>, mostFailing: number, context: NodeHealthContext) {
+  constructor(nodes: ReadonlyArray<LockNode>, maxFailing: number, context: NodeHealthContext) {
     this.#context = context
-    this.#mostFailing = mostFailing
+    this.#maxFailing = maxFailing
     for (const node of nodes) this.#records.set(node, new NodeRecord())
   }
 
@@ -81,11 +81,11 @@ export class NodeHealth {
 
   /** Whether the node did not answer when it was last asked, or could not be reached. */
   isUnreachable(node: LockNode): boolean {
-    return this.unreachable(node) !== undefined
+    return this.unreachableError(node) !== undefined
   }
 
   /** How it failed, if it did not answer when it was last asked, or could not be reached. */
-  unreachable(node: LockNode): NodeError | undefined {
+  unreachableError(node: LockNode): NodeError | undefined {
     const { error } = this.#record(node)
     return severity(error) === 2 ? error : undefined
   }
@@ -94,7 +94,7 @@ export class NodeHealth {
   get hasLostQuorum(): boolean {
     let failing = 0
     for (const { error } of this.#records.values()) if (error !== undefined) failing++
-    return failing > this.#mostFailing
+    return failing > this.#maxFailing
   }
 
   /** Whether some node is known not to answer. */
@@ -103,7 +103,7 @@ export class NodeHealth {
   }
 
   /** The failure of a request that is not to be sent, since the node is silent and has one already. */
-  refusal(node: LockNode, request: number, operation: NodeError["operation"]): NodeError | undefined {
+  unsentError(node: LockNode, request: number, operation: NodeError["operation"]): NodeError | undefined {
     const record = this.#record(node)
     if (record.silentSince === undefined) return undefined
     if (record.probe === undefined) {
@@ -111,22 +111,22 @@ export class NodeHealth {
       return undefined
     }
     const now = monotonicMillis(this.#context.clock)
-    if (now - record.refusedAt > sameRefusalMillis) {
-      record.refusedAt = now
-      record.refusals.clear()
+    if (now - record.unsentErrorsSince > unsentErrorMillis) {
+      record.unsentErrorsSince = now
+      record.unsentErrors.clear()
     }
-    let error = record.refusals.get(operation)
+    let error = record.unsentErrors.get(operation)
     if (error === undefined) {
       const seconds = ((now - record.silentSince) / 1000).toFixed(1)
       const cause = new Error(`it has not answered anything for ${seconds} s`)
       error = markUnsent(new NodeError({ node: node.id, operation, reason: "Disconnected", cause }))
-      record.refusals.set(operation, error)
+      record.unsentErrors.set(operation, error)
     }
     return error
   }
 
   /** A reply has come, too late for its request. `sent` is the number of the last request that was sent. */
-  repliedLate(node: LockNode, sent: number): void {
+  recordLateReply(node: LockNode, sent: number): void {
     const record = this.#record(node)
     record.repliedAt = sent
     this.#endSilence(node, record)
@@ -137,7 +137,7 @@ export class NodeHealth {
    * state of the node, and logs once when it changes. `sent` is the number of the
    * last request that was sent.
    */
-  settled(
+  recordAnswer(
     node: LockNode,
     request: number,
     operation: NodeError["operation"],
@@ -150,7 +150,7 @@ export class NodeHealth {
     if (isProbe) record.probe = undefined
     if (error?.reason === "Timeout") this.#timedOut(node, record, request, sentAt, isProbe)
     else if (error?.reason === "Disconnected") this.#clearSilence(record)
-    else if (error !== undefined && !isOfServer(error)) {
+    else if (error !== undefined && !isServerError(error)) {
       // What the client fails with by itself is news only of a server that answers.
       if (severity(record.error) === 2) return
     } else {
@@ -169,12 +169,12 @@ export class NodeHealth {
     record.error = error
     record.request = request
     if (was === undefined && error === undefined) {
-      if (isFirst) this.#context.metrics.isUp(node.id, true)
+      if (isFirst) this.#context.metrics.nodeUp(node.id, true)
       return
     }
     this.#unreachable += Number(severity(error) === 2) - Number(severity(was) === 2)
     if (isFirst || (was === undefined) !== (error === undefined)) {
-      this.#context.metrics.isUp(node.id, error === undefined)
+      this.#context.metrics.nodeUp(node.id, error === undefined)
     }
     const isWorse = severity(error) > severity(was) || (error?.reason === "Abstained" && was?.reason !== "Abstained")
     const about = { "redsync.node": node.id }
@@ -182,7 +182,7 @@ export class NodeHealth {
     if (error === undefined && was !== undefined) {
       this.#context.log("Info", `Lock node ${node.id} answers again`, about)
     }
-    if (severity(was) === 2 && severity(error) < 2) this.onHeard(node)
+    if (severity(was) === 2 && severity(error) < 2) this.onResponding(node)
   }
 
   /** Gives up no connection any more. */
@@ -213,7 +213,7 @@ export class NodeHealth {
   #endSilence(node: LockNode, record: NodeRecord) {
     if (record.silentSince === undefined) return
     this.#clearSilence(record)
-    this.onHeard(node)
+    this.onResponding(node)
   }
 
   #clearSilence(record: NodeRecord) {

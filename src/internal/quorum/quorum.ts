@@ -18,9 +18,9 @@ import type { LockNode } from "../../LockNode.ts"
 import { untrusted } from "../base/text.ts"
 import { Timers } from "../base/timers.ts"
 import { Metrics } from "../telemetry/metrics.ts"
-import type { Answers, Question } from "./ballot.ts"
+import type { NodeRequest, Tally } from "./ballot.ts"
 import { NodeHealth } from "./nodeHealth.ts"
-import { Round } from "./round.ts"
+import { QuorumRound } from "./round.ts"
 
 export class Quorum {
   readonly nodes: ReadonlyArray<LockNode>
@@ -33,8 +33,8 @@ export class Quorum {
   readonly #dispatcher: Scheduler.SchedulerDispatcher
   readonly health: NodeHealth
   readonly #idle = Latch.makeUnsafe(true)
-  #underWay = 0
-  #questions = 0
+  #openTasks = 0
+  #lastRequest = 0
 
   constructor(nodes: ReadonlyArray<LockNode>, size: number, context: Context.Context<never>) {
     this.nodes = nodes
@@ -51,9 +51,9 @@ export class Quorum {
    * Asks, and succeeds with the answers there are once the votes decide. An
    * interruption stops the waiting, not the question.
    */
-  ask<A>(question: Question<A>): Effect.Effect<Answers<A>> {
+  request<A>(request: NodeRequest<A>): Effect.Effect<Tally<A>> {
     return Effect.callback((resume) => {
-      this.start(question, (answers) => resume(Effect.succeed(answers)))
+      this.send(request, (tally) => resume(Effect.succeed(tally)))
     })
   }
 
@@ -61,10 +61,10 @@ export class Quorum {
    * Asks now, and calls `decide` with the answers there are once the votes decide.
    * Returns the answers as they come in.
    */
-  start<A>(question: Question<A>, decide: (answers: Answers<A>) => void): Answers<A> {
-    const round = new Round(this, question, decide)
+  send<A>(request: NodeRequest<A>, onDecided: (tally: Tally<A>) => void): Tally<A> {
+    const round = new QuorumRound(this, request, onDecided)
     round.send()
-    return round.answers
+    return round.tally
   }
 
   /**
@@ -77,14 +77,14 @@ export class Quorum {
   }
 
   /** Calls `run` when what is going on now is over. */
-  later(run: () => void): void {
+  defer(run: () => void): void {
     this.#dispatcher.scheduleTask(run, 0)
   }
 
   /** Runs an effect in the background; `close` waits for it. */
   background(effect: Effect.Effect<unknown>): void {
-    this.begin()
-    this.fork(effect).addObserver(() => this.end())
+    this.taskStarted()
+    this.fork(effect).addObserver(() => this.taskEnded())
   }
 
   /** Waits until no question is open and nothing runs in the background, and forgets all timers. */
@@ -94,8 +94,8 @@ export class Quorum {
   })
 
   /** The number of the last question. */
-  get asked(): number {
-    return this.#questions
+  get lastRequest(): number {
+    return this.#lastRequest
   }
 
   isFailing(node: LockNode): boolean {
@@ -103,13 +103,13 @@ export class Quorum {
   }
 
   /** Counts a question or background task as under way, and numbers it. */
-  begin(): number {
-    if (this.#underWay++ === 0) this.#idle.closeUnsafe()
-    return ++this.#questions
+  taskStarted(): number {
+    if (this.#openTasks++ === 0) this.#idle.closeUnsafe()
+    return ++this.#lastRequest
   }
 
-  end(): void {
-    if (--this.#underWay === 0) this.#idle.openUnsafe()
+  taskEnded(): void {
+    if (--this.#openTasks === 0) this.#idle.openUnsafe()
   }
 
   log(level: "Warn" | "Info", message: string, about: Record<string, string>): void {

@@ -10,12 +10,12 @@ import { constUndefined } from "effect/Function"
 import * as Result from "effect/Result"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
-import * as Direct from "../base/callbackEffect.ts"
+import { type CallbackResult, isCallbackEffect } from "../base/callbackEffect.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import type { Timer, Timers } from "../base/timers.ts"
 import type { Metrics } from "../telemetry/metrics.ts"
-import { Answers, denied, granted, prevents, type Question, unavailable } from "./ballot.ts"
-import { isOfServer, isUnsent, markOfClient } from "./failures.ts"
+import { denied, granted, type NodeRequest, rulesOutQuorum, Tally, unavailable } from "./ballot.ts"
+import { isServerError, isUnsent, markClientError } from "./failures.ts"
 import type { NodeHealth } from "./nodeHealth.ts"
 
 /** What a round needs of the quorum. */
@@ -27,129 +27,134 @@ export interface RoundContext {
   readonly metrics: Metrics
   readonly health: NodeHealth
   /** The number of the last question. */
-  readonly asked: number
+  readonly lastRequest: number
   /** Counts a question as under way, and numbers it. */
-  begin(): number
-  end(): void
+  taskStarted(): number
+  taskEnded(): void
   fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E>
 }
 
 /** A timer that fires so much too late tells that this process was blocked or suspended. */
-const stoodStillMillis = 20
+const stallThresholdMillis = 20
 
 /** One question on its way through the nodes. */
-export class Round<A> {
+export class QuorumRound<A> {
   /** As they come in. */
-  readonly answers: Answers<A>
-  readonly #service: RoundContext
-  readonly #question: Question<A>
+  readonly tally: Tally<A>
+  readonly #context: RoundContext
+  readonly #request: NodeRequest<A>
   readonly #number: number
   readonly #nodes: ReadonlyArray<LockNode>
   /** Of the nodes that need one to answer. */
   #fibers: Array<Fiber.Fiber<A, NodeError> | undefined> | undefined
   #isSending = false
   /** Answers that came while the question was still being sent. */
-  #early: Array<[index: number, answer: Result.Result<A, NodeError>]> | undefined
+  #earlyAnswers: Array<[index: number, answer: Result.Result<A, NodeError>]> | undefined
   #sentAt = 0
   #timer: Timer | undefined
-  #hasStoodStill = false
+  #hasStalled = false
   #isOver = false
-  #decide: ((answers: Answers<A>) => void) | undefined
+  #onDecided: ((tally: Tally<A>) => void) | undefined
 
   constructor(
-    service: RoundContext,
-    question: Question<A>,
-    decide: (answers: Answers<A>) => void
+    context: RoundContext,
+    request: NodeRequest<A>,
+    onDecided: (tally: Tally<A>) => void
   ) {
-    this.#service = service
-    this.#question = question
-    this.#number = service.begin()
-    this.#nodes = question.nodes ?? service.nodes
-    this.answers = new Answers(this.#nodes, service.size, this.#nodes.map(constUndefined))
-    this.#decide = decide
+    this.#context = context
+    this.#request = request
+    this.#number = context.taskStarted()
+    this.#nodes = request.nodes ?? context.nodes
+    this.tally = new Tally(this.#nodes, context.size, this.#nodes.map(constUndefined))
+    this.#onDecided = onDecided
   }
 
   send(): void {
-    const { isForced, operation, timeoutMillis } = this.#question
-    const { health, timers } = this.#service
+    const { isForced, operation, timeoutMillis } = this.#request
+    const { health, timers } = this.#context
     // Sent to all before the first answer is looked at, so that one that answers at once delays nobody.
     this.#isSending = true
     for (let index = 0; index < this.#nodes.length; index++) {
       const node = this.#nodes[index]!
-      const refusal = isForced === true ? undefined : health.refusal(node, this.#number, operation)
-      if (refusal === undefined) this.#ask(index, node)
+      const refusal = isForced === true ? undefined : health.unsentError(node, this.#number, operation)
+      if (refusal === undefined) this.#sendTo(index, node)
       else this.#count(index, Result.fail(refusal))
     }
-    this.#timer = timers.after(timeoutMillis, () => this.#timeOut())
-    this.#sentAt = this.#timer.at - timeoutMillis
+    this.#timer = timers.schedule(timeoutMillis, () => this.#timeOut())
+    this.#sentAt = this.#timer.dueAt - timeoutMillis
     this.#isSending = false
-    for (const [index, answer] of this.#early ?? []) this.#settle(index, answer)
-    this.#early = undefined
+    for (const [index, answer] of this.#earlyAnswers ?? []) this.#record(index, answer)
+    this.#earlyAnswers = undefined
     this.#conclude()
   }
 
-  #ask(index: number, node: LockNode) {
+  #sendTo(index: number, node: LockNode) {
     try {
-      this.#run(index, node, this.#question.ask(node))
+      this.#run(index, node, this.#request.sendTo(node))
     } catch (error) {
-      this.#hear(index, node, Result.fail(this.#defect(node, error)))
+      this.#onAnswer(index, node, Result.fail(this.#defect(node, error)))
     }
   }
 
   #run(index: number, node: LockNode, effect: Effect.Effect<A, NodeError>): void {
-    if (Direct.isDirect(effect)) return effect.start((answer) => this.#hear(index, node, answer))
-    const fiber = this.#service.fork(effect)
+    if (isCallbackEffect(effect)) return effect.start((answer) => this.#onAnswer(index, node, answer))
+    const fiber = this.#context.fork(effect)
     this.#fibers ??= []
     this.#fibers[index] = fiber
     fiber.addObserver((exit) => {
-      if (Exit.isSuccess(exit)) return this.#hear(index, node, Result.succeed(exit.value))
+      if (Exit.isSuccess(exit)) return this.#onAnswer(index, node, Result.succeed(exit.value))
       // Once its time is over we interrupt it ourselves, which tells nothing of the node.
-      if (this.answers.byNode[index] !== undefined && Cause.hasInterruptsOnly(exit.cause)) return
-      this.#hear(index, node, Result.fail(this.#defect(node, Cause.squash(exit.cause))))
+      if (this.tally.byNode[index] !== undefined && Cause.hasInterruptsOnly(exit.cause)) return
+      this.#onAnswer(index, node, Result.fail(this.#defect(node, Cause.squash(exit.cause))))
     })
   }
 
-  #hear(index: number, node: LockNode, answer: Direct.Answer<A>) {
+  #onAnswer(index: number, node: LockNode, answer: CallbackResult<A>) {
     if (!Result.isResult(answer)) this.#run(index, node, answer)
-    else if (this.#isSending) (this.#early ??= []).push([index, answer])
-    else this.#settle(index, answer)
+    else if (this.#isSending) (this.#earlyAnswers ??= []).push([index, answer])
+    else this.#record(index, answer)
   }
 
-  #settle(index: number, answer: Result.Result<A, NodeError>) {
-    const { asked, health } = this.#service
+  #record(index: number, answer: Result.Result<A, NodeError>) {
+    const { lastRequest, health } = this.#context
     const node = this.#nodes[index]!
-    if (this.answers.byNode[index] !== undefined) {
-      if (isReply(answer)) health.repliedLate(node, asked)
+    if (this.tally.byNode[index] !== undefined) {
+      if (isReply(answer)) health.recordLateReply(node, lastRequest)
       return
     }
     const error = this.#count(index, this.#checked(node, answer))
-    health.settled(node, this.#number, this.#question.operation, error, this.#sentAt, asked)
+    health.recordAnswer(node, this.#number, this.#request.operation, error, this.#sentAt, lastRequest)
     this.#conclude()
   }
 
   /** Counts the answer of a node, and returns the failure if it is one. */
   #count(index: number, answer: Result.Result<A, NodeError>): NodeError | undefined {
-    const { answers } = this
-    const { metrics } = this.#service
+    const { tally } = this
+    const { metrics } = this.#context
     const node = this.#nodes[index]!
-    answers.byNode[index] = answer
+    tally.byNode[index] = answer
     if (Result.isFailure(answer)) {
-      answers.failed++
-      if (isUnsent(answer.failure)) this.#question.onUnsent?.(node)
-      metrics.failed(answer.failure)
+      tally.failures++
+      if (isUnsent(answer.failure)) this.#request.onUnsent?.(node)
+      metrics.nodeFailed(answer.failure)
       return answer.failure
     }
-    const isYes = this.#question.isYes(answer.success)
-    if (isYes) answers.yes++
-    else answers.no++
-    metrics.answered(node.id, this.#question.operation, isYes, monotonicMillis(this.#service.clock) - this.#sentAt)
+    const isGranted = this.#request.isGranted(answer.success)
+    if (isGranted) tally.grants++
+    else tally.refusals++
+    metrics.nodeAnswered(
+      node.id,
+      this.#request.operation,
+      isGranted,
+      monotonicMillis(this.#context.clock) - this.#sentAt
+    )
     return undefined
   }
 
   /** An answer that is none, from a node that somebody else has written, is a failure of the node. */
   #checked(node: LockNode, answer: Result.Result<A, NodeError>): Result.Result<A, NodeError> {
     try {
-      if (Result.isSuccess(answer)) this.#question.isYes(answer.success)
+      if (Result.isSuccess(answer)) this.#request.isGranted(answer.success)
       return answer
     } catch (error) {
       return Result.fail(this.#rejected(node, error))
@@ -157,19 +162,19 @@ export class Round<A> {
   }
 
   #conclude() {
-    const { answers } = this
-    const pending = this.#nodes.length - answers.yes - answers.no - answers.failed
-    if (pending === 0 || (this.#question.all !== true && this.#isDecided(pending))) {
-      const decide = this.#decide
-      this.#decide = undefined
+    const { tally } = this
+    const pending = this.#nodes.length - tally.grants - tally.refusals - tally.failures
+    if (pending === 0 || (this.#request.awaitAll !== true && this.#isDecided(pending))) {
+      const onDecided = this.#onDecided
+      this.#onDecided = undefined
       // A copy, since later answers go on counting here.
-      decide?.(answers.copy())
+      onDecided?.(tally.snapshot())
     }
     if (pending === 0 && !this.#isOver) {
       this.#isOver = true
-      this.#timer?.takeOut()
-      this.#question.onSettled?.(answers)
-      this.#service.end()
+      this.#timer?.cancel()
+      this.#request.onAllAnswered?.(tally)
+      this.#context.taskEnded()
     }
   }
 
@@ -178,42 +183,42 @@ export class Round<A> {
    * that only their failing tells a refusal from too few nodes.
    */
   #isDecided(pending: number): boolean {
-    const { answers } = this
-    if (granted(answers)) return true
-    const hopeless = this.#hopeless()
-    return this.#question.conclusive === true || prevents(answers, answers.failed + hopeless)
-      ? denied(answers) || unavailable(answers)
-      : answers.yes + pending - hopeless < answers.quorum
+    const { tally } = this
+    if (granted(tally)) return true
+    const hopeless = this.#countUnreachable()
+    return this.#request.conclusive === true || rulesOutQuorum(tally, tally.failures + hopeless)
+      ? denied(tally) || unavailable(tally)
+      : tally.grants + pending - hopeless < tally.quorum
   }
 
   /** How many of those that have not answered yet are known not to. */
-  #hopeless(): number {
-    const { health } = this.#service
+  #countUnreachable(): number {
+    const { health } = this.#context
     if (!health.hasUnreachable) return 0
-    return this.#nodes.filter((node, index) => this.answers.byNode[index] === undefined && health.isUnreachable(node))
+    return this.#nodes.filter((node, index) => this.tally.byNode[index] === undefined && health.isUnreachable(node))
       .length
   }
 
   /** What the client failed with, unless it says that itself. */
   #defect(node: LockNode, error: unknown): NodeError {
-    return error instanceof NodeError ? error : markOfClient(this.#rejected(node, error))
+    return error instanceof NodeError ? error : markClientError(this.#rejected(node, error))
   }
 
   #rejected({ id: node }: LockNode, cause: unknown): NodeError {
-    return new NodeError({ node, operation: this.#question.operation, reason: "Rejected", cause })
+    return new NodeError({ node, operation: this.#request.operation, reason: "Rejected", cause })
   }
 
   #timeOut() {
-    const { clock, timers } = this.#service
+    const { clock, timers } = this.#context
     // This process stood still: the question may not even have been sent, and the nodes get their time once more.
-    if (!this.#hasStoodStill && monotonicMillis(clock) - this.#timer!.at > stoodStillMillis) {
-      this.#hasStoodStill = true
-      this.#timer = timers.after(this.#question.timeoutMillis, () => this.#timeOut())
+    if (!this.#hasStalled && monotonicMillis(clock) - this.#timer!.dueAt > stallThresholdMillis) {
+      this.#hasStalled = true
+      this.#timer = timers.schedule(this.#request.timeoutMillis, () => this.#timeOut())
       return
     }
     this.#nodes.forEach(({ id: node }, index) => {
-      if (this.answers.byNode[index] !== undefined) return
-      this.#settle(index, Result.fail(new NodeError({ node, operation: this.#question.operation, reason: "Timeout" })))
+      if (this.tally.byNode[index] !== undefined) return
+      this.#record(index, Result.fail(new NodeError({ node, operation: this.#request.operation, reason: "Timeout" })))
       this.#fibers?.[index]?.interruptUnsafe()
     })
   }
@@ -221,4 +226,4 @@ export class Round<A> {
 
 /** Whether the server has answered, with an error perhaps. */
 const isReply = (answer: Result.Result<unknown, NodeError>): boolean =>
-  Result.isSuccess(answer) || isOfServer(answer.failure)
+  Result.isSuccess(answer) || isServerError(answer.failure)

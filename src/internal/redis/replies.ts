@@ -3,7 +3,7 @@
  */
 import * as Option from "effect/Option"
 import { NodeError } from "../../LockError.ts"
-import type { KeyState, Place } from "../../LockNode.ts"
+import type { KeyState, LinePosition } from "../../LockNode.ts"
 import { masked, untrusted } from "../base/text.ts"
 import { longestValue } from "../nodeContract.ts"
 
@@ -67,7 +67,7 @@ export const tokenOrZero: Meaning<Option.Option<number>> = (reply) => {
 }
 
 /** A place in a waiting list, and the time the key in the way still has, 0 if there is none. */
-export const place: Meaning<Place> = (reply) => {
+export const place: Meaning<LinePosition> = (reply) => {
   if (!Array.isArray(reply)) return undefined
   const ahead = count(reply[0])
   const millis = timeToLive(reply[1])
@@ -90,11 +90,11 @@ export const wakeUp: Meaning<{
 }
 
 /** Why a server that has been up for so long abstains until it has been up for longer, if it does. */
-export const abstention = (upMillis: number, leastUptimeMillis: number): Option.Option<string> => {
+export const abstention = (upMillis: number, minUptimeMillis: number): Option.Option<string> => {
   const seconds = (millis: number) => `${Math.ceil(millis / 1000)} s`
-  return upMillis >= leastUptimeMillis
+  return upMillis >= minUptimeMillis
     ? Option.none()
-    : Option.some(`restarted ${seconds(upMillis)} ago, waits ${seconds(leastUptimeMillis - upMillis)} more`)
+    : Option.some(`restarted ${seconds(upMillis)} ago, waits ${seconds(minUptimeMillis - upMillis)} more`)
 }
 
 /** The first message in a chain of causes, which may be long, or end in itself. */

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type { Lock } from "../../Lock.ts"
 import type { LockOptions } from "../../LockOptions.ts"
-import { reject, wrong } from "../base/arguments.ts"
+import { dieWithIllegalArgument, invalidOption } from "../base/arguments.ts"
 
 export type Program<Given extends ReadonlyArray<unknown>> = (
   ...given: Given
@@ -13,7 +13,7 @@ export type Program<Given extends ReadonlyArray<unknown>> = (
 
 /** `f(name, program, options)` that can also be called as `f(name, options)(program)`. */
 // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- inferred from the annotation of the result
-export function pipeable<F, Name = string, Given extends ReadonlyArray<unknown> = [Lock]>(
+export function dualWithOptions<F, Name = string, Given extends ReadonlyArray<unknown> = [Lock]>(
   body: (
     name: Name,
     program: Program<Given>,
@@ -21,7 +21,9 @@ export function pipeable<F, Name = string, Given extends ReadonlyArray<unknown> 
   ) => Effect.Effect<unknown, unknown, unknown>
 ): F {
   const run = (name: Name, program: unknown, options: LockOptions | undefined) =>
-    isProgram(program) ? body(name, toFunction(program), options) : reject(wrong("program", program, allowed))
+    isProgram(program)
+      ? body(name, toFunction(program), options)
+      : dieWithIllegalArgument(invalidOption("program", program, allowed))
   return ((name: Name, first?: unknown, options?: LockOptions) =>
     isProgram(first) || options !== undefined
       ? run(name, first, options)
@@ -46,4 +48,4 @@ const toFunction = <Given extends ReadonlyArray<unknown>>(program: unknown): Pro
     : () => program as ReturnType<Program<Given>>
 
 const returned = (program: unknown): ReturnType<Program<ReadonlyArray<unknown>>> =>
-  Effect.isEffect(program) ? program : reject(wrong("program", program, allowed))
+  Effect.isEffect(program) ? program : dieWithIllegalArgument(invalidOption("program", program, allowed))

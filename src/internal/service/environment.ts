@@ -6,7 +6,7 @@ import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { LayerOptions } from "../../LockOptions.ts"
-import { wrong } from "../base/arguments.ts"
+import { invalidOption } from "../base/arguments.ts"
 import { durationOf, durationsAreLike } from "../base/durationText.ts"
 import { splitUrls } from "../ioredis/url.ts"
 
@@ -46,7 +46,7 @@ const variable = <K extends string, A>(
     const value = read(text.value)
     return Option.isSome(value)
       ? Effect.succeed({ [key]: value.value } as { readonly [P in K]: A })
-      : Effect.fail(configError(wrong(name, text.value, `it must be ${allowed}`)))
+      : Effect.fail(configError(invalidOption(name, text.value, `it must be ${allowed}`)))
   })
 
 const number = (text: string): Option.Option<number> =>

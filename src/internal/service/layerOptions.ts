@@ -7,29 +7,29 @@ import type { RedisOptions } from "ioredis"
 import * as IoredisNode from "../../IoredisNode.ts"
 import type { LockNode } from "../../LockNode.ts"
 import type { LockOptions } from "../../LockOptions.ts"
-import { given, isWhole, wrong } from "../base/arguments.ts"
+import { given, invalidOption, isWhole } from "../base/arguments.ts"
 import { untrusted } from "../base/text.ts"
 import {
   checkPrefix,
   checkQuorum,
   layerOptions,
-  leastUptimeMillis,
+  type LockSettings,
   majority,
-  resolve,
-  type Settings
+  minUptimeMillis,
+  resolveSettings
 } from "../claim/settings.ts"
 import { checkLockNode, checkTarget, isLockNode } from "../ioredis/nodeOptions.ts"
 import { addressOf, maskPassword } from "../ioredis/url.ts"
-import { Service } from "./service.ts"
+import { LockService } from "./service.ts"
 
 /** The options of a layer, as they were checked. */
 export interface Checked {
   readonly options: LockOptions
-  readonly settings: Settings
+  readonly settings: LockSettings
   readonly nodes: ReadonlyArray<CheckedNode>
   readonly prefix: string
   readonly quorum: number
-  readonly leastUptimeMillis: number
+  readonly minUptimeMillis: number
   readonly replicas: number
 }
 
@@ -40,7 +40,7 @@ interface CheckedNode {
 }
 
 /** The options, each looked at once, or what is wrong with them. */
-export const checkLayer = (input: unknown, defaultRetry: Settings["retry"]): Checked | string => {
+export const checkLayer = (input: unknown, defaultRetry: LockSettings["retry"]): Checked | string => {
   const read = given(input, layerOptions)
   if (Predicate.isString(read)) return read
   const { delayedRestart, nodes: inputs, prefix = "", quorum, replicas = 0, ...options } = read
@@ -50,45 +50,45 @@ export const checkLayer = (input: unknown, defaultRetry: Settings["retry"]): Che
   if (Predicate.isString(leastUptime)) return leastUptime
   const problem = checkQuorum(quorum, nodes.length) ?? checkReplicas(replicas, nodes) ?? checkPrefix(prefix)
   if (problem !== undefined) return problem
-  const settings = resolve(options, defaultRetry)
+  const settings = resolveSettings(options, defaultRetry)
   return Predicate.isString(settings) ? settings : {
     options: options as LockOptions,
     settings,
     nodes,
     prefix: prefix as string,
     quorum: quorum as number | undefined ?? majority(nodes.length),
-    leastUptimeMillis: leastUptime,
+    minUptimeMillis: leastUptime,
     replicas: replicas as number
   }
 }
 
 const checkDelayedRestart = (delay: unknown, nodes: ReadonlyArray<CheckedNode>): number | string => {
   if (delay === undefined) return 0
-  const least = leastUptimeMillis(delay)
+  const least = minUptimeMillis(delay)
   if (Predicate.isString(least)) return least
   const unable = nodes.find(({ input }) => isLockNode(input) && !Predicate.isFunction(input.delayedRestart))
   return unable === undefined
     ? least
-    : wrong("delayedRestart", delay, `the node ${untrusted(unable.id)} cannot tell when it was restarted`)
+    : invalidOption("delayedRestart", delay, `the node ${untrusted(unable.id)} cannot tell when it was restarted`)
 }
 
 const mostReplicas = 100
 
 const checkReplicas = (replicas: unknown, nodes: ReadonlyArray<CheckedNode>): string | undefined => {
   if (!isWhole(replicas) || replicas < 0 || replicas > mostReplicas) {
-    return wrong("replicas", replicas, `it must be a whole number of at least 0 and at most ${mostReplicas}`)
+    return invalidOption("replicas", replicas, `it must be a whole number of at least 0 and at most ${mostReplicas}`)
   }
   const unable = nodes.find(({ input }) => isLockNode(input) && !Predicate.isFunction(input.replicas))
   return replicas === 0 || unable === undefined
     ? undefined
-    : wrong("replicas", replicas, `the node ${untrusted(unable.id)} cannot wait for any`)
+    : invalidOption("replicas", replicas, `the node ${untrusted(unable.id)} cannot wait for any`)
 }
 
 const checkNodes = (inputs: unknown): ReadonlyArray<CheckedNode> | string => {
   try {
     if (!Array.isArray(inputs) || inputs.length === 0) {
       const shown = Predicate.isString(inputs) ? maskPassword(inputs) : inputs
-      return wrong("nodes", shown, "it must be an array of at least one node")
+      return invalidOption("nodes", shown, "it must be an array of at least one node")
     }
     const nodes = Array.from(inputs, checkNode)
     const wrongOne = nodes.find(Predicate.isString)
@@ -99,7 +99,7 @@ const checkNodes = (inputs: unknown): ReadonlyArray<CheckedNode> | string => {
       ? nodes as ReadonlyArray<CheckedNode>
       : `effect-redsync: the option nodes has ${untrusted(twice)} twice; each counts once.`
   } catch {
-    return wrong("nodes", inputs, "it must be an array of nodes that can be read")
+    return invalidOption("nodes", inputs, "it must be an array of nodes that can be read")
   }
 }
 
@@ -112,15 +112,15 @@ const checkNode = (node: unknown): CheckedNode | string => {
 
 /** Opens the nodes, and a service over them for as long as the scope is open. */
 export const makeService = Effect.fnUntraced(function*(checked: Checked) {
-  const { leastUptimeMillis, options, quorum, replicas, settings } = checked
+  const { minUptimeMillis, options, quorum, replicas, settings } = checked
   const opened = yield* Effect.forEach(
     checked.nodes,
     ({ input }) => isLockNode(input) ? Effect.succeed(input) : IoredisNode.make(input)
   )
   const nodes = opened
-    .map((node) => leastUptimeMillis > 0 ? node.delayedRestart!(leastUptimeMillis) : node)
+    .map((node) => minUptimeMillis > 0 ? node.delayedRestart!(minUptimeMillis) : node)
     .map((node) => replicas > 0 ? node.replicas!(replicas, settings.nodeTimeoutMillis / 3) : node)
-  const service = new Service(nodes, quorum, checked.prefix, options, settings, yield* Effect.context<never>())
+  const service = new LockService(nodes, quorum, checked.prefix, options, settings, yield* Effect.context<never>())
   yield* Effect.addFinalizer(() => service.close)
   yield* service.rooms.open(service.prefix + service.id)
   yield* service.ready

@@ -18,10 +18,10 @@ import { given } from "../base/arguments.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import { OwnClaim } from "../claim/claim.ts"
 import { CleanUps } from "../claim/cleanUps.ts"
-import { lockOptions, resolve, type Settings } from "../claim/settings.ts"
-import { Fence } from "../claim/tokenAllocation.ts"
-import { Holdings } from "../lease/leaseTimers.ts"
-import type { Answers } from "../quorum/ballot.ts"
+import { lockOptions, type LockSettings, resolveSettings } from "../claim/settings.ts"
+import { TokenAllocation } from "../claim/tokenAllocation.ts"
+import { LeaseTimers } from "../lease/leaseTimers.ts"
+import type { Tally } from "../quorum/ballot.ts"
 import { Quorum } from "../quorum/quorum.ts"
 import { Rooms } from "../waiting/waitQueues.ts"
 
@@ -30,19 +30,19 @@ const randomBytes = 12
 
 const serviceIdBytes = 9
 
-const connectPatience = Duration.seconds(2)
+const connectTimeout = Duration.seconds(2)
 
 /** Whether the node has answered when it was tried for the first time. */
 const isReady = ({ ready = Effect.succeed(true) }: LockNode): Effect.Effect<boolean> =>
   Effect.matchCause(ready, { onFailure: constFalse, onSuccess: Boolean })
 
-export class Service {
+export class LockService {
   readonly nodes: ReadonlyArray<LockNode>
   readonly clock: Clock.Clock
   readonly quorum: Quorum
   readonly cleanUps: CleanUps
-  readonly holdings: Holdings
-  readonly rooms: Rooms<Answers<boolean>>
+  readonly leaseTimers: LeaseTimers
+  readonly rooms: Rooms<Tally<boolean>>
   /** Whether what is said at debug level is heard. */
   readonly logsDebug: boolean
   readonly #crypto: Pick<webcrypto.Crypto, "getRandomValues">
@@ -53,14 +53,14 @@ export class Service {
   readonly #random = Buffer.alloc(256 * randomBytes)
   #unused = this.#random.length
   readonly #options: LockOptions
-  readonly #defaults: Settings
+  readonly #defaults: LockSettings
 
   constructor(
     nodes: ReadonlyArray<LockNode>,
     quorum: number,
     prefix: string,
     options: LockOptions,
-    defaults: Settings,
+    defaults: LockSettings,
     context: Context.Context<never>
   ) {
     this.nodes = nodes
@@ -72,16 +72,16 @@ export class Service {
     this.id = Buffer.from(this.#crypto.getRandomValues(new Uint8Array(serviceIdBytes))).toString("base64")
     this.quorum = new Quorum(nodes, quorum, context)
     this.cleanUps = new CleanUps(this.quorum)
-    this.holdings = new Holdings(this.clock, this.quorum.timers)
-    this.rooms = new Rooms<Answers<boolean>>(this.quorum)
+    this.leaseTimers = new LeaseTimers(this.clock, this.quorum.timers)
+    this.rooms = new Rooms<Tally<boolean>>(this.quorum)
     this.logsDebug = !LogLevel.isGreaterThan(Context.get(context, References.MinimumLogLevel), "Debug")
   }
 
   /** The settings of one lock, or what is wrong with its options. */
-  settings(options: unknown): Settings | string {
+  settings(options: unknown): LockSettings | string {
     if (options === undefined) return this.#defaults
     const read = given(options, lockOptions)
-    return typeof read === "string" ? read : resolve({ ...this.#options, ...read }, this.#defaults.retry)
+    return typeof read === "string" ? read : resolveSettings({ ...this.#options, ...read }, this.#defaults.retry)
   }
 
   /** What a lock of this name is called on the nodes. */
@@ -90,9 +90,9 @@ export class Service {
   }
 
   /** A claim of our own, which nobody has heard of yet. */
-  claim(name: string, settings: Settings): OwnClaim {
-    const fence = settings.isFenced ? new Fence(this.clock) : undefined
-    return new OwnClaim(name, this.key(name), this.#value(), settings, fence, monotonicMillis(this.clock))
+  claim(name: string, settings: LockSettings): OwnClaim {
+    const allocation = settings.isFenced ? new TokenAllocation(this.clock) : undefined
+    return new OwnClaim(name, this.key(name), this.#value(), settings, allocation, monotonicMillis(this.clock))
   }
 
   /** The service's id and 12 fresh random bytes in base64. The bytes are drawn for many at once, and used once. */
@@ -113,13 +113,13 @@ export class Service {
     return Effect.forEach(this.nodes, (node) => Effect.flatMap(isReady(node), count), {
       concurrency: "unbounded",
       discard: true
-    }).pipe(Effect.raceFirst(enough.await), Effect.timeoutOption(connectPatience), Effect.asVoid)
+    }).pipe(Effect.raceFirst(enough.await), Effect.timeoutOption(connectTimeout), Effect.asVoid)
   })
 
   /** Ends every hold, waits for pending clean-ups, and leaves nothing running. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     this.rooms.close()
-    this.holdings.close()
+    this.leaseTimers.close()
     this.cleanUps.close()
     return this.quorum.close
   })

@@ -7,7 +7,7 @@ import * as Metric from "effect/Metric"
 import type { LockLost, NodeError } from "../../LockError.ts"
 import { type Definition, definitions } from "../../LockMetrics.ts"
 
-export type Outcome = "granted" | "held_by_another" | "nodes_unavailable" | "interrupted"
+export type AcquireOutcome = "granted" | "held_by_another" | "nodes_unavailable" | "interrupted"
 
 /** From a tenth of a millisecond to a minute and a half. */
 const boundaries = Metric.exponentialBoundaries({ start: 0.0001, factor: 2, count: 20 })
@@ -29,7 +29,7 @@ const histogram = (definition: Definition, attributes: Attributes) =>
   Metric.histogram(definition.name, { ...options(definition, attributes), boundaries })
 
 /** Makes what is asked for the first time, and remembers it. */
-const series = <A>(make: (value: string) => A) => {
+const memoizeByAttribute = <A>(make: (value: string) => A) => {
   const made = new Map<string, A>()
   return (value: string): A => {
     let one = made.get(value)
@@ -40,18 +40,18 @@ const series = <A>(make: (value: string) => A) => {
 
 export class Metrics {
   readonly #context: Context.Context<never>
-  readonly #acquisitions = series((outcome) => counter(definitions.acquisitions, { outcome }))
-  readonly #wait = series((outcome) => histogram(definitions.wait, { outcome }))
+  readonly #acquisitions = memoizeByAttribute((outcome) => counter(definitions.acquisitions, { outcome }))
+  readonly #wait = memoizeByAttribute((outcome) => histogram(definitions.wait, { outcome }))
   readonly #hold = histogram(definitions.hold, {})
   readonly #held = gauge(definitions.held, {})
   readonly #waiters = gauge(definitions.waiters, {})
-  readonly #extensions = series((outcome) => counter(definitions.extensions, { outcome }))
-  readonly #losses = series((reason) => counter(definitions.losses, { reason }))
-  readonly #wakeUps = series((outcome) => counter(definitions.wakeUps, { outcome }))
-  readonly #up = series((node) => gauge(definitions.up, { node }))
-  readonly #nodes = series((node) =>
-    series((operation) => ({
-      votes: series((vote) => counter(definitions.votes, { node, operation, vote })),
+  readonly #extensions = memoizeByAttribute((outcome) => counter(definitions.extensions, { outcome }))
+  readonly #losses = memoizeByAttribute((reason) => counter(definitions.losses, { reason }))
+  readonly #wakeUps = memoizeByAttribute((outcome) => counter(definitions.wakeUps, { outcome }))
+  readonly #up = memoizeByAttribute((node) => gauge(definitions.up, { node }))
+  readonly #nodes = memoizeByAttribute((node) =>
+    memoizeByAttribute((operation) => ({
+      votes: memoizeByAttribute((vote) => counter(definitions.votes, { node, operation, vote })),
       latency: histogram(definitions.latency, { node, operation })
     }))
   )
@@ -60,47 +60,47 @@ export class Metrics {
     this.#context = context
   }
 
-  waiting(change: 1 | -1): void {
+  waitersChanged(change: 1 | -1): void {
     this.#waiters.modifyUnsafe(change, this.#context)
   }
 
-  acquired(outcome: Outcome, millis: number): void {
+  acquisitionEnded(outcome: AcquireOutcome, millis: number): void {
     this.#acquisitions(outcome).updateUnsafe(1, this.#context)
     this.#wait(outcome).updateUnsafe(millis / 1000, this.#context)
   }
 
-  held(): void {
+  holdStarted(): void {
     this.#held.modifyUnsafe(1, this.#context)
   }
 
-  ended(millis: number): void {
+  holdEnded(millis: number): void {
     this.#held.modifyUnsafe(-1, this.#context)
     this.#hold.updateUnsafe(millis / 1000, this.#context)
   }
 
-  extended(outcome: "extended" | "missed" | "taken"): void {
+  renewalEnded(outcome: "extended" | "missed" | "taken"): void {
     this.#extensions(outcome).updateUnsafe(1, this.#context)
   }
 
-  lost(reason: LockLost["reason"]): void {
+  lockLost(reason: LockLost["reason"]): void {
     this.#losses(reason).updateUnsafe(1, this.#context)
   }
 
-  answered(node: string, operation: NodeError["operation"], isYes: boolean, millis: number): void {
+  nodeAnswered(node: string, operation: NodeError["operation"], isGranted: boolean, millis: number): void {
     const { latency, votes } = this.#nodes(node)(operation)
-    votes(isYes ? "yes" : "no").updateUnsafe(1, this.#context)
+    votes(isGranted ? "yes" : "no").updateUnsafe(1, this.#context)
     latency.updateUnsafe(millis / 1000, this.#context)
   }
 
-  failed({ node, operation, reason }: NodeError): void {
+  nodeFailed({ node, operation, reason }: NodeError): void {
     this.#nodes(node)(operation).votes(reason).updateUnsafe(1, this.#context)
   }
 
-  isUp(node: string, isUp: boolean): void {
-    this.#up(node).updateUnsafe(isUp ? 1 : 0, this.#context)
+  nodeUp(node: string, nodeUp: boolean): void {
+    this.#up(node).updateUnsafe(nodeUp ? 1 : 0, this.#context)
   }
 
-  wokenUp(outcome: "used" | "wasted"): void {
+  wakeUpEnded(outcome: "used" | "wasted"): void {
     this.#wakeUps(outcome).updateUnsafe(1, this.#context)
   }
 }

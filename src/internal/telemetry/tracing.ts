@@ -15,7 +15,7 @@ import type { LockNode } from "../../LockNode.ts"
 import { monotonicMillis } from "../base/clock.ts"
 
 /** Follows the attempts of one acquisition. */
-export class Trace {
+export class AcquireTrace {
   readonly span: Tracer.Span
   readonly #clock: Clock.Clock
   readonly #startedAt: number
@@ -28,7 +28,7 @@ export class Trace {
   }
 
   /** The nodes have voted. */
-  attempted(votes: ReadonlyArray<Vote>): void {
+  recordAttempt(votes: ReadonlyArray<Vote>): void {
     const cast = votes.map((vote) => `${vote.node} ${vote._tag === "Failed" ? vote.error.reason : vote._tag}`)
     this.span.event("attempt", this.#clock.currentTimeNanosUnsafe(), { "redsync.votes": cast })
     this.span.attribute("redsync.attempts", ++this.#attempts)
@@ -43,7 +43,7 @@ const isTraced = ({ cache }: Fiber.Fiber<unknown, unknown>) =>
 /** What may be followed by a trace. */
 export interface Traced {
   /** Who follows the attempts, if anybody does. */
-  readonly trace?: Trace
+  readonly trace?: AcquireTrace
 }
 
 /** What spans need of the service. */
@@ -53,7 +53,7 @@ interface TracingContext {
 }
 
 /** Acquires in a span of its own. */
-export const acquiring = <S extends Traced, A, E, R>(
+export const inAcquireSpan = <S extends Traced, A, E, R>(
   { clock, quorum }: TracingContext,
   names: string | ReadonlyArray<string>,
   settings: S,
@@ -67,7 +67,7 @@ export const acquiring = <S extends Traced, A, E, R>(
       "redsync.quorum": quorum.size
     }
     return Effect.useSpan("Redsync.acquire", { attributes, kind: "client" }, (span) =>
-      acquire({ ...settings, trace: new Trace(span, clock) }))
+      acquire({ ...settings, trace: new AcquireTrace(span, clock) }))
   })
 
 /** What is held, under one name or several. */
@@ -78,7 +78,7 @@ interface TracedHold {
 }
 
 /** Runs in a span of its own what is done while the locks are held, or releases them. */
-export const spanned = <A, E, R>(
+export const inSpan = <A, E, R>(
   name: "Redsync.hold" | "Redsync.release",
   hold: TracedHold,
   effect: Effect.Effect<A, E, R>

@@ -15,8 +15,8 @@ import * as Hash from "effect/Hash"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { LockLost, NodeError, Vote } from "../../LockError.ts"
-import type { LockNode, Notice, Place, WaitingList } from "../../LockNode.ts"
-import * as Direct from "../base/callbackEffect.ts"
+import type { LinePosition, LockNode, Notice, WaitingList } from "../../LockNode.ts"
+import { mapResult } from "../base/callbackEffect.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import type { Timer, Timers } from "../base/timers.ts"
 import type { Metrics } from "../telemetry/metrics.ts"
@@ -31,7 +31,7 @@ export interface WaitingContext {
   isFailing(node: LockNode): boolean
   fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E>
   background(effect: Effect.Effect<unknown>): void
-  later(run: () => void): void
+  defer(run: () => void): void
   log(level: "Warn" | "Info", message: string, about: Record<string, string>): void
 }
 
@@ -40,7 +40,7 @@ export interface Holder {
   readonly key: string
   readonly value: string
   /** Ends the hold. */
-  lose(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void
+  markLost(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void
 }
 
 /** A fiber that waits for a name. */
@@ -189,14 +189,14 @@ export class Rooms<Refusal> {
   enter(key: string, waiter: Waiter): Room<Refusal> {
     const room = this.#room(key)
     room.waiters.add(waiter)
-    this.#context.metrics.waiting(1)
+    this.#context.metrics.waitersChanged(1)
     return room
   }
 
   leave(room: Room<Refusal>, waiter: Waiter): void {
     const wasHead = room.head === waiter
     if (!room.waiters.delete(waiter)) return
-    this.#context.metrics.waiting(-1)
+    this.#context.metrics.waitersChanged(-1)
     if (room.waiters.size === 0) this.#empty(room)
     else if (wasHead) room.wake()
   }
@@ -230,7 +230,7 @@ export class Rooms<Refusal> {
     // Whoever holds stands in no line. A lock that was lost before is not the one for which we stand there now.
     const listed = room?.holders.has(lock) === true
     if (listed && room.listedOn === node) room.listedOn = undefined
-    return Direct.andThen(line.list.release(lock.key, lock.value, listed), (answer) => {
+    return mapResult(line.list.release(lock.key, lock.value, listed), (answer) => {
       if (Result.isSuccess(answer)) {
         if (answer.success.woke) release.woke = true
         return Result.succeed(answer.success.released)
@@ -238,7 +238,7 @@ export class Rooms<Refusal> {
       const error = answer.failure
       if (error.reason !== "Rejected") return Result.fail(error)
       // Perhaps it is only the waiting list that is refused.
-      return Direct.andThen(node.release(lock.key, lock.value), (answer) => {
+      return mapResult(node.release(lock.key, lock.value), (answer) => {
         if (Result.isSuccess(answer)) this.#giveUp(line, error)
         return answer
       })
@@ -255,7 +255,7 @@ export class Rooms<Refusal> {
     const node = room.listedOn ??= this.#firstInRank(room.key)?.node
     const line = node && this.#lines.get(node)
     if (node === undefined || line === undefined) {
-      if (this.#lines.size > 0) this.#context.timers.after(listTimeoutMillis, () => this.#rejoin(room))
+      if (this.#lines.size > 0) this.#context.timers.schedule(listTimeoutMillis, () => this.#rejoin(room))
       return
     }
     const { turns } = room
@@ -293,7 +293,7 @@ export class Rooms<Refusal> {
   #joinFailed(room: Room<Refusal>, line: Line) {
     if (room.listedOn === line.node) room.listedOn = undefined
     line.awayUntil = monotonicMillis(this.#context.clock) + listTimeoutMillis
-    this.#context.timers.after(listTimeoutMillis, () => this.#rejoin(room))
+    this.#context.timers.schedule(listTimeoutMillis, () => this.#rejoin(room))
     this.#rejoin(room)
   }
 
@@ -314,9 +314,9 @@ export class Rooms<Refusal> {
     }
   }
 
-  #joined(room: Room<Refusal>, { ahead, ttlMillis }: Place) {
-    room.lookTimer?.takeOut()
-    room.lookTimer = this.#context.timers.after(lookMillis, () => {
+  #joined(room: Room<Refusal>, { ahead, ttlMillis }: LinePosition) {
+    room.lookTimer?.cancel()
+    room.lookTimer = this.#context.timers.schedule(lookMillis, () => {
       if (this.#isWaiting(room)) this.join(room)
     })
     if (ttlMillis === 0) {
@@ -334,17 +334,17 @@ export class Rooms<Refusal> {
 
   /** Wakes the head after so many milliseconds, instead of when it was to be woken so far. */
   wakeAfter(room: Room<Refusal>, millis: number): void {
-    room.timer?.takeOut()
-    room.timer = Number.isFinite(millis) ? this.#context.timers.after(millis, () => room.wake()) : undefined
+    room.timer?.cancel()
+    room.timer = Number.isFinite(millis) ? this.#context.timers.schedule(millis, () => room.wake()) : undefined
   }
 
   #hear(node: LockNode, notice: Notice): void {
     switch (notice._tag) {
-      case "Turn": {
+      case "WakeUp": {
         const room = this.#rooms.get(notice.key)
         if (room === undefined || (room.waiters.size === 0 && room.holders.size === 0)) {
           // Whom it was for has left: the next in line has to hear of it.
-          this.#context.metrics.wokenUp("wasted")
+          this.#context.metrics.wakeUpEnded("wasted")
           return this.#leave(node, notice.key)
         }
         if (room.listedOn === node) room.listedOn = undefined
@@ -355,23 +355,23 @@ export class Rooms<Refusal> {
         room.wasWokenUp = true
         return room.wake()
       }
-      case "Changed": {
+      case "KeyChanged": {
         // The holder's own extension is a change too, so look again before attempting.
         const room = this.#rooms.get(notice.key)
         if (room === undefined) return
         // A release of ours gives notice of the change and of the turn at once: then there is no need to look.
-        this.#context.later(() => {
+        this.#context.defer(() => {
           if (room.turnOn === undefined && this.#isWaiting(room)) this.join(room)
         })
         return
       }
-      case "Missed": {
+      case "Resync": {
         for (const room of this.#rooms.values()) {
           if (room.listedOn === node && this.#isWaiting(room)) this.join(room)
         }
         return
       }
-      case "Unable": {
+      case "Unsupported": {
         if (this.#told.has(notice.why)) return
         this.#told.add(notice.why)
         this.#warn(node, `Lock node ${node.id} cannot give notice to all waiters: ${notice.why}`)
@@ -404,7 +404,7 @@ export class Rooms<Refusal> {
   }
 
   #wokenUp(room: Room<Refusal>, outcome: "used" | "wasted") {
-    if (room.wasWokenUp) this.#context.metrics.wokenUp(outcome)
+    if (room.wasWokenUp) this.#context.metrics.wakeUpEnded(outcome)
     room.wasWokenUp = false
   }
 
@@ -423,7 +423,7 @@ export class Rooms<Refusal> {
       room.joining = undefined
     }
     this.wakeAfter(room, Number.POSITIVE_INFINITY)
-    room.lookTimer?.takeOut()
+    room.lookTimer?.cancel()
     if (room.holders.size > 0) return
     this.#rooms.delete(room.key)
     room.answers = undefined

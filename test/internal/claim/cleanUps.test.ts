@@ -8,9 +8,9 @@ import { Effect } from "effect"
 import { constVoid, identity } from "effect/Function"
 import { TestClock } from "effect/testing"
 import { inspect } from "../../../src/index.ts"
-import { Acquire, type OwnClaim } from "../../../src/internal/claim/claim.ts"
-import type { Settings } from "../../../src/internal/claim/settings.ts"
-import type { Service } from "../../../src/internal/service/service.ts"
+import { AcquireRequest, type OwnClaim } from "../../../src/internal/claim/claim.ts"
+import type { LockSettings } from "../../../src/internal/claim/settings.ts"
+import type { LockService } from "../../../src/internal/service/service.ts"
 import { open } from "../../support/opened.ts"
 import * as Stoppable from "../../support/stoppableNode.ts"
 
@@ -38,9 +38,9 @@ const oneNode = (abilities: Stoppable.Abilities = {}) =>
   })
 
 /** A value that a node has been asked to write, whatever became of that. */
-const claimed = (service: Service, name: string): OwnClaim => {
-  const claim = service.claim(name, service.settings(undefined) as Settings)
-  service.quorum.start(new Acquire(claim, false), constVoid)
+const claimed = (service: LockService, name: string): OwnClaim => {
+  const claim = service.claim(name, service.settings(undefined) as LockSettings)
+  service.quorum.send(new AcquireRequest(claim, false), constVoid)
   return claim
 }
 
@@ -395,11 +395,11 @@ describe("what changes nothing", () => {
       const { claimed, node, over, service, waiting } = yield* oneNode()
       const claim = claimed("a")
       over(claim)
-      const answers = yield* service.quorum.ask<boolean>({
+      const answers = yield* service.quorum.request<boolean>({
         operation: "release",
         timeoutMillis: nodeTimeout,
-        ask: (node) => node.release("a", claim.value),
-        isYes: identity
+        sendTo: (node) => node.release("a", claim.value),
+        isGranted: identity
       })
       const { length } = node.sent
       service.cleanUps.released(claim, answers)

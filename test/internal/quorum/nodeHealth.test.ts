@@ -30,8 +30,8 @@ const three = (options: Partial<Redsync.LayerOptions> = {}, abilities: Stoppable
     const nodes = [first, yield* Stoppable.make("second"), yield* Stoppable.make("third")] as const
     const { run, service } = yield* open({ nodes, nodeTimeout, ...options })
     const timers: Array<Timer> = []
-    const after = service.quorum.timers.after.bind(service.quorum.timers)
-    service.quorum.timers.after = (millis, act) => {
+    const after = service.quorum.timers.schedule.bind(service.quorum.timers)
+    service.quorum.timers.schedule = (millis, act) => {
       const timer = after(millis, act)
       timers.push(timer)
       return timer

@@ -559,7 +559,7 @@ describe("wake-ups", () => {
       const nodes = memory(3).map((node): LockNode.LockNode => ({
         ...node,
         waitingList: (waiter, hear) => {
-          complain.push((why) => hear({ _tag: "Unable", why }))
+          complain.push((why) => hear({ _tag: "Unsupported", why }))
           return node.waitingList!(waiter, hear)
         }
       }))

@@ -606,13 +606,13 @@ describe("connections for hearing", () => {
       assert.isTrue(Exit.isFailure(yield* Fiber.join(unanswered)))
       yield* untilAnswered(node.inspect("name"))
       yield* list.join("name", "back")
-      yield* until("notices may have been missed", Effect.sync(() => heard.some(({ _tag }) => _tag === "Missed")))
+      yield* until("notices may have been missed", Effect.sync(() => heard.some(({ _tag }) => _tag === "Resync")))
       yield* until(
         "the change is heard",
         Effect.gen(function*() {
           yield* list.join("name", "back")
           yield* server.command("PEXPIRE", "name", "60000")
-          return heard.some(({ _tag }) => _tag === "Changed")
+          return heard.some(({ _tag }) => _tag === "KeyChanged")
         })
       )
       yield* server.command("DEL", "name")

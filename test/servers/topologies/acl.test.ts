@@ -51,7 +51,7 @@ const complaints = (node: LockNode.LockNode): Effect.Effect<Array<string>, never
   Effect.gen(function*() {
     const heard: Array<string> = []
     const hear = (notice: LockNode.Notice) => {
-      if (notice._tag === "Unable") heard.push(notice.why)
+      if (notice._tag === "Unsupported") heard.push(notice.why)
     }
     const ask = <A>(operation: Effect.Effect<A, NodeError>) =>
       Effect.matchEffect(operation, {
@@ -170,10 +170,10 @@ layer(RedisServers.layer(1), { excludeTestServices: true, timeout: "60 seconds" 
 
         // All is as it was, and whoever waits hears of nothing but the release.
         assert.deepStrictEqual(yield* list.release(name, "theirs", false), { released: true, woke: true })
-        const turns = () => heard.filter(({ _tag }) => _tag === "Turn").length
+        const turns = () => heard.filter(({ _tag }) => _tag === "WakeUp").length
         yield* until("it is its turn", Effect.sync(() => turns() > 0))
         assert.strictEqual(turns(), 1)
-        assert.isFalse(heard.some(({ _tag }) => _tag === "Missed"))
+        assert.isFalse(heard.some(({ _tag }) => _tag === "Resync"))
         assert.deepStrictEqual(yield* others.fencing!.acquire(name, "theirs", 60_000, 1), Option.some(8))
         yield* others.release(name, "theirs")
       }

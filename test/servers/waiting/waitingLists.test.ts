@@ -30,7 +30,7 @@ for (const [name, subject] of Object.entries(subjects)) {
         const node = yield* Subject
         const heard = { turns: 0 }
         const list = yield* node.waitingList!(name, (notice) => {
-          if (notice._tag === "Turn") heard.turns++
+          if (notice._tag === "WakeUp") heard.turns++
         })
         return { ...list, heard }
       })

@@ -35,13 +35,13 @@ export interface NodeOptions {
   readonly hasList: boolean
   /** The node fails without an answer: it throws, or its effect dies. */
   readonly breaks: () => "throws" | "dies" | undefined
-  readonly leastUptimeMillis: number
+  readonly minUptimeMillis: number
   /** A yes counts once the replica has it, if that takes no longer. */
   readonly acknowledgedWithin: number | undefined
 }
 
 export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode.LockNode => {
-  const { leastUptimeMillis } = options
+  const { minUptimeMillis } = options
   const { server } = link
 
   const fail = (
@@ -52,7 +52,7 @@ export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode.L
 
   /** For a server that has been up for long enough. */
   const unlessYoung = <A>(execute: (server: Server) => A) => (server: Server) => {
-    const why = abstention(server.uptime(), leastUptimeMillis)
+    const why = abstention(server.uptime(), minUptimeMillis)
     return Option.isSome(why) ? new Abstention(why.value) : execute(server)
   }
 
@@ -98,7 +98,7 @@ export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode.L
           const missed = () => {
             if (!isListening) return
             server.ears.set(waiter, ear)
-            hear({ _tag: "Missed" })
+            hear({ _tag: "Resync" })
           }
           let isListening = false
           let isClosed = false
@@ -106,7 +106,7 @@ export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode.L
             hear: (notice: LockNode.Notice) =>
               link.notify(() => `${notice._tag} ${"key" in notice ? notice.key : ""}`, () => {
                 if (!isListening) return
-                if (notice._tag === "Turn") calls.onTurn()
+                if (notice._tag === "WakeUp") calls.onTurn()
                 hear(notice)
               })
           }
@@ -205,16 +205,16 @@ export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode.L
         link.break()
       })
     },
-    delayedRestart: (millis) => make(link, calls, { ...options, leastUptimeMillis: millis }),
+    delayedRestart: (millis) => make(link, calls, { ...options, minUptimeMillis: millis }),
     replicas: (_count, millis) => make(link, calls, { ...options, acknowledgedWithin: millis }),
     abstention: (key) =>
-      ask("inspect", () => `uptime ${key}`, (server) => abstention(server.uptime(), leastUptimeMillis)),
-    extend: (key, value, expiry, onlyIfThere = false) => {
+      ask("inspect", () => `uptime ${key}`, (server) => abstention(server.uptime(), minUptimeMillis)),
+    extend: (key, value, expiry, ifPresent = false) => {
       calls.onTouch("extend", value)
       return ask(
         "extend",
-        () => `extend ${key} ${calls.short(value)} for ${expiry}${onlyIfThere ? " if there" : ""}`,
-        (server) => server.extend(key, value, expiry, onlyIfThere),
+        () => `extend ${key} ${calls.short(value)} for ${expiry}${ifPresent ? " if there" : ""}`,
+        (server) => server.extend(key, value, expiry, ifPresent),
         true
       )
     },

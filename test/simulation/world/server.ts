@@ -210,7 +210,7 @@ export class Server {
     return 1000 * Math.max(0, Math.floor(this.clock() / 1000) - Math.floor(this.#startedAt / 1000) - 1)
   }
 
-  extend(key: string, value: string, expiryMillis: number, onlyIfThere: boolean): boolean {
+  extend(key: string, value: string, expiryMillis: number, ifPresent: boolean): boolean {
     const entry = this.live(key)
     if (entry?.value === value && entry.type === "string") {
       this.#set(key, value, expiryMillis)
@@ -218,7 +218,7 @@ export class Server {
       this.#observer.onExtended(this, value)
       return true
     }
-    if (entry === undefined && !onlyIfThere) {
+    if (entry === undefined && !ifPresent) {
       this.#set(key, value, expiryMillis)
       this.#changed(key)
       this.#observer.onPlanted()
@@ -269,7 +269,7 @@ export class Server {
     return true
   }
 
-  join(key: string, waiter: string, place: "front" | "back"): LockNode.Place {
+  join(key: string, waiter: string, place: "front" | "back"): LockNode.LinePosition {
     let list = this.#lists.get(key) ?? []
     if (place === "front") list = [waiter, ...list.filter((other) => other !== waiter)]
     else if (!list.includes(waiter)) list = [...list, waiter]
@@ -349,7 +349,7 @@ export class Server {
     const waiters = this.#watchers.get(key)
     if (waiters === undefined) return
     this.#watchers.delete(key)
-    for (const waiter of waiters) this.ears.get(waiter)?.hear({ _tag: "Changed", key })
+    for (const waiter of waiters) this.ears.get(waiter)?.hear({ _tag: "KeyChanged", key })
   }
 
   #wakeNext(key: string): boolean {
@@ -360,7 +360,7 @@ export class Server {
       this.#unlist(key, waiter)
       const ear = this.ears.get(waiter)
       if (ear === undefined) continue
-      ear.hear({ _tag: "Turn", key })
+      ear.hear({ _tag: "WakeUp", key })
       return true
     }
   }
