@@ -46,15 +46,11 @@ export const record = (
   publish(inOrder)
 }
 
-/** Writes what people read of the runs. */
-export const publish = (runs: Runs): void => {
+const publish = (runs: Runs): void => {
   writeFileSync(tableFile, tableOf(runs).join("\n"))
-  writeBetweenMarkers(readmeFile, readmeOf(runs))
-  writeBetweenMarkers(frontFile, frontOf(runs))
-  execFileSync(`${root}/node_modules/.bin/dprint`, ["fmt", tableFile, readmeFile, frontFile], {
-    cwd: root,
-    stdio: "ignore"
-  })
+  const pages = partsOf(runs)
+  for (const [file, lines] of pages) writeBetweenMarkers(file, lines)
+  execFileSync(`${root}/node_modules/.bin/dprint`, ["fmt", tableFile, ...pages.keys()], { cwd: root, stdio: "ignore" })
 }
 
 const rounded = (_: string, value: unknown) =>
@@ -97,13 +93,23 @@ const ranOn = (runs: Runs): Array<string> => {
 // the two READMEs
 // -----------------------------------------------------------------------------
 
-const [begin, end] = ["<!-- written by npm run bench -->", "<!-- up to here -->"]
+/** What stands between the markers of each page, by its file. */
+export const partsOf = (runs: Runs): ReadonlyMap<string, ReadonlyArray<string>> =>
+  new Map([[readmeFile, readmeOf(runs)], [frontFile, frontOf(runs)]])
 
-const writeBetweenMarkers = (file: string, lines: ReadonlyArray<string>): void => {
+const [begin, end] = ["<!-- written by npm run bench -->\n", "<!-- up to here -->"]
+
+/** A page's text before, between and after its markers. */
+export const splitAtMarkers = (file: string): readonly [before: string, between: string, after: string] => {
   const page = readFileSync(file, "utf8")
   const [from, to] = [page.indexOf(begin), page.indexOf(end)]
   if (from < 0 || to < from) throw new Error(`${file} has no part between ${begin} and ${end}`)
-  writeFileSync(file, `${page.slice(0, from)}${[begin, "", ...lines].join("\n")}\n${page.slice(to)}`)
+  return [page.slice(0, from + begin.length), page.slice(from + begin.length, to), page.slice(to)]
+}
+
+const writeBetweenMarkers = (file: string, lines: ReadonlyArray<string>): void => {
+  const [before, , after] = splitAtMarkers(file)
+  writeFileSync(file, `${before}\n${lines.join("\n")}\n${after}`)
 }
 
 const readmeOf = (runs: Runs): Array<string> => [
