@@ -2,8 +2,8 @@ import { Redsync } from "effect-redsync"
 
 export const overSentinel = (sentinels: Array<{ readonly host: string; readonly port: number }>) =>
   Redsync.layer({
-    // One node for each group that Sentinel watches. The detector leaves a primary that was replaced, but lives on.
+    // One node for each group that Sentinel watches. The detector leaves a primary that was replaced but still runs.
     nodes: [{ sentinels, name: "main", failoverDetector: true }],
-    // A vote counts once so many replicas have it.
+    // A vote counts only once this many replicas have acknowledged the write.
     replicas: 1
   })

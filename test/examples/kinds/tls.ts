@@ -1,8 +1,8 @@
 import { Redsync } from "effect-redsync"
 import { readFileSync } from "node:fs"
 
-// A private authority, and servers that ask for a client's certificate (tls-auth-clients yes, which is the default).
-// With a public one and without client certificates, rediss:// URLs are all it takes.
+// A private CA, and servers that require a client certificate (tls-auth-clients yes, which is the default).
+// With a publicly trusted CA and no client certificates, rediss:// URLs are enough.
 export const overTls = (
   servers: ReadonlyArray<{ readonly host: string; readonly port: number }>,
   pem: { readonly ca: string; readonly cert: string; readonly key: string }
