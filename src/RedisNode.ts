@@ -6,89 +6,78 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Redis from "effect/persistence/Redis"
-import { counterMillis, unexpected } from "./internal/nodeContract.ts"
-import { keyBeside } from "./internal/redis/keys.ts"
-import {
-  abstention,
-  count,
-  keyState,
-  type Meaning,
-  nodeError,
-  okOrNull,
-  oneOrZero,
-  tokenOrZero
-} from "./internal/redis/replies.ts"
-import * as scripts from "./internal/redis/scripts.ts"
+import * as Predicate from "effect/Predicate"
+import { given } from "./internal/base/arguments.ts"
+import { unexpected } from "./internal/nodeContract.ts"
+import { nameForbiddenCommand, toNodeError } from "./internal/redis/errors.ts"
+import * as Node from "./internal/redis/node.ts"
+import type { Meaning } from "./internal/redis/replies.ts"
 import type { NodeError } from "./LockError.ts"
 import type { LockNode } from "./LockNode.ts"
+
+/**
+ * Options of a node over Effect's Redis service.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /**
+   * The name shown in errors and logs, unique among the nodes of a service.
+   *
+   * @default "redis"
+   */
+  readonly id?: string | undefined
+}
 
 /**
  * A node over the given Redis service.
  *
  * **Details**
  *
- * `id` is the name shown in errors, `"redis"` by default; give each node its own
- * where there are several. The client decides what happens while the server is
- * away; the node timeout bounds it.
+ * The client decides what happens while the server is down: commands that it queues
+ * or sends again cost the node timeout and are cleaned up. Errors of the client are
+ * failures of the node, as `NodeError`. Scripts are sent with their source. Waiters
+ * rely on their retry schedule: the node has no waiting lists, and it does not wait
+ * for `replicas`.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = (redis: Redis.Redis["Service"], id: string = "redis"): LockNode => operations(redis, id, 0)
+export const make = (redis: Redis.Redis["Service"], options: Options = {}): LockNode => {
+  const read = given(options, ["id"])
+  if (Predicate.isString(read)) throw new Cause.IllegalArgumentError(read)
+  const { id = "redis" } = read as Options
 
-const operations = (redis: Redis.Redis["Service"], id: string, minUptimeMillis: number): LockNode => {
-  const call = <A extends {}>(
+  const request = <A extends {}>(
     operation: NodeError["operation"],
-    effect: Effect.Effect<unknown, Redis.RedisError>,
-    meaning: Meaning<A>
+    meaning: Meaning<A>,
+    sent: Effect.Effect<unknown, unknown>
   ): Effect.Effect<A, NodeError> =>
-    Effect.matchEffect(effect, {
-      onFailure: (error) => Effect.fail(nodeError(id, operation, error)),
+    Effect.matchEffect(sent, {
+      onFailure: (error) => Effect.fail(toNodeError(id, operation, error)),
       onSuccess: (reply) => {
         const answer = meaning(reply)
         return answer === undefined ? Effect.fail(unexpected(id, operation, reply)) : Effect.succeed(answer)
       }
     })
 
-  // Not `redis.eval`: it may load a script first, and then a release could overtake an extension.
-  const run = (lua: string, key: string, ...args: ReadonlyArray<string | number>) =>
-    redis.send("EVAL", lua, "1", key, ...args.map(String))
-
-  const runCounting = (lua: string, key: string, ...args: ReadonlyArray<string | number>) =>
-    redis.send("EVAL", lua, "2", key, keyBeside("fencing", key), ...args.map(String))
-
-  return {
+  return Node.make({
     id,
-    resends: true,
-    acquire: (key, value, expiryMillis) =>
-      minUptimeMillis > 0
-        ? call("acquire", run(scripts.acquire, key, value, expiryMillis, minUptimeMillis), oneOrZero)
-        : call("acquire", redis.send("SET", key, value, "NX", "PX", String(expiryMillis)), okOrNull),
-    extend: (key, value, expiryMillis, ifPresent = false) =>
-      call("extend", run(scripts.extend, key, value, expiryMillis, ifPresent ? 0 : 1), oneOrZero),
-    release: (key, value) => call("release", run(scripts.release, key, value), oneOrZero),
-    inspect: (key) => call("inspect", run(scripts.inspect, key), keyState),
-    remove: (key) => call("remove", redis.send("DEL", key), oneOrZero),
-    replace: (key, value, newValue, expiryMillis) =>
-      call("acquire", run(scripts.replace, key, value, newValue, expiryMillis), oneOrZero),
-    fencing: {
-      acquire: (key, value, expiryMillis, proposal) => {
-        const args = [value, expiryMillis, proposal, counterMillis, minUptimeMillis]
-        return call("acquire", runCounting(scripts.acquireFenced, key, ...args), tokenOrZero)
-      },
-      raise: (key, value, token) =>
-        call("acquire", runCounting(scripts.raise, key, value, token, counterMillis), oneOrZero),
-      replace: (key, value, newValue, expiryMillis, proposal) => {
-        const args = [value, newValue, expiryMillis, proposal, counterMillis]
-        return call("acquire", runCounting(scripts.replaceFenced, key, ...args), tokenOrZero)
-      }
-    },
-    delayedRestart: (millis) => operations(redis, id, millis),
-    ...(minUptimeMillis > 0 && {
-      abstention: (key) =>
-        Effect.map(call("inspect", run(scripts.uptime, key), count), (up) => abstention(up, minUptimeMillis))
-    })
-  }
+    traits: { resends: true },
+    command: (operation, meaning, name, args) => request(operation, meaning, redis.send(name, ...args.map(String))),
+    // Not `redis.eval`: it may load a script first, and then a release could overtake an extension.
+    script: (operation, meaning, { lua }, keys, args) =>
+      request(
+        operation,
+        meaning,
+        Effect.mapError(
+          redis.send("EVAL", lua, String(keys.length), ...[...keys, ...args].map(String)),
+          (error) => nameForbiddenCommand(lua, error)
+        )
+      )
+  })
 }

@@ -24,7 +24,7 @@ import {
   withLockIfAvailable,
   withLocks
 } from "../src/index.ts"
-import { nodeError } from "../src/internal/redis/replies.ts"
+import { toNodeError } from "../src/internal/redis/errors.ts"
 import * as FaultyNode from "./support/faultyNode.ts"
 
 const once = { retry: retryPolicy({ tries: 1 }) }
@@ -674,7 +674,7 @@ describe("found by review", () => {
 
   it("errors never repeat the arguments of a command", () => {
     const said = "ERR unknown command 'auth', with args beginning with: 'ada' 'hunter2'"
-    assert.notInclude(nodeError("a", "acquire", new Error(said)).message, "hunter2")
+    assert.notInclude(toNodeError("a", "acquire", new Error(said)).message, "hunter2")
   })
 })
 

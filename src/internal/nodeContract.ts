@@ -1,6 +1,7 @@
 /**
  * What all nodes have to agree on beyond the types of `LockNode`.
  */
+import * as Option from "effect/Option"
 import { NodeError } from "../LockError.ts"
 import type { KeyState } from "../LockNode.ts"
 import { masked, quoted } from "./base/text.ts"
@@ -35,6 +36,24 @@ const shown = (reply: unknown): string => {
   if (typeof reply === "string") return quoted(reply, 100)
   if (Array.isArray(reply)) return `an array of ${reply.length}`
   return typeof reply === "object" && reply !== null ? "an object" : String(reply)
+}
+
+const unsent = new WeakSet<NodeError>()
+
+/** Marks the failure of a request that was never sent, so that nothing comes of it. */
+export const markUnsent = (error: NodeError): NodeError => {
+  unsent.add(error)
+  return error
+}
+
+export const isUnsent = (error: NodeError): boolean => unsent.has(error)
+
+/** Why a server that has been up for the given time abstains until it has been up for longer; `None` if it does not. */
+export const abstentionReason = (upMillis: number, minUptimeMillis: number): Option.Option<string> => {
+  const seconds = (millis: number) => `${Math.ceil(millis / 1000)} s`
+  return upMillis >= minUptimeMillis
+    ? Option.none()
+    : Option.some(`restarted ${seconds(upMillis)} ago, waits ${seconds(minUptimeMillis - upMillis)} more`)
 }
 
 /** What a key is instead of a lock, if it is none. */

@@ -17,6 +17,7 @@ import type { TokenAllocation } from "../claim/tokenAllocation.ts"
 import { Guardable } from "../lease/guard.ts"
 import { leaseEndFrom, remainingMillis } from "../lease/lease.ts"
 import { type Leased, LeaseTimer } from "../lease/leaseTimers.ts"
+import { isUnsent } from "../nodeContract.ts"
 import {
   denied,
   granted,
@@ -28,7 +29,6 @@ import {
   toVotes,
   unavailable
 } from "../quorum/ballot.ts"
-import { isUnsent } from "../quorum/failures.ts"
 import type { Hold, HoldContext } from "./hold.ts"
 import { ReleaseRequest } from "./release.ts"
 

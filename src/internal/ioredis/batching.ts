@@ -1,26 +1,24 @@
 /**
- * Sending commands with ioredis.
+ * Sends commands with ioredis.
  */
 import { identity } from "effect/Function"
 import { type Cluster, Command, type Redis } from "ioredis"
 import { tracingChannel } from "node:diagnostics_channel"
+import type { Arguments } from "../redis/client.ts"
 
-export type Arguments = ReadonlyArray<string | number>
-
-/** Hears what comes of a command: one of the two, once. */
-export interface Listener {
-  readonly replied: (reply: unknown) => void
-  readonly failed: (error: unknown) => void
+/** Called with the result of a command: one of the two, once. */
+export interface ReplyListener {
+  readonly onReply: (reply: unknown) => void
+  readonly onError: (error: unknown) => void
 }
 
-/** Sends a command. */
-export type Send = (name: string, args: Arguments, listener: Listener) => void
+export type SendCommand = (name: string, args: Arguments, listener: ReplyListener) => void
 
-/** What a server answered, other than what a client says of a connection. */
+/** Whether an error is the reply of a server, not the client's report of a broken connection. */
 export const isReplyError = (error: unknown): error is Error => error instanceof Error && error.name === "ReplyError"
 
-/** By a client of the caller's, in whichever way it sends its commands. */
-export const throughClient = (client: Redis | Cluster): Send => {
+/** Sends by the public method of an existing client, as it is configured. */
+export const viaClient = (client: Redis | Cluster): SendCommand => {
   const separately = client.isCluster ? withoutPipelines(client as Cluster) : client
   return (name, args, listener) => {
     try {
@@ -32,8 +30,8 @@ export const throughClient = (client: Redis | Cluster): Send => {
 }
 
 /**
- * In the pipelines that it makes by itself, ioredis 5 puts all calls of one script,
- * for whichever slot, and sends them to one server.
+ * The automatic pipelines of ioredis 5 send all calls of one script to one server,
+ * whatever their slots.
  */
 const withoutPipelines = (cluster: Cluster): Cluster =>
   Object.create(cluster, {
@@ -41,50 +39,50 @@ const withoutPipelines = (cluster: Cluster): Cluster =>
     sendCommand: { value: (...args: Parameters<Cluster["sendCommand"]>) => cluster.sendCommand(...args) }
   }) as Cluster
 
-export const listen = (reply: Promise<unknown>, listener: Listener): void => {
+export const listen = (reply: Promise<unknown>, listener: ReplyListener): void => {
   reply.then((reply) => succeed(listener, reply), (error: unknown) => fail(listener, error))
 }
 
-const succeed = (listener: Listener, reply: unknown, decode: (reply: unknown) => unknown = identity): void => {
+const succeed = (listener: ReplyListener, reply: unknown, decode: (reply: unknown) => unknown = identity): void => {
   try {
-    listener.replied(decode(reply))
+    listener.onReply(decode(reply))
   } catch (thrown) {
     rescue(listener, thrown)
   }
 }
 
-const fail = (listener: Listener, error: unknown): void => {
+const fail = (listener: ReplyListener, error: unknown): void => {
   try {
-    listener.failed(error)
+    listener.onError(error)
   } catch (thrown) {
     rescue(listener, thrown)
   }
 }
 
-/** What a listener throws is what its command fails with: with nobody to catch it, it would end the process. */
-const rescue = (listener: Listener, thrown: unknown): void => {
+/** An exception of a listener becomes the error of its command; uncaught, it would end the process. */
+const rescue = (listener: ReplyListener, thrown: unknown): void => {
   try {
-    listener.failed(thrown)
+    listener.onError(thrown)
   } catch {
-    // It was told.
+    // It has been notified.
   }
 }
 
 /**
- * On a connection of our own. A write to the socket for every command would be
- * most of the work where many locks are under way: those of one tick go together.
- * Where there was only one, the next first one does not wait for others.
- * A command that is sent in any other way while the connection is ready would
- * overtake them, and get the reply of another.
+ * Sends on a connection of the library's own, with one write to the socket for all
+ * commands of a tick: a write for each would be most of the work where many locks are
+ * in flight. If the last tick had only one command, the first one is written at once. A
+ * command that is sent in any other way while the connection is ready would overtake
+ * the batch, and get the reply of another command.
  */
-export const together = (client: Redis): Send => {
+export const batchedPerTick = (client: Redis): SendCommand => {
   let stream: Redis["stream"] | undefined
   const chunks: Array<PlainCommand | string> = []
-  let inThisTick = 0
-  let inTheLast = 1
+  let sentThisTick = 0
+  let sentLastTick = 1
 
   const flush = () => {
-    // One that was ended or broke meanwhile has had its commands rejected.
+    // If the stream has been closed meanwhile, the commands have been rejected.
     if (chunks.length > 0 && stream?.writable === true) writeAll(stream, chunks)
     chunks.length = 0
   }
@@ -92,24 +90,24 @@ export const together = (client: Redis): Send => {
   const endTick = () => {
     flush()
     stream = undefined
-    inTheLast = inThisTick
-    inThisTick = 0
+    sentLastTick = sentThisTick
+    sentThisTick = 0
   }
 
   const tick = {
     write: (chunk: PlainCommand | string) => {
       stream = client.stream
       chunks.push(chunk)
-      if (++inThisTick > 1) return
+      if (++sentThisTick > 1) return
       process.nextTick(endTick)
-      if (inTheLast === 1) flush()
+      if (sentLastTick === 1) flush()
     }
   } as unknown as Redis["stream"]
 
   return (name, args, listener) => {
     const { commandTimeout, keyPrefix } = client.options
     try {
-      if (!keyPrefix && commandTimeout === undefined && !isWatched(client)) {
+      if (!keyPrefix && commandTimeout === undefined && !isInstrumented(client)) {
         void client.sendCommand(new PlainCommand(name, args, listener) as unknown as Command, tick)
         return
       }
@@ -125,38 +123,39 @@ export const together = (client: Redis): Send => {
   }
 }
 
-/** What ioredis tells tracers. The first releases of Node 20 do not know whether there are any. */
-const told: { readonly hasSubscribers: boolean | undefined } = tracingChannel("ioredis:command")
+/** The diagnostics channel of ioredis. In the first releases of Node 20 `hasSubscribers` is missing. */
+const commandChannel: { readonly hasSubscribers: boolean | undefined } = tracingChannel("ioredis:command")
 
 /**
- * Whether tracers want to have commands as ioredis makes them: those that are told,
- * and those that put a function of theirs around its method, which is then no method.
+ * Whether tracers need commands as ioredis makes them: subscribers of its diagnostics
+ * channel, and APMs that replace `sendCommand`. A function has a `prototype`, a method
+ * does not.
  */
-const isWatched = (client: Redis): boolean =>
-  // oxlint-disable-next-line typescript/unbound-method -- is looked at, not called
-  told.hasSubscribers !== false || "prototype" in client.sendCommand
+const isInstrumented = (client: Redis): boolean =>
+  // oxlint-disable-next-line typescript/unbound-method -- only inspected, not called
+  commandChannel.hasSubscribers !== false || "prototype" in client.sendCommand
 
-/** Without its constructor, which prepares each command for all that can be done with any. */
-const Bare = function() {} as unknown as new() => object
-Bare.prototype = Command.prototype
+/** Shares the prototype of `Command`, but skips its expensive constructor. */
+const CommandWithoutConstructor = function() {} as unknown as new() => object
+CommandWithoutConstructor.prototype = Command.prototype
 
-/** A command that is sent, and answered by null, a string, a number or an array of such, and nothing else. */
-class PlainCommand extends Bare {
+/** A command without the features of ioredis. Its reply is null, a string, a number, or an array of these. */
+class PlainCommand extends CommandWithoutConstructor {
   readonly name: string
   readonly args: Arguments
   isTraced = false
-  #listener: Listener | undefined
+  #listener: ReplyListener | undefined
   #outcome: unknown
   #hasFailed = false
 
-  constructor(name: string, args: Arguments, listener: Listener) {
+  constructor(name: string, args: Arguments, listener: ReplyListener) {
     super()
     this.name = name
     this.args = args
     this.#listener = listener
   }
 
-  /** Put into words when it is written, with those beside it. */
+  /** Encoded lazily, together with the other commands of the tick. */
   toWritable(): this {
     return this
   }
@@ -172,12 +171,12 @@ class PlainCommand extends Bare {
   #settle(outcome: unknown, hasFailed: boolean) {
     this.#outcome = outcome
     this.#hasFailed = hasFailed
-    if (toTell.push(this) === 1) queueMicrotask(tellAll)
+    if (settledCommands.push(this) === 1) queueMicrotask(deliverSettled)
   }
 
-  tell(): void {
+  deliver(): void {
     const listener = this.#listener
-    // What ioredis keeps of a command may outlive it by far, and must not keep what it was for.
+    // ioredis may keep the command for much longer, and must not retain the listener with it.
     this.#listener = undefined
     if (listener === undefined) return
     if (this.#hasFailed) fail(listener, this.#outcome)
@@ -185,19 +184,19 @@ class PlainCommand extends Bare {
   }
 }
 
-/** About as much is put together for one write: what is longer than a string can be must not become one. */
+/** The approximate length of one write. All commands together may be longer than a string can be. */
 const pieceLength = 1 << 20
 
 const writeAll = (stream: Redis["stream"], commands: ReadonlyArray<PlainCommand | string>): void => {
   try {
     for (let next = 0; next < commands.length;) next = writePiece(stream, commands, next)
   } catch (error) {
-    // What cannot be written is waited for all the same, by that which comes after it too.
+    // ioredis waits for replies to commands that could not be written; later replies would go to the wrong ones.
     stream.destroy(error as Error)
   }
 }
 
-/** Writes so many of the commands, from the first on, as make a piece, and tells which is next. */
+/** Writes a piece of the commands, beginning with the given one, and returns the index of the next. */
 const writePiece = (
   stream: Redis["stream"],
   commands: ReadonlyArray<PlainCommand | string>,
@@ -205,32 +204,32 @@ const writePiece = (
 ): number => {
   let text = ""
   let next = first
-  while (next < commands.length && text.length < pieceLength) text += encoded(commands[next++]!, false)
-  // Where a character is a byte there is less to do.
+  while (next < commands.length && text.length < pieceLength) text += encodeResp(commands[next++]!, false)
+  // Faster where every character is one byte.
   if (Buffer.byteLength(text) === text.length) stream.write(text, "latin1")
   else {
     text = ""
-    for (let index = first; index < next; index++) text += encoded(commands[index]!, true)
+    for (let index = first; index < next; index++) text += encodeResp(commands[index]!, true)
     stream.write(text)
   }
   return next
 }
 
 /**
- * As the protocol has it: how many words a command has, and each word after its
- * length in bytes, which is looked at only where it may differ from that in characters.
+ * A command in the protocol: the number of words, and each word after its length in
+ * bytes, which is computed only where it may differ from the length in characters.
  */
-const encoded = (command: PlainCommand | string, isMixed: boolean): string => {
+const encodeResp = (command: PlainCommand | string, hasMultiByte: boolean): string => {
   if (typeof command === "string") return command
   const { args, name } = command
-  let text = `*${args.length + 1}${announce(name, isMixed)}`
-  for (const arg of args) text += announce(String(arg), isMixed)
+  let text = `*${args.length + 1}${bulkString(name, hasMultiByte)}`
+  for (const arg of args) text += bulkString(String(arg), hasMultiByte)
   return text + "\r\n"
 }
 
-/** The end of what came before, the length of the word, and the word. */
-const announce = (word: string, isMixed: boolean): string => {
-  const length = isMixed ? Buffer.byteLength(word) : word.length
+/** The end of the line before, the length of the word, and the word. */
+const bulkString = (word: string, hasMultiByte: boolean): string => {
+  const length = hasMultiByte ? Buffer.byteLength(word) : word.length
   return (lengths[length] ?? `\r\n$${length}\r\n`) + word
 }
 
@@ -239,11 +238,11 @@ const lengths = Array.from({ length: 128 }, (_, length) => `\r\n$${length}\r\n`)
 const decoded = (reply: unknown): unknown =>
   Buffer.isBuffer(reply) ? reply.toString() : Array.isArray(reply) ? reply.map(decoded) : reply
 
-/** Settled, and their listeners are to be told, once ioredis is done with what it has read. */
-const toTell: Array<PlainCommand> = []
+/** Their listeners are called once ioredis is done with the data it has read. */
+const settledCommands: Array<PlainCommand> = []
 
-const tellAll = () => {
-  // More may come meanwhile.
-  for (let next = 0; next < toTell.length; next++) toTell[next]!.tell()
-  toTell.length = 0
+const deliverSettled = () => {
+  // A listener may add more.
+  for (let next = 0; next < settledCommands.length; next++) settledCommands[next]!.deliver()
+  settledCommands.length = 0
 }

@@ -1,113 +1,78 @@
 /**
- * Waiting lists over ioredis.
+ * Notifications over ioredis.
  *
- * Turns come over a subscription to a channel of the waiter's own. The first in
- * line watches the key itself by server-assisted client-side caching, since
- * holders that are other libraries know nothing of the list: a GET on one
- * connection makes the server tell another of the next change of that key.
+ * Keys are watched by server-assisted client-side caching: a read on one connection
+ * makes the server notify another one of the next change of the key, whoever makes it.
  *
  * @see client tracking: https://redis.io/docs/latest/develop/reference/client-side-caching/
  */
 import * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
-import type { Redis, RedisOptions } from "ioredis"
-import type { NodeError } from "../../LockError.ts"
-import type { LockNode, Notice } from "../../LockNode.ts"
-import { masked, quoted, untrusted } from "../base/text.ts"
-import { turnChannel } from "../redis/keys.ts"
-import { type Meaning, nodeError, oneOrZero, place, wakeUp, wholeNumber } from "../redis/replies.ts"
+import type { Cluster, Redis, RedisOptions } from "ioredis"
+import { masked, untrusted } from "../base/text.ts"
+import type { Notification, RedisClient } from "../redis/client.ts"
+import { toNodeError } from "../redis/errors.ts"
+import { wholeNumber } from "../redis/replies.ts"
 import { isReplyError } from "./batching.ts"
-import { keepConnected, type Kept, sentinelOptions } from "./connection.ts"
+import { keepConnected, type Kept } from "./keepConnected.ts"
+import { sentinelOptions } from "./ownOptions.ts"
 import { secretsOf } from "./url.ts"
 
-const invalidations = "__redis__:invalidate"
+const invalidationChannel = "__redis__:invalidate"
 
-/** Runs one of our scripts on the lock and its waiting list. */
-export type Run = <A extends {}>(
-  operation: NodeError["operation"],
-  script: "join" | "leave" | "release" | "releaseAndWake",
-  name: string,
-  meaning: Meaning<A>,
-  ...args: ReadonlyArray<string>
-) => Effect.Effect<A, NodeError>
+/** The notifications of a node; their connections have the options of its client. */
+export const notifications =
+  (id: string, client: Redis | Cluster): NonNullable<RedisClient["notifications"]> => (channel, onNotification) =>
+    Effect.map(
+      Effect.acquireRelease(
+        Effect.sync(() => new Map<string, NotificationListener>()),
+        (listeners) =>
+          Effect.sync(() => {
+            for (const listener of listeners.values()) listener.close()
+          })
+      ),
+      (listeners) => {
+        const keyPrefix = client.options.keyPrefix ?? ""
 
-/**
- * The waiting lists of a node. `clientFor` gives the client of the server that
- * has the key; the connections for hearing are made after its model. `hasList`
- * tells whether a list can stand beside the key, `secrets` what no error may show.
- */
-export const waitingList = (
-  id: string,
-  run: Run,
-  clientFor: (key: string) => Promise<Redis | undefined>,
-  prefix: string,
-  hasList: (key: string) => boolean,
-  secrets: () => ReadonlyArray<string>
-): NonNullable<LockNode["waitingList"]> =>
-(waiter, hear) =>
-  Effect.map(
-    Effect.acquireRelease(
-      Effect.sync(() => new Map<string, Ear>()),
-      (ears) =>
-        Effect.sync(() => {
-          for (const ear of ears.values()) ear.close()
-        })
-    ),
-    (ears) => {
-      let told = false
-      const earFor = async (key: string): Promise<Ear | undefined> => {
-        const client = await clientFor(key)
-        if (client === undefined) return undefined
-        const { host, path, port } = client.options
-        const address = path ?? `${host}:${port}`
-        let ear = ears.get(address)
-        if (ear === undefined) ears.set(address, ear = new Ear(client, prefix, waiter, hear))
-        return ear
-      }
-
-      const attempt = <A>(promise: () => Promise<A>): Effect.Effect<A, NodeError> =>
-        Effect.callback((resume) => {
-          promise().then(
-            (value) => resume(Effect.succeed(value)),
-            (error) => resume(Effect.fail(nodeError(id, "inspect", error, secrets())))
-          )
-        })
-
-      const released: Meaning<{ readonly released: boolean; readonly woke: boolean }> = (reply) => {
-        const answer = wakeUp(reply)
-        if (answer?.mayTell === false) hear({ _tag: "Unsupported", why: "this user may not PUBLISH turns" })
-        if (answer?.mayPop === false) hear({ _tag: "Unsupported", why: "this user may not LPOP those that wait" })
-        return answer && { released: answer.released, woke: answer.woke }
-      }
-
-      return {
-        join: Effect.fnUntraced(function*(key, end) {
-          if (!hasList(key)) {
-            if (!told) {
-              hear({ _tag: "Unsupported", why: `in a cluster no list can stand beside the name ${quoted(key)}` })
-            }
-            told = true
-            return { ahead: 0, ttlMillis: Infinity }
+        /** `undefined` if a cluster does not know the server at the moment. */
+        const listenerFor = async (key: string): Promise<NotificationListener | undefined> => {
+          const server = await serverOf(client, keyPrefix + key)
+          if (server === undefined) return undefined
+          const { host, path, port } = server.options
+          const address = path ?? `${host}:${port}`
+          let listener = listeners.get(address)
+          if (listener === undefined) {
+            listeners.set(address, listener = new NotificationListener(server, keyPrefix, channel, onNotification))
           }
-          const ear = yield* attempt(() => earFor(key))
-          // Join, then look, then sleep: or a release in between is missed.
-          if (ear !== undefined) yield* attempt(() => ear.listen())
-          const { ahead, ttlMillis } = yield* run("inspect", "join", key, place, waiter, end)
-          const isThere = ahead > 0 || ear === undefined || (yield* attempt(() => ear.watch(key)))
-          return { ahead, ttlMillis: isThere ? ttlMillis : 0 }
-        }),
-        leave: (key) => hasList(key) ? Effect.asVoid(run("release", "leave", key, released, key, waiter)) : Effect.void,
-        release: (key, value, inLine) =>
-          hasList(key)
-            ? run("release", "releaseAndWake", key, released, value, key, inLine && ears.size > 0 ? waiter : "")
-            : Effect.map(run("release", "release", key, oneOrZero, value), (released) => ({ released, woke: false }))
-      }
-    }
-  )
+          return listener
+        }
 
-/** Connections for hearing come back when they are lost, and forget what was under way. */
-const hearing = {
-  // In RESP3 ioredis drops the notices of invalidation.
+        const fromPromise = <A>(promise: () => Promise<A>) =>
+          Effect.callback<A, ReturnType<typeof toNodeError>>((resume) => {
+            promise().then(
+              (value) => resume(Effect.succeed(value)),
+              (error) => resume(Effect.fail(toNodeError(id, "inspect", error, secretsOf(client))))
+            )
+          })
+
+        return {
+          subscribe: (key) => fromPromise(async () => (await listenerFor(key))?.subscribe()),
+          watchKey: (key) => fromPromise(async () => await (await listenerFor(key))?.watchKey(key) ?? true)
+        }
+      }
+    )
+
+/** The client of the server that has the key. */
+const serverOf = async (client: Redis | Cluster, key: string): Promise<Redis | undefined> => {
+  if (!client.isCluster) return client as Redis
+  const cluster = client as Cluster
+  const owner = cluster.slots[await cluster.cluster("KEYSLOT", key)]?.[0]
+  return cluster.nodes("master").find(({ options }) => `${options.host}:${options.port}` === owner)
+}
+
+/** Both connections reconnect when they are lost, without sending anything again. */
+const listenerOptions = {
+  // In RESP3 ioredis drops invalidation messages.
   protocol: 2,
   replyMapping: "legacy",
   lazyConnect: true,
@@ -119,74 +84,78 @@ const hearing = {
   retryStrategy: (times) => Math.min(times * 50, 2000)
 } satisfies RedisOptions
 
-/** Two connections to one server, opened when they are first needed: one hears, the other looks. */
-class Ear {
+/** A lazily opened pair of connections to one server: one subscribes, and reads on the other are tracked. */
+class NotificationListener {
   readonly #client: Redis
-  readonly #prefix: string
-  readonly #waiter: string
-  readonly #hear: (notice: Notice) => void
+  readonly #keyPrefix: string
+  readonly #channel: string
+  readonly #onNotification: (notification: Notification) => void
   readonly #kept = new Map<Redis, Kept>()
-  /** The client's own connection as it was when each of those for hearing was made. */
+  /** The socket of the client when each of the connections was made. */
   readonly #madeBeside = new Map<Redis, Redis["stream"]>()
-  #subscriber: Redis | undefined
-  #listening: Promise<void> | undefined
-  #tracker: Redis | undefined
+  #subscribingConnection: Redis | undefined
+  #subscribed: Promise<void> | undefined
+  #trackingConnection: Redis | undefined
   #tracking: Promise<void> | undefined
-  #tracked: (() => void) | undefined
-  /** The subscriber's client id on the server, to which the tracker's notices go. */
+  #trackingBegun: (() => void) | undefined
+  /** The subscribing connection's client id on the server, to which invalidation messages are redirected. */
   #id: number | undefined
-  /** Whether the subscriber is subscribed. */
-  #isHearing = false
+  #isSubscribed = false
   #hasTracked = false
-  /** Whether the server refuses to track. */
-  #unable = false
+  #trackingUnsupported = false
 
-  constructor(client: Redis, prefix: string, waiter: string, hear: (notice: Notice) => void) {
+  constructor(
+    client: Redis,
+    keyPrefix: string,
+    channel: string,
+    onNotification: (notification: Notification) => void
+  ) {
     this.#client = client
-    this.#prefix = prefix
-    this.#waiter = waiter
-    this.#hear = hear
+    this.#keyPrefix = keyPrefix
+    this.#channel = channel
+    this.#onNotification = onNotification
   }
 
-  /** Fulfilled once notices are heard; rejected if the server refuses that. */
-  listen(): Promise<void> {
-    // Whoever only hears never notices that the way to the server is gone. The client has, if it was connected anew.
+  /** Fulfilled once messages are delivered; rejected if the server refuses. */
+  subscribe(): Promise<void> {
+    // A connection that only receives never notices that its server is unreachable. The client has, if it reconnected.
     for (const [connection, stream] of this.#madeBeside) {
       if (stream !== this.#client.stream) connection.disconnect(true)
     }
-    return this.#listening ??= new Promise((resolve, reject) => {
-      const subscriber = this.#subscriber = this.#connect(async () => {
+    return this.#subscribed ??= new Promise((resolve, reject) => {
+      const connection = this.#subscribingConnection = this.#connect(async () => {
         const isFirst = this.#id === undefined
-        const id = await subscriber.client("ID")
-        await subscriber.subscribe(turnChannel(this.#waiter))
+        const id = await connection.client("ID")
+        await connection.subscribe(this.#channel)
         this.#id = id
-        this.#isHearing = true
-        await this.#track()
-        if (!isFirst) this.#hear({ _tag: "Resync" })
+        this.#isSubscribed = true
+        await this.#enableTracking()
+        if (!isFirst) this.#onNotification({ _tag: "Resync" })
         resolve()
       }, (error) => {
-        this.#listening = undefined
-        this.#close(subscriber)
+        this.#subscribed = undefined
+        this.#close(connection)
         reject(error)
       })
-      subscriber.on("close", () => {
-        this.#isHearing = false
+      connection.on("close", () => {
+        this.#isSubscribed = false
       })
-      subscriber.on("messageBuffer", (channel: Buffer, message: unknown) => this.#message(String(channel), message))
+      connection.on("messageBuffer", (channel: Buffer, message: unknown) => this.#onMessage(String(channel), message))
     })
   }
 
-  /** Looks at the key, of whose next change there will be notice. `false` if there is no such key. */
-  async watch(key: string): Promise<boolean> {
-    if (this.#unable) return true
+  /** Reads the key, whose next change will be notified. `false` if there is no such key. */
+  async watchKey(key: string): Promise<boolean> {
+    await this.subscribe()
+    if (this.#trackingUnsupported) return true
     this.#tracking ??= new Promise((resolve) => {
-      this.#tracked = resolve
-      this.#tracker = this.#connect(() => this.#track(), () => resolve())
+      this.#trackingBegun = resolve
+      this.#trackingConnection = this.#connect(() => this.#enableTracking(), () => resolve())
     })
     await this.#tracking
-    if (this.#unable || this.#tracker === undefined) return true
-    // Any command that reads the key will do, and this one fetches nothing of it. Where it fails, nothing is known.
-    return this.#tracker.pttl(key).then((millis) => wholeNumber(millis) !== -2, () => true)
+    if (this.#trackingUnsupported || this.#trackingConnection === undefined) return true
+    // Any command that reads the key is tracked; this one does not fetch the value. If it fails, the key may exist.
+    return this.#trackingConnection.pttl(key).then((millis) => wholeNumber(millis) !== -2, () => true)
   }
 
   close(): void {
@@ -200,33 +169,33 @@ class Ear {
   }
 
   /**
-   * Called whenever one of the two connections is there: the later one makes the
-   * server track. If one is lost meanwhile it is called again, so neither gives the
-   * other up: they would go on doing so in turns.
+   * Called whenever one of the two connections is ready; the later one enables
+   * tracking. If one is lost meanwhile this is called again, so neither closes the other:
+   * they would go on doing so in turns.
    */
-  async #track(): Promise<void> {
-    const tracker = this.#tracker
-    if (tracker?.status !== "ready" || !this.#isHearing) return
+  async #enableTracking(): Promise<void> {
+    const connection = this.#trackingConnection
+    if (connection?.status !== "ready" || !this.#isSubscribed) return
     try {
-      await this.#subscriber?.subscribe(invalidations)
-      await tracker.client("TRACKING", "ON", "REDIRECT", this.#id!)
+      await this.#subscribingConnection?.subscribe(invalidationChannel)
+      await connection.client("TRACKING", "ON", "REDIRECT", this.#id!)
     } catch (error) {
       if (!isReplyError(error) || error.message.startsWith("ERR The client ID")) return
-      this.#unable = true
-      this.#close(tracker)
-      this.#hear({ _tag: "Unsupported", why: untrusted(masked(error.message, secretsOf(this.#client))) })
+      this.#trackingUnsupported = true
+      this.#close(connection)
+      this.#onNotification({ _tag: "Unsupported", why: untrusted(masked(error.message, secretsOf(this.#client))) })
     }
-    if (this.#hasTracked) this.#hear({ _tag: "Resync" })
+    if (this.#hasTracked) this.#onNotification({ _tag: "Resync" })
     this.#hasTracked = true
-    this.#tracked?.()
+    this.#trackingBegun?.()
   }
 
-  /** A connection of the same kind that comes back when it is lost; `ready` runs each time it is there. */
+  /** A connection like the client's, which reconnects when it is lost; `ready` runs on each one. */
   #connect(ready: () => Promise<void>, refused: (error: unknown) => void): Redis {
     const connection = this.#client.duplicate({
-      ...hearing,
+      ...listenerOptions,
       ...sentinelOptions(this.#client.options),
-      keyPrefix: this.#prefix
+      keyPrefix: this.#keyPrefix
     })
     connection.on("error", constVoid)
     const kept = keepConnected(connection)
@@ -236,7 +205,7 @@ class Ear {
       this.#madeBeside.set(connection, this.#client.stream)
       ready().then(
         kept.begun,
-        // One that breaks in between, or whose counterpart did, begins anew.
+        // If it is lost in between, or the other one is, it starts again.
         (error: unknown) => isReplyError(error) ? refused(error) : connection.disconnect(true)
       )
     })
@@ -244,22 +213,22 @@ class Ear {
     return connection
   }
 
-  /** What is thrown here would end the process. */
-  #message(channel: string, message: unknown) {
-    for (const notice of this.#noticesOf(channel, message)) {
+  /** An exception here would end the process. */
+  #onMessage(channel: string, message: unknown) {
+    for (const notification of this.#notificationsOf(channel, message)) {
       try {
-        this.#hear(notice)
+        this.#onNotification(notification)
       } catch {
-        // A notice may be lost.
+        // A notification may be lost.
       }
     }
   }
 
-  #noticesOf(channel: string, message: unknown): Array<Notice> {
-    if (channel !== invalidations) return [{ _tag: "WakeUp", key: String(message) }]
-    // All keys were flushed, or some have changed. Anything else no server says, but somebody who may publish there.
+  #notificationsOf(channel: string, message: unknown): Array<Notification> {
+    if (channel !== invalidationChannel) return [{ _tag: "Message", message: String(message) }]
+    // All keys were flushed, or some have changed. No server sends anything else, but a user who may publish there can.
     if (message === null) return [{ _tag: "Resync" }]
     if (!Array.isArray(message)) return []
-    return message.map((key) => ({ _tag: "KeyChanged", key: String(key).slice(this.#prefix.length) }))
+    return message.map((key) => ({ _tag: "KeyChanged", key: String(key).slice(this.#keyPrefix.length) }))
   }
 }

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { Redis, type RedisOptions } from "ioredis"
 import { NodeError } from "../../LockError.ts"
-import { nodeError } from "../redis/replies.ts"
+import { toNodeError } from "../redis/errors.ts"
 import { guardReplies } from "./replyGuard.ts"
 import { addressOf, secretsOf } from "./url.ts"
 
@@ -51,7 +51,7 @@ export const make = (options: RedisOptions): Effect.Effect<Probe, never, Scope.S
         call: (command, ...args) =>
           Effect.tryPromise({
             try: () => connected.then(() => probe.client.call(command, ...args)),
-            catch: (error) => nodeError(id, "inspect", probe.lastError ?? error, secretsOf(probe.client))
+            catch: (error) => toNodeError(id, "inspect", probe.lastError ?? error, secretsOf(probe.client))
           }).pipe(Effect.timeoutOrElse({
             duration: patience,
             orElse: () => Effect.fail(new NodeError({ node: id, operation: "inspect", reason: "Timeout" }))

@@ -1,27 +1,22 @@
 /**
- * Writes over ioredis that count only once replicas have them.
+ * Writes over ioredis that succeed only once replicas have them.
  *
- * Redis replicates after it has answered. `WAIT` on the connection of a write asks
- * how many replicas have all that was written before, and waits for so many; it
- * keeps everything behind it on that connection waiting too. On another
- * connection it would tell nothing about the write: asked on a new one, of a
- * server that has just been promoted and never saw the write, it says yes at once.
+ * Redis replicates after it has replied. `WAIT` reports how many replicas have
+ * everything that was written before on its own connection, and waits for the given
+ * number; it also blocks everything behind it on that connection. On another
+ * connection it would prove nothing: on a new connection to a server that has just been
+ * promoted, and never saw the write, it succeeds at once.
  *
  * @see WAIT: https://redis.io/docs/latest/commands/wait/
  */
 import type { Cluster, Redis } from "ioredis"
+import type { Arguments, Replicas } from "../redis/client.ts"
 import { count } from "../redis/replies.ts"
-import { listen, type Send } from "./batching.ts"
+import { listen, type SendCommand } from "./batching.ts"
 import type { Connection } from "./connection.ts"
 
-/** How many replicas have to have a write, and within how much time. */
-export interface Replicas {
-  readonly count: number
-  readonly withinMillis: number
-}
-
-/** Sends a write, whose yes comes once the replicas have acknowledged it. It fails when too few do. */
-export const replicated = ({ client, send, watched }: Connection, replicas: Replicas): Send => {
+/** Sends a write, which fails unless enough replicas acknowledge it. */
+export const replicated = ({ client, send, watched }: Connection, replicas: Replicas): SendCommand => {
   if (!client.isCluster) {
     const write = onOneConnection(client as Redis, send, replicas)
     return (name, args, listener) => listen(write(name, args), listener)
@@ -30,14 +25,15 @@ export const replicated = ({ client, send, watched }: Connection, replicas: Repl
   return (name, args, listener) => listen(write(name, args), watched(name, args, listener))
 }
 
-type Write = (name: string, args: ReadonlyArray<string | number>) => Promise<unknown>
+type Write = (name: string, args: Arguments) => Promise<unknown>
 
 /**
- * One `WAIT` at a time, shared by all that was answered before it was sent: however
- * many locks are under way, none of them waits for more than two.
+ * One `WAIT` at a time, shared by all writes that were answered before it was sent. However
+ * many locks are in flight, none of them waits for more than two.
  */
-const onOneConnection = (client: Redis, send: Send, replicas: Replicas): Write => {
-  const sent: Write = (name, args) => new Promise((replied, failed) => send(name, args, { replied, failed }))
+const onOneConnection = (client: Redis, send: SendCommand, replicas: Replicas): Write => {
+  const sent: Write = (name, args) =>
+    new Promise((resolve, reject) => send(name, args, { onReply: resolve, onError: reject }))
   let current: Promise<unknown> = Promise.resolve()
   let next: Promise<unknown> | undefined
 
@@ -54,25 +50,25 @@ const onOneConnection = (client: Redis, send: Send, replicas: Replicas): Write =
 
   return async (name, args) => {
     const reply = await sent(name, args)
-    if (isNo(reply)) return reply
+    if (isRefusal(reply)) return reply
     const { stream } = client
     const acknowledgements = await acknowledged()
     if (client.stream !== stream) throw new Error("the connection was lost before the replicas had acknowledged")
-    check(acknowledgements, replicas)
+    checkAcknowledged(acknowledgements, replicas)
     return reply
   }
 }
 
-/** Which of its connections a cluster client takes is its own affair; only a pipeline is sure to be sent on one. */
+/** A cluster client chooses the connection of each command; only a pipeline is sure to be sent on one. */
 const inCluster = (cluster: Cluster, replicas: Replicas): Write => async (name, args) => {
   const [answer, acknowledged] = await cluster.pipeline([
     [name, ...args],
     ["wait", replicas.count, Math.ceil(replicas.withinMillis)]
   ]).exec() ?? []
-  // A pipeline that writes is not sent again elsewhere. Nor may we: a release may have been sent meanwhile.
+  // A pipeline that writes is not redirected, and must not be sent again: a release may have been sent meanwhile.
   if (answer?.[0]?.message.startsWith("MOVED ")) cluster.refreshSlotsCache()
   const reply = resultOf(answer)
-  if (!isNo(reply)) check(resultOf(acknowledged), replicas)
+  if (!isRefusal(reply)) checkAcknowledged(resultOf(acknowledged), replicas)
   return reply
 }
 
@@ -83,10 +79,10 @@ const resultOf = (answer: readonly [error: Error | null, result: unknown] | unde
   return result
 }
 
-/** A refused `SET` or a script that did nothing. */
-const isNo = (reply: unknown) => reply === null || count(reply) === 0
+/** The reply of a `SET NX` or a script that changed nothing. */
+const isRefusal = (reply: unknown) => reply === null || count(reply) === 0
 
-const check = (reply: unknown, replicas: Replicas): void => {
+const checkAcknowledged = (reply: unknown, replicas: Replicas): void => {
   const acknowledged = count(reply) ?? 0
   if (acknowledged >= replicas.count) return
   const word = replicas.count === 1 ? "replica" : "replicas"

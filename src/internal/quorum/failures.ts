@@ -1,17 +1,7 @@
 /**
- * Failures that are not the server's: of requests that were never sent, so that what
- * they asked for will not happen, and those that a client made by itself.
+ * Failures that are not the server's, but made by the client itself.
  */
 import type { NodeError } from "../../LockError.ts"
-
-const unsent = new WeakSet<NodeError>()
-
-export const markUnsent = (error: NodeError): NodeError => {
-  unsent.add(error)
-  return error
-}
-
-export const isUnsent = (error: NodeError): boolean => unsent.has(error)
 
 const clientErrors = new WeakSet<NodeError>()
 

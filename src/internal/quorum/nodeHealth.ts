@@ -13,8 +13,9 @@ import type * as Fiber from "effect/Fiber"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import { monotonicMillis } from "../base/clock.ts"
+import { markUnsent } from "../nodeContract.ts"
 import type { Metrics } from "../telemetry/metrics.ts"
-import { isServerError, markUnsent } from "./failures.ts"
+import { isServerError } from "./failures.ts"
 
 /** After so many probes in a row without any answer, and so much time, the connection is given up. */
 const probesBeforeReconnect = 3

@@ -13,9 +13,10 @@ import type { LockNode } from "../../LockNode.ts"
 import { type CallbackResult, isCallbackEffect } from "../base/callbackEffect.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import type { Timer, Timers } from "../base/timers.ts"
+import { isUnsent } from "../nodeContract.ts"
 import type { Metrics } from "../telemetry/metrics.ts"
 import { denied, granted, type NodeRequest, rulesOutQuorum, Tally, unavailable } from "./ballot.ts"
-import { isServerError, isUnsent, markClientError } from "./failures.ts"
+import { isServerError, markClientError } from "./failures.ts"
 import type { NodeHealth } from "./nodeHealth.ts"
 
 /** What a round needs of the quorum. */

@@ -33,3 +33,16 @@ export const sharesSlot = (name: string, prefix: string = ""): boolean => {
 
 /** The channel on which a waiter hears that it is its turn. The message is the name of the lock. */
 export const turnChannel = (waiter: string): string => `redsync:turn:${waiter}`
+
+/** The companion keys of a node. */
+export interface CompanionKeys {
+  /** Whether a lock of this name can have them: they must be in the lock's slot of a cluster. */
+  readonly canExist: (name: string) => boolean
+  readonly of: (kind: Kind, name: string) => string
+}
+
+/** For a cluster, or for a single server. */
+export const companionKeys = (cluster?: { readonly keyPrefix: string }): CompanionKeys => ({
+  canExist: (name) => cluster === undefined || sharesSlot(name, cluster.keyPrefix),
+  of: (kind, name) => keyBeside(kind, name, cluster?.keyPrefix)
+})

@@ -2,9 +2,7 @@
  * What the servers' replies mean, whichever client carries them.
  */
 import * as Option from "effect/Option"
-import { NodeError } from "../../LockError.ts"
 import type { KeyState, LinePosition } from "../../LockNode.ts"
-import { masked, untrusted } from "../base/text.ts"
 import { longestValue } from "../nodeContract.ts"
 
 /**
@@ -87,51 +85,4 @@ export const wakeUp: Meaning<{
   const sum = wholeNumber(reply)
   if (sum === undefined || ![0, 1, 2, 3, 4, 5, 8, 9].includes(sum)) return undefined
   return { released: (sum & 1) > 0, woke: (sum & 2) > 0, mayTell: (sum & 4) === 0, mayPop: (sum & 8) === 0 }
-}
-
-/** Why a server that has been up for so long abstains until it has been up for longer, if it does. */
-export const abstention = (upMillis: number, minUptimeMillis: number): Option.Option<string> => {
-  const seconds = (millis: number) => `${Math.ceil(millis / 1000)} s`
-  return upMillis >= minUptimeMillis
-    ? Option.none()
-    : Option.some(`restarted ${seconds(upMillis)} ago, waits ${seconds(minUptimeMillis - upMillis)} more`)
-}
-
-/** The first message in a chain of causes, which may be long, or end in itself. */
-const words = (error: unknown, depth: number = 0): string => {
-  if (typeof error === "string") return error
-  if (!(error instanceof Error) || depth === 10) return "no reason given"
-  return typeof error.message === "string" && error.message !== "" ? error.message : words(error.cause, depth + 1)
-}
-
-/** Whether it, or what it was caused by, is what a server answered, in whichever client's words. */
-const isReply = (error: unknown, depth: number = 0): boolean =>
-  error instanceof Error && depth < 10 &&
-  (/^(ReplyError|ErrorReply|SimpleError|BlobError)$/.test(error.constructor?.name) || isReply(error.cause, depth + 1))
-
-/** What a server says of a command in a script, without the place in the script that Redis 6.2 puts before it. */
-export const withoutPlace = (message: string): string =>
-  message.replace(/^ERR Error running script \(call to \w+\): (?:@user_script: ?\d+: )+-?/, "")
-
-/**
- * The error of a client as that of a node. Of the client's error only the words
- * are kept: clients put the command with its arguments, such as a password, on it.
- * They are from outside, and may repeat one of the secrets.
- */
-export const nodeError = (
-  node: string,
-  operation: NodeError["operation"],
-  error: unknown,
-  secrets: ReadonlyArray<string> = []
-): NodeError => {
-  // A server that does not know a command repeats its arguments, such as a password.
-  const message = withoutPlace(words(error)).replace(/, with args beginning with.*$/s, "")
-    // What OpenSSL says stands between an address of its own and the line of its source.
-    .replace(/^.*:SSL routines:[^:]*:([^:]*):.*$/s, "TLS: $1")
-  const [, up = 0, least = 0] = /^ABSTAINS (\d{1,15}) (\d{1,15})$/.exec(message) ?? []
-  const abstains = abstention(Number(up), Number(least))
-  if (Option.isSome(abstains)) return new NodeError({ node, operation, reason: "Abstained", cause: abstains.value })
-  // Servers' errors begin with a code in capitals, such as READONLY or NOAUTH; all else comes from the connection.
-  const reason = isReply(error) || /^[A-Z]{3,} /.test(message) ? "Rejected" : "Disconnected"
-  return new NodeError({ node, operation, reason, cause: new Error(untrusted(masked(message, secrets, node))) })
 }

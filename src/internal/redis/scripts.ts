@@ -8,7 +8,7 @@
  */
 import { largest, longestValue } from "../nodeContract.ts"
 
-const look = `local held = redis.pcall("GET", KEYS[1])
+export const readHeld = `local held = redis.pcall("GET", KEYS[1])
 if type(held) == "table" and held.err and not string.find(held.err, "WRONGTYPE", 1, true) then return held end
 `
 
@@ -16,7 +16,7 @@ if type(held) == "table" and held.err and not string.find(held.err, "WRONGTYPE",
 const timeToLive = `math.min(redis.call("PTTL", KEYS[1]), ${largest})`
 
 /** KEYS: the lock. ARGV: value. 1 if it was ours and is deleted. */
-export const release = `${look}if held == ARGV[1] then return redis.call("DEL", KEYS[1]) end
+export const release = `${readHeld}if held == ARGV[1] then return redis.call("DEL", KEYS[1]) end
 return 0`
 
 /**
@@ -24,26 +24,26 @@ return 0`
  * difference of two times in whole seconds: a server that was started at 10.9 s says
  * at 12.0 s that it has been up for 2 s.
  */
-const atLeastUp =
+const uptimeAtLeast =
   `1000 * math.max(0, tonumber(string.match(redis.call("INFO", "server"), "uptime_in_seconds:(%d+)")) - 1)`
 
 /**
  * Before a new lock is granted: how long the server has to be up for that, in
  * milliseconds, is the last argument, 0 for any.
  */
-const abstain = `local least = tonumber(ARGV[#ARGV])
+const abstainIfYoung = `local least = tonumber(ARGV[#ARGV])
 if least > 0 then
-  local up = ${atLeastUp}
+  local up = ${uptimeAtLeast}
   if up < least then return redis.error_reply(string.format("ABSTAINS %.0f %.0f", up, math.ceil(least))) end
 end
 `
 
 /** KEYS: the lock. ARGV: value, expiry in milliseconds, the least uptime. 1 if it is ours now. */
-export const acquire = `${abstain}if redis.call("SET", KEYS[1], ARGV[1], "NX", "PX", ARGV[2]) then return 1 end
+export const acquire = `${abstainIfYoung}if redis.call("SET", KEYS[1], ARGV[1], "NX", "PX", ARGV[2]) then return 1 end
 return 0`
 
 /** KEYS: the lock. ARGV: value, new value, expiry in milliseconds. 1 if it was ours and has the new value now. */
-export const replace = `${look}if held ~= ARGV[1] then return 0 end
+export const replace = `${readHeld}if held ~= ARGV[1] then return 0 end
 redis.call("SET", KEYS[1], ARGV[2], "PX", ARGV[3])
 return 1`
 
@@ -52,7 +52,7 @@ return 1`
  * nothing: a token must not repeat. Nor does a proposal that could not be a token, the
  * argument of that number: the counter would keep it for an hour.
  */
-const counter = (proposal: number) =>
+const readCounter = (proposal: number) =>
   `local counter, proposal = redis.call("GET", KEYS[2]) or "0", ARGV[${proposal}]
 if not string.find(counter, "^%d+$") or tonumber(counter) >= ${largest} then
   return redis.error_reply("ERR the fencing counter " .. KEYS[2] .. " is no number that can be counted up")
@@ -67,7 +67,7 @@ counter, proposal = tonumber(counter), tonumber(proposal)
  * KEYS: the lock, its fencing counter. ARGV: value, expiry in milliseconds, proposal,
  * how long the counter lives in milliseconds, the least uptime. The token if it is ours now, else 0.
  */
-export const acquireFenced = `${abstain}${counter(3)}local token = math.max(counter + 1, proposal)
+export const acquireFenced = `${abstainIfYoung}${readCounter(3)}local token = math.max(counter + 1, proposal)
 if not redis.call("SET", KEYS[1], ARGV[1], "NX", "PX", ARGV[2]) then return 0 end
 redis.call("SET", KEYS[2], string.format("%.0f", token), "PX", ARGV[4])
 return token`
@@ -76,8 +76,8 @@ return token`
  * KEYS: the lock, its fencing counter. ARGV: value, new value, expiry in milliseconds,
  * proposal, how long the counter lives in milliseconds. The token if it was ours and has the new value now, else 0.
  */
-export const replaceFenced = `${look}if held ~= ARGV[1] then return 0 end
-${counter(4)}local token = math.max(counter + 1, proposal)
+export const replaceFenced = `${readHeld}if held ~= ARGV[1] then return 0 end
+${readCounter(4)}local token = math.max(counter + 1, proposal)
 redis.call("SET", KEYS[1], ARGV[2], "PX", ARGV[3])
 redis.call("SET", KEYS[2], string.format("%.0f", token), "PX", ARGV[5])
 return token`
@@ -86,19 +86,19 @@ return token`
  * KEYS: the lock, its fencing counter. ARGV: value, token, how long the counter
  * lives in milliseconds. 1 if the lock is ours and its counter at least the token.
  */
-export const raise = `${look}if held ~= ARGV[1] then return 0 end
-${counter(2)}redis.call("SET", KEYS[2], string.format("%.0f", math.max(counter, proposal)), "PX", ARGV[3])
+export const raise = `${readHeld}if held ~= ARGV[1] then return 0 end
+${readCounter(2)}redis.call("SET", KEYS[2], string.format("%.0f", math.max(counter, proposal)), "PX", ARGV[3])
 return 1`
 
 /** For how long the server has been up at least, in milliseconds. The key says which server of a cluster is meant. */
-export const uptime = `return ${atLeastUp}`
+export const uptime = `return ${uptimeAtLeast}`
 
 /**
  * KEYS: the lock. ARGV: value, expiry in milliseconds, 1 if a key that is gone is
  * to be set again. 1 if it was ours and lives on. Setting it again is no vote: a
  * majority of servers that came back empty must not confirm anything.
  */
-export const extend = `${look}if held == ARGV[1] then return redis.call("PEXPIRE", KEYS[1], ARGV[2]) end
+export const extend = `${readHeld}if held == ARGV[1] then return redis.call("PEXPIRE", KEYS[1], ARGV[2]) end
 if held == false and ARGV[3] == "1" then redis.call("SET", KEYS[1], ARGV[1], "NX", "PX", ARGV[2]) end
 return 0`
 
@@ -126,7 +126,7 @@ until woke > 0
  * "". 1 if it was ours and is deleted, plus 2 if somebody was told, or 4 if we may not
  * tell, or 8 if we may not even see who is next.
  */
-export const releaseAndWake = `${look}local name, released, woke = ARGV[2], 0, 0
+export const releaseAndWake = `${readHeld}local name, released, woke = ARGV[2], 0, 0
 if held == ARGV[1] then
   released = redis.call("DEL", KEYS[1])
 elseif held ~= false then
@@ -177,14 +177,3 @@ if type(length) ~= "number" or length <= ${longestValue} then
 end
 if length > ${longestValue} then return {kind, "", ttl, length} end
 return {kind, value, ttl}`
-
-/**
- * The command that the user may not run in a script. Until Redis 7.0 servers do not name it, but the line it is in;
- * Redis 7.0 not even that where it runs under `pcall`.
- */
-export const forbiddenCommand = (lua: string, message: string): string | undefined => {
-  if (!message.includes("The user executing the script can't run this command")) return undefined
-  const line = /@user_script: ?(\d+)/.exec(message)?.[1]
-  const source = line === undefined ? look : lua.split("\n")[Number(line) - 1] ?? ""
-  return /redis\.p?call\("(\w+)"/.exec(source)?.[1]?.toLowerCase()
-}

@@ -4,7 +4,7 @@ import { ErrFailed, LockLost, NodeError } from "effect-redsync/LockError"
 import * as fc from "fast-check"
 import { masked, quoted, untrusted } from "../../../src/internal/base/text.ts"
 import { addressOf, secretsOf } from "../../../src/internal/ioredis/url.ts"
-import { nodeError } from "../../../src/internal/redis/replies.ts"
+import { toNodeError } from "../../../src/internal/redis/errors.ts"
 
 const invisible = /(?! )[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/u
 
@@ -71,14 +71,14 @@ describe("errors", () => {
     ["a cause", new NodeError({ node: "n", operation: "acquire", reason: "Rejected", cause: nasty })],
     ["an error", new NodeError({ node: "n", operation: "acquire", reason: "Rejected", cause: new Error(nasty) })],
     ["a node of an error", new NodeError({ node: nasty, operation: "acquire", reason: "Timeout" })],
-    ["a reply", nodeError("n", "acquire", new Error(`ERR ${nasty}`)).cause as Error]
+    ["a reply", toNodeError("n", "acquire", new Error(`ERR ${nasty}`)).cause as Error]
   ])("escape %s", (_, error) => {
     assert.notMatch(error.message, invisible)
     assert.include(error.message, String.raw`\u001b[2J\u202e\nx`)
   })
 
   it("are not as long as what a server says", () => {
-    const error = nodeError("n", "acquire", new Error(`ERR ${"x".repeat(1_000_000)}`))
+    const error = toNodeError("n", "acquire", new Error(`ERR ${"x".repeat(1_000_000)}`))
     assert.isBelow(error.message.length, 300)
   })
 })
@@ -102,7 +102,7 @@ describe("secrets", () => {
     "other phrase"
   ])("stay out of what a server or a client says: %j", (secret) => {
     const said = new Error(`ERR wrong number of arguments: HELLO 3 AUTH default ${secret} SETNAME x`)
-    const { cause } = nodeError("h:6379", "acquire", said, secretsOf({ options }))
+    const { cause } = toNodeError("h:6379", "acquire", said, secretsOf({ options }))
     assert.strictEqual((cause as Error).message, "ERR wrong number of arguments: HELLO 3 AUTH default *** SETNAME x")
   })
 
@@ -120,7 +120,7 @@ describe("secrets", () => {
   ])("stay out where one was written by mistake: %s", (_, options, address) => {
     assert.strictEqual(addressOf(options), address)
     const said = new Error(`getaddrinfo ENOTFOUND ${Object.values(options).map((x) => JSON.stringify(x)).join(" ")}`)
-    const { message } = nodeError(address, "acquire", said, secretsOf({ options }))
+    const { message } = toNodeError(address, "acquire", said, secretsOf({ options }))
     assert.notInclude(message, "hunter2")
   })
 
@@ -136,7 +136,7 @@ describe("secrets", () => {
 
   it("leave the node's own id alone, and words of fewer than four letters", () => {
     const options = { host: "redis.local", password: "redis", sentinelPassword: "no" }
-    const { message } = nodeError(
+    const { message } = toNodeError(
       "redis.local:6379",
       "acquire",
       new Error("connect ECONNREFUSED redis.local:6379, no redis"),
@@ -156,7 +156,7 @@ describe("secrets", () => {
   })
 
   it("are hidden before the text is cut", () => {
-    const { message } = nodeError("n", "acquire", new Error(`ERR ${"x".repeat(190)} hunter2`), ["hunter2"])
+    const { message } = toNodeError("n", "acquire", new Error(`ERR ${"x".repeat(190)} hunter2`), ["hunter2"])
     assert.notInclude(message, "hun")
   })
 

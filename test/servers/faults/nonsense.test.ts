@@ -145,7 +145,7 @@ describe("nonsense from a server", () => {
       for (const [what, means, ask] of questions) {
         for (const name of all) {
           const send = () => Effect.succeed(replies[name][1]) as Effect.Effect<never>
-          const node = RedisNode.make({ send } as unknown as Redis.Redis["Service"], "effect")
+          const node = RedisNode.make({ send } as unknown as Redis.Redis["Service"], { id: "effect" })
           const exit = yield* Effect.exit(Effect.scoped(ask(node)))
           if (means.includes(name)) assert.isTrue(Exit.isSuccess(exit), `${what}: ${name}`)
           else assertUnexpected(exit, node, `${what}: ${name}`)

@@ -17,7 +17,7 @@ redisSuite(
   Layer.effectContext(Effect.gen(function*() {
     const [server] = yield* RedisServers
     return Context.make(Subject, {
-      node: RedisNode.make(yield* Redis.Redis, "effect"),
+      node: RedisNode.make(yield* Redis.Redis, { id: "effect" }),
       ...realTime
     }).pipe(
       Context.add(Backend, { onKey: server!.command, flushScripts: server!.command("SCRIPT", "FLUSH") })

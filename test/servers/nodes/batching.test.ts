@@ -5,23 +5,29 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { constVoid } from "effect/Function"
 import { type Command, Redis } from "ioredis"
-import { listen, type Listener, type Send, throughClient, together } from "../../../src/internal/ioredis/batching.ts"
+import {
+  batchedPerTick,
+  listen,
+  type ReplyListener,
+  type SendCommand,
+  viaClient
+} from "../../../src/internal/ioredis/batching.ts"
 import { until } from "../../support/faults.ts"
 import { startServer } from "../../support/servers/RedisServers.ts"
 
 /** Throws whatever it is told, until it has been told so often. */
-const throwing = (told: Array<unknown>, often = Infinity): Listener => {
+const throwing = (told: Array<unknown>, often = Infinity): ReplyListener => {
   const hear = (outcome: unknown) => {
     told.push(outcome)
     if (told.length <= often) throw new Error(`thrown after ${String(outcome)}`)
   }
-  return { replied: hear, failed: hear }
+  return { onReply: hear, onError: hear }
 }
 
 describe("what a listener throws", () => {
-  const ways: ReadonlyArray<readonly [string, (client: Redis) => Send]> = [
-    ["a connection of our own", together],
-    ["a client of the caller's", throughClient],
+  const ways: ReadonlyArray<readonly [string, (client: Redis) => SendCommand]> = [
+    ["a connection of our own", batchedPerTick],
+    ["a client of the caller's", viaClient],
     ["a promise", (client) => (name, args, listener) => listen(client.call(name, ...args), listener)]
   ]
 
@@ -46,7 +52,7 @@ describe("what a listener throws", () => {
         send("echo", ["one"], throwing(once, 1))
         send("echo", ["two"], throwing(always))
         send("nonsense", [], throwing(refused))
-        send("echo", ["three"], { replied: (reply) => after.push(reply), failed: constVoid })
+        send("echo", ["three"], { onReply: (reply) => after.push(reply), onError: constVoid })
         yield* until("the last is answered", Effect.sync(() => after.length > 0))
         assert.deepStrictEqual(once.map(String), ["one", "Error: thrown after one"])
         assert.deepStrictEqual(always.map(String), ["two", "Error: thrown after two"])
@@ -83,14 +89,14 @@ describe("large input", () => {
     return { client: client as unknown as Redis, destroyed: () => destroyed, pieces }
   }
 
-  const ignored: Listener = { replied: constVoid, failed: constVoid }
+  const ignored: ReplyListener = { onReply: constVoid, onError: constVoid }
 
   it.live.each([["letters", "n"], ["others", "ñ"]] as const)(
     "600 names of a megabyte of %s in one tick are written in pieces",
     ([_, letter]) =>
       Effect.gen(function*() {
         const { client, destroyed, pieces } = written()
-        const send = together(client)
+        const send = batchedPerTick(client)
         const name = letter.repeat((1 << 20) / Buffer.byteLength(letter))
         for (let index = 0; index < 600; index++) send("set", [name, "value"], ignored)
         yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
@@ -104,7 +110,7 @@ describe("large input", () => {
     Effect.gen(function*() {
       const { client, destroyed } = written()
       const part = "n".repeat(1 << 28)
-      together(client)("set", [part, part, part], ignored)
+      batchedPerTick(client)("set", [part, part, part], ignored)
       yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
       assert.instanceOf(destroyed(), RangeError)
     }))

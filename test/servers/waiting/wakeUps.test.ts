@@ -315,7 +315,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
       const nodes = yield* Effect.forEach(servers, ({ url }, index) =>
         Effect.map(
           Layer.build(Layer.orDie(NodeRedis.layer({ url }))),
-          (context) => RedisNode.make(Context.get(context, EffectRedis.Redis), `redis-${index}`)
+          (context) => RedisNode.make(Context.get(context, EffectRedis.Redis), { id: `redis-${index}` })
         ))
       const { logs, run } = yield* service(nodes)
       yield* holdByAnother("a", servers)

@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { LockError, type LockNode } from "../../../src/index.ts"
-import { abstention } from "../../../src/internal/redis/replies.ts"
+import { abstentionReason } from "../../../src/internal/nodeContract.ts"
 import type { Link } from "./link.ts"
 import type { Server } from "./server.ts"
 
@@ -52,7 +52,7 @@ export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode.L
 
   /** For a server that has been up for long enough. */
   const unlessYoung = <A>(execute: (server: Server) => A) => (server: Server) => {
-    const why = abstention(server.uptime(), minUptimeMillis)
+    const why = abstentionReason(server.uptime(), minUptimeMillis)
     return Option.isSome(why) ? new Abstention(why.value) : execute(server)
   }
 
@@ -208,7 +208,7 @@ export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode.L
     delayedRestart: (millis) => make(link, calls, { ...options, minUptimeMillis: millis }),
     replicas: (_count, millis) => make(link, calls, { ...options, acknowledgedWithin: millis }),
     abstention: (key) =>
-      ask("inspect", () => `uptime ${key}`, (server) => abstention(server.uptime(), minUptimeMillis)),
+      ask("inspect", () => `uptime ${key}`, (server) => abstentionReason(server.uptime(), minUptimeMillis)),
     extend: (key, value, expiry, ifPresent = false) => {
       calls.onTouch("extend", value)
       return ask(

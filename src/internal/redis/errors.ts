@@ -1,0 +1,66 @@
+/**
+ * The errors of servers and clients, as those of a node.
+ */
+import * as Option from "effect/Option"
+import { NodeError } from "../../LockError.ts"
+import { masked, untrusted } from "../base/text.ts"
+import { abstentionReason } from "../nodeContract.ts"
+import { readHeld } from "./scripts.ts"
+
+/** The first message in a chain of causes, which may be long or circular. */
+export const messageOf = (error: unknown, depth: number = 0): string => {
+  if (typeof error === "string") return error
+  if (!(error instanceof Error) || depth === 10) return "no reason given"
+  return typeof error.message === "string" && error.message !== "" ? error.message : messageOf(error.cause, depth + 1)
+}
+
+/** Whether it, or what caused it, is an error reply of a server, whichever client read it. */
+const isReply = (error: unknown, depth: number = 0): boolean =>
+  error instanceof Error && depth < 10 &&
+  (/^(ReplyError|ErrorReply|SimpleError|BlobError)$/.test(error.constructor?.name) || isReply(error.cause, depth + 1))
+
+/** What a server says about a command in a script, without the place in the script that Redis 6.2 puts before it. */
+export const withoutPlace = (message: string): string =>
+  message.replace(/^ERR Error running script \(call to \w+\): (?:@user_script: ?\d+: )+-?/, "")
+
+/**
+ * The error of a client as that of a node. Only the message of the client's error is
+ * kept, since clients attach the command with its arguments, such as a password. The
+ * message is untrusted input, and may repeat one of the secrets.
+ */
+export const toNodeError = (
+  node: string,
+  operation: NodeError["operation"],
+  error: unknown,
+  secrets: ReadonlyArray<string> = []
+): NodeError => {
+  // A server that does not know a command repeats its arguments, such as a password.
+  const message = withoutPlace(messageOf(error)).replace(/, with args beginning with.*$/s, "")
+    // OpenSSL puts its message between an address of its own and the line of its source.
+    .replace(/^.*:SSL routines:[^:]*:([^:]*):.*$/s, "TLS: $1")
+  const [, up = 0, least = 0] = /^ABSTAINS (\d{1,15}) (\d{1,15})$/.exec(message) ?? []
+  const abstains = abstentionReason(Number(up), Number(least))
+  if (Option.isSome(abstains)) return new NodeError({ node, operation, reason: "Abstained", cause: abstains.value })
+  // Servers' errors begin with a code in capitals, such as READONLY or NOAUTH; all others come from the connection.
+  const reason = isReply(error) || /^[A-Z]{3,} /.test(message) ? "Rejected" : "Disconnected"
+  return new NodeError({ node, operation, reason, cause: new Error(untrusted(masked(message, secrets, node))) })
+}
+
+/** The error of a script, naming the command that the user may not run where the server does not. */
+export const nameForbiddenCommand = (lua: string, error: unknown): unknown => {
+  const command = forbiddenCommand(lua, messageOf(error))
+  return command === undefined
+    ? error
+    : new Error(`NOPERM this user has no permissions to run the '${command}' command in a script`, { cause: error })
+}
+
+/**
+ * Until Redis 7.0 servers do not name the command, but its line in the script; Redis 7.0 not even that where the command
+ * runs under `pcall`.
+ */
+const forbiddenCommand = (lua: string, message: string): string | undefined => {
+  if (!message.includes("The user executing the script can't run this command")) return undefined
+  const line = /@user_script: ?(\d+)/.exec(message)?.[1]
+  const source = line === undefined ? readHeld : lua.split("\n")[Number(line) - 1] ?? ""
+  return /redis\.p?call\("(\w+)"/.exec(source)?.[1]?.toLowerCase()
+}
