@@ -36,6 +36,17 @@ describe("pages", () => {
     assert.includeMembers([...reached], [...pages, ...examples])
   })
 
+  it("the map of the source names files and functions that are there", () => {
+    const [, table = ""] = readPage("src/README.md").split("## Where do I find what?")
+    for (const row of table.trim().split("\n").slice(2)) {
+      const quoted = [...row.matchAll(/`([^`]+)`/g)].map(([, text]) => text!)
+      const files = quoted.filter((text) => text.endsWith(".ts"))
+      const source = files.map((file) => readPage(`src/internal/${file}`)).join("\n")
+      const names = quoted.filter((text) => !files.includes(text)).flatMap((name) => name.split("."))
+      for (const name of names) assert.include(source, name, row)
+    }
+  })
+
   it("each says in its first heading what it is about, and no heading twice", () => {
     for (const page of pages) {
       const text = readPage(page)
