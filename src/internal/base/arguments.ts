@@ -1,5 +1,5 @@
 /**
- * Looking at what a caller passed: options, durations, and what is wrong with them.
+ * Validation of what a caller passed: options, durations, and the sentences that reject them.
  */
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -8,9 +8,10 @@ import * as Predicate from "effect/Predicate"
 import { quoted } from "./text.ts"
 
 /**
- * The options that are given, each looked at once, so that what was checked is
- * what is used. One that is `undefined` is not given; one that does not exist is
- * a mistake, unless others are ignored. Returns a sentence where something is wrong.
+ * Reads each known option exactly once, so that the value that was checked is the
+ * value that is used. An option that is `undefined` counts as absent. An unknown
+ * option is an error unless `others` is `"ignored"`. Returns a sentence if the
+ * options are invalid.
  */
 export const given = <K extends string>(
   options: unknown,
@@ -36,11 +37,11 @@ export const given = <K extends string>(
   return read
 }
 
-/** An object of no class, or of one that has some of what is known. */
+/** A plain object, or an instance of a class that has at least one of the known keys. */
 const isRecord = (u: unknown, known: ReadonlyArray<string>): u is Record<string, unknown> =>
   Predicate.isObject(u) && (isPlain(u) || known.some((key) => key in u))
 
-/** Of no class, in whichever realm it was made. */
+/** Whether an object has no class, whichever realm it comes from. */
 export const isPlain = (u: object): boolean => {
   const prototype: unknown = Object.getPrototypeOf(u)
   return prototype === null || Object.getPrototypeOf(prototype) === null
@@ -51,7 +52,7 @@ const misspelt = (key: string, known: ReadonlyArray<string>): string =>
 
 const oneOf = (known: ReadonlyArray<string>) => `${known.slice(0, -1).join(", ")} or ${known.at(-1)}`
 
-/** The known word that takes the fewest changes of one letter. */
+/** The known word with the smallest edit distance. */
 const nearest = (word: string, known: ReadonlyArray<string>): string => {
   const changes = known.map((other) => distance(word.slice(0, 40).toLowerCase(), other.toLowerCase()))
   return known[changes.indexOf(Math.min(...changes))]!
@@ -71,7 +72,7 @@ const distance = (a: string, b: string): number => {
 
 const units = ["weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"] as const
 
-/** Stricter than Effect, which takes a number that is none, and an object without any unit, for no time at all. */
+/** A duration in milliseconds, or `NaN`. Stricter than Effect, which reads `NaN` and an object without a unit as zero. */
 export const millis = (input: unknown): number => {
   try {
     if (Array.isArray(input)) return input.some(Number.isNaN) ? Number.NaN : toMillis(input)
@@ -92,11 +93,11 @@ const toMillis = (input: unknown) => Duration.toMillis(Duration.fromInputUnsafe(
 
 export const isWhole = (u: unknown): u is number => Number.isSafeInteger(u)
 
-/** One sentence naming the option, its value and what is allowed. */
+/** One sentence with the option, its value and what is allowed. */
 export const invalidOption = (option: string, value: unknown, allowed: string): string =>
   `effect-redsync: the option ${option} is ${showValue(value)}; ${allowed}.`
 
-/** Never the contents of an object: they may be a password. */
+/** Never shows the contents of an object, which may include a password. */
 const showValue = (value: unknown): string => {
   try {
     if (Duration.isDuration(value)) return Duration.format(value)
@@ -108,6 +109,6 @@ const showValue = (value: unknown): string => {
   }
 }
 
-/** Wrong arguments are errors of the program: a defect, before any command is sent. */
+/** Invalid arguments are bugs in the calling program: a defect, raised before any command is sent. */
 export const dieWithIllegalArgument = (problem: string): Effect.Effect<never> =>
   Effect.die(new Cause.IllegalArgumentError(problem))

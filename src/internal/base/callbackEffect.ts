@@ -1,24 +1,24 @@
 /**
- * Effects that can do without a fiber.
+ * Callback-based effects that avoid forking a fiber.
  *
- * What our own nodes answer is one callback away, and a lock takes two answers of
- * each: a fiber for every one would be most of its cost. A direct effect is an
- * ordinary one that can also be started with a callback. What other combinators
- * than `andThen` make of it needs a fiber again.
+ * Our own nodes deliver their replies through a callback, and each lock needs two
+ * replies from each node: a fiber per reply would dominate the cost of a lock. A
+ * `CallbackEffect` is an ordinary effect that can also be started with a callback.
+ * Any combinator other than `mapResult` falls back to a fiber.
  */
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
 import * as Result from "effect/Result"
 import type { NodeError } from "../../LockError.ts"
 
-/** An answer, or an effect to go on with. */
+/** A result, or an effect that continues and produces one. */
 export type CallbackResult<A> = Result.Result<A, NodeError> | Effect.Effect<A, NodeError>
 
 export type OnResult<A> = (answer: CallbackResult<A>) => void
 
 /** An effect that can be started without a fiber. */
 export abstract class CallbackEffect<A> extends Effectable.Class<A, NodeError> {
-  /** Starts what cannot be interrupted, and calls `done` once, possibly at once. */
+  /** Starts the operation, which cannot be interrupted. Calls `onResult` exactly once, possibly synchronously. */
   abstract start(onResult: OnResult<A>): void
 
   asEffect(): Effect.Effect<A, NodeError> {
@@ -29,7 +29,7 @@ export abstract class CallbackEffect<A> extends Effectable.Class<A, NodeError> {
 export const isCallbackEffect = <A>(effect: Effect.Effect<A, NodeError>): effect is CallbackEffect<A> =>
   effect instanceof CallbackEffect
 
-/** Goes on with the answer, good or bad. */
+/** Continues with the result, whether success or failure. */
 export const mapResult = <A, B>(
   effect: Effect.Effect<A, NodeError>,
   f: (answer: Result.Result<A, NodeError>) => CallbackResult<B>
@@ -52,7 +52,7 @@ class MappedResult<A, B> extends CallbackEffect<B> {
     this.#first.start((answer) => onResult(Result.isResult(answer) ? this.#next(answer) : mapResult(answer, this.#f)))
   }
 
-  /** Runs in a callback of the client's, where nobody would catch a throw. */
+  /** Runs inside a callback of the client, where an exception would go uncaught. */
   #next(answer: Result.Result<A, NodeError>): CallbackResult<B> {
     try {
       return this.#f(answer)

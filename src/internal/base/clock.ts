@@ -1,9 +1,9 @@
 /**
- * Reading the two clocks.
+ * Reads the monotonic clock and the wall clock.
  */
 import type { Clock } from "effect/Clock"
 
-/** Monotonic time in milliseconds, with fractions. */
+/** Monotonic time in fractional milliseconds. */
 export const monotonicMillis = (clock: Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
 
 /** An instant on both clocks, in milliseconds. */

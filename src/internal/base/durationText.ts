@@ -1,16 +1,17 @@
 /**
- * Durations as people write them, on a command line and in the environment.
+ * Parses durations from the command line and the environment.
  */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 
 const units = { ms: "millis", s: "seconds", m: "minutes", h: "hours", d: "days" } as const
 
-/** What a text has to be like. */
+/** The accepted formats, for error messages. */
 export const durationsAreLike = "a duration such as 500ms, 30s, 5m, 2h or \"10 seconds\""
 
 /**
- * A duration with a unit, short as in `30s` or long as in `30 seconds`, or `0`. A number alone could be of anything.
+ * A duration with a short or a long unit (`30s`, `30 seconds`), or `0`. Any other number without a unit is ambiguous
+ * and rejected.
  */
 export const durationOf = (text: string): Option.Option<Duration.Duration> => {
   const trimmed = text.trim()

@@ -1,12 +1,12 @@
 /**
- * Things that stand in a ring, and are taken out of it more often than looked for.
+ * An intrusive circular doubly linked list, with O(1) removal and no lookup.
  *
- * A `Map` or `Set` would do, but where entries come and go all the time it leaves
- * behind the tables it has outgrown, each of which refers to the next: once one of
- * them is old, the collector keeps alive all that was in those after it.
+ * A `Map` or `Set` would work too, but under constant insertion and deletion it
+ * discards backing tables that each point to their successor: once one of them is
+ * promoted to the old generation, it keeps every later table and its entries alive.
  */
 
-/** A place in a ring, alone at first. */
+/** A node that is linked only to itself until it is inserted. */
 export class LinkedNode {
   previous: this = this
   next: this = this
@@ -18,7 +18,7 @@ export class LinkedNode {
     next.previous = this
   }
 
-  /** Does nothing to one that has been taken out. */
+  /** Does nothing if the node is not in a list. */
   unlink(): void {
     this.previous.next = this.next
     this.next.previous = this.previous

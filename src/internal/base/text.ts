@@ -1,14 +1,14 @@
 /**
- * Text from outside: what servers answer, what keys hold, how locks are named.
+ * Makes untrusted text safe to print: replies of servers, values of keys, names of locks.
  *
- * It goes into errors, logs and terminals only cut, with everything escaped that
- * a reader would not see or that would change what is seen around it, and
- * without any secret that is known.
+ * Before it reaches an error, a log or a terminal it is truncated, characters that
+ * are invisible or affect the text around them are escaped, and known secrets are
+ * masked.
  */
 
 const longest = 200
 
-/** Control characters, direction marks, everything invisible, and spaces that are not the usual one. */
+/** Control characters, direction marks, other invisible characters, and every space but U+0020. */
 export const unprintable = /(?! )[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/u
 
 const hex = (character: string): string => {
@@ -21,15 +21,15 @@ const short: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }
 const escaped = (character: string): string =>
   unprintable.test(character) ? short[character] ?? hex(character) : character
 
-/** Text that may hold anything, as one line of at most so many characters. */
+/** Arbitrary text as a single line of at most `atMost` characters. */
 export const untrusted = (text: string, atMost: number = longest): string =>
   text.length <= atMost && !unprintable.test(text) ? text : cut(text, atMost, escaped)
 
-/** The same in quotation marks, as a name stands in a sentence. */
+/** The same in quotation marks, for a name within a sentence. */
 export const quoted = (text: string, atMost: number = longest): string =>
   `"${cut(text, atMost, (character) => /["\\]/.test(character) ? `\\${character}` : escaped(character))}"`
 
-/** Looks only at what is shown: the text may be very long. */
+/** Reads no further than what is shown, because the text may be very long. */
 const cut = (text: string, atMost: number, show: (character: string) => string): string => {
   let shown = ""
   for (const character of text) {
@@ -40,12 +40,12 @@ const cut = (text: string, atMost: number, show: (character: string) => string):
   return shown
 }
 
-/** What is shorter would hide words that are no secrets. */
+/** Masking shorter secrets would hide ordinary words. */
 const shortestSecret = 4
 
 /**
- * The text with `***` for every secret in it, also where it stands as in a URL.
- * The node's own id stays as it is, whatever is a part of it.
+ * Replaces every secret in the text with `***`, whether plain or URL-encoded. The
+ * node's own id is left intact, even if it contains a secret.
  */
 export const masked = (text: string, secrets: ReadonlyArray<string>, id: string = ""): string => {
   const hidden = secrets
@@ -54,7 +54,7 @@ export const masked = (text: string, secrets: ReadonlyArray<string>, id: string 
   if (hidden.length === 0) return text
   const words = [...hidden, id]
     .filter((word) => word !== "")
-    // The longest first: one may be the beginning of another.
+    // Longest first, because one may be a prefix of another.
     .sort((a, b) => b.length - a.length)
     .map((word) => word.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"))
   return text.replace(new RegExp(words.join("|"), "g"), (found) => found === id ? id : "***")
@@ -64,7 +64,7 @@ const inUrl = (secret: string): string => {
   try {
     return encodeURIComponent(secret)
   } catch {
-    // A lone surrogate cannot stand in a URL.
+    // A lone surrogate cannot be URL-encoded.
     return secret
   }
 }

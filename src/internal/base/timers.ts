@@ -1,9 +1,9 @@
 /**
- * Many timers of few durations, for the price of one.
+ * Timers grouped by duration, all served by a single sleeping fiber.
  *
- * Timers of one duration fall due in the order in which they were set, so the
- * first of each duration is all there is to look at, setting and cancelling are
- * constant work, and one fiber sleeps for them all.
+ * Timers of one duration expire in the order in which they were scheduled, so only
+ * the first of each duration has to be checked, and scheduling and cancelling take
+ * constant time.
  */
 import type { Clock } from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -27,7 +27,7 @@ export class Timer extends LinkedNode {
   }
 }
 
-/** The ring of the timers of one duration: begins and ends with one that never falls due. */
+/** The circular list of the timers of one duration, with a sentinel that never expires. */
 const ring = () => new Timer(Number.POSITIVE_INFINITY, () => {})
 
 export class Timers {
@@ -42,7 +42,7 @@ export class Timers {
     this.#fork = fork
   }
 
-  /** Calls `run` once so many milliseconds have passed on the monotonic clock. */
+  /** Calls `run` after `millis` milliseconds of monotonic time. */
   schedule(millis: number, run: () => void): Timer {
     const timer = new Timer(monotonicMillis(this.#clock) + millis, run)
     let timers = this.#byMillis.get(millis)
@@ -52,7 +52,7 @@ export class Timers {
     return timer
   }
 
-  /** Forgets all timers. */
+  /** Drops all timers. */
   close(): void {
     this.#byMillis.clear()
     this.#wakeAt = Number.POSITIVE_INFINITY
@@ -62,9 +62,9 @@ export class Timers {
   #sleepUntil(at: number) {
     this.#sleeper?.interruptUnsafe()
     this.#wakeAt = at
-    // Timers count whole milliseconds, and rounding down would wake too early. After a blocked event loop they fire
-    // before the answers that wait in the sockets are read. Yielding lets those be read first, and what falls due
-    // meanwhile waits for the next time.
+    // Timers count whole milliseconds, so round up: rounding down would wake too early. After the event loop was
+    // blocked, timers fire before the replies waiting in the sockets are read. Yielding lets those be read first;
+    // timers that expire in the meantime are left for the next wake-up.
     const sleep = Effect.sleep(Duration.millis(Math.ceil(at - monotonicMillis(this.#clock))))
     this.#sleeper = this.#fork(Effect.flatMap(sleep, () => {
       const now = monotonicMillis(this.#clock)
@@ -74,7 +74,7 @@ export class Timers {
 
   #wake(now: number) {
     this.#sleeper = undefined
-    // While the timers that are due run, those they set must not start a sleep each.
+    // Timers scheduled by the callbacks below must not each start a sleep of their own.
     this.#wakeAt = Number.NEGATIVE_INFINITY
     let next = Number.POSITIVE_INFINITY
     for (const timers of this.#byMillis.values()) {
@@ -84,7 +84,7 @@ export class Timers {
         try {
           timer.run()
         } catch (defect) {
-          // The others must fall due all the same.
+          // The remaining timers must still run.
           this.#fork(Effect.die(defect))
         }
       }

@@ -1,5 +1,5 @@
 /**
- * Running a program for as long as a lock is held.
+ * Runs a program for as long as a lock is held.
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -9,13 +9,13 @@ import * as Fiber from "effect/Fiber"
 import * as Scheduler from "effect/Scheduler"
 import type { LockLost } from "../../LockError.ts"
 
-/** What a program is run under: something that is held, and may be lost. */
+/** Something that is held, may be lost, and can guard a program. */
 export abstract class Guardable {
-  /** The loss, if it is lost by now. */
+  /** Checks both clocks; returns the loss, if the lock is lost. */
   abstract checkLease(): LockLost | undefined
-  /** Whether this very look finds it lost. It costs a look at one clock; the other is looked at every second. */
+  /** Cheap check of the monotonic clock only, true if it detects the loss; the wall clock is checked once a second. */
   abstract detectLoss(): boolean
-  /** Calls the listener if it is lost; returns how to forget the listener. */
+  /** Calls the listener on loss; returns a function that removes the listener. */
   abstract onLost(listener: (lost: LockLost) => void): () => void
 }
 
@@ -23,10 +23,10 @@ export const guard = <A, E, R>(
   hold: Guardable,
   program: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | LockLost, R> =>
-  // The program gets a fiber of its own, and is as interruptible in it as the caller was.
+  // The program runs in its own fiber, with the interruptibility of the caller.
   Effect.uninterruptibleMask((restore) => restore(runGuarded(hold, restore(program))))
 
-/** `guard` for a program that is interrupted by the loss even where the caller is not interruptible. */
+/** Like `guard`, but the loss interrupts the program even if the caller is uninterruptible. */
 export const guardInterruptible = <A, E, R>(
   hold: Guardable,
   program: Effect.Effect<A, E, R>
@@ -45,14 +45,14 @@ const runGuarded = <A, E, R>(
       const fiber = Effect.runForkWith(context)(program, { uninterruptible: true })
       const end = (exit: Exit.Exit<A, E>) => {
         scheduler.end()
-        // It may have ended before the timer that would have interrupted it could fire.
+        // The program may have finished before the timer that would have interrupted it could fire.
         const lost = hold.checkLease()
         resume(lost === undefined ? exit : resultAfterLoss(exit, lost))
       }
       const exit = fiber.pollUnsafe()
       if (exit !== undefined) return end(exit)
       const forget = hold.onLost(() => fiber.interruptUnsafe())
-      // Its first steps have run already, and may have outlasted the lease.
+      // The first steps have already run and may have outlasted the lease.
       if (hold.checkLease() !== undefined) fiber.interruptUnsafe()
       fiber.addObserver((exit) => {
         forget()
@@ -62,7 +62,7 @@ const runGuarded = <A, E, R>(
     })
   )
 
-/** The end of a program that has outlived its lock: its own failure, or the loss. */
+/** The result of a program that finished after its lock was lost: its own failure takes precedence over the loss. */
 const resultAfterLoss = <A, E>(exit: Exit.Exit<A, E>, lost: LockLost): Exit.Exit<A, E | LockLost> => {
   if (Exit.isSuccess(exit)) return Exit.fail(lost)
   const { reasons } = exit.cause
@@ -70,7 +70,7 @@ const resultAfterLoss = <A, E>(exit: Exit.Exit<A, E>, lost: LockLost): Exit.Exit
   return Exit.failCause(Cause.fromReasons([Cause.makeFailReason(lost), ...reasons.filter(Cause.isDieReason)]))
 }
 
-/** The holds whose programs the fiber runs in, the innermost first. */
+/** The holds that guard the program the fiber is running, innermost first. */
 export function* holdsAround(fiber: Fiber.Fiber<unknown, unknown>): Iterable<Guardable> {
   for (let at = fiber.cache.scheduler; at instanceof LeaseScheduler; at = at.outer) {
     if (at.hold !== undefined) yield at.hold
@@ -78,13 +78,13 @@ export function* holdsAround(fiber: Fiber.Fiber<unknown, unknown>): Iterable<Gua
 }
 
 /**
- * Looks at the lease whenever the run loop takes up an effect, which it does with
- * every asynchronous one. After a blocked event loop or a process that stood
- * still, the program goes on in the middle of a turn before any timer can fire;
- * here it is interrupted before its next asynchronous step.
+ * Checks the lease at every yield point, hence before each asynchronous step.
+ * After the event loop was blocked or the process suspended, fibers resume before
+ * any timer fires; this check interrupts the program before its next asynchronous
+ * step.
  *
- * Fibers that the program leaves behind keep the scheduler. Once the program has
- * ended it only passes on what it is asked, and others skip it.
+ * Fibers that outlive the program keep this scheduler. Once the program has ended,
+ * it only delegates to the outer scheduler, and nested schedulers skip it.
  */
 class LeaseScheduler implements Scheduler.Scheduler {
   readonly executionMode: "sync" | "async"
@@ -101,7 +101,7 @@ class LeaseScheduler implements Scheduler.Scheduler {
     return this.#hold
   }
 
-  /** The scheduler that the program was started under, without those whose programs have ended. */
+  /** The scheduler under which the program was started, skipping those of programs that have ended. */
   get outer(): Scheduler.Scheduler {
     while (this.#outer instanceof LeaseScheduler && this.#outer.#hold === undefined) this.#outer = this.#outer.#outer
     return this.#outer
@@ -113,7 +113,7 @@ class LeaseScheduler implements Scheduler.Scheduler {
   }
 
   shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
-    // Whoever finds the loss has the program interrupted, which takes effect once this step has yielded.
+    // Detecting the loss interrupts the fiber; yielding lets the interruption take effect.
     return this.#hold?.detectLoss() === true || this.outer.shouldYield(fiber)
   }
 

@@ -1,22 +1,22 @@
 /**
  * How long a lock is valid.
  *
- * A lease ends when either of two clocks says so: the monotonic one, which no
- * operator can set but which may stand still while the machine is suspended,
- * and the wall clock, which goes on during a suspension but can be set.
+ * A lease ends as soon as either clock says so: the monotonic clock, which cannot
+ * be set but may stop while the machine is suspended, or the wall clock, which
+ * keeps running during a suspension but can be set.
  */
 import type { Clock } from "effect/Clock"
 import { type Instant, monotonicMillis } from "../base/clock.ts"
 
 /**
- * For how long after the request was sent the nodes' yes is good: the expiry
- * less the drift. Redlock's own drift is a share of the expiry for clocks that
- * run at different speeds, and 2 ms for the precision of Redis' expiry.
+ * How long a grant is valid, counted from when the request was sent: the expiry
+ * minus the drift. The drift is that of Redlock: a fraction of the expiry for
+ * clocks that run at different speeds, plus 2 ms for the precision of Redis' expiry.
  */
 export const validityMillis = (expiryMillis: number, driftFactor: number): number =>
   expiryMillis - (expiryMillis * driftFactor + 2)
 
-/** The instant at which a lease ends that was asked for at `start`. */
+/** When a lease ends that was requested at `start`. */
 export const leaseEndFrom = (start: Instant, validity: number): Instant => ({
   monotonic: start.monotonic + validity,
   wall: start.wall + validity

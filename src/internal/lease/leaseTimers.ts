@@ -1,10 +1,9 @@
 /**
- * The locks a service holds, and when to extend them.
+ * The locks that a service holds, and when each is due for renewal.
  *
- * A lock that is held only briefly costs a place in a ring and a timer that it
- * shares with the others. A timer stands still while the machine is suspended
- * and knows nothing of the wall clock, so both clocks are looked at once a
- * second too while locks are held.
+ * A short-lived lock costs one linked-list node and a shared timer. Timers stop
+ * while the machine is suspended and ignore the wall clock, so while any lock is
+ * held both clocks are also compared once a second.
  */
 import type { Clock } from "effect/Clock"
 import { monotonicMillis } from "../base/clock.ts"
@@ -12,18 +11,18 @@ import { LinkedNode } from "../base/linkedList.ts"
 import type { Timer, Timers } from "../base/timers.ts"
 
 const clockCheckIntervalMillis = 1000
-/** Further apart than this, one of the two clocks was set or stood still. */
+/** A larger change of the offset (wall − monotonic) means that a clock was set or the machine was suspended. */
 const clockJumpMillis = 100
 
-/** What has a lease to look after. */
+/** Something whose lease needs renewing. */
 export interface Leased {
-  /** It is time to extend, or the lease has ended. */
+  /** The renewal is due, or the lease has ended. */
   onRenewalDue(): void
-  /** The service closes, and nobody would watch over it any more. */
+  /** The service is closing and no longer watches the lease. */
   closeWithService(): void
 }
 
-/** A lock that is held, and its next date. */
+/** A held lock and its next timer. */
 export class LeaseTimer extends LinkedNode {
   readonly lock: Leased | undefined
   timer: Timer | undefined
@@ -37,7 +36,7 @@ export class LeaseTimer extends LinkedNode {
 export class LeaseTimers {
   readonly #clock: Clock
   readonly #timers: Timers
-  /** Begins and ends the ring of those that are held. */
+  /** The sentinel of the list of held locks. */
   readonly #held = new LeaseTimer(undefined)
   #clockCheck: Timer | undefined
   #clockOffset = 0
@@ -48,7 +47,7 @@ export class LeaseTimers {
     this.#timers = timers
   }
 
-  /** Calls the lock's `due` after so many milliseconds, unless it is deleted or set anew before. */
+  /** Calls the lock's `onRenewalDue` after `millis` milliseconds, replacing any earlier schedule. */
   schedule(leaseTimer: LeaseTimer, millis: number): void {
     const lock = leaseTimer.lock!
     if (this.#closed) return lock.closeWithService()
@@ -66,7 +65,7 @@ export class LeaseTimers {
     leaseTimer.unlink()
   }
 
-  /** Ends the holds that are left: nobody would watch them any more. */
+  /** Ends the remaining holds, which are no longer watched. */
   close(): void {
     this.#closed = true
     for (const lock of this.#locks()) lock.closeWithService()
@@ -85,7 +84,7 @@ export class LeaseTimers {
     if (this.#held.next === this.#held) return
     const clockOffset = this.#clock.currentTimeMillisUnsafe() - monotonicMillis(this.#clock)
     if (Math.abs(clockOffset - this.#clockOffset) > clockJumpMillis) {
-      // What was to end later may end before its timer now.
+      // A lease may now end before its timer fires.
       for (const lock of this.#locks()) lock.onRenewalDue()
     }
     this.#clockOffset = clockOffset

@@ -1,50 +1,50 @@
 /**
- * What is asked of the nodes, and how their votes are counted.
+ * A request to the nodes, and the tally of their votes.
  */
 import type * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { type NodeError, NodesUnavailable, type Vote } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 
-/** What is asked of every node. */
+/** A request that is sent to every node, and whose replies are counted as votes. */
 export interface NodeRequest<A> {
   readonly operation: NodeError["operation"]
   readonly timeoutMillis: number
   sendTo(node: LockNode): Effect.Effect<A, NodeError>
   isGranted(answer: A): boolean
-  /** Whether to wait for every answer instead of for a decision. */
+  /** Whether to wait for the replies of all nodes instead of deciding as soon as the votes allow. */
   readonly awaitAll?: boolean
-  /** Whether a refusal has to tell "not ours" from "too few nodes", for which it may have to wait longer. */
+  /** Whether a negative outcome must distinguish a refusal from too few replies, which may take longer. */
   readonly conclusive?: boolean
-  /** Those to ask; all nodes by default. */
+  /** The nodes to send to; all by default. */
   readonly nodes?: ReadonlyArray<LockNode>
-  /** Whether even a silent node is asked that has not answered another question yet. */
+  /** Whether to send even to a silent node that already has a request in flight. */
   readonly isForced?: boolean
-  /** Called when every node has answered or timed out, whatever was decided before. */
+  /** Called when every node has replied or timed out, which may be after the decision. */
   onAllAnswered?(tally: Tally<A>): void
-  /** Called when it turns out that a node was not sent the question. */
+  /** Called when it turns out that the request was never sent to a node. */
   onUnsent?(node: LockNode): void
 }
 
-/** A lock by its name, and by its key on the nodes: the name behind the service's prefix. */
+/** A lock's name, and its key on the nodes: the name with the service's prefix. */
 export interface Named {
   readonly name: string
   readonly key: string
 }
 
-/** How errors tell which lock they are about. */
+/** The fields by which an error names its lock. */
 export const lockOf = (
   { key, name }: Named
 ): { readonly lock: string; readonly prefix?: string } =>
   key.length === name.length ? { lock: name } : { lock: name, prefix: key.slice(0, -name.length) }
 
-/** What a node that somebody else has written answers may be anything. */
+/** A custom node may reply with anything: throws unless the reply is a boolean. */
 export const isTrue = (answer: unknown): boolean => {
   if (answer === true || answer === false) return answer
   throw new Error("it answered neither true nor false")
 }
 
-/** The answers so far: by node, in the order of the nodes, `undefined` where one is still to come. */
+/** The replies so far, in the order of the nodes; `undefined` while a node has not replied. */
 export class Tally<A> {
   readonly nodes: ReadonlyArray<LockNode>
   readonly quorum: number
@@ -59,7 +59,7 @@ export class Tally<A> {
     this.byNode = byNode
   }
 
-  /** Those there are now. */
+  /** A copy that later replies do not change. */
   snapshot(): Tally<A> {
     const snapshot = new Tally(this.nodes, this.quorum, this.byNode.slice())
     snapshot.grants = this.grants
@@ -69,19 +69,19 @@ export class Tally<A> {
   }
 }
 
-/** A quorum said yes. */
+/** Whether a quorum granted the request. */
 export const granted = <A>(tally: Tally<A>): boolean => tally.grants >= tally.quorum
 
-/** So many did what `count` counts that the others cannot make a quorum. */
+/** Whether the nodes other than `count` of them are too few for a quorum. */
 export const rulesOutQuorum = <A>(tally: Tally<A>, count: number) => count > tally.nodes.length - tally.quorum
 
-/** So many said no that no quorum of yes is possible, whatever the others say. */
+/** Whether so many nodes refused that no quorum can grant the request. */
 export const denied = <A>(tally: Tally<A>): boolean => rulesOutQuorum(tally, tally.refusals)
 
-/** So many failed that no quorum is possible, whatever the others say. */
+/** Whether so many nodes failed that no quorum can be reached. */
 export const unavailable = <A>(tally: Tally<A>): boolean => rulesOutQuorum(tally, tally.failures)
 
-/** The answers to a yes-or-no question as votes for an error. */
+/** The tally as the votes of an error. */
 export const toVotes = (tally: Tally<boolean>): Array<Vote> =>
   tally.nodes.map(({ id: node }, index) => {
     const answer = tally.byNode[index]
@@ -90,7 +90,7 @@ export const toVotes = (tally: Tally<boolean>): Array<Vote> =>
     return { _tag: answer.success ? "Granted" : "Refused", node }
   })
 
-/** Those that did not say yes, so far. */
+/** The nodes that have not granted the request so far. */
 export const notGrantedNodes = (tally: Tally<boolean>): Array<LockNode> =>
   tally.nodes.filter((_, index) => {
     const answer = tally.byNode[index]

@@ -1,16 +1,16 @@
 /**
- * Failures that are not the server's, but made by the client itself.
+ * Errors raised by the client itself rather than by the server.
  */
 import type { NodeError } from "../../LockError.ts"
 
 const clientErrors = new WeakSet<NodeError>()
 
-/** A failure that the client made by itself, by throwing: it says nothing about the server. */
+/** Marks an error that the client itself threw, which says nothing about the server. */
 export const markClientError = (error: NodeError): NodeError => {
   clientErrors.add(error)
   return error
 }
 
-/** Whether the server has said so. */
+/** Whether the error is a reply of the server. */
 export const isServerError = (error: NodeError): boolean =>
   (error.reason === "Rejected" || error.reason === "Abstained") && !clientErrors.has(error)

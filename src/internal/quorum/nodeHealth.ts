@@ -1,11 +1,11 @@
 /**
- * How the nodes are, as their answers tell.
+ * The health of the nodes, as inferred from their replies.
  *
- * A node that has answered nothing for a node timeout is silent: its server may
- * be stopped, or the network may drop everything. What is sent to it meanwhile
- * piles up in buffers, and may all be executed later. So a silent node gets one
- * request at a time, as a probe; every other request fails at once, unsent. If
- * it stays silent, its connection is given up and a new one is made.
+ * A node that has sent no reply for a node timeout is silent: its server may be
+ * stopped, or the network may drop all packets. Whatever is sent to it piles up in
+ * buffers and may all be executed later. A silent node therefore gets one request
+ * at a time, as a probe; any other request fails immediately without being sent. If
+ * the node stays silent, its connection is replaced.
  */
 import type { Clock } from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -17,35 +17,35 @@ import { markUnsent } from "../nodeContract.ts"
 import type { Metrics } from "../telemetry/metrics.ts"
 import { isServerError } from "./failures.ts"
 
-/** After so many probes in a row without any answer, and so much time, the connection is given up. */
+/** A connection is replaced after this many consecutive unanswered probes, and at least this much silence. */
 const probesBeforeReconnect = 3
 const silenceBeforeReconnectMillis = 1000
 
 const unsentErrorMillis = 100
 
-/** What is known of one node. */
+/** What is known about one node. */
 class NodeRecord {
-  /** What the node last failed with, unless it has answered since. */
+  /** The node's last failure, unless it has replied since. */
   error: NodeError | undefined
-  /** The number of the request that told so. */
+  /** The number of the request that produced this state. */
   request = 0
-  /** The number of the last request that had been sent when a reply came, whatever it replied to. */
+  /** The number of the last request that had been sent when the node last replied to anything. */
   repliedAt = 0
-  /** Since when there has been no reply, on the monotonic clock, if the node is silent. */
+  /** Since when the node has been silent, on the monotonic clock. */
   silentSince: number | undefined
-  /** The number of the request that a silent node has been sent, until it is settled. */
+  /** The number of the request in flight to a silent node. */
   probe: number | undefined
-  /** How many requests in a row have timed out, of which each was sent after the one before it had. */
+  /** Consecutive probes that timed out, each sent after the timeout of the previous one. */
   silentProbes = 0
   reconnecting: Fiber.Fiber<void> | undefined
-  /** What it does not get fails like this: one error for some time, since there may be many. */
+  /** The errors of requests that are not sent, reused for a while because there may be many. */
   readonly unsentErrors = new Map<NodeError["operation"], NodeError>()
   unsentErrorsSince = 0
-  /** Whether anything has been reported of it yet. */
+  /** Whether the node's state has been reported yet. */
   isKnown = false
 }
 
-/** What becomes known of a node is told to these. */
+/** What health tracking needs from the quorum. */
 export interface NodeHealthContext {
   readonly clock: Clock
   readonly metrics: Metrics
@@ -54,56 +54,56 @@ export interface NodeHealthContext {
 }
 
 export class NodeHealth {
-  /** Called when a node that was silent or unreachable has answered again. */
+  /** Called when a node that was silent or unreachable replies again. */
   onResponding: (node: LockNode) => void = () => {}
   readonly #context: NodeHealthContext
   readonly #maxFailing: number
   readonly #records = new Map<LockNode, NodeRecord>()
-  /** How many nodes do not answer. */
+  /** The number of unreachable nodes. */
   #unreachable = 0
   #isClosed = false
 
-  /** `mostFailing` is how many nodes may fail while the others still make a quorum. */
+  /** `maxFailing` is how many nodes may fail while the remaining nodes still form a quorum. */
   constructor(nodes: ReadonlyArray<LockNode>, maxFailing: number, context: NodeHealthContext) {
     this.#context = context
     this.#maxFailing = maxFailing
     for (const node of nodes) this.#records.set(node, new NodeRecord())
   }
 
-  /** Whether the node failed when it was last asked. */
+  /** Whether the last request to the node failed. */
   isFailing(node: LockNode): boolean {
     return this.#record(node).error !== undefined
   }
 
-  /** Whether the node has not answered for a node timeout. */
+  /** Whether the node has sent no reply for a node timeout. */
   isSilent(node: LockNode): boolean {
     return this.#record(node).silentSince !== undefined
   }
 
-  /** Whether the node did not answer when it was last asked, or could not be reached. */
+  /** Whether the last request to the node timed out or could not be delivered. */
   isUnreachable(node: LockNode): boolean {
     return this.unreachableError(node) !== undefined
   }
 
-  /** How it failed, if it did not answer when it was last asked, or could not be reached. */
+  /** The failure of the last request to the node, if it timed out or could not be delivered. */
   unreachableError(node: LockNode): NodeError | undefined {
     const { error } = this.#record(node)
     return severity(error) === 2 ? error : undefined
   }
 
-  /** Whether so many nodes failed when they were last asked that no quorum is left. */
+  /** Whether the last requests failed on so many nodes that no quorum is left. */
   get hasLostQuorum(): boolean {
     let failing = 0
     for (const { error } of this.#records.values()) if (error !== undefined) failing++
     return failing > this.#maxFailing
   }
 
-  /** Whether some node is known not to answer. */
+  /** Whether any node is unreachable. */
   get hasUnreachable(): boolean {
     return this.#unreachable > 0
   }
 
-  /** The failure of a request that is not to be sent, since the node is silent and has one already. */
+  /** The error of a request that must not be sent, because the node is silent and already has a probe in flight. */
   unsentError(node: LockNode, request: number, operation: NodeError["operation"]): NodeError | undefined {
     const record = this.#record(node)
     if (record.silentSince === undefined) return undefined
@@ -126,7 +126,7 @@ export class NodeHealth {
     return error
   }
 
-  /** A reply has come, too late for its request. `sent` is the number of the last request that was sent. */
+  /** Records a reply that arrived after the timeout of its request. `sent` is the number of the last request sent. */
   recordLateReply(node: LockNode, sent: number): void {
     const record = this.#record(node)
     record.repliedAt = sent
@@ -134,9 +134,9 @@ export class NodeHealth {
   }
 
   /**
-   * A request, sent at `sentAt`, was answered, or failed with `error`. Keeps the
-   * state of the node, and logs once when it changes. `sent` is the number of the
-   * last request that was sent.
+   * Records the reply to a request that was sent at `sentAt`, or its failure with
+   * `error`. Updates the state of the node, and logs each change of state once.
+   * `sent` is the number of the last request sent.
    */
   recordAnswer(
     node: LockNode,
@@ -152,18 +152,18 @@ export class NodeHealth {
     if (error?.reason === "Timeout") this.#timedOut(node, record, request, sentAt, isProbe)
     else if (error?.reason === "Disconnected") this.#clearSilence(record)
     else if (error !== undefined && !isServerError(error)) {
-      // What the client fails with by itself is news only of a server that answers.
+      // An error raised by the client itself does not make an unreachable node any better.
       if (severity(record.error) === 2) return
     } else {
       record.repliedAt = sent
       this.#endSilence(node, record)
     }
-    // A late answer to an old request tells nothing about a node that has answered a newer one.
+    // The outcome of an old request says nothing if a newer one has completed.
     if (record.request > request) return
     const was = record.error
-    // A look that is refused, for lack of a right perhaps, keeps no lock from working.
+    // A rejected inspect or remove, perhaps for lack of an ACL permission, does not affect locking.
     if (error?.reason === "Rejected" && (operation === "inspect" || operation === "remove")) return
-    // A server that refuses one operation may well allow another, and is no better for it.
+    // A server that rejects one operation may allow another, which does not clear the rejection.
     if (error === undefined && was !== undefined && severity(was) === 1 && was.operation !== operation) return
     const isFirst = !record.isKnown
     record.isKnown = true
@@ -186,16 +186,16 @@ export class NodeHealth {
     if (severity(was) === 2 && severity(error) < 2) this.onResponding(node)
   }
 
-  /** Gives up no connection any more. */
+  /** Stops replacing connections. */
   close(): void {
     this.#isClosed = true
     for (const { reconnecting } of this.#records.values()) reconnecting?.interruptUnsafe()
   }
 
   #timedOut(node: LockNode, record: NodeRecord, request: number, sentAt: number, isProbe: boolean) {
-    // It was slow, but has answered something since this was sent.
+    // The node was slow, but has replied to something since this request was sent.
     if (record.repliedAt >= request) return
-    // What was sent together with the first is no further proof.
+    // Only a probe is further evidence: other requests were in flight together with the first.
     if (record.silentSince === undefined || isProbe) record.silentProbes++
     record.silentSince ??= sentAt
     const { clock } = this.#context
@@ -229,6 +229,6 @@ export class NodeHealth {
   }
 }
 
-/** A node that answers with an error is better off than one that does not answer. */
+/** A node that replies with an error is healthier than one that does not reply. */
 const severity = (error: NodeError | undefined): 0 | 1 | 2 =>
   error === undefined ? 0 : error.reason === "Rejected" || error.reason === "Abstained" ? 1 : 2

@@ -1,11 +1,11 @@
 /**
- * The one place that asks the nodes and counts their votes. Acquire, extend,
- * release, remove and inspect all go through `Quorum.ask`.
+ * The only place that sends requests to the nodes: acquire, extend, release, remove
+ * and inspect all go through `Quorum.send`.
  *
- * A question goes to all nodes at once and is decided as soon as the votes
- * allow. Answers that come later are still awaited, in the background and no
- * longer than the node timeout, for the log of node states and so that closing
- * the service leaves nothing behind.
+ * A request goes to all nodes at once and is decided as soon as the votes allow.
+ * Later replies are still awaited in the background, for at most the node timeout,
+ * so that the state of each node is known and closing the service leaves nothing
+ * behind.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -28,7 +28,7 @@ export class Quorum {
   readonly clock: Clock.Clock
   readonly timers: Timers
   readonly metrics: Metrics
-  /** In it a fiber gets as far as its first asynchronous step in the very call that starts it. */
+  /** Fibers forked with it run synchronously up to their first asynchronous step. */
   readonly #context: Context.Context<never>
   readonly #dispatcher: Scheduler.SchedulerDispatcher
   readonly health: NodeHealth
@@ -48,8 +48,8 @@ export class Quorum {
   }
 
   /**
-   * Asks, and succeeds with the answers there are once the votes decide. An
-   * interruption stops the waiting, not the question.
+   * Sends the request, and succeeds with the tally once the votes decide it.
+   * Interruption stops waiting but does not cancel the request.
    */
   request<A>(request: NodeRequest<A>): Effect.Effect<Tally<A>> {
     return Effect.callback((resume) => {
@@ -58,8 +58,8 @@ export class Quorum {
   }
 
   /**
-   * Asks now, and calls `decide` with the answers there are once the votes decide.
-   * Returns the answers as they come in.
+   * Sends the request now, and calls `onDecided` with a snapshot of the tally once
+   * the votes decide it. Returns the live tally, to which later replies are added.
    */
   send<A>(request: NodeRequest<A>, onDecided: (tally: Tally<A>) => void): Tally<A> {
     const round = new QuorumRound(this, request, onDecided)
@@ -68,15 +68,15 @@ export class Quorum {
   }
 
   /**
-   * Runs an effect as a fiber of its own, on the service's clock. What nodes are
-   * asked takes effect in the order in which it is started, so nothing may yield
-   * before it has been sent.
+   * Runs an effect in its own fiber, in the context of the service. Requests take
+   * effect in the order in which they are started, so nothing may yield before a
+   * request has been sent.
    */
   fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> {
     return Effect.runForkWith(this.#context)(effect)
   }
 
-  /** Calls `run` when what is going on now is over. */
+  /** Calls `run` once the current synchronous work is done. */
   defer(run: () => void): void {
     this.#dispatcher.scheduleTask(run, 0)
   }
@@ -87,13 +87,13 @@ export class Quorum {
     this.fork(effect).addObserver(() => this.taskEnded())
   }
 
-  /** Waits until no question is open and nothing runs in the background, and forgets all timers. */
+  /** Waits for open requests and background tasks to finish, then drops all timers. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     this.health.close()
     return Effect.ensuring(this.#idle.await, Effect.sync(() => this.timers.close()))
   })
 
-  /** The number of the last question. */
+  /** The number of the last request or background task that was started. */
   get lastRequest(): number {
     return this.#lastRequest
   }
@@ -102,7 +102,7 @@ export class Quorum {
     return this.health.isFailing(node)
   }
 
-  /** Counts a question or background task as under way, and numbers it. */
+  /** Registers a request or background task, and returns its number. */
   taskStarted(): number {
     if (this.#openTasks++ === 0) this.#idle.closeUnsafe()
     return ++this.#lastRequest
@@ -118,5 +118,5 @@ export class Quorum {
   }
 }
 
-/** Ids of nodes and what they say may be long. */
+/** Node ids and server messages may be long. */
 const longestMessage = 2000

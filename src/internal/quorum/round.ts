@@ -1,5 +1,5 @@
 /**
- * One question on its way through the nodes.
+ * One request in progress: sends it to the nodes and counts their votes.
  */
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
@@ -19,7 +19,7 @@ import { denied, granted, type NodeRequest, rulesOutQuorum, Tally, unavailable }
 import { isServerError, markClientError } from "./failures.ts"
 import type { NodeHealth } from "./nodeHealth.ts"
 
-/** What a round needs of the quorum. */
+/** What a round needs from the quorum. */
 export interface RoundContext {
   readonly nodes: ReadonlyArray<LockNode>
   readonly size: number
@@ -27,29 +27,29 @@ export interface RoundContext {
   readonly timers: Timers
   readonly metrics: Metrics
   readonly health: NodeHealth
-  /** The number of the last question. */
+  /** The number of the last request that was started. */
   readonly lastRequest: number
-  /** Counts a question as under way, and numbers it. */
+  /** Registers a request, and returns its number. */
   taskStarted(): number
   taskEnded(): void
   fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E>
 }
 
-/** A timer that fires so much too late tells that this process was blocked or suspended. */
+/** A timer this late means that the event loop was blocked or the process suspended. */
 const stallThresholdMillis = 20
 
-/** One question on its way through the nodes. */
+/** One request in progress, from sending it to the last reply or timeout. */
 export class QuorumRound<A> {
-  /** As they come in. */
+  /** Updated with every reply. */
   readonly tally: Tally<A>
   readonly #context: RoundContext
   readonly #request: NodeRequest<A>
   readonly #number: number
   readonly #nodes: ReadonlyArray<LockNode>
-  /** Of the nodes that need one to answer. */
+  /** The fibers of the nodes whose operations need one. */
   #fibers: Array<Fiber.Fiber<A, NodeError> | undefined> | undefined
   #isSending = false
-  /** Answers that came while the question was still being sent. */
+  /** Replies that arrived while the request was still being sent. */
   #earlyAnswers: Array<[index: number, answer: Result.Result<A, NodeError>]> | undefined
   #sentAt = 0
   #timer: Timer | undefined
@@ -73,7 +73,7 @@ export class QuorumRound<A> {
   send(): void {
     const { isForced, operation, timeoutMillis } = this.#request
     const { health, timers } = this.#context
-    // Sent to all before the first answer is looked at, so that one that answers at once delays nobody.
+    // Send to all nodes before processing any reply, so that a synchronous reply does not delay the other nodes.
     this.#isSending = true
     for (let index = 0; index < this.#nodes.length; index++) {
       const node = this.#nodes[index]!
@@ -104,7 +104,7 @@ export class QuorumRound<A> {
     this.#fibers[index] = fiber
     fiber.addObserver((exit) => {
       if (Exit.isSuccess(exit)) return this.#onAnswer(index, node, Result.succeed(exit.value))
-      // Once its time is over we interrupt it ourselves, which tells nothing of the node.
+      // After the timeout we interrupt the fiber ourselves, which says nothing about the node.
       if (this.tally.byNode[index] !== undefined && Cause.hasInterruptsOnly(exit.cause)) return
       this.#onAnswer(index, node, Result.fail(this.#defect(node, Cause.squash(exit.cause))))
     })
@@ -128,7 +128,7 @@ export class QuorumRound<A> {
     this.#conclude()
   }
 
-  /** Counts the answer of a node, and returns the failure if it is one. */
+  /** Adds a node's reply to the tally, and returns the error if it is a failure. */
   #count(index: number, answer: Result.Result<A, NodeError>): NodeError | undefined {
     const { tally } = this
     const { metrics } = this.#context
@@ -152,7 +152,7 @@ export class QuorumRound<A> {
     return undefined
   }
 
-  /** An answer that is none, from a node that somebody else has written, is a failure of the node. */
+  /** Turns an invalid reply, as a custom node may give, into a failure of that node. */
   #checked(node: LockNode, answer: Result.Result<A, NodeError>): Result.Result<A, NodeError> {
     try {
       if (Result.isSuccess(answer)) this.#request.isGranted(answer.success)
@@ -168,7 +168,7 @@ export class QuorumRound<A> {
     if (pending === 0 || (this.#request.awaitAll !== true && this.#isDecided(pending))) {
       const onDecided = this.#onDecided
       this.#onDecided = undefined
-      // A copy, since later answers go on counting here.
+      // A snapshot, because later replies are still added to this tally.
       onDecided?.(tally.snapshot())
     }
     if (pending === 0 && !this.#isOver) {
@@ -180,8 +180,9 @@ export class QuorumRound<A> {
   }
 
   /**
-   * A refusal does not wait for nodes that are known not to answer, unless so many are
-   * that only their failing tells a refusal from too few nodes.
+   * Whether the votes decide the request. A negative decision does not wait for
+   * unreachable nodes, unless there are so many of them that only their failures
+   * distinguish a refusal from too few replies.
    */
   #isDecided(pending: number): boolean {
     const { tally } = this
@@ -192,7 +193,7 @@ export class QuorumRound<A> {
       : tally.grants + pending - hopeless < tally.quorum
   }
 
-  /** How many of those that have not answered yet are known not to. */
+  /** How many of the nodes that have not replied are known to be unreachable. */
   #countUnreachable(): number {
     const { health } = this.#context
     if (!health.hasUnreachable) return 0
@@ -200,7 +201,7 @@ export class QuorumRound<A> {
       .length
   }
 
-  /** What the client failed with, unless it says that itself. */
+  /** The error of a client that threw or failed with anything but a `NodeError`. */
   #defect(node: LockNode, error: unknown): NodeError {
     return error instanceof NodeError ? error : markClientError(this.#rejected(node, error))
   }
@@ -211,7 +212,7 @@ export class QuorumRound<A> {
 
   #timeOut() {
     const { clock, timers } = this.#context
-    // This process stood still: the question may not even have been sent, and the nodes get their time once more.
+    // This process stalled, and the request may not even have left it: give the nodes the full timeout once more.
     if (!this.#hasStalled && monotonicMillis(clock) - this.#timer!.dueAt > stallThresholdMillis) {
       this.#hasStalled = true
       this.#timer = timers.schedule(this.#request.timeoutMillis, () => this.#timeOut())
@@ -225,6 +226,6 @@ export class QuorumRound<A> {
   }
 }
 
-/** Whether the server has answered, with an error perhaps. */
+/** Whether the server replied, even with an error. */
 const isReply = (answer: Result.Result<unknown, NodeError>): boolean =>
   Result.isSuccess(answer) || isServerError(answer.failure)
