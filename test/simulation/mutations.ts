@@ -186,7 +186,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "clean-ups that are tried once",
     edits: [edit(
       "src/internal/claim/cleanUps.ts",
-      "if (!isExpired && !(isHeard && this.#isClosing)) this.#enqueue(queue, again)",
+      "if (!isExpired && !(hasReplied && this.#isClosing)) this.#enqueue(queue, retry)",
       ""
     )],
     within: 500,
@@ -200,13 +200,15 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "clean-ups given up before the server has answered",
-    edits: [edit("src/internal/claim/cleanUps.ts", "if (isHeard) again.heardAt ??= now", "again.heardAt ??= now")],
+    edits: [
+      edit("src/internal/claim/cleanUps.ts", "if (hasReplied) retry.firstReplyAt ??= now", "retry.firstReplyAt ??= now")
+    ],
     within: 5000,
     seed: 577
   },
   {
     name: "clean-ups that forget what may overtake them",
-    edits: [edit("src/internal/claim/cleanUps.ts", " && !mayOvertake(node, now - value.madeAt)", "")],
+    edits: [edit("src/internal/claim/cleanUps.ts", " && !mayOvertake(node, now - claimed.madeAt)", "")],
     within: 5000,
     seed: 379
   },
@@ -241,8 +243,8 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "clean-ups that delete whatever is there",
     edits: [edit(
       "src/internal/claim/cleanUps.ts",
-      "node.release(this.#value.key, this.#value.value)",
-      "node.remove(this.#value.key)"
+      "node.release(this.#claimed.key, this.#claimed.value)",
+      "node.remove(this.#claimed.key)"
     )],
     within: 500,
     seed: 1

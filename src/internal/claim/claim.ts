@@ -1,5 +1,5 @@
 /**
- * What is asked of the nodes, and about which claim.
+ * A claim, and the requests that are sent to the nodes about it.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -10,23 +10,23 @@ import { isTrue, type Named, type NodeRequest } from "../quorum/ballot.ts"
 import type { LockSettings } from "./settings.ts"
 import type { TokenAllocation } from "./tokenAllocation.ts"
 
-/** The value of one attempt under one name. */
+/** A value that may be stored under a name: it exists before the lock is granted and after it is lost. */
 export interface Claim extends Named {
   readonly value: string
   readonly settings: LockSettings
-  /** How far the nodes have counted, where the lock is to have a fencing token. */
+  /** The allocation of the fencing token, if the lock is fenced. */
   readonly tokenAllocation?: TokenAllocation | undefined
-  /** The nodes that cannot have the value, since nothing that could write it was sent to them. */
+  /** The nodes that cannot store the value, because no command that could write it was sent to them. */
   readonly untouched: ReadonlySet<LockNode> | undefined
-  /** Nothing that could write the value was sent before, on the monotonic clock. */
+  /** No command that could write the value was sent before this instant of the monotonic clock. */
   readonly madeAt: number
 }
 
-/** Looks at the key. */
+/** Reads the key. Throws if a custom node replies with anything but a `KeyState`. */
 export const inspectKey = (node: LockNode, key: string): Effect.Effect<Option.Option<KeyState>, NodeError> =>
   Effect.map(node.inspect(key), checked(isKeyState, "it answered no state of a key"))
 
-/** Why the node would cast no vote on a new lock, if it is one that may not. */
+/** The reason why the node would abstain from voting on a new lock, if any. */
 export const askAbstention = (node: LockNode, key: string): Effect.Effect<Option.Option<string>, NodeError> =>
   node.abstention === undefined
     ? Effect.succeedNone
@@ -44,7 +44,7 @@ const isKeyState = (u: unknown): u is KeyState => {
     (type === undefined || Predicate.isString(type)) && (bytes === undefined || Predicate.isNumber(bytes))
 }
 
-/** A claim of our own, which nobody has heard of yet. */
+/** A claim with a fresh value of this service. */
 export class OwnClaim implements Claim {
   readonly name: string
   readonly key: string
@@ -73,9 +73,9 @@ export class OwnClaim implements Claim {
 }
 
 /**
- * What is asked most are objects of a class, as is all that is kept until the
- * answer is there: the literals of such objects V8 takes for long-lived in the end,
- * and puts them where only a full collection frees them and all they refer to.
+ * Frequent requests, and whatever is kept until they are answered, are class
+ * instances: V8 eventually pretenures the equivalent object literals, and only a
+ * full collection then frees them and everything they reference.
  */
 export class AcquireRequest implements NodeRequest<boolean> {
   readonly operation = "acquire"
@@ -105,7 +105,7 @@ export class AcquireRequest implements NodeRequest<boolean> {
   }
 }
 
-/** Puts a value of ours in the place of the one that a lock was taken with elsewhere. */
+/** Replaces the value with which a lock was acquired elsewhere with one of ours. */
 export class ReplaceRequest implements NodeRequest<boolean> {
   readonly operation = "acquire"
   readonly conclusive = true
@@ -135,7 +135,7 @@ export class ReplaceRequest implements NodeRequest<boolean> {
   }
 }
 
-/** Lets the counters be at least the token, where the nodes still have our value. */
+/** Raises the counters to at least the token on the nodes that still store our value. */
 export const raiseCounterRequest = ({ tokenAllocation, key, settings, value }: Claim): NodeRequest<boolean> => ({
   operation: "acquire",
   timeoutMillis: settings.nodeTimeoutMillis,
@@ -143,7 +143,7 @@ export const raiseCounterRequest = ({ tokenAllocation, key, settings, value }: C
   isGranted: isTrue
 })
 
-/** What a release needs to know of a claim. */
+/** The part of a claim that a release needs. */
 export type ClaimedValue = Pick<Claim, "name" | "key" | "value" | "settings" | "untouched" | "madeAt">
 
 export const releaseRequest = ({ key, settings, value }: ClaimedValue): NodeRequest<boolean> => ({

@@ -1,14 +1,13 @@
 /**
- * Deletes what nobody holds: the one owner of every value of ours that may be on
- * a node after the attempt, the hold or the adoption it was for has ended.
+ * Clean-up: the sole owner of every value of ours that may remain on a node after
+ * its attempt, hold or adoption has ended.
  *
- * A release is sent at once, behind all that was sent before. Where it fails, the
- * value waits for the node: it is asked for again, ever more rarely, and at once
- * when the node answers again. It is forgotten when the node has answered, and
- * when the key must have expired: an expiry after the node was first heard again,
- * since what was under way to a stopped server takes effect when it goes on. Where
- * a node refuses or fails for long, only so many wait; what came first is left to
- * its expiry.
+ * A release is sent immediately, behind everything sent before it. If it fails, the
+ * value is queued for that node, and the release is retried with backoff, or as
+ * soon as the node responds again. The value is dropped once the node has replied,
+ * or once the key must have expired: one expiry after the node's first reply,
+ * because commands in flight to a stopped server take effect when it resumes. The
+ * queue of a node is bounded; the oldest values are left to expire.
  */
 import type * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
@@ -30,27 +29,27 @@ const maxBackoffMillis = 1000
 const closingRetryMillis = 50
 const maxPending = 4096
 
-/** A value that may be on a node. */
+/** A value that may remain on a node. */
 class Pending {
-  readonly value: ClaimedValue
-  /** When the node was first heard after the value's time was over, on the monotonic clock. */
-  heardAt: number | undefined
-  /** Whether a release has been sent since the value's time was over. */
+  readonly claimed: ClaimedValue
+  /** When the node first replied to a release of the value, on the monotonic clock. */
+  firstReplyAt: number | undefined
+  /** Whether a release of the value has been sent. */
   isSent: boolean
 
-  constructor(value: ClaimedValue, isSent: boolean) {
-    this.value = value
+  constructor(claimed: ClaimedValue, isSent: boolean) {
+    this.claimed = claimed
     this.isSent = isSent
   }
 }
 
-/** What waits for one node. */
+/** The values pending on one node. */
 class NodeQueue {
   readonly node: LockNode
   readonly pending = new Map<string, Pending>()
   backoffMillis = initialBackoffMillis
   timer: Timer | undefined
-  /** Whether the last one that was asked for again was refused. */
+  /** Whether the node rejected the last retry. */
   isRefusing = false
 
   constructor(node: LockNode) {
@@ -61,7 +60,7 @@ class NodeQueue {
 export class CleanUps {
   readonly #quorum: Quorum
   readonly #byNode = new Map<LockNode, NodeQueue>()
-  /** When the service began to close, on the monotonic clock. */
+  /** When the service started to close, on the monotonic clock. */
   #closingAt: number | undefined
 
   constructor(quorum: Quorum) {
@@ -70,28 +69,30 @@ export class CleanUps {
     quorum.health.onResponding = (node) => this.#onResponding(this.#byNode.get(node)!)
   }
 
-  /** Deletes the value on these nodes, where it can be. */
-  over(value: ClaimedValue, nodes: ReadonlyArray<LockNode>): void {
+  /** Deletes the value on those of the given nodes that may store it. */
+  over(claimed: ClaimedValue, nodes: ReadonlyArray<LockNode>): void {
     const { health } = this.#quorum
-    const asked: Array<LockNode> = []
+    const reachable: Array<LockNode> = []
     for (const node of nodes) {
-      if (value.untouched?.has(node) === true) continue
-      // On a silent node a release would only stand behind what is to be undone.
-      if (health.isSilent(node) && !this.#isClosing) this.#enqueue(this.#byNode.get(node)!, new Pending(value, false))
-      else asked.push(node)
+      if (claimed.untouched?.has(node) === true) continue
+      // A silent node would only queue the release behind the command that it is to undo.
+      if (health.isSilent(node) && !this.#isClosing) this.#enqueue(this.#byNode.get(node)!, new Pending(claimed, false))
+      else reachable.push(node)
     }
-    if (asked.length > 0) this.#quorum.send(new CleanUpRequest(this, value, asked, this.#isClosing), constVoid)
+    if (reachable.length > 0) {
+      this.#quorum.send(new CleanUpRequest(this, claimed, reachable, this.#isClosing), constVoid)
+    }
   }
 
-  /** A release of the value that was not sent by this class has been answered, or has failed. */
-  released(value: ClaimedValue, { byNode, nodes }: Tally<boolean>): void {
-    for (let index = 0; index < nodes.length; index++) this.answered(value, nodes[index]!, byNode[index]!)
+  /** Takes over from a release that was not sent by this class: retries it where it failed. */
+  released(claimed: ClaimedValue, { byNode, nodes }: Tally<boolean>): void {
+    for (let index = 0; index < nodes.length; index++) this.answered(claimed, nodes[index]!, byNode[index]!)
   }
 
-  /** A node has answered a release, or has failed to. */
-  answered(value: ClaimedValue, node: LockNode, answer: Result.Result<boolean, NodeError>, pending?: Pending): void {
+  /** Records a node's reply to a release, or its failure. */
+  answered(claimed: ClaimedValue, node: LockNode, answer: Result.Result<boolean, NodeError>, pending?: Pending): void {
     const now = monotonicMillis(this.#quorum.clock)
-    const isGone = Result.isSuccess(answer) && !mayOvertake(node, now - value.madeAt)
+    const isGone = Result.isSuccess(answer) && !mayOvertake(node, now - claimed.madeAt)
     if (isGone && pending === undefined) return
     const queue = this.#byNode.get(node)!
     const isRefused = Result.isFailure(answer) && answer.failure.reason === "Rejected"
@@ -99,24 +100,25 @@ export class CleanUps {
     if (isRefused && pending !== undefined) queue.isRefusing = true
     else if (Result.isSuccess(answer)) queue.isRefusing = false
     if (!isGone) {
-      const again = pending ?? new Pending(value, !(Result.isFailure(answer) && isUnsent(answer.failure)))
-      const isHeard = Result.isSuccess(answer) || isServerError(answer.failure)
-      if (isHeard) again.heardAt ??= now
-      const isExpired = again.heardAt !== undefined && now >= again.heardAt + value.settings.expiryMillis
-      // Whoever closes does not wait for a server to change its mind.
-      if (!isExpired && !(isHeard && this.#isClosing)) this.#enqueue(queue, again)
+      const retry = pending ?? new Pending(claimed, !(Result.isFailure(answer) && isUnsent(answer.failure)))
+      const hasReplied = Result.isSuccess(answer) || isServerError(answer.failure)
+      if (hasReplied) retry.firstReplyAt ??= now
+      const isExpired = retry.firstReplyAt !== undefined &&
+        now >= retry.firstReplyAt + claimed.settings.expiryMillis
+      // While closing, a node that has replied with an error is not asked again.
+      if (!isExpired && !(hasReplied && this.#isClosing)) this.#enqueue(queue, retry)
     }
     if (wasRefusing && !queue.isRefusing) this.#onResponding(queue)
     else this.#schedule(queue)
   }
 
-  /** Asks for everything at once, whatever the nodes were like. Whoever closes waits for the answers. */
+  /** Sends all pending releases immediately, whatever the state of the nodes. The quorum's `close` waits for the replies. */
   close(): void {
     this.#closingAt = monotonicMillis(this.#quorum.clock)
     for (const queue of this.#byNode.values()) this.#sendAll(queue)
   }
 
-  /** How many values wait for a node. */
+  /** The number of pending values on all nodes. */
   get size(): number {
     let size = 0
     for (const { pending } of this.#byNode.values()) size += pending.size
@@ -128,9 +130,9 @@ export class CleanUps {
   }
 
   #enqueue(queue: NodeQueue, pending: Pending): void {
-    if (pending.value.untouched?.has(queue.node) === true) return
+    if (pending.claimed.untouched?.has(queue.node) === true) return
     if (this.#isClosing) return this.#sendWhileClosing(queue, pending)
-    const { key, value } = pending.value
+    const { key, value } = pending.claimed
     const id = `${key}\n${value}`
     if (!queue.pending.has(id)) queue.pending.set(id, pending)
     if (queue.pending.size > maxPending) queue.pending.delete(queue.pending.keys().next().value!)
@@ -146,7 +148,7 @@ export class CleanUps {
   #onDue(queue: NodeQueue) {
     queue.timer = undefined
     if (!queue.isRefusing && !this.#quorum.health.isUnreachable(queue.node)) return this.#sendAll(queue)
-    // One is enough to find out whether the node answers again.
+    // A single release is enough to find out whether the node responds again.
     for (const [id, pending] of queue.pending) {
       queue.pending.delete(id)
       return this.#send(queue, pending)
@@ -168,14 +170,14 @@ export class CleanUps {
 
   #send({ node }: NodeQueue, pending: Pending) {
     pending.isSent = true
-    this.#quorum.send(new CleanUpRequest(this, pending.value, [node], this.#isClosing, pending), constVoid)
+    this.#quorum.send(new CleanUpRequest(this, pending.claimed, [node], this.#isClosing, pending), constVoid)
   }
 
-  /** Until its node timeout is over a node may still come back. */
+  /** Retries for one node timeout, within which a node may still come back. */
   #sendWhileClosing(queue: NodeQueue, pending: Pending) {
     const { clock, timers } = this.#quorum
-    const { nodeTimeoutMillis } = pending.value.settings
-    // What was held back while the node was silent has not been asked for at all.
+    const { nodeTimeoutMillis } = pending.claimed.settings
+    // A release held back while the node was silent has not been sent at all.
     if (!pending.isSent) return this.#send(queue, pending)
     const pauseMillis = Math.min(closingRetryMillis, nodeTimeoutMillis / 2)
     if (monotonicMillis(clock) + pauseMillis > this.#closingAt! + nodeTimeoutMillis) return
@@ -187,7 +189,7 @@ export class CleanUps {
   }
 }
 
-/** Where a node that somebody else has written cannot tell, it may. */
+/** Whether commands of that age may still overtake new ones; assumed if a custom node throws. */
 const mayOvertake = (node: LockNode, ageMillis: number): boolean => {
   try {
     return Boolean(node.mayOvertake?.(ageMillis))
@@ -196,7 +198,7 @@ const mayOvertake = (node: LockNode, ageMillis: number): boolean => {
   }
 }
 
-/** A release that wakes nobody: whoever lost an attempt would wake the next to lose one. */
+/** A release that wakes no waiter: one failed attempt would otherwise trigger the next. */
 class CleanUpRequest implements NodeRequest<boolean> {
   readonly operation = "release"
   readonly timeoutMillis: number
@@ -204,26 +206,26 @@ class CleanUpRequest implements NodeRequest<boolean> {
   readonly nodes: ReadonlyArray<LockNode>
   readonly isForced: boolean
   readonly #cleanUps: CleanUps
-  readonly #value: ClaimedValue
+  readonly #claimed: ClaimedValue
   readonly #pending: Pending | undefined
 
   constructor(
     cleanUps: CleanUps,
-    value: ClaimedValue,
+    claimed: ClaimedValue,
     nodes: ReadonlyArray<LockNode>,
     isForced: boolean,
     pending?: Pending
   ) {
-    this.timeoutMillis = value.settings.nodeTimeoutMillis
+    this.timeoutMillis = claimed.settings.nodeTimeoutMillis
     this.nodes = nodes
     this.isForced = isForced
     this.#cleanUps = cleanUps
-    this.#value = value
+    this.#claimed = claimed
     this.#pending = pending
   }
 
   sendTo(node: LockNode): Effect.Effect<boolean, NodeError> {
-    return node.release(this.#value.key, this.#value.value)
+    return node.release(this.#claimed.key, this.#claimed.value)
   }
 
   isGranted(answer: boolean): boolean {
@@ -232,7 +234,7 @@ class CleanUpRequest implements NodeRequest<boolean> {
 
   onAllAnswered({ byNode, nodes }: Tally<boolean>): void {
     for (let index = 0; index < nodes.length; index++) {
-      this.#cleanUps.answered(this.#value, nodes[index]!, byNode[index]!, this.#pending)
+      this.#cleanUps.answered(this.#claimed, nodes[index]!, byNode[index]!, this.#pending)
     }
   }
 }

@@ -1,6 +1,5 @@
 /**
- * Options with their defaults filled in, and what is wrong with those that are
- * wrong.
+ * Validates options and fills in their defaults.
  */
 import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
@@ -11,14 +10,14 @@ import { validityMillis } from "../lease/lease.ts"
 import { isReserved, longestValue } from "../nodeContract.ts"
 import type { Traced } from "../telemetry/tracing.ts"
 
-/** The options of one lock, as the algorithm wants them. */
+/** The options of one lock, validated and in milliseconds. */
 export interface LockSettings extends Traced {
   readonly expiryMillis: number
   readonly validityMillis: number
   readonly nodeTimeoutMillis: number
   readonly driftFactor: number
   readonly autoExtend: boolean
-  /** Whether the lock comes with a fencing token. */
+  /** Whether the lock has a fencing token. */
   readonly isFenced: boolean
   readonly retry: Schedule.Schedule<unknown, LockError>
 }
@@ -27,19 +26,19 @@ const defaultExpiryMillis = 8000
 
 const defaultDriftFactor = 0.01
 
-/** A year: what is meant to last longer is no lease. */
+/** A year; anything longer is not a lease. */
 const longestExpiryMillis = 365 * 24 * 3600 * 1000
 
 const longestNodeTimeoutMillis = 3600 * 1000
 
-/** Five per cent of the expiry, so that a slow node costs little of the lease; at least 50 ms and at most a second. */
+/** Five per cent of the expiry, so that a slow node uses up little of the lease; from 50 ms to 1 s. */
 const defaultNodeTimeout = (expiryMillis: number) => Math.min(1000, Math.max(50, expiryMillis * 0.05))
 
 export const lockOptions = ["expiry", "retry", "autoExtend", "driftFactor", "nodeTimeout"] as const
 
 export const layerOptions = [...lockOptions, "nodes", "prefix", "quorum", "delayedRestart", "replicas"] as const
 
-/** Fills in the defaults. Returns a sentence where an option is wrong. */
+/** Fills in the defaults. Returns a sentence if an option is invalid. */
 export const resolveSettings = (
   options: Partial<Record<keyof LockOptions, unknown>>,
   defaultRetry: Schedule.Schedule<unknown, LockError>
@@ -50,7 +49,7 @@ export const resolveSettings = (
   if (!(Predicate.isNumber(driftFactor) && driftFactor >= 0 && driftFactor < 1)) {
     return invalidOption("driftFactor", driftFactor, "it must be at least 0 and less than 1")
   }
-  // Redis counts whole milliseconds; rounding down keeps the lease inside what was asked for.
+  // Redis counts whole milliseconds; rounding down keeps the lease within the requested expiry.
   const expiryMillis = options.expiry === undefined ? defaultExpiryMillis : Math.floor(millis(options.expiry))
   if (!(expiryMillis > 0 && expiryMillis <= longestExpiryMillis)) {
     return invalidOption("expiry", options.expiry, "it must be a finite duration of at least 1 ms and at most 365 days")
@@ -89,7 +88,7 @@ const isSchedule = (u: unknown): u is LockSettings["retry"] => {
   }
 }
 
-/** The names of several locks, each once and in the order in which they first appear, or what is wrong with them. */
+/** The distinct names of several locks in order of appearance, or a sentence if they are invalid. */
 export const checkNames = (names: unknown, prefix?: string): ReadonlyArray<string> | string => {
   try {
     if (!Array.isArray(names) && !(names instanceof Set)) {
@@ -103,10 +102,10 @@ export const checkNames = (names: unknown, prefix?: string): ReadonlyArray<strin
   }
 }
 
-/** As much as a key should have: every command carries it, and every waiter keeps it. */
+/** A reasonable maximum for a key, which every command carries and every waiter keeps. */
 const longestNameBytes = 4096
 
-/** What is wrong with the name of a lock, if anything. `prefix` stands before it in the key. */
+/** A sentence if the name of a lock is invalid. `prefix` precedes it in the key. */
 export const checkName = (name: unknown, prefix: string = ""): string | undefined => {
   if (!Predicate.isString(name) || name.length === 0) {
     return invalidOption("name", name, "it must be a string that is not empty")
@@ -117,7 +116,7 @@ export const checkName = (name: unknown, prefix: string = ""): string | undefine
       : undefined)
 }
 
-/** What is wrong with what stands before all names, if anything. */
+/** A sentence if the prefix of all names is invalid. */
 export const checkPrefix = (prefix: unknown): string | undefined => {
   if (!Predicate.isString(prefix)) return invalidOption("prefix", prefix, "it must be a string")
   return checkText("prefix", prefix, longestNameBytes) ??
@@ -126,13 +125,13 @@ export const checkPrefix = (prefix: unknown): string | undefined => {
       : undefined)
 }
 
-/** What is wrong with the value of a lock, if anything. */
+/** A sentence if the value of a lock is invalid. */
 export const checkValue = (value: unknown): string | undefined =>
   Predicate.isString(value) && value.length > 0
     ? checkText("value", value, longestValue)
     : invalidOption("value", value, "it must be the value of a lock")
 
-/** Half of a surrogate pair cannot be sent: all of them would become the same character, and two names the same key. */
+/** A lone surrogate is rejected: UTF-8 replaces every one with the same character, so two names could share a key. */
 const checkText = (option: string, text: string, mostBytes: number, prefix: string = ""): string | undefined =>
   /\p{Cs}/u.test(text)
     ? invalidOption(option, text, "it must be well-formed text, without half of a surrogate pair")
@@ -140,16 +139,16 @@ const checkText = (option: string, text: string, mostBytes: number, prefix: stri
     ? invalidOption(option, text, `it must have at most ${mostBytes} bytes in UTF-8`)
     : undefined
 
-/** For how many milliseconds a server has to be up before it votes on new locks, or what is wrong with that. */
+/** How many milliseconds a server must be up before it votes on new locks, or a sentence if that is invalid. */
 export const minUptimeMillis = (delay: unknown): number | string => {
-  // Rounding down would let a server vote too soon.
+  // Rounding down would let a server vote too early.
   const least = Math.ceil(millis(delay))
   return least > 0 && least <= longestExpiryMillis
     ? least
     : invalidOption("delayedRestart", delay, "it must be a finite duration of more than 0 ms and at most 365 days")
 }
 
-/** What is wrong with the quorum for so many nodes, if anything. */
+/** A sentence if the quorum is invalid for that number of nodes. */
 export const checkQuorum = (quorum: unknown, nodes: number): string | undefined => {
   const least = majority(nodes)
   if (quorum === undefined || (isWhole(quorum) && quorum >= least && quorum <= nodes)) return undefined

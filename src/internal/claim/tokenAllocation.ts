@@ -1,11 +1,12 @@
 /**
- * How a lock comes by its fencing token.
+ * How fencing tokens are allocated.
  *
- * Every node counts beside the key, and all are given the same proposal, the
- * client's wall clock in microseconds: usually they all answer with that. The
- * token is the largest answer of the quorum. Once a quorum has counted that far,
- * every later quorum has a node among it that answers with more, whatever the
- * clients' clocks say. Where the answers differ, that takes a second round.
+ * Each node keeps a counter next to the key and receives the same proposed value,
+ * the client's wall clock in microseconds, with which it usually replies. The token
+ * is the largest reply of the quorum. Once the counters of a quorum have reached
+ * it, every later quorum includes a node that replies with a larger number,
+ * whatever the clients' clocks say. If the replies differ, that takes a second
+ * round of requests.
  */
 import type { Clock } from "effect/Clock"
 import type * as Effect from "effect/Effect"
@@ -19,15 +20,15 @@ import { isToken, unexpected } from "../nodeContract.ts"
 import { lockOf, type Named, type Tally } from "../quorum/ballot.ts"
 import type { Quorum } from "../quorum/quorum.ts"
 
-/** Proposals end here, so that counters always have room for the tokens that are counted from them. */
+/** The largest proposal, which leaves the counters room for later tokens. */
 const latest = 9_000_000_000_000_000
 
-/** The client's wall clock in microseconds. One before 1970 is as good as one that is far behind. */
+/** The client's wall clock in microseconds; a time before 1970 counts as 0, which is merely far behind. */
 const microseconds = (clock: Clock): number => Math.max(0, Number(clock.currentTimeNanosUnsafe() / 1000n))
 
 /**
- * Why no token can be had, if the client's clock stands where none can be made of it.
- * Nothing is sent then: a counter that took that time would block the name for others.
+ * The error if the client's clock is too far ahead to propose a token. Nothing is
+ * sent then: a counter raised to that time would block the name for everyone.
  */
 export const clockError = (
   { clock, nodes, size: quorum }: Quorum,
@@ -48,9 +49,9 @@ const dateOf = (micros: number): string => {
   return Number.isNaN(date.getTime()) ? `${micros / 1000} ms after 1970` : date.toISOString()
 }
 
-/** The answers of the nodes to one attempt. */
+/** The fencing token of one claim, and the counters from which it is chosen. */
 export class TokenAllocation {
-  /** The token, once the attempt is granted. */
+  /** The token, once the claim has been granted. */
   token: FencingToken | undefined
   readonly #proposal: number
   readonly #counterByNode = new Map<LockNode, number>()
@@ -63,7 +64,7 @@ export class TokenAllocation {
     return this.#counting(node, node.fencing!.acquire(key, value, expiryMillis, this.#proposal))
   }
 
-  /** Puts the new value in the place of the other, and counts as `acquire` does. */
+  /** Replaces the value with the new one, and counts as `acquire` does. */
   replace(
     node: LockNode,
     key: string,
@@ -90,7 +91,7 @@ export class TokenAllocation {
     )
   }
 
-  /** Takes the token from the answers that granted the attempt; whether each of those nodes has counted that far. */
+  /** Chooses the token from the replies of the granting nodes; true if the counters of all of them have reached it. */
   chooseToken({ byNode, nodes }: Tally<boolean>): boolean {
     const counted = nodes.flatMap((node, index) => {
       const answer = byNode[index]
