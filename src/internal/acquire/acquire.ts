@@ -1,5 +1,5 @@
 /**
- * Acquiring: one attempt, and attempts on a schedule.
+ * Acquires a lock, with a single attempt or on a schedule.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -16,7 +16,7 @@ import type { Waiter } from "../waiting/waitQueues.ts"
 import { type AcquireContext, attempt, type RestoreInterruptibility } from "./attempt.ts"
 import { waitForTurn } from "./waitForTurn.ts"
 
-/** One attempt that tells "held by another" from "too few nodes". */
+/** Makes one attempt that distinguishes a lock held by another from too few nodes. */
 export const tryAcquire = (
   service: AcquireContext,
   name: string,
@@ -27,7 +27,7 @@ export const tryAcquire = (
     const unusable = settings.isFenced ? clockError(service.quorum, { name, key: service.key(name) }) : undefined
     if (unusable !== undefined) return Effect.fail(unusable)
     const at = monotonicMillis(service.clock)
-    // What is held in this very service is known without asking.
+    // A lock held by this service is known without asking the nodes.
     const tried = service.rooms.isHeld(service.key(name))
       ? Effect.succeed(undefined)
       : attempt(service, name, settings, restore, true)
@@ -47,13 +47,13 @@ export const tryAcquire = (
     })
   })
 
-/** A first attempt that has been made already, and when it was sent. */
+/** A first attempt that has already failed, and when it was sent. */
 interface RefusedAttempt {
   readonly tally: Tally<boolean>
   readonly at: number
 }
 
-/** Attempts until the lock is granted or the schedule is used up. */
+/** Makes attempts until the lock is granted or the schedule ends. */
 export const acquire = (
   service: AcquireContext,
   name: string,
@@ -83,7 +83,7 @@ export const acquire = (
     })
   })
 
-/** What became of an acquisition, for the metrics. */
+/** The outcome of an acquisition, for the metrics. */
 const outcomeOf = (exit: Exit.Exit<unknown, LockError>): AcquireOutcome => {
   if (Exit.isSuccess(exit)) return "granted"
   const error = Cause.findErrorOption(exit.cause)

@@ -1,5 +1,5 @@
 /**
- * Acquiring several locks, or none.
+ * Acquires several locks, all or none.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -14,10 +14,10 @@ import { acquire } from "./acquire.ts"
 import { type AcquireContext, attemptAll, type RestoreInterruptibility } from "./attempt.ts"
 
 /**
- * Acquires all of the names or none. All that nobody in here waits for are tried
- * at once. If one is refused, those that sort before it are kept and it is waited
- * for: as all wait in the order of the names, nobody waits for one that waits for
- * them. The loss of one that is kept ends the waiting.
+ * Acquires the locks of all names, or none. Names up to the first one that is held
+ * or awaited in this service are attempted at once. If a lock is refused, those
+ * whose names sort before it are kept while it is awaited: everyone waits in sorted
+ * order, so no wait cycle can form. Losing a kept lock ends the wait.
  */
 export const acquireAll = (
   service: AcquireContext,
@@ -42,7 +42,7 @@ export const acquireAll = (
         const waitedFor = names[refused === -1 ? tried.length : refused]
         if (waitedFor === undefined) return Effect.succeed(held)
         const before = refused === -1 ? undefined : { tally: results[refused] as Tally<boolean>, at }
-        // Kept as soon as it is there: the loss may come at the same moment, and then it is released with the others.
+        // Added to `held` uninterruptibly: if a kept lock is lost at the same moment, this one is released with the rest.
         const waiting = Effect.uninterruptibleMask((restore) =>
           Effect.map(acquire(service, waitedFor, settings, restore, before), (lock) => held.push(lock))
         )

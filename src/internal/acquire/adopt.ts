@@ -1,5 +1,5 @@
 /**
- * Taking over a lock that was taken elsewhere.
+ * Adopts a lock that was acquired elsewhere.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -13,7 +13,7 @@ import { HeldLock } from "../hold/heldLock.ts"
 import { denied, granted, lockOf, nodesUnavailable, notGrantedNodes, type Tally, toVotes } from "../quorum/ballot.ts"
 import { type AcquireContext, type RestoreInterruptibility, settleToken } from "./attempt.ts"
 
-/** Puts a value of our own in the place of the given one, which opens nothing from then on. */
+/** Replaces the given value with a fresh one. The old value no longer extends or releases the lock. */
 export const adopt = (
   service: AcquireContext,
   name: string,
@@ -27,7 +27,7 @@ export const adopt = (
     if (unusable !== undefined) return Effect.fail(unusable)
     const { quorum } = service
     const start = instantNow(service.clock)
-    // Whoever closes the service waits for what the adoption leaves behind, too.
+    // Registered as a task, so that closing the service also waits for the clean-up of this adoption.
     quorum.taskStarted()
     const replaced = Effect.flatMap(quorum.request(new ReplaceRequest(claim, value)), (tally) =>
       claim.tokenAllocation === undefined
@@ -48,7 +48,7 @@ export const adopt = (
 
     function concludeAdoption(tally: Tally<boolean>): Effect.Effect<HeldLock, LockLost | NodesUnavailable> {
       if (granted(tally)) {
-        // Ours is what counts now: where the other value is left it must not be extended any more.
+        // Nodes that still store the old value must not extend it any more.
         for (const held of holdersOf(service, claim.key, value)) {
           held.markLost("Taken", toVotes(tally))
         }

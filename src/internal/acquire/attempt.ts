@@ -1,5 +1,5 @@
 /**
- * One attempt: every node is asked once, and what the answers mean.
+ * A single attempt: one request to every node, and its outcome.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -15,18 +15,19 @@ import { leaseEndFrom, remainingMillis } from "../lease/lease.ts"
 import { granted, type Tally, toVotes } from "../quorum/ballot.ts"
 import type { Rooms } from "../waiting/waitQueues.ts"
 
-/** What acquiring needs of the service. */
+/** What acquiring needs from the service. */
 export interface AcquireContext extends HoldContext, AdminContext {
   readonly rooms: Rooms<Tally<boolean>>
-  /** Whether what is said at debug level is heard. */
+  /** Whether debug messages are logged. */
   readonly logsDebug: boolean
-  /** A claim of our own, which nobody has heard of yet. */
+  /** A claim with a fresh value. */
   claim(name: string, settings: LockSettings): OwnClaim
 }
 
+/** The `restore` of `Effect.uninterruptibleMask`. */
 export type RestoreInterruptibility = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-/** One attempt: the lock, or the answers that refused it. */
+/** Makes one attempt. Returns the lock, or the tally of a failed attempt. */
 export const attempt = (
   service: AcquireContext,
   name: string,
@@ -38,13 +39,13 @@ export const attempt = (
     const { quorum } = service
     const claim = service.claim(name, settings)
     const start = instantNow(service.clock)
-    // Whoever closes the service waits for what the attempt leaves behind, too.
+    // Registered as a task, so that closing the service also waits for the clean-up of this attempt.
     quorum.taskStarted()
     const asked = quorum.request(new AcquireRequest(claim, conclusive))
     const agreed = claim.tokenAllocation === undefined
       ? asked
       : Effect.flatMap(asked, (tally) => settleToken(service, claim, claim.tokenAllocation!, tally))
-    // Outside `restore`, so that it sees an interruption that comes after the votes were in.
+    // Outside `restore`, so that it also handles an interruption that arrives after the votes.
     const voted = Effect.onExitPrimitive(restore(agreed), (exit) => {
       if (Exit.isFailure(exit)) {
         service.cleanUps.over(claim, service.nodes)
@@ -59,7 +60,7 @@ export const attempt = (
     })
   })
 
-/** One attempt under each name, all in one round trip. */
+/** Makes one attempt for each name, all in one round trip. */
 export const attemptAll = (
   service: AcquireContext,
   names: ReadonlyArray<string>,
@@ -95,7 +96,7 @@ export const attemptAll = (
     })
   })
 
-/** Before a fenced lock is handed out, a quorum has to count as far as its token. */
+/** Chooses the fencing token. The counters of a quorum must reach it before the lock is handed out. */
 export const settleToken = (
   service: AcquireContext,
   claim: Claim,
@@ -106,7 +107,7 @@ export const settleToken = (
     ? Effect.succeed(tally)
     : service.quorum.request(raiseCounterRequest(claim))
 
-/** What the votes on a claim that was made at `start` mean. */
+/** Turns the votes on a claim, requested at `start`, into a lock, or cleans up after a failed attempt. */
 const concludeAttempt = (service: AcquireContext, claim: OwnClaim, start: Instant, tally: Tally<boolean>) => {
   claim.settings.trace?.recordAttempt(toVotes(tally))
   if (granted(tally) && remainingMillis(service.clock, leaseEndFrom(start, claim.settings.validityMillis)) > 0) {
@@ -116,7 +117,7 @@ const concludeAttempt = (service: AcquireContext, claim: OwnClaim, start: Instan
   return tally
 }
 
-/** Those that may have our value: all but the ones whose no is a proof that they do not. */
+/** Nodes that may store our value: all except those that provably refused it. */
 const mayHold = (tally: Tally<boolean>) =>
   tally.nodes.filter((node, index) => {
     const answer = tally.byNode[index]

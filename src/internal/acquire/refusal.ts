@@ -1,5 +1,5 @@
 /**
- * The error of an acquisition that was refused.
+ * The error of a failed acquisition.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -31,10 +31,10 @@ export const refusalError = (
   })
 }
 
-/** How long the look that explains an error may take. */
+/** The time limit for the inspection that explains an error. */
 const explanationMillis = 250
 
-/** Fails with the error after one look at what is in the way: how long the key still has, who does not answer. */
+/** Enriches the error with a final inspection (remaining TTLs, unreachable nodes), then fails with it. */
 export const failExplained = (
   service: AcquireContext,
   settings: LockSettings,
@@ -45,7 +45,7 @@ export const failExplained = (
   const about = lockOf({ name: error.lock, key })
   const { health, size: quorum } = service.quorum
   const tell = (votes: ReadonlyArray<Vote>) => {
-    // It may come out that too few nodes are left, whoever holds the lock.
+    // The inspection may show that there are too few nodes, whoever holds the lock.
     const failures = votes.filter((vote) => vote._tag === "Failed").length
     return Effect.fail(
       error._tag === "NodesUnavailable" || failures > votes.length - quorum
@@ -53,7 +53,7 @@ export const failExplained = (
         : new ErrFailed({ ...about, attempts: error.attempts, waited: Duration.millis(waited()), votes })
     )
   }
-  // Votes stand in the order of the nodes. To ask one that could not be reached a moment ago would only cost the time.
+  // The votes are in the order of the nodes. Inspecting a node that was just unreachable would only take time.
   const known = error.votes.map((vote, index): Vote => {
     const failure = vote._tag === "Pending" ? health.unreachableError(service.nodes[index]!) : undefined
     return failure === undefined ? vote : failedVote(vote.node, failure)
@@ -83,7 +83,7 @@ export const failExplained = (
     })))
 }
 
-/** Whether a look can tell more than the vote does. */
+/** Whether an inspection can add anything to the vote. */
 const canBeRefined = (vote: Vote | undefined) => vote?._tag === "Refused" || vote?._tag === "Pending"
 
 const failedVote = (node: string, error: NodeError): Vote => ({ _tag: "Failed", node, error })

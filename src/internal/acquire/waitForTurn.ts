@@ -12,7 +12,7 @@ import { monotonicMillis } from "../base/clock.ts"
 import { quoted } from "../base/text.ts"
 import type { LockSettings } from "../claim/settings.ts"
 import { HeldLock } from "../hold/heldLock.ts"
-import { sayIfNested } from "../hold/nested.ts"
+import { markIfNested } from "../hold/nested.ts"
 import type { Tally } from "../quorum/ballot.ts"
 import type { Room, Waiter } from "../waiting/waitQueues.ts"
 import { type AcquireContext, attempt, type RestoreInterruptibility } from "./attempt.ts"
@@ -50,7 +50,7 @@ export const waitForTurn = Effect.fnUntraced(function*(
       // The next in line need not wait for what we find out.
       rooms.leave(room, waiter)
       const failure = failExplained(service, settings, error, () => monotonicMillis(clock) - startedAt)
-      return yield* restore(sayIfNested(service, failure))
+      return yield* restore(markIfNested(service, failure))
     }
     const dueAt = now + delay.value
     // Behind others nothing else would, with a schedule that never pauses.

@@ -1,5 +1,5 @@
 /**
- * Whether the nodes answer, for readiness probes.
+ * The health of the nodes, for readiness probes.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -12,11 +12,11 @@ import type { LockSettings } from "../claim/settings.ts"
 import { healthKey } from "../nodeContract.ts"
 import type { AdminContext } from "./unlock.ts"
 
-/** Who may not look at this key may well be allowed to lock others. */
+/** A node that denies access to the health key may still allow locks under other keys. */
 const countsAsUp = ({ cause, reason }: NodeError): boolean =>
   reason === "Rejected" && cause instanceof Error && cause.message.startsWith("NOPERM")
 
-/** Asks the node to answer, and why it would cast no vote, if it is one that may not. */
+/** Checks that the node replies, and whether it would abstain from voting. */
 const askHealth = (node: LockNode): Effect.Effect<Option.Option<string>, NodeError> =>
   Effect.andThen(inspectKey(node, healthKey), askAbstention(node, healthKey))
 

@@ -1,5 +1,5 @@
 /**
- * Looking at locks and releasing them from elsewhere.
+ * Inspects locks, and releases them by value or by force.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -14,7 +14,7 @@ import { notALockReason } from "../nodeContract.ts"
 import { denied, granted, isTrue, nodesUnavailable, unavailable } from "../quorum/ballot.ts"
 import type { Quorum } from "../quorum/quorum.ts"
 
-/** What is needed of the service. */
+/** What these functions need from the service. */
 export interface AdminContext {
   readonly nodes: ReadonlyArray<LockNode>
   readonly quorum: Quorum
@@ -28,11 +28,11 @@ interface Holder {
   markLost(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void
 }
 
-/** The holds of this service that have this value. */
+/** The holds of this service with the given value. */
 export const holdersOf = (service: AdminContext, key: string, value: string): ReadonlyArray<Holder> =>
   service.rooms.holders(key).filter((held) => held.value === value)
 
-/** Deletes a value, and ends the hold that has it if it is one of this service. */
+/** Releases the lock with the given value, and ends the hold if it belongs to this service. */
 export const unlock = (
   service: AdminContext,
   name: string,
@@ -51,12 +51,12 @@ export const unlock = (
           ? Effect.succeed(granted(tally))
           : Effect.fail(nodesUnavailable(claim, tally))
       ))
-    // Behind the release, so that no renewal comes after it.
+    // After the release was sent, which removes what earlier renewals restore; ending the hold prevents later ones.
     for (const held of holdersOf(service, claim.key, value)) held.markLost("Released", [])
   })
 }
 
-/** Deletes whatever is there, and ends the holds of this service that had it. */
+/** Deletes the key whatever its value, and ends the holds of this service. */
 export const forceUnlock = (
   service: AdminContext,
   name: string,
@@ -107,7 +107,7 @@ export const inspect = (service: AdminContext, name: string, settings: LockSetti
   )
 }
 
-/** The value that a quorum of nodes has, and how long a quorum keeps it. */
+/** The value stored by a quorum of nodes, and how long a quorum will keep it. */
 const quorumHolder = (nodes: ReadonlyArray<NodeView>, quorum: number): Inspection["holder"] => {
   const ttls = new Map<string, Array<number>>()
   for (const node of nodes) {

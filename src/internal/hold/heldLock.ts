@@ -1,5 +1,5 @@
 /**
- * A held lock from the inside: its lease, its end, its release.
+ * A held lock: its lease, its renewals, and the ways in which it ends.
  */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -8,7 +8,7 @@ import { constVoid } from "effect/Function"
 import * as Result from "effect/Result"
 import type { FencingToken } from "../../Fencing.ts"
 import type { Lock } from "../../Lock.ts"
-import { LockLost, type NodeError, type NodesUnavailable, type Vote } from "../../LockError.ts"
+import { LockLost, type NodesUnavailable, type Vote } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import { type Instant, instantNow, monotonicMillis } from "../base/clock.ts"
 import { type Claim, isHeldRequest, type OwnClaim, raiseCounterRequest } from "../claim/claim.ts"
@@ -18,67 +18,30 @@ import { Guardable } from "../lease/guard.ts"
 import { leaseEndFrom, remainingMillis } from "../lease/lease.ts"
 import { type Leased, LeaseTimer } from "../lease/leaseTimers.ts"
 import { isUnsent } from "../nodeContract.ts"
-import {
-  denied,
-  granted,
-  isTrue,
-  lockOf,
-  type NodeRequest,
-  nodesUnavailable,
-  type Tally,
-  toVotes,
-  unavailable
-} from "../quorum/ballot.ts"
+import { denied, granted, lockOf, nodesUnavailable, type Tally, toVotes, unavailable } from "../quorum/ballot.ts"
 import type { Hold, HoldContext } from "./hold.ts"
 import { ReleaseRequest } from "./release.ts"
+import { RenewalRequest } from "./renewal.ts"
 
-/** How long after a round that missed the quorum the next one starts; doubled from round to round, to the node timeout. */
+/** Initial backoff after a renewal that missed the quorum; doubles up to the node timeout. */
 const initialRenewalBackoffMillis = 50
 
-/** A round of extension. A node that got its key back gets its fencing counter back too. */
-class RenewalRequest implements NodeRequest<boolean> {
-  readonly operation = "extend"
-  readonly conclusive = true
-  readonly timeoutMillis: number
-  readonly #lock: HeldLock
-  readonly #onAllAnswered: (tally: Tally<boolean>) => void
-
-  constructor(lock: HeldLock, onAllAnswered: (tally: Tally<boolean>) => void) {
-    this.timeoutMillis = lock.settings.nodeTimeoutMillis
-    this.#lock = lock
-    this.#onAllAnswered = onAllAnswered
-  }
-
-  sendTo(node: LockNode): Effect.Effect<boolean, NodeError> {
-    const { key, settings, value } = this.#lock
-    return node.extend(key, value, settings.expiryMillis)
-  }
-
-  isGranted(answer: boolean): boolean {
-    return isTrue(answer)
-  }
-
-  onAllAnswered(tally: Tally<boolean>): void {
-    this.#onAllAnswered(tally)
-  }
-}
-
 /**
- * Where a hold is in its life. From the first three, which are all that is called
- * held, it goes to one of the others, and then only from "lost" to "released".
+ * The state of a hold. It is held in the first three states; each of the others is
+ * final, except that a lost lock may still be released.
  */
 type HoldState =
-  /** The next renewal has its date. */
+  /** The next renewal is scheduled. */
   | "resting"
-  /** A renewal is under way. */
+  /** A renewal is in progress. */
   | "renewing"
   /** The last renewal missed the quorum. */
   | "backing off"
   | "lost"
   | "released"
-  /** Given up without a release, for another to adopt. */
+  /** Given up without a release, so that another process can adopt it. */
   | "detached"
-  /** Kept until its lease ends, and extended no more. */
+  /** Left to expire, without further renewals. */
   | "abandoned"
 
 export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
@@ -91,15 +54,15 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
   #leaseEnd: Instant
   #lost: LockLost | undefined
   #released: Deferred.Deferred<boolean> | undefined
-  /** How many renewals some node has not answered yet. */
+  /** The number of renewals that some node has not answered yet. */
   #openRenewals = 0
-  /** Those who wait for that: no renewal begins any more. */
+  /** Pending calls of `detach` and `abandon`, which wait for these renewals. No renewal starts meanwhile. */
   #leaving: Set<() => void> | undefined
   /** The last renewal, if it missed the quorum. */
   #lastMissedRenewal: Tally<boolean> | undefined
   #renewalBackoffMillis = initialRenewalBackoffMillis
 
-  /** `start` is when the granting attempt, or the adoption, was sent. */
+  /** `start` is when the successful attempt or adoption was sent. */
   constructor(service: HoldContext, claim: OwnClaim, start: Instant) {
     super()
     this.#context = service
@@ -147,7 +110,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     return this.name
   }
 
-  /** Whether it is still held, in this very service. */
+  /** Whether the lock is still held, and by the given service. */
   isHeldIn(service: object): boolean {
     return this.#context === service && this.#isHeld && this.remainingMillis() > 0
   }
@@ -157,7 +120,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
   }
 
   get extend(): Effect.Effect<void, LockLost | NodesUnavailable> {
-    // Looks and sends in one step: nothing may be written behind a release.
+    // Check and send in one synchronous step, so that no renewal is sent after the release.
     return Effect.callback((resume) => {
       const lost = this.#notHeld()
       if (lost !== undefined) return resume(Effect.fail(lost))
@@ -189,8 +152,8 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
   }
 
   /**
-   * The release as a finalizer: waits for it, unless the lock is lost anyway or too few nodes answer. A scope closes one
-   * lock after the other, and each would wait for the same nodes.
+   * The release as a finalizer: waits unless the lock is already lost or the quorum is down. Finalizers run
+   * sequentially, so every lock of a scope would otherwise time out in turn.
    */
   get releaseInFinalizer(): Effect.Effect<void> {
     return Effect.suspend(() => {
@@ -234,7 +197,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
       this.checkLease() !== undefined
   }
 
-  /** Milliseconds to the end of the lease, zero once lost, released or detached. */
+  /** Milliseconds until the lease ends, 0 once the lock is lost, released or detached. */
   remainingMillis(): number {
     return this.#isHeld || this.#state === "abandoned" ? remainingMillis(this.#context.clock, this.#leaseEnd) : 0
   }
@@ -247,14 +210,14 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     return this.#lost
   }
 
-  /** Ends the hold: whoever waits for `lost` hears of it. Nothing happens to a lock that is no longer held. */
+  /** Ends the hold and notifies the listeners. Does nothing unless the lock is held. */
   markLost(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void {
     if (!this.#isHeld) return
     const lost = this.#lost = this.#lossError(reason, votes)
     this.#recordEnd("lost")
     const { cleanUps, nodes, quorum, rooms } = this.#context
     if (reason !== "Released") {
-      // Before anybody hears of it: a renewal may have restored the key where it was missing, or may yet do so.
+      // Clean up before the listeners run: a renewal may have restored a missing key, or may still do so.
       cleanUps.over(this, nodes)
       quorum.metrics.lockLost(reason)
       quorum.log("Warn", lost.message, { "redsync.name": this.name, "redsync.reason": reason })
@@ -267,7 +230,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
   beginRelease(): Deferred.Deferred<boolean> {
     if (this.#released !== undefined) return this.#released
     const released = this.#released = Deferred.makeUnsafe<boolean>()
-    // A release that comes too late must not hide the loss.
+    // A release after the end of the lease must not hide the loss.
     this.checkLease()
     if (this.#state === "detached" || this.#state === "abandoned") {
       Deferred.doneUnsafe(released, Effect.succeed(false))
@@ -285,20 +248,20 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     return released
   }
 
-  /** Called when it is time to extend, or the lease has ended. */
+  /** Called when the renewal is due, or the lease has ended. */
   onRenewalDue(): void {
     if (this.checkLease() !== undefined || !this.#isHeld) return
     const { autoExtend, nodeTimeoutMillis } = this.settings
     const remaining = this.remainingMillis()
     const isRenewing = this.#state === "renewing" || this.#leaving !== undefined
-    // A renewal is decided within twice the node timeout, so the end of the lease has to be watched only if it is nearer.
+    // A renewal is decided within twice the node timeout, so the end of the lease needs a timer only if it is nearer.
     if (!autoExtend || isRenewing || remaining <= 2 * nodeTimeoutMillis) {
       this.#context.leaseTimers.schedule(this.#leaseTimer, remaining)
     }
     if (autoExtend && !isRenewing) this.#renew(constVoid)
   }
 
-  /** Nobody would watch over it any more: the service closes. */
+  /** Ends the hold, because a closing service no longer watches its lease. */
   closeWithService(): void {
     this.markLost("Released", [])
     this.beginRelease()
@@ -308,7 +271,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     return this.#state === "resting" || this.#state === "renewing" || this.#state === "backing off"
   }
 
-  /** Why it can no longer be extended, if it cannot. */
+  /** The reason why the lock can no longer be extended, if any. */
   #notHeld(): LockLost | undefined {
     return this.checkLease() ??
       (this.#isHeld && this.#leaving === undefined ? undefined : this.#lossError("Released", []))
@@ -321,18 +284,18 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     quorum.metrics.holdEnded(monotonicMillis(clock) - this.#grantedAt)
   }
 
-  /** Sends a renewal, and calls `decided` once its votes have been counted. */
-  #renew(decided: (tally: Tally<boolean>) => void): void {
+  /** Sends a renewal, and calls `onDecided` once the votes decide it. */
+  #renew(onDecided: (tally: Tally<boolean>) => void): void {
     const start = instantNow(this.#context.clock)
     this.#state = "renewing"
     this.#openRenewals++
-    this.#context.quorum.send(new RenewalRequest(this, (tally) => this.#onAllRenewalsAnswered(tally)), (tally) => {
+    this.#context.quorum.send(new RenewalRequest(this, (tally) => this.#onRenewalSettled(tally)), (tally) => {
       this.#onRenewalAnswered(start, tally)
-      decided(tally)
+      onDecided(tally)
     })
   }
 
-  /** What a renewal, sent at `start`, means for the lease. */
+  /** Applies the result of a renewal that was sent at `start` to the lease. */
   #onRenewalAnswered(start: Instant, tally: Tally<boolean>): void {
     this.#context.quorum.metrics.renewalEnded(granted(tally) ? "extended" : denied(tally) ? "taken" : "missed")
     if (!this.#isHeld) return
@@ -341,7 +304,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     const { leaseTimers } = this.#context
     if (granted(tally)) {
       const until = leaseEndFrom(start, this.settings.validityMillis)
-      // Of two that were under way at once the later one may have been answered first.
+      // Of two concurrent renewals, the later one may have been answered first.
       if (until.monotonic > this.#leaseEnd.monotonic) this.#leaseEnd = until
       this.#lastMissedRenewal = undefined
       this.#renewalBackoffMillis = initialRenewalBackoffMillis
@@ -355,8 +318,8 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     }
   }
 
-  /** Every node has answered a renewal, or has had its time. */
-  #onAllRenewalsAnswered(tally: Tally<boolean>) {
+  /** Every node has answered the renewal or timed out. */
+  #onRenewalSettled(tally: Tally<boolean>) {
     this.#openRenewals--
     const { cleanUps, quorum } = this.#context
     const { untouched } = this.#claim
@@ -367,7 +330,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
       return Result.isFailure(answer) || !answer.success
     })
     if (this.#state === "lost" || this.#state === "released") {
-      // It may have restored the key behind the release, where what is sent later may be executed earlier.
+      // The renewal may have restored the key after the release, where a node may execute commands out of order.
       cleanUps.over(this, notConfirmed)
     } else if (tally.refusals > 0 && this.tokenAllocation !== undefined && this.#isHeld) {
       quorum.send(raiseCounterRequest(this), constVoid)
@@ -375,7 +338,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     if (this.#openRenewals === 0) { for (const settled of this.#leaving ?? []) settled() }
   }
 
-  /** Once no renewal is under way, ends the hold without a release. Nothing happens to a lock that is no longer held. */
+  /** Ends the hold without a release, once no renewal is in progress. Does nothing unless the lock is held. */
   #leave(state: "detached" | "abandoned"): Effect.Effect<void> {
     return Effect.callback((resume) => {
       this.checkLease()

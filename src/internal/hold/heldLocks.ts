@@ -1,5 +1,5 @@
 /**
- * Several locks held as one.
+ * Several locks held as a unit.
  */
 import * as Effect from "effect/Effect"
 import type { LockLost } from "../../LockError.ts"
@@ -39,7 +39,7 @@ export class HeldLocks extends Guardable implements Hold {
 
   onLost(listener: (lost: LockLost) => void): () => void {
     const listeners = this.locks.map((lock) => lock.onLost(listener))
-    return () => listeners.forEach((forget) => forget())
+    return () => listeners.forEach((remove) => remove())
   }
 
   beginRelease(): void {

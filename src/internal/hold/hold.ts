@@ -1,5 +1,5 @@
 /**
- * What is held, and what it needs of its service.
+ * The interface of a hold, and what it needs from its service.
  */
 import type * as Clock from "effect/Clock"
 import type * as Effect from "effect/Effect"
@@ -13,7 +13,7 @@ import type { Tally } from "../quorum/ballot.ts"
 import type { Quorum } from "../quorum/quorum.ts"
 import type { Rooms } from "../waiting/waitQueues.ts"
 
-/** What holds need of the service they belong to. */
+/** What a hold needs from its service. */
 export interface HoldContext {
   readonly clock: Clock.Clock
   readonly nodes: ReadonlyArray<LockNode>
@@ -23,12 +23,12 @@ export interface HoldContext {
   readonly rooms: Rooms<Tally<boolean>>
 }
 
-/** One lock or several, held as one: the loss of any is the loss of all. */
+/** One or several locks held as a unit: losing any of them loses all. */
 export interface Hold extends Guardable {
   readonly names: string | ReadonlyArray<string>
   readonly settings: LockSettings
   readonly token: FencingToken | undefined
-  /** Sends the release, once, and goes on in the background until every node has done it. */
+  /** Sends the release, at most once. Nodes that have not replied are retried in the background. */
   beginRelease(): void
   readonly release: Effect.Effect<unknown>
 }

@@ -1,6 +1,7 @@
 /**
- * Locks are not re-entrant. Who waits for a lock that it holds itself waits in
- * vain, unless it is a fiber that outlives the lock: the error says so.
+ * Explains nested acquisitions. Locks are not re-entrant: a fiber that waits for a
+ * lock held by its own program or scope waits in vain, unless it outlives that
+ * lock. The error says so.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -12,18 +13,18 @@ import { holdsAround } from "../lease/guard.ts"
 import { HeldLock } from "./heldLock.ts"
 import { HeldLocks } from "./heldLocks.ts"
 
-/** The last lock of each name. */
+/** The locks of each scope: the latest of each name. */
 const locksOfScopes = new WeakMap<Scope.Scope, Map<string, HeldLock>>()
 
-/** The lock is released when the scope closes. */
+/** Records that the lock is released when the scope closes. */
 export const addToScope = (scope: Scope.Scope, lock: HeldLock): void => {
   const locks = locksOfScopes.get(scope)
   if (locks === undefined) locksOfScopes.set(scope, new Map([[lock.name, lock]]))
   else locks.set(lock.name, lock)
 }
 
-/** Says so where it was refused a lock that its own program or scope holds. */
-export const sayIfNested = <A>(service: object, effect: Effect.Effect<A, LockError>): Effect.Effect<A, LockError> =>
+/** Marks the error as nested if the calling program or scope itself holds the lock. */
+export const markIfNested = <A>(service: object, effect: Effect.Effect<A, LockError>): Effect.Effect<A, LockError> =>
   Effect.withFiber((fiber) =>
     Effect.mapError(effect, (error) => {
       if (error._tag !== "ErrFailed") return error
@@ -34,7 +35,7 @@ export const sayIfNested = <A>(service: object, effect: Effect.Effect<A, LockErr
     })
   )
 
-/** The locks of that name that the fiber's scope and programs have taken. */
+/** The locks of that name which the fiber's scope and guarding programs hold. */
 const heldAround = (fiber: Fiber.Fiber<unknown, unknown>, name: string): ReadonlyArray<HeldLock> => {
   const scope = Context.getOption(fiber.context as Context.Context<Scope.Scope>, Scope.Scope)
   const ofScope = Option.isNone(scope) ? undefined : locksOfScopes.get(scope.value)?.get(name)
