@@ -42,6 +42,7 @@ import { acquireAll } from "./internal/acquire/acquireAll.ts"
 import { adopt as takeOver } from "./internal/acquire/adopt.ts"
 import type { RestoreInterruptibility } from "./internal/acquire/attempt.ts"
 import { health as healthOf } from "./internal/admin/health.ts"
+import * as inspection from "./internal/admin/inspect.ts"
 import * as operate from "./internal/admin/unlock.ts"
 import { dieWithIllegalArgument, given, invalidOption, isWhole, millis } from "./internal/base/arguments.ts"
 import {
@@ -669,7 +670,7 @@ export const unlock = (name: string, value: string): Effect.Effect<boolean, Node
  * @since 0.1.0
  */
 export const inspect = (name: string): Effect.Effect<Inspection, never, Redsync> =>
-  withSettings(name, undefined, (service, settings) => operate.inspect(service, name, settings))
+  withSettings(name, undefined, (service, settings) => inspection.inspect(service, name, settings))
 
 /**
  * Deletes the key on every node, whoever holds the lock: `true` if any node had

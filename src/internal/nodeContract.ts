@@ -1,27 +1,27 @@
 /**
- * What all nodes have to agree on beyond the types of `LockNode`.
+ * What all nodes must agree on beyond the types of `LockNode`.
  */
 import * as Option from "effect/Option"
 import { NodeError } from "../LockError.ts"
 import type { KeyState } from "../LockNode.ts"
 import { masked, quoted } from "./base/text.ts"
 
-/** Whether a lock of that name could be mistaken for a key of ours. */
+/** Whether the key of a lock would have the form of the library's own keys. */
 export const isReserved = (name: string): boolean => /^redsync:\d+:/.test(name)
 
-/** A key that is never there, to ask whether a node answers. */
+/** A key that never exists, read to check that a node replies. */
 export const healthKey = "redsync:1:health"
 
 /** How long a fencing counter lives after it was last written. */
 export const counterMillis = 3_600_000
 
-/** Strings of more bytes are no locks' values, and are not fetched. */
+/** A longer string cannot be the value of a lock, and is not fetched. */
 export const longestValue = 256
 
 /** Whether a number can be a fencing token. */
 export const isToken = (number: number): boolean => Number.isSafeInteger(number) && number > 0 && number <= largest
 
-/** A reply that means nothing is a failed vote, and says what came. */
+/** The error of an unexpected reply, which counts as a failed vote. */
 export const unexpected = (
   node: string,
   operation: NodeError["operation"],
@@ -40,7 +40,7 @@ const shown = (reply: unknown): string => {
 
 const unsent = new WeakSet<NodeError>()
 
-/** Marks the failure of a request that was never sent, so that nothing comes of it. */
+/** Marks the failure of a request that was never sent, and therefore never takes effect. */
 export const markUnsent = (error: NodeError): NodeError => {
   unsent.add(error)
   return error
@@ -56,7 +56,7 @@ export const abstentionReason = (upMillis: number, minUptimeMillis: number): Opt
     : Option.some(`restarted ${seconds(upMillis)} ago, waits ${seconds(minUptimeMillis - upMillis)} more`)
 }
 
-/** What a key is instead of a lock, if it is none. */
+/** What a key holds instead of a lock, if it is not a lock. */
 export const notALockReason = ({ bytes, ttlMillis, type = "string" }: KeyState): string | undefined => {
   if (type !== "string") return `a ${type}`
   if (bytes !== undefined) return `a string of ${bytes} bytes`
@@ -64,7 +64,7 @@ export const notALockReason = ({ bytes, ttlMillis, type = "string" }: KeyState):
 }
 
 /**
- * The largest number in a reply: a little less than what both sides could keep exact,
- * since clients put a number together digit by digit and lose the last ones before.
+ * The largest number accepted in a reply, slightly below the largest safe integer:
+ * clients parse numbers digit by digit and lose precision just before it.
  */
 export const largest = 9_007_199_254_740_900
