@@ -12,7 +12,7 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { monotonicMillis } from "./internal/base/clock.ts"
-import { counterMillis, isToken } from "./internal/nodeContract.ts"
+import { fencingCounterTtlMillis, isToken } from "./internal/nodeContract.ts"
 import { NodeError } from "./LockError.ts"
 import type { KeyState, LockNode, Notice, WaitingList } from "./LockNode.ts"
 
@@ -88,7 +88,7 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
   }
 
   const count = (key: string, token: number, now: number) => {
-    counters.set(key, { token, expiresAt: now + counterMillis })
+    counters.set(key, { token, expiresAt: now + fencingCounterTtlMillis })
     return token
   }
 

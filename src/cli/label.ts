@@ -9,7 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { hostname } from "node:os"
 import { quoted } from "../internal/base/text.ts"
-import { keyBeside } from "../internal/redis/keys.ts"
+import { companionKey } from "../internal/redis/keys.ts"
 import type { Lock } from "../Lock.ts"
 import type { NodeError } from "../LockError.ts"
 import type { LockNode } from "../LockNode.ts"
@@ -43,7 +43,7 @@ export const givenLabel = Effect.fnUntraced(function*(flag: Option.Option<string
 })
 
 /** The label's key for a lock of this name. */
-const keyOf = (name: string) => Effect.map(Redsync.Redsync, (service) => keyBeside("label", service.key(name)))
+const keyOf = (name: string) => Effect.map(Redsync.Redsync, (service) => companionKey("label", service.key(name)))
 
 /** With the value of the lock, so that it is nobody else's. */
 const textOf = ({ value }: Lock, label: string): string =>

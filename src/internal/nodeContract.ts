@@ -13,7 +13,7 @@ export const isReserved = (name: string): boolean => /^redsync:\d+:/.test(name)
 export const healthKey = "redsync:1:health"
 
 /** How long a fencing counter lives after it was last written. */
-export const counterMillis = 3_600_000
+export const fencingCounterTtlMillis = 3_600_000
 
 /** A longer string cannot be the value of a lock, and is not fetched. */
 export const longestValue = 256

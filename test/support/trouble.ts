@@ -7,7 +7,7 @@ import { spawn } from "node:child_process"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { Redsync } from "../../src/index.ts"
-import { keyBeside, turnChannel } from "../../src/internal/redis/keys.ts"
+import { companionKey, wakeUpChannel } from "../../src/internal/redis/keys.ts"
 import { type Logged, logged, onEach, until, untilDisconnected, untilEmpty, urls } from "./faults.ts"
 import { type RedisServer, RedisServers } from "./servers/RedisServers.ts"
 import { serverSource } from "./servers/ServerSource.ts"
@@ -80,7 +80,7 @@ export const deleteOn = (servers: ReadonlyArray<RedisServer>, key: string) =>
 
 /** How many wait in the list of a name, on each of the servers. */
 export const waitingOn = (servers: ReadonlyArray<RedisServer>, name: string) =>
-  onEach(servers, (server) => server.command<number>("LLEN", keyBeside("waiting", name)))
+  onEach(servers, (server) => server.command<number>("LLEN", companionKey("waiting", name)))
 
 /**
  * The server that has the waiting list of a name, once so many services stand in it.
@@ -128,7 +128,8 @@ export const killSubscribers = (server: RedisServer) =>
   Effect.asVoid(server.command("CLIENT", "KILL", "TYPE", "pubsub"))
 
 /** The channels on which somebody waits for a turn. */
-export const channelsOf = (server: RedisServer) => server.command<Array<string>>("PUBSUB", "CHANNELS", turnChannel("*"))
+export const channelsOf = (server: RedisServer) =>
+  server.command<Array<string>>("PUBSUB", "CHANNELS", wakeUpChannel("*"))
 
 // -----------------------------------------------------------------------------
 // other processes

@@ -5,7 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { RedisOptions } from "ioredis"
-import { keyBeside } from "../../internal/redis/keys.ts"
+import { companionKey } from "../../internal/redis/keys.ts"
 import * as IoredisNode from "../../IoredisNode.ts"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
@@ -99,7 +99,7 @@ export const clear = (nodes: ReadonlyArray<LockNode>, name: string): Effect.Effe
   Effect.forEach(
     nodes,
     (node) =>
-      Effect.andThen(node.remove(keyBeside("waiting", name)), node.remove(name)).pipe(
+      Effect.andThen(node.remove(companionKey("waiting", name)), node.remove(name)).pipe(
         Effect.timeout("1 second"),
         Effect.orElseSucceed(() => false)
       ),

@@ -5,7 +5,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { keyBeside } from "../../internal/redis/keys.ts"
+import { companionKey } from "../../internal/redis/keys.ts"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode, Notice } from "../../LockNode.ts"
 import { error, type Finding, note, warning } from "./finding.ts"
@@ -109,7 +109,7 @@ const withPatience = <A>(node: LockNode, step: Effect.Effect<A, NodeError>) =>
 const fencing = (node: LockNode, name: string, value: string): Effect.Effect<ReadonlyArray<Finding>> =>
   node.fencing === undefined ? Effect.succeed([]) : withPatience(node, node.fencing.acquire(name, value, 5000, 1)).pipe(
     Effect.andThen(node.release(name, value)),
-    Effect.andThen(node.remove(keyBeside("fencing", name))),
+    Effect.andThen(node.remove(companionKey("fencing", name))),
     Effect.as([]),
     Effect.catch((failure) =>
       Effect.succeed([note("fencing", `gives no fencing tokens (run --fenced, withFencedLock): ${failure.summary}`)])

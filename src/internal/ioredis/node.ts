@@ -14,7 +14,7 @@ import type { Connection } from "./connection.ts"
 import { notifications } from "./notifications.ts"
 import { OwnConnection } from "./ownConnection.ts"
 import { replicated } from "./replicas.ts"
-import { addressOf, secretsOf, startupAddressOf } from "./url.ts"
+import { nodeAddress, secretsOf, startupAddressOf } from "./url.ts"
 
 /** A node with a connection of its own, which is closed with the scope. */
 export const connect = (options: RedisOptions): Effect.Effect<LockNode, never, Scope.Scope> =>
@@ -61,7 +61,7 @@ const nodeOver = (connection: Connection, { resends }: Pick<LockNode, "resends">
 
 /** The id of a client's node. */
 const idOf = (client: Redis | Cluster): string => {
-  if (!client.isCluster) return addressOf((client as Redis).options)
+  if (!client.isCluster) return nodeAddress((client as Redis).options)
   // Known before the cluster is connected, unlike its nodes.
   const { startupNodes } = client as unknown as { readonly startupNodes: ReadonlyArray<unknown> }
   return `cluster ${startupNodes.map(startupAddressOf).join(",")}`

@@ -8,7 +8,7 @@ import { Redis, type RedisOptions } from "ioredis"
 import { NodeError } from "../../LockError.ts"
 import { toNodeError } from "../redis/errors.ts"
 import { guardReplies } from "./replyGuard.ts"
-import { addressOf, secretsOf } from "./url.ts"
+import { nodeAddress, secretsOf } from "./url.ts"
 
 export interface Probe {
   /** What the node is called. */
@@ -45,7 +45,7 @@ export const make = (options: RedisOptions): Effect.Effect<Probe, never, Scope.S
       ({ probe }) => Effect.sync(() => probe.client.disconnect())
     ),
     ({ connected, probe }) => {
-      const id = addressOf(options)
+      const id = nodeAddress(options)
       return {
         id,
         call: (command, ...args) =>

@@ -86,7 +86,7 @@ const decode = (part: string): string | undefined => {
 }
 
 /** What a node is called: where it is, and nothing that could be a password. */
-export const addressOf = ({ db, host, name, path, port, sentinels }: RedisOptions): string => {
+export const nodeAddress = ({ db, host, name, path, port, sentinels }: RedisOptions): string => {
   const address = sentinels
     ? `sentinel ${named(name)} at ${sentinels.map((sentinel) => hostAndPort(sentinel, 26379)).join(",")}`
     : path == null

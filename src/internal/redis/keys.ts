@@ -14,11 +14,11 @@ const hashTag = /^[^{]*\{([^}]+)\}/
 
 /**
  * The key of that kind for a lock: names that differ never share one, and it is in
- * the lock's slot of a cluster wherever `sharesSlot` says so. A name with a hash tag
+ * the lock's slot of a cluster wherever `canHaveCompanion` says so. A name with a hash tag
  * keeps it, any other is made one. `prefix` is what a cluster client puts before
  * every key by itself.
  */
-export const keyBeside = (kind: Kind, name: string, prefix: string = ""): string =>
+export const companionKey = (kind: Kind, name: string, prefix: string = ""): string =>
   hashTag.test(name) ? `redsync:1:${kind}:=${name}` : `redsync:1:${kind}:{${prefix}${name}}`
 
 /**
@@ -26,13 +26,13 @@ export const keyBeside = (kind: Kind, name: string, prefix: string = ""): string
  * first `{`, so a prefix that has one decides for itself; and a name that is made a
  * hash tag must not end it too soon.
  */
-export const sharesSlot = (name: string, prefix: string = ""): boolean => {
+export const canHaveCompanion = (name: string, prefix: string = ""): boolean => {
   if (prefix.includes("{")) return hashTag.test(prefix)
   return hashTag.test(name) || !(prefix + name).includes("}")
 }
 
 /** The channel on which a waiter hears that it is its turn. The message is the name of the lock. */
-export const turnChannel = (waiter: string): string => `redsync:turn:${waiter}`
+export const wakeUpChannel = (waiter: string): string => `redsync:turn:${waiter}`
 
 /** The companion keys of a node. */
 export interface CompanionKeys {
@@ -43,6 +43,6 @@ export interface CompanionKeys {
 
 /** For a cluster, or for a single server. */
 export const companionKeys = (cluster?: { readonly keyPrefix: string }): CompanionKeys => ({
-  canExist: (name) => cluster === undefined || sharesSlot(name, cluster.keyPrefix),
-  of: (kind, name) => keyBeside(kind, name, cluster?.keyPrefix)
+  canExist: (name) => cluster === undefined || canHaveCompanion(name, cluster.keyPrefix),
+  of: (kind, name) => companionKey(kind, name, cluster?.keyPrefix)
 })

@@ -5,11 +5,11 @@ import * as Effect from "effect/Effect"
 import type { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import { quoted } from "../base/text.ts"
-import { abstentionReason, counterMillis } from "../nodeContract.ts"
+import { abstentionReason, fencingCounterTtlMillis } from "../nodeContract.ts"
 import type { Arguments, RedisClient, Replicas } from "./client.ts"
 import { toNodeError } from "./errors.ts"
 import { companionKeys } from "./keys.ts"
-import { count, keyState, okOrNull, oneOrZero, tokenOrZero } from "./replies.ts"
+import { count, decodeKeyState, decodeToken, okOrNull, oneOrZero } from "./replies.ts"
 import { scriptsByName as scripts } from "./scriptsByName.ts"
 import { waitingList } from "./waitingList.ts"
 
@@ -48,25 +48,25 @@ export const make = (client: RedisClient, demands: Demands = {}): LockNode => {
     extend: (key, value, expiryMillis, ifPresent = false) =>
       durable.script("extend", oneOrZero, scripts.extend, [key], [value, expiryMillis, ifPresent ? 0 : 1]),
     release: (key, value) => client.script("release", oneOrZero, scripts.release, [key], [value]),
-    inspect: (key) => client.script("inspect", keyState, scripts.inspect, [key], []),
+    inspect: (key) => client.script("inspect", decodeKeyState, scripts.inspect, [key], []),
     remove: (key) => client.command("remove", oneOrZero, "del", [key]),
     replace: (key, value, newValue, expiryMillis) =>
       durable.script("acquire", oneOrZero, scripts.replace, [key], [value, newValue, expiryMillis]),
     fencing: {
       acquire: (key, value, expiryMillis, proposal) =>
         withCounter(key, (keys) => {
-          const args = [value, expiryMillis, proposal, counterMillis, minUptimeMillis]
-          return durable.script("acquire", tokenOrZero, scripts.acquireFenced, keys, args)
+          const args = [value, expiryMillis, proposal, fencingCounterTtlMillis, minUptimeMillis]
+          return durable.script("acquire", decodeToken, scripts.acquireFenced, keys, args)
         }),
       raise: (key, value, token) =>
         withCounter(
           key,
-          (keys) => durable.script("acquire", oneOrZero, scripts.raise, keys, [value, token, counterMillis])
+          (keys) => durable.script("acquire", oneOrZero, scripts.raise, keys, [value, token, fencingCounterTtlMillis])
         ),
       replace: (key, value, newValue, expiryMillis, proposal) =>
         withCounter(key, (keys) => {
-          const args = [value, newValue, expiryMillis, proposal, counterMillis]
-          return durable.script("acquire", tokenOrZero, scripts.replaceFenced, keys, args)
+          const args = [value, newValue, expiryMillis, proposal, fencingCounterTtlMillis]
+          return durable.script("acquire", decodeToken, scripts.replaceFenced, keys, args)
         })
     },
     delayedRestart: (millis) => make(client, { ...demands, minUptimeMillis: millis }),

@@ -41,7 +41,7 @@ const timeToLive: Meaning<number> = (reply) => {
 const expiring = (millis: number) => millis < 0 ? Number.POSITIVE_INFINITY : millis
 
 /** What the inspect script answers: type, value and time to live of the key, and its length where it is too long. */
-export const keyState: Meaning<Option.Option<KeyState>> = (reply) => {
+export const decodeKeyState: Meaning<Option.Option<KeyState>> = (reply) => {
   if (!Array.isArray(reply)) return undefined
   const [type, value, ttl, length]: ReadonlyArray<unknown> = reply
   const millis = timeToLive(ttl)
@@ -59,7 +59,7 @@ export const keyState: Meaning<Option.Option<KeyState>> = (reply) => {
 }
 
 /** What a script answers that counts up: none for 0. */
-export const tokenOrZero: Meaning<Option.Option<number>> = (reply) => {
+export const decodeToken: Meaning<Option.Option<number>> = (reply) => {
   const token = count(reply)
   return token === undefined ? undefined : token === 0 ? Option.none() : Option.some(token)
 }

@@ -86,7 +86,7 @@ return token`
  * KEYS: the lock, its fencing counter. ARGV: value, token, how long the counter
  * lives in milliseconds. 1 if the lock is ours and its counter at least the token.
  */
-export const raise = `${readHeld}if held ~= ARGV[1] then return 0 end
+export const raiseCounter = `${readHeld}if held ~= ARGV[1] then return 0 end
 ${readCounter(2)}redis.call("SET", KEYS[2], string.format("%.0f", math.max(counter, proposal)), "PX", ARGV[3])
 return 1`
 

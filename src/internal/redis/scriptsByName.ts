@@ -12,7 +12,7 @@ export const scriptsByName = {
   inspect: script(lua.inspect),
   join: script(lua.join),
   leave: script(lua.leave),
-  raise: script(lua.raise),
+  raise: script(lua.raiseCounter),
   replace: script(lua.replace, { sets: 1 }),
   replaceFenced: script(lua.replaceFenced, { sets: 1 }),
   release: script(lua.release, { deletes: 0 }),

@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import type { LockNode, Notice } from "../../LockNode.ts"
 import { quoted } from "../base/text.ts"
 import type { RedisClient } from "./client.ts"
-import { type CompanionKeys, turnChannel } from "./keys.ts"
+import { type CompanionKeys, wakeUpChannel } from "./keys.ts"
 import { type Meaning, oneOrZero, place, wakeUp } from "./replies.ts"
 import { scriptsByName as scripts } from "./scriptsByName.ts"
 
@@ -20,7 +20,7 @@ export const waitingList = (
 ): NonNullable<LockNode["waitingList"]> =>
 (waiterId, onNotice) => {
   const notifications = open(
-    turnChannel(waiterId),
+    wakeUpChannel(waiterId),
     (notification) =>
       onNotice(notification._tag === "Message" ? { _tag: "WakeUp", key: notification.message } : notification)
   )

@@ -19,7 +19,7 @@ import {
   resolveSettings
 } from "../claim/settings.ts"
 import { checkLockNode, checkTarget, isLockNode } from "../ioredis/nodeOptions.ts"
-import { addressOf, maskPassword } from "../ioredis/url.ts"
+import { maskPassword, nodeAddress } from "../ioredis/url.ts"
 import { LockService } from "./service.ts"
 
 /** The options of a layer, as they were checked. */
@@ -107,7 +107,7 @@ const checkNode = (node: unknown): CheckedNode | string => {
   if (isLockNode(node)) return checkLockNode(node) ?? { id: node.id, input: node }
   if (IoredisNode.isClient(node)) return checkNode(IoredisNode.fromClient(node))
   const input = checkTarget(node)
-  return Predicate.isString(input) ? input : { id: addressOf(input), input }
+  return Predicate.isString(input) ? input : { id: nodeAddress(input), input }
 }
 
 /** Opens the nodes, and a service over them for as long as the scope is open. */

@@ -3,7 +3,7 @@ import { Duration } from "effect"
 import { ErrFailed, LockLost, NodeError } from "effect-redsync/LockError"
 import * as fc from "fast-check"
 import { masked, quoted, untrusted } from "../../../src/internal/base/text.ts"
-import { addressOf, secretsOf } from "../../../src/internal/ioredis/url.ts"
+import { nodeAddress, secretsOf } from "../../../src/internal/ioredis/url.ts"
 import { toNodeError } from "../../../src/internal/redis/errors.ts"
 
 const invisible = /(?! )[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/u
@@ -118,7 +118,7 @@ describe("secrets", () => {
     ],
     ["a Sentinel", { name: "main", sentinels: [{ host: "hunter2@s" }] }, "sentinel main at ***:26379"]
   ])("stay out where one was written by mistake: %s", (_, options, address) => {
-    assert.strictEqual(addressOf(options), address)
+    assert.strictEqual(nodeAddress(options), address)
     const said = new Error(`getaddrinfo ENOTFOUND ${Object.values(options).map((x) => JSON.stringify(x)).join(" ")}`)
     const { message } = toNodeError(address, "acquire", said, secretsOf({ options }))
     assert.notInclude(message, "hunter2")
@@ -161,7 +161,7 @@ describe("secrets", () => {
   })
 
   it("leave names of sockets and hosts as they are", () => {
-    assert.strictEqual(addressOf({ path: "/run/redis@6379.sock" }), "/run/redis@6379.sock")
+    assert.strictEqual(nodeAddress({ path: "/run/redis@6379.sock" }), "/run/redis@6379.sock")
     assert.deepStrictEqual(
       secretsOf({ options: { path: "/run/redis@6379.sock", host: "a", username: "ada", password: "" } }),
       [""]

@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import { healthKey, isReserved } from "../../../src/internal/nodeContract.ts"
-import { keyBeside, type Kind, sharesSlot } from "../../../src/internal/redis/keys.ts"
+import { canHaveCompanion, companionKey, type Kind } from "../../../src/internal/redis/keys.ts"
 
 /** What Redis Cluster takes the slot of a key from, as its specification says. */
 const hashed = (key: string): string => {
@@ -27,24 +27,24 @@ const kind = fc.constantFrom<Kind>("fencing", "waiting")
 
 describe("keys beside a lock", () => {
   it("are as documented, for plain names and for names with a hash tag", () => {
-    assert.strictEqual(keyBeside("waiting", "a"), "redsync:1:waiting:{a}")
-    assert.strictEqual(keyBeside("fencing", "{a}"), "redsync:1:fencing:={a}")
-    assert.strictEqual(keyBeside("fencing", "locks:{user}:b"), "redsync:1:fencing:=locks:{user}:b")
-    assert.strictEqual(keyBeside("waiting", "a", "app:"), "redsync:1:waiting:{app:a}")
+    assert.strictEqual(companionKey("waiting", "a"), "redsync:1:waiting:{a}")
+    assert.strictEqual(companionKey("fencing", "{a}"), "redsync:1:fencing:={a}")
+    assert.strictEqual(companionKey("fencing", "locks:{user}:b"), "redsync:1:fencing:=locks:{user}:b")
+    assert.strictEqual(companionKey("waiting", "a", "app:"), "redsync:1:waiting:{app:a}")
   })
 
   it("differ wherever the name or the kind does", () => {
     fc.assert(
       fc.property(kind, kind, name, name, prefix, (kind1, kind2, name1, name2, prefix) => {
         const isSame = kind1 === kind2 && name1 === name2
-        assert.strictEqual(keyBeside(kind1, name1, prefix) === keyBeside(kind2, name2, prefix), isSame)
+        assert.strictEqual(companionKey(kind1, name1, prefix) === companionKey(kind2, name2, prefix), isSame)
       }),
       { numRuns: 2000 }
     )
   })
 
   it("are refused as names, and so is the key that health looks for", () => {
-    fc.assert(fc.property(kind, name, (kind, name) => isReserved(keyBeside(kind, name))))
+    fc.assert(fc.property(kind, name, (kind, name) => isReserved(companionKey(kind, name))))
     assert.isTrue(isReserved(healthKey))
     assert.isTrue(isReserved("redsync:27:anything"))
     for (const name of ["redsync:", "redsync:x:1", "redsync:turn:a", " redsync:1:waiting:{a}", "Redsync:1:"]) {
@@ -55,12 +55,12 @@ describe("keys beside a lock", () => {
   it("are in the lock's slot wherever that is said, and it is said of every name with a hash tag or without braces", () => {
     fc.assert(
       fc.property(kind, name, prefix, (kind, name, prefix) => {
-        const isShared = hashed(prefix + keyBeside(kind, name, prefix)) === hashed(prefix + name)
-        assert.strictEqual(sharesSlot(name, prefix), isShared)
+        const isShared = hashed(prefix + companionKey(kind, name, prefix)) === hashed(prefix + name)
+        assert.strictEqual(canHaveCompanion(name, prefix), isShared)
       }),
       { numRuns: 5000 }
     )
-    assert.isTrue(["a", "{a", "{a}", "a{b}c", "{a}{b}"].every((name) => sharesSlot(name)))
-    assert.isFalse(["a}", "{}a", "a{}{b}"].some((name) => sharesSlot(name)))
+    assert.isTrue(["a", "{a", "{a}", "a{b}c", "{a}{b}"].every((name) => canHaveCompanion(name)))
+    assert.isFalse(["a}", "{}a", "a{}{b}"].some((name) => canHaveCompanion(name)))
   })
 })

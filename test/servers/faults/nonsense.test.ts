@@ -154,8 +154,8 @@ describe("nonsense from a server", () => {
     }))
 
   it("means nothing, whatever it is", () => {
-    const { place, keyState, tokenOrZero, wholeNumber, count, wakeUp, oneOrZero, okOrNull } = reply
-    const meanings = [place, keyState, tokenOrZero, wholeNumber, count, wakeUp, oneOrZero, okOrNull]
+    const { place, decodeKeyState, decodeToken, wholeNumber, count, wakeUp, oneOrZero, okOrNull } = reply
+    const meanings = [place, decodeKeyState, decodeToken, wholeNumber, count, wakeUp, oneOrZero, okOrNull]
     const anything = fc.oneof(fc.anything(), fc.array(fc.oneof(fc.integer(), fc.double(), fc.string(), fc.anything())))
     fc.assert(
       fc.property(anything, (reply) => {
@@ -187,7 +187,7 @@ describe("nonsense from a server", () => {
       [["string", "v".repeat(1000), 5], undefined],
       [["a\u202elist", "", 5], undefined]
     ]
-    for (const [reply, means] of states) assert.deepStrictEqual(keyState(reply), means, JSON.stringify(reply))
+    for (const [reply, means] of states) assert.deepStrictEqual(decodeKeyState(reply), means, JSON.stringify(reply))
   })
 
   it.live.each(all)(

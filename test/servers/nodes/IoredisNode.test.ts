@@ -5,7 +5,7 @@ import { Cluster as ValkeyCluster, Redis as Valkey } from "iovalkey"
 import { connect, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { IoredisNode, type LockNode, NodeError, Redsync, retryPolicy, withLock } from "../../../src/index.ts"
-import { sharesSlot } from "../../../src/internal/redis/keys.ts"
+import { canHaveCompanion } from "../../../src/internal/redis/keys.ts"
 import { assertDown, assertNodeError, Backend, realTime, redisSuite, Subject } from "../../support/conformance.ts"
 import { eventually } from "../../support/servers/Instance.ts"
 import { RedisCluster, type RedisServer, RedisServers } from "../../support/servers/RedisServers.ts"
@@ -349,7 +349,7 @@ layer(Layer.merge(RedisServers.layer(1), RedisCluster.layer), { excludeTestServi
           const list = yield* node.waitingList!("we", () => {})
           for (const name of ["a", "{a}", "a{b}c", "{a", "a}b", "{}a"]) {
             const counted = yield* Effect.result(fencing.acquire(name, "mine", 60_000, 7))
-            if (sharesSlot(name, keyPrefix)) {
+            if (canHaveCompanion(name, keyPrefix)) {
               assert.deepStrictEqual(counted, Result.succeed(Option.some(7)))
               assert.isTrue(yield* fencing.raise(name, "mine", 8))
               assert.deepStrictEqual(yield* fencing.replace!(name, "mine", "new", 60_000, 1), Option.some(9))

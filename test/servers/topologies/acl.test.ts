@@ -6,7 +6,7 @@ import { assert, layer } from "@effect/vitest"
 import { Effect, Option, type Scope } from "effect"
 import { Redis } from "ioredis"
 import { IoredisNode, type LockNode, type NodeError } from "../../../src/index.ts"
-import { keyBeside, turnChannel } from "../../../src/internal/redis/keys.ts"
+import { companionKey, wakeUpChannel } from "../../../src/internal/redis/keys.ts"
 import { releaseAndWake } from "../../../src/internal/redis/scripts.ts"
 import { until } from "../../support/faults.ts"
 import { readPage } from "../../support/pages.ts"
@@ -138,7 +138,7 @@ layer(RedisServers.layer(1), { excludeTestServices: true, timeout: "60 seconds" 
         assert.deepStrictEqual(yield* others.fencing!.acquire(name, "theirs", 60_000, 7), Option.some(7))
         yield* list.join(name, "back")
 
-        const [counter, queue] = [keyBeside("fencing", name), keyBeside("waiting", name)]
+        const [counter, queue] = [companionKey("fencing", name), companionKey("waiting", name)]
         const attacks = [
           ["get", name],
           ["get", counter],
@@ -147,13 +147,13 @@ layer(RedisServers.layer(1), { excludeTestServices: true, timeout: "60 seconds" 
           ["lpop", queue],
           ["rpush", queue, "locks:waiter"],
           ["del", queue],
-          ["publish", turnChannel("others:waiter"), name],
-          ["subscribe", turnChannel("others:waiter")],
-          ["subscribe", turnChannel("*")],
+          ["publish", wakeUpChannel("others:waiter"), name],
+          ["subscribe", wakeUpChannel("others:waiter")],
+          ["subscribe", wakeUpChannel("*")],
           // Whoever releases our lock would tell the neighbour that it is its turn.
-          ["eval", releaseAndWake, "2", "locks:a", keyBeside("waiting", "locks:a"), "mine", name, ""]
+          ["eval", releaseAndWake, "2", "locks:a", companionKey("waiting", "locks:a"), "mine", name, ""]
         ]
-        yield* as(server!, "locker", (client) => client.rpush(keyBeside("waiting", "locks:a"), "others:waiter"))
+        yield* as(server!, "locker", (client) => client.rpush(companionKey("waiting", "locks:a"), "others:waiter"))
         for (const [command, ...args] of attacks) {
           const answer = yield* as(server!, "locker", (client) => client.call(command!, ...args))
           assert.match(String(answer), command === "eval" ? /^4$/ : /NOPERM/, `${command} ${args.join(" ")}`)

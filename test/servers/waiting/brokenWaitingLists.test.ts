@@ -6,7 +6,7 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect, Exit, Fiber, type Scope } from "effect"
 import { withLock } from "../../../src/index.ts"
-import { keyBeside } from "../../../src/internal/redis/keys.ts"
+import { companionKey } from "../../../src/internal/redis/keys.ts"
 import { callsOf, holdByAnother, onEach, until, untilEmpty } from "../../support/faults.ts"
 import { type RedisServer, RedisServers } from "../../support/servers/RedisServers.ts"
 import {
@@ -78,7 +78,7 @@ const crowd = (servers: Three, schedule: () => Counted, fibersEach: number) =>
  */
 const toTheNextAttempt = 3
 
-const list = keyBeside("waiting", "a")
+const list = companionKey("waiting", "a")
 
 interface Trouble {
   /** What is done to the server that has the waiting list. */

@@ -10,7 +10,7 @@ import { Cluster, Redis } from "ioredis"
 // @ts-expect-error its package.json does not say where its types are
 import Redlock from "redlock"
 import { RedisNode, withLock } from "../../../src/index.ts"
-import { keyBeside } from "../../../src/internal/redis/keys.ts"
+import { companionKey } from "../../../src/internal/redis/keys.ts"
 import { callsOf, holdByAnother, logged, onEach, until, untilAllAnswer, untilEmpty } from "../../support/faults.ts"
 import { allOfClientBut } from "../../support/servers/abilities.ts"
 import { RedisCluster, type RedisServer, RedisServers } from "../../support/servers/RedisServers.ts"
@@ -259,7 +259,7 @@ layer(RedisCluster.layer, { excludeTestServices: true, timeout: "60 seconds" })(
     const untilListed = (name: string) =>
       until(
         "it waits",
-        Effect.map(Effect.promise(() => admin.llen(keyBeside("waiting", name))), (length) => length >= 1)
+        Effect.map(Effect.promise(() => admin.llen(companionKey("waiting", name))), (length) => length >= 1)
       )
     const keys = Effect.promise(() => Promise.all(admin.nodes("master").map((node) => node.keys("*")))).pipe(
       Effect.map((keys) => keys.flat())

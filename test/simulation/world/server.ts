@@ -3,7 +3,7 @@
  * machines. It does what the commands and scripts of a real one do.
  */
 import type { LockNode } from "../../../src/index.ts"
-import { counterMillis } from "../../../src/internal/nodeContract.ts"
+import { fencingCounterTtlMillis } from "../../../src/internal/nodeContract.ts"
 import type { World } from "./world.ts"
 
 export interface ServerOptions {
@@ -335,7 +335,7 @@ export class Server {
   }
 
   #count(key: string, token: number): number {
-    this.#put(this.#counters, key, { token, expiresAt: this.clock() + counterMillis })
+    this.#put(this.#counters, key, { token, expiresAt: this.clock() + fencingCounterTtlMillis })
     return token
   }
 
