@@ -1,0 +1,95 @@
+/**
+ * The rules of waiting and handing over: what each says, and the functions that
+ * keep it. `S` are about exclusion and tokens, `L` about nobody waiting in vain.
+ *
+ * A rule that the model has is broken in it at least once (`models.ts`); for each of
+ * the others it is said why the model has it not.
+ */
+import { settleToken } from "../../src/internal/acquire/attempt.ts"
+import { validityMillis } from "../../src/internal/lease/lease.ts"
+import { extend } from "../../src/internal/redis/scripts.ts"
+
+export interface Rule {
+  readonly says: string
+  /** By name. None: what the rule is about is not built yet. */
+  readonly keptBy: Readonly<Record<string, unknown>>
+  readonly notInModel?: string
+}
+
+const clocks = "the model has one time for all, and drift as keys that are gone a tick early"
+const notifications = "in the model a successor may always fail to be told, and the order is any order"
+const liveness = "the model has what may happen, not what must: any message may stay under way for ever"
+
+export const rules = {
+  S1: {
+    says: "The leaver's lease is over, and no extension may start, before the first transfer is sent.",
+    keptBy: {}
+  },
+  S2: { says: "A transfer changes a key only if it has exactly the leaver's value.", keptBy: {} },
+  S3: {
+    says: "Each attempt and each place has a value of its own, and nothing deletes a value that may still win.",
+    keptBy: {}
+  },
+  S4: {
+    says: "The lease of a successor counts from a request that it sent, and is shortened by the drift.",
+    keptBy: { validityMillis }
+  },
+  S5: {
+    says: "A notification of a transfer counts for the value that it names, while that value stands in line.",
+    keptBy: {}
+  },
+  S6: { says: "A server that abstains does not transfer, it deletes.", keptBy: {} },
+  S7: { says: "A key that an extension has planted again is no vote for it.", keptBy: { extend } },
+  S8: {
+    says: "A reading of a server's clock counts only if as much time has gone by there as here.",
+    keptBy: {},
+    notInModel: clocks
+  },
+  S9: {
+    says: "A lease is over as soon as the monotonic or the wall clock says so.",
+    keptBy: {},
+    notInModel: clocks
+  },
+  S10: {
+    says: "With replicas there is no transfer: it would be told before a replica has it.",
+    keptBy: {},
+    notInModel: "nothing is transferred then"
+  },
+  S11: {
+    says: "What is transferred to a dead value is deleted as soon as the notification arrives.",
+    keptBy: {},
+    notInModel: "in the model it may be deleted at any moment, or never: exclusion does not depend on it"
+  },
+  S12: {
+    says: "A successor takes the largest token of its live votes, and raises it on a quorum before it enters.",
+    keptBy: { settleToken }
+  },
+  L1: {
+    says: "If the successor does not receive the transfer, the key is deleted and the next in line is woken.",
+    keptBy: {},
+    notInModel: notifications
+  },
+  L2: { says: "Who becomes first in line is told.", keptBy: {}, notInModel: notifications },
+  L3: {
+    says: "A place joins again, keeping its position, when the key may have expired, and long before the list does.",
+    keptBy: {},
+    notInModel: liveness
+  },
+  L4: { says: "A successor with too few votes claims the key on the other nodes.", keptBy: {}, notInModel: liveness },
+  L5: {
+    says: "On a node that rejects a transfer the lock is released, and the next in line woken.",
+    keptBy: {},
+    notInModel: liveness
+  },
+  L6: {
+    says: "After so many hand-overs or so long the lock is released instead, so that others get a chance.",
+    keptBy: {},
+    notInModel: liveness
+  },
+  L7: { says: "A lock is transferred only if a quorum of the nodes can.", keptBy: {}, notInModel: liveness },
+  L8: {
+    says: "A place ends with the wait: what has been transferred to it by then is handed on.",
+    keptBy: {},
+    notInModel: liveness
+  }
+} as const satisfies Record<string, Rule>
