@@ -32,7 +32,7 @@ export interface Inspection {
  * **Details**
  *
  * `abstains` is present if the node does not vote on new locks for now, and says
- * why, for instance `"restarted 4 s ago, waits 26 s more"`.
+ * why, for instance `"up for only 4 s, votes after 30 s"`.
  *
  * @category models
  * @since 0.1.0

@@ -1,16 +1,25 @@
 /**
  * What can go wrong with a lock, as tagged errors.
  *
- * Every error lists the votes: what each node answered when it was last asked.
- * The `message` of an error is a single actionable sentence with each node's
- * answer in it. Errors are schema classes, so they can be
- * encoded, sent to another process and decoded there. None carries a password.
+ * Every error of a lock lists the votes: what each node answered when it was last
+ * asked. Its `message` is a single actionable sentence with each node's answer in
+ * it. None carries a password.
+ *
+ * Logged, printed or turned into JSON, an error shows its message first, times in
+ * milliseconds and votes in words. To send one to another process, encode it with
+ * its class, which is a schema, and decode it there.
+ *
+ * Errors have no stack trace of the library's own functions: under a span or
+ * `Effect.fn` of yours, Effect adds the place in your program.
  *
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
+import * as Predicate from "effect/Predicate"
+import * as Record from "effect/Record"
 import * as Schema from "effect/Schema"
 import { quoted, untrusted } from "./internal/base/text.ts"
+import { untraced } from "./internal/base/untraced.ts"
 
 /**
  * A single node failed to perform an operation.
@@ -24,30 +33,32 @@ import { quoted, untrusted } from "./internal/base/text.ts"
  *   sent.
  * - `"Rejected"`: the server answered with an error, such as `READONLY`, `OOM`, `NOAUTH` or `NOPERM`.
  * - `"NotAsked"`: no request was sent, because it could not be made. `cause` says why.
- * - `"Abstained"`: the server was restarted recently and does not vote on new locks yet, because of the option
- *   `delayedRestart`. `cause` says since when and how much longer.
- *
- * `node` is the node's `id`; `cause`, where there is one, is what the client or
- * server said, without the command's arguments.
+ * - `"Abstained"`: the server started too recently to vote on new locks, because of the option `delayedRestart`.
+ *   `cause` says how long it has been up and from when it votes.
  *
  * @category errors
  * @since 0.1.0
  */
-export class NodeError extends Schema.TaggedError<NodeError>("effect-redsync/NodeError")("NodeError", {
-  node: Schema.String,
-  operation: Schema.Literals(["acquire", "extend", "release", "inspect", "remove"]),
-  reason: Schema.Literals(["Timeout", "Disconnected", "Rejected", "Abstained", "NotAsked"]),
-  cause: Schema.optionalKey(Schema.Defect())
-}) {
+export class NodeError extends untraced(
+  Schema.TaggedError<NodeError>("effect-redsync/NodeError")("NodeError", {
+    /** The node's `id`. */
+    node: Schema.String,
+    /** What it was asked to do. */
+    operation: Schema.Literals(["acquire", "extend", "release", "inspect", "remove"]),
+    /** Why it failed. */
+    reason: Schema.Literals(["Timeout", "Disconnected", "Rejected", "Abstained", "NotAsked"]),
+    /** What the client or server said, without the command's arguments. */
+    cause: Schema.optionalKey(Schema.Defect())
+  })
+) {
   /**
    * What happened, in a few words that follow the node's name.
    *
    * @since 0.1.0
    */
   get summary(): string {
-    const { cause } = this
-    const words = cause instanceof Error ? cause.message : typeof cause === "string" ? cause : undefined
-    const said = words === undefined ? "" : `: ${untrusted(words)}`
+    const words = wordsOf(this.cause)
+    const said = words === undefined ? "" : `: ${words}`
     switch (this.reason) {
       case "Timeout":
         return "did not answer in time"
@@ -65,6 +76,16 @@ export class NodeError extends Schema.TaggedError<NodeError>("effect-redsync/Nod
   override get message(): string {
     return `Node ${untrusted(this.node)} ${this.summary} (${this.operation})`
   }
+
+  /**
+   * What logs and JSON show of it: the message, and `cause` as its own message.
+   *
+   * @since 0.1.0
+   */
+  override toJSON(): unknown {
+    const { _tag, cause, message, node, operation, reason } = this
+    return shown({ _tag, message, node, operation, reason, cause: wordsOf(cause) })
+  }
 }
 
 /**
@@ -74,9 +95,7 @@ export class NodeError extends Schema.TaggedError<NodeError>("effect-redsync/Nod
  *
  * - `Granted`: it agreed.
  * - `Refused`: it did not: the key has another value, or, for a lock that was held, no longer exists.
- *   `ttlMillis` is the remaining time to live of the key, if known; `notALock` says what the key is if it is not a
- *   lock, for instance `"a list"` or `"a string without expiry"`.
- * - `Failed`: it could not answer; `error` says why.
+ * - `Failed`: it could not answer.
  * - `Free`: it has no such key, as an inspection after the last attempt showed.
  * - `Pending`: it has not answered: the others had decided before, or no request was sent.
  *
@@ -84,15 +103,32 @@ export class NodeError extends Schema.TaggedError<NodeError>("effect-redsync/Nod
  * @since 0.1.0
  */
 export const Vote = Schema.TaggedUnion({
-  Granted: { node: Schema.String },
+  Granted: {
+    /** The node's `id`. */
+    node: Schema.String
+  },
   Refused: {
+    /** The node's `id`. */
     node: Schema.String,
+    /** The remaining time to live of the key in milliseconds. Absent if unknown. */
     ttlMillis: Schema.optionalKey(Schema.Finite),
+    /** What the key is if it is not a lock, for instance `"a list"` or `"a string without expiry"`. */
     notALock: Schema.optionalKey(Schema.String)
   },
-  Failed: { node: Schema.String, error: NodeError },
-  Free: { node: Schema.String },
-  Pending: { node: Schema.String }
+  Failed: {
+    /** The node's `id`. */
+    node: Schema.String,
+    /** Why it could not answer. */
+    error: NodeError
+  },
+  Free: {
+    /** The node's `id`. */
+    node: Schema.String
+  },
+  Pending: {
+    /** The node's `id`. */
+    node: Schema.String
+  }
 })
 
 /**
@@ -108,54 +144,105 @@ export type Vote = typeof Vote.Type
  *
  * **Details**
  *
- * `lock` is the name without the layer's prefix, which `prefix` has. `attempts`
- * counts the attempts of the schedule, including those skipped because other fibers
- * of this service were ahead; attempts triggered by wake-ups are not counted. `waited` is the time from the first attempt to the last answer, `votes` are those of the last attempt
- * with the remaining time to live of a held key. `isNested` is `true` if the lock is
- * held by the program that asks for it, or in its scope.
+ * The default schedule waits for about 7.7 seconds, a little less than the default
+ * lease of 8: it gives up just before the lock of a holder that has crashed
+ * expires. The message says so where the key had less time left than one more
+ * attempt would have waited. To outlast a lease, wait longer:
+ * `retryPolicy({ within: "10 seconds" })`.
  *
  * @category errors
  * @since 0.1.0
  */
-export class ErrFailed extends Schema.TaggedError<ErrFailed>("effect-redsync/ErrFailed")("ErrFailed", {
-  lock: Schema.String,
-  prefix: Schema.optionalKey(Schema.String),
-  attempts: Schema.Int,
-  waited: Schema.DurationFromMillis,
-  votes: Schema.Array(Vote),
-  isNested: Schema.optionalKey(Schema.Boolean)
-}) {
+export class ErrFailed extends untraced(
+  Schema.TaggedError<ErrFailed>("effect-redsync/ErrFailed")("ErrFailed", {
+    /** The lock's name, without the layer's prefix. */
+    lock: Schema.String,
+    /** The layer's prefix, if it has one. */
+    prefix: Schema.optionalKey(Schema.String),
+    /**
+     * The attempts of the schedule, including those skipped because other fibers of this service were ahead. Attempts
+     * triggered by wake-ups are not counted.
+     */
+    attempts: Schema.Int,
+    /** The time from the first attempt to the last answer. */
+    waited: Schema.DurationFromMillis,
+    /** What each node answered to the last attempt, with the remaining time to live of a held key. */
+    votes: Schema.Array(Vote),
+    /**
+     * The time after which the lock is free unless its holder extends or releases it, as for an HTTP `Retry-After`.
+     * Absent if unknown.
+     */
+    retryAfter: Schema.optionalKey(Schema.DurationFromMillis),
+    /** `true` if the lock is held by the program that asks for it, or in its scope: locks are not re-entrant. */
+    isNested: Schema.optionalKey(Schema.Boolean)
+  })
+) {
   override get message(): string {
     const tries = `${this.attempts} ${this.attempts === 1 ? "attempt" : "attempts"} in ${seconds(this.waited)}`
     return `Could not acquire lock ${quote(this)} after ${tries}: ` +
       (this.isNested === true
         ? "the program that asks for it holds it already, and locks are not re-entrant"
-        : describe(this.votes, "held by another"))
+        : describe(this.votes, "held by another") +
+          (endedTooSoon(this)
+            ? "; the lock would expire before one more attempt: wait longer (retryPolicy, within)"
+            : ""))
+  }
+
+  /**
+   * What logs and JSON show of it: the message, times in milliseconds, and votes in words.
+   *
+   * @since 0.1.0
+   */
+  override toJSON(): unknown {
+    const { _tag, attempts, isNested, lock, message, prefix, retryAfter, votes, waited } = this
+    return shown({
+      _tag,
+      message,
+      lock,
+      prefix,
+      attempts,
+      waitedMillis: millis(waited),
+      retryAfterMillis: millis(retryAfter),
+      isNested,
+      votes: votes.map(inWords("held by another"))
+    })
   }
 }
 
 /**
  * Too many nodes failed to form a quorum, whether or not the lock is held.
  *
- * **Details**
- *
- * `quorum` is the number of nodes that must agree.
- *
  * @category errors
  * @since 0.1.0
  */
-export class NodesUnavailable
-  extends Schema.TaggedError<NodesUnavailable>("effect-redsync/NodesUnavailable")("NodesUnavailable", {
+export class NodesUnavailable extends untraced(
+  Schema.TaggedError<NodesUnavailable>("effect-redsync/NodesUnavailable")("NodesUnavailable", {
+    /** The lock's name, without the layer's prefix. */
     lock: Schema.String,
+    /** The layer's prefix, if it has one. */
     prefix: Schema.optionalKey(Schema.String),
+    /** The number of nodes that must agree. */
     quorum: Schema.Int,
+    /** What each node answered when it was last asked. */
     votes: Schema.Array(Vote)
   })
-{
+) {
   override get message(): string {
-    const failed = this.votes.filter((vote) => vote._tag === "Failed").length
-    return `Too few nodes for lock ${quote(this)}: ${failed} of ${this.votes.length} failed and ` +
-      `${this.quorum} ${this.quorum === 1 ? "has" : "have"} to agree: ${describe(this.votes, "refused it")}`
+    const usable = this.votes.filter((vote) => vote._tag !== "Failed").length
+    return `No quorum for lock ${quote(this)}: ${usable} of ${this.votes.length} ` +
+      `${this.votes.length === 1 ? "node" : "nodes"} usable, ${this.quorum} required: ${
+        describe(this.votes, "refused")
+      }`
+  }
+
+  /**
+   * What logs and JSON show of it: the message, and votes in words.
+   *
+   * @since 0.1.0
+   */
+  override toJSON(): unknown {
+    const { _tag, lock, message, prefix, quorum, votes } = this
+    return shown({ _tag, message, lock, prefix, quorum, votes: votes.map(inWords("refused")) })
   }
 }
 
@@ -171,29 +258,69 @@ export class NodesUnavailable
  * - `"NodesUnavailable"`: too many nodes failed to extend it before the lease ended.
  * - `"Released"`: the lock was released, detached or abandoned, by its holder or because the service was closed.
  *
+ * A loss for one of the first three reasons is also logged as a warning, once, since
+ * a program that does not watch its lock would not notice. To leave the log to your
+ * own handling of the error, raise the level of the layer's log:
+ * `Layer.provide(Redsync.layer(…), Layer.succeed(References.MinimumLogLevel, "Error"))`,
+ * which silences the warnings about nodes too.
+ *
  * @category errors
  * @since 0.1.0
  */
-export class LockLost extends Schema.TaggedError<LockLost>("effect-redsync/LockLost")("LockLost", {
-  lock: Schema.String,
-  prefix: Schema.optionalKey(Schema.String),
-  reason: Schema.Literals(["Expired", "Taken", "NodesUnavailable", "Released"]),
-  votes: Schema.Array(Vote)
-}) {
+export class LockLost extends untraced(
+  Schema.TaggedError<LockLost>("effect-redsync/LockLost")("LockLost", {
+    /** The lock's name, without the layer's prefix. */
+    lock: Schema.String,
+    /** The layer's prefix, if it has one. */
+    prefix: Schema.optionalKey(Schema.String),
+    /** Why it was lost. */
+    reason: Schema.Literals(["Expired", "Taken", "NodesUnavailable", "Released"]),
+    /** What each node answered to the last extension. Empty if that had succeeded, or there was none. */
+    votes: Schema.Array(Vote),
+    /** How long the lease had been over when the loss was noticed. Absent if the lease was not over. */
+    expiredFor: Schema.optionalKey(Schema.DurationFromMillis),
+    /** How long ago the lease had last been extended then. Absent if it never was, or was not over. */
+    lastExtended: Schema.optionalKey(Schema.DurationFromMillis),
+    /**
+     * For about how long this process stood still before that: it was blocked or suspended, or its clock was set forward.
+     * Absent if it did not.
+     */
+    stalledFor: Schema.optionalKey(Schema.DurationFromMillis)
+  })
+) {
   override get message(): string {
+    const lock = `Lock ${quote(this)}`
     const votes = this.votes.length === 0 ? "" : `: ${describe(this.votes, "no longer stores it")}`
     switch (this.reason) {
       case "Expired":
-        return `Lock ${quote(this)} is no longer held: its lease has ended${votes}`
+        return `${lock} was lost: its lease ended${history(this)}${votes}`
       case "Taken":
-        return `Lock ${
-          quote(this)
-        } was lost: a quorum no longer stores its value, which was deleted or replaced${votes}`
+        return `${lock} was lost: a quorum no longer stores its value (deleted or taken by another)${votes}`
       case "NodesUnavailable":
-        return `Lock ${quote(this)} could not be extended before its lease ended${votes}`
+        return `${lock} was lost: too few nodes extended it before its lease ended${history(this)}${votes}`
       case "Released":
-        return `Lock ${quote(this)} is no longer held: it was released, detached or abandoned`
+        return `${lock} is no longer held: it was released, detached or abandoned`
     }
+  }
+
+  /**
+   * What logs and JSON show of it: the message, times in milliseconds, and votes in words.
+   *
+   * @since 0.1.0
+   */
+  override toJSON(): unknown {
+    const { _tag, expiredFor, lastExtended, lock, message, prefix, reason, stalledFor, votes } = this
+    return shown({
+      _tag,
+      message,
+      lock,
+      prefix,
+      reason,
+      expiredMillis: millis(expiredFor),
+      lastExtendedMillis: millis(lastExtended),
+      stalledMillis: millis(stalledFor),
+      votes: votes.map(inWords("no longer stores it"))
+    })
   }
 }
 
@@ -205,12 +332,70 @@ export class LockLost extends Schema.TaggedError<LockLost>("effect-redsync/LockL
  */
 export type LockError = ErrFailed | NodesUnavailable
 
+/**
+ * Whether something is one of the three errors of a lock: `ErrFailed`,
+ * `NodesUnavailable` or `LockLost`.
+ *
+ * **Example** (Telling the lock's failures from the program's)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { LockError, withLock } from "effect-redsync"
+ *
+ * const charge = Effect.fail("card declined")
+ *
+ * const program = withLock("invoices:42", charge).pipe(
+ *   Effect.catchIf(LockError.isLockError, (error) => Effect.log("try again later", error))
+ * )
+ * ```
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isLockError: (u: unknown) => u is LockError | LockLost = Schema.is(
+  Schema.Union([ErrFailed, NodesUnavailable, LockLost])
+)
+
+/** What is not there is not shown. */
+const shown = (fields: { readonly [name: string]: unknown }): unknown => Record.filter(fields, Predicate.isNotUndefined)
+
 const quote = ({ lock, prefix = "" }: { readonly lock: string; readonly prefix?: string }) => quoted(prefix + lock)
 
 const seconds = (duration: Duration.Duration) => `${(Duration.toMillis(duration) / 1000).toFixed(1)} s`
 
-const describe = (votes: ReadonlyArray<Vote>, refused: string) =>
-  votes.map((vote) => `${untrusted(vote.node)} ${answer(vote, refused)}`).join("; ")
+const millis = (duration: Duration.Duration | undefined) =>
+  duration === undefined ? undefined : Math.round(Duration.toMillis(duration))
+
+const wordsOf = (cause: unknown): string | undefined => {
+  const words = cause instanceof Error ? cause.message : cause
+  return typeof words === "string" ? untrusted(words) : undefined
+}
+
+/** How the lease of a lost lock came to its end. */
+const history = ({ expiredFor, lastExtended, stalledFor }: LockLost): string => {
+  if (expiredFor === undefined) return ""
+  const ended = Duration.toMillis(expiredFor) < 50 ? "" : ` ${seconds(expiredFor)} ago`
+  const extended = lastExtended === undefined ? ", never extended" : `, last extended ${seconds(lastExtended)} ago`
+  const stalled = stalledFor === undefined
+    ? ""
+    : `; this process stood still for about ${seconds(stalledFor)} (blocked, suspended, or its clock set forward)`
+  return `${ended}${extended}${stalled}`
+}
+
+/** Whether the wait ended although the lock would have been free before the next attempt. */
+const endedTooSoon = ({ attempts, retryAfter, waited }: ErrFailed): boolean =>
+  attempts > 1 && retryAfter !== undefined &&
+  Duration.toMillis(retryAfter) < Duration.toMillis(waited) / (attempts - 1)
+
+/** What the nodes answered that did: not to have waited for the others is no fault of theirs. */
+const describe = (votes: ReadonlyArray<Vote>, refused: string): string => {
+  const answered = votes.filter((vote) => vote._tag !== "Pending")
+  if (answered.length === 0) return "no node has answered"
+  const pending = votes.length - answered.length
+  return answered.map(inWords(refused)).join("; ") + (pending === 0 ? "" : ` (${pending} more not waited for)`)
+}
+
+const inWords = (refused: string) => (vote: Vote): string => `${untrusted(vote.node)} ${answer(vote, refused)}`
 
 const answer = (vote: Vote, refused: string): string => {
   switch (vote._tag) {
@@ -220,12 +405,12 @@ const answer = (vote: Vote, refused: string): string => {
       if (vote.notALock !== undefined) return `has a key of that name that is no lock but ${untrusted(vote.notALock)}`
       return vote.ttlMillis === undefined
         ? refused
-        : `${refused} for about ${seconds(Duration.millis(vote.ttlMillis))} more`
+        : `held by another for about ${seconds(Duration.millis(vote.ttlMillis))} more`
     case "Failed":
       return vote.error.summary
     case "Free":
       return "has no such key now"
     case "Pending":
-      return "has given no answer"
+      return "was not waited for"
   }
 }

@@ -89,6 +89,8 @@ export class Redsync extends Context.Service<Redsync, LockService>()("effect-red
 /** @since 0.1.0 */
 export type { Health, Inspection, NodeHealth, NodeView } from "./Inspection.ts"
 /** @since 0.1.0 */
+export { isLockError } from "./LockError.ts"
+/** @since 0.1.0 */
 export type { LayerOptions, LockOptions, NodeInput } from "./LockOptions.ts"
 
 // -----------------------------------------------------------------------------

@@ -275,7 +275,7 @@ describe("votes", () => {
       assert.strictEqual(error.quorum, 3)
       assert.strictEqual(
         error.message,
-        `Too few nodes for lock "a": 3 of 5 failed and 3 have to agree: node-1 answered with an error: OOM is near; ` +
+        `No quorum for lock "a": 2 of 5 nodes usable, 3 required: node-1 answered with an error: OOM is near; ` +
           "node-2 answered with an error: OOM is near; node-3 is not connected: it has not answered anything for 0.5 s; " +
           "node-4 has no such key now; node-5 has no such key now"
       )

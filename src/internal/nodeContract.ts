@@ -50,10 +50,9 @@ export const isUnsent = (error: NodeError): boolean => unsent.has(error)
 
 /** Why a server that has been up for the given time abstains until it has been up for longer; `None` if it does not. */
 export const abstentionReason = (upMillis: number, minUptimeMillis: number): Option.Option<string> => {
-  const seconds = (millis: number) => `${Math.ceil(millis / 1000)} s`
   return upMillis >= minUptimeMillis
     ? Option.none()
-    : Option.some(`restarted ${seconds(upMillis)} ago, waits ${seconds(minUptimeMillis - upMillis)} more`)
+    : Option.some(`up for only ${Math.floor(upMillis / 1000)} s, votes after ${Math.ceil(minUptimeMillis / 1000)} s`)
 }
 
 /** What a key holds instead of a lock, if it is not a lock. */

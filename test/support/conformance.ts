@@ -427,7 +427,7 @@ const redisCases = (it: Vitest.MethodsNonLive<Subject | Backend>): void => {
     Effect.gen(function*() {
       const { node } = yield* Subject
       const young = node.delayedRestart!(3_600_000)
-      const words = /^restarted \d+ s ago, waits \d+ s more$/
+      const words = /^up for only \d+ s, votes after \d+ s$/
       const abstained: ReadonlyArray<Effect.Effect<unknown, NodeError>> = [
         young.acquire("young", "mine", expiry),
         young.fencing!.acquire("young", "mine", expiry, 1)
@@ -453,7 +453,7 @@ const redisCases = (it: Vitest.MethodsNonLive<Subject | Backend>): void => {
       ]
       for (const acquire of abstained) {
         const error = yield* Effect.flip(acquire)
-        assertNodeError(error, node, "acquire", "Abstained", /^restarted \d+ s ago, waits \d+ s more$/)
+        assertNodeError(error, node, "acquire", "Abstained", /^up for only \d+ s, votes after \d+ s$/)
       }
       yield* oldEnough("fraction")
       assert.isTrue(yield* node.delayedRestart!(0.5).acquire("fraction", "mine", expiry))

@@ -110,7 +110,7 @@ function* restarts(info: Info, delayedRestartMillis: number): Iterable<Finding> 
     }
   } else if (uptime !== undefined && uptime * 1000 < delayedRestartMillis) {
     const left = Math.ceil(delayedRestartMillis / 1000 - uptime)
-    yield warning("uptime", `was restarted ${uptime} s ago and does not vote on new locks for ${left} s more`)
+    yield warning("uptime", `has been up for only ${uptime} s and does not vote on new locks for ${left} s more`)
   }
 }
 

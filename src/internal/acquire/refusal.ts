@@ -50,7 +50,13 @@ export const failExplained = (
     return Effect.fail(
       error._tag === "NodesUnavailable" || failures > votes.length - quorum
         ? new NodesUnavailable({ ...about, quorum, votes })
-        : new ErrFailed({ ...about, attempts: error.attempts, waited: Duration.millis(waited()), votes })
+        : new ErrFailed({
+          ...about,
+          attempts: error.attempts,
+          waited: Duration.millis(waited()),
+          votes,
+          ...retryAfter(votes, quorum)
+        })
     )
   }
   // The votes are in the order of the nodes. Inspecting a node that was just unreachable would only take time.
@@ -81,6 +87,14 @@ export const failExplained = (
       }
       return vote._tag === "Pending" ? failedVote(vote.node, answer.failure) : vote
     })))
+}
+
+/** When enough of the keys in the way will have expired for a quorum to grant the lock. */
+const retryAfter = (votes: ReadonlyArray<Vote>, quorum: number): { readonly retryAfter?: Duration.Duration } => {
+  const free = votes.filter((vote) => vote._tag === "Granted" || vote._tag === "Free").length
+  const ttls = votes.flatMap((vote) => vote._tag === "Refused" && vote.ttlMillis !== undefined ? [vote.ttlMillis] : [])
+  const millis = ttls.sort((a, b) => a - b)[quorum - free - 1]
+  return millis === undefined ? {} : { retryAfter: Duration.millis(millis) }
 }
 
 /** Whether an inspection can add anything to the vote. */

@@ -15,7 +15,7 @@ import { type Claim, isHeldRequest, type OwnClaim, raiseCounterRequest } from ".
 import type { LockSettings } from "../claim/settings.ts"
 import type { TokenAllocation } from "../claim/tokenAllocation.ts"
 import { Guardable } from "../lease/guard.ts"
-import { leaseEndFrom, remainingMillis } from "../lease/lease.ts"
+import { leaseEndFrom, remainingMillis, sinceMillis } from "../lease/lease.ts"
 import { type Leased, LeaseTimer } from "../lease/leaseTimers.ts"
 import { isUnsent } from "../nodeContract.ts"
 import { denied, granted, lockOf, nodesUnavailable, type Tally, toVotes, unavailable } from "../quorum/ballot.ts"
@@ -52,6 +52,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
   readonly #listeners = new Set<(lost: LockLost) => void>()
   #state: HoldState = "resting"
   #leaseEnd: Instant
+  #wasExtended = false
   #lost: LockLost | undefined
   #released: Deferred.Deferred<boolean> | undefined
   /** The number of renewals that some node has not answered yet. */
@@ -203,24 +204,26 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
   }
 
   checkLease(): LockLost | undefined {
-    if (this.#isHeld && this.remainingMillis() === 0) {
-      const missed = this.#lastMissedRenewal
-      this.markLost(missed && unavailable(missed) ? "NodesUnavailable" : "Expired", missed ? toVotes(missed) : [])
-    }
+    if (this.#isHeld && this.remainingMillis() === 0) this.#expire()
     return this.#lost
   }
 
   /** Ends the hold and notifies the listeners. Does nothing unless the lock is held. */
   markLost(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void {
+    this.#lose(this.#lossError(reason, votes))
+  }
+
+  #lose(lost: LockLost): void {
     if (!this.#isHeld) return
-    const lost = this.#lost = this.#lossError(reason, votes)
+    this.#lost = lost
+    const { reason } = lost
     this.#recordEnd("lost")
     const { cleanUps, nodes, quorum, rooms } = this.#context
     if (reason !== "Released") {
       // Clean up before the listeners run: a renewal may have restored a missing key, or may still do so.
       cleanUps.over(this, nodes)
       quorum.metrics.lockLost(reason)
-      quorum.log("Warn", lost.message, { "redsync.name": this.name, "redsync.reason": reason })
+      quorum.log("Warn", lost.message, { "redsync.lock": this.name, "redsync.reason": reason })
     }
     for (const listener of this.#listeners) listener(lost)
     this.#listeners.clear()
@@ -306,6 +309,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
       const until = leaseEndFrom(start, this.settings.validityMillis)
       // Of two concurrent renewals, the later one may have been answered first.
       if (until.monotonic > this.#leaseEnd.monotonic) this.#leaseEnd = until
+      this.#wasExtended = true
       this.#lastMissedRenewal = undefined
       this.#renewalBackoffMillis = initialRenewalBackoffMillis
       this.#state = "resting"
@@ -363,6 +367,24 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
         if (this.#isHeld) this.#context.leaseTimers.schedule(this.#leaseTimer, 0)
       })
     })
+  }
+
+  /** The lease is over. */
+  #expire(): void {
+    const missed = this.#lastMissedRenewal
+    const { clock, leaseTimers } = this.#context
+    const expired = sinceMillis(clock, this.#leaseEnd)
+    const stalled = leaseTimers.stalledMillis(this.#leaseTimer, this.#leaseEnd)
+    this.#lose(
+      new LockLost({
+        ...lockOf(this),
+        reason: missed && unavailable(missed) ? "NodesUnavailable" : "Expired",
+        votes: missed ? toVotes(missed) : [],
+        expiredFor: Duration.millis(expired),
+        ...(this.#wasExtended && { lastExtended: Duration.millis(expired + this.settings.validityMillis) }),
+        ...(stalled > 0 && { stalledFor: Duration.millis(stalled) })
+      })
+    )
   }
 
   #lossError(reason: LockLost["reason"], votes: ReadonlyArray<Vote>) {

@@ -28,10 +28,8 @@ export const markIfNested = <A>(service: object, effect: Effect.Effect<A, LockEr
   Effect.withFiber((fiber) =>
     Effect.mapError(effect, (error) => {
       if (error._tag !== "ErrFailed") return error
-      const { attempts, lock, prefix, votes, waited } = error
-      const isNested = heldAround(fiber, lock).some((held) => held.isHeldIn(service))
-      if (!isNested) return error
-      return new ErrFailed({ lock, ...(prefix !== undefined && { prefix }), attempts, waited, votes, isNested })
+      const isNested = heldAround(fiber, error.lock).some((held) => held.isHeldIn(service))
+      return isNested ? new ErrFailed({ ...error, isNested }) : error
     })
   )
 

@@ -23,5 +23,8 @@ export const leaseEndFrom = (start: Instant, validity: number): Instant => ({
 })
 
 /** Milliseconds until `end`, zero once it is past. */
-export const remainingMillis = (clock: Clock, end: Instant): number =>
-  Math.max(0, Math.min(end.monotonic - monotonicMillis(clock), end.wall - clock.currentTimeMillisUnsafe()))
+export const remainingMillis = (clock: Clock, end: Instant): number => Math.max(0, -sinceMillis(clock, end))
+
+/** Milliseconds since `end`, by whichever clock is further ahead; negative before it. */
+export const sinceMillis = (clock: Clock, end: Instant): number =>
+  Math.max(monotonicMillis(clock) - end.monotonic, clock.currentTimeMillisUnsafe() - end.wall)

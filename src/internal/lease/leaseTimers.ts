@@ -6,7 +6,7 @@
  * held both clocks are also compared once a second.
  */
 import type { Clock } from "effect/Clock"
-import { monotonicMillis } from "../base/clock.ts"
+import { type Instant, monotonicMillis } from "../base/clock.ts"
 import { LinkedNode } from "../base/linkedList.ts"
 import type { Timer, Timers } from "../base/timers.ts"
 
@@ -63,6 +63,17 @@ export class LeaseTimers {
     leaseTimer.timer?.cancel()
     leaseTimer.timer = undefined
     leaseTimer.unlink()
+  }
+
+  /**
+   * For how long this process has stood still: by how much its timer is late, and
+   * by how much its clocks have moved apart since `before`.
+   */
+  stalledMillis({ timer }: LeaseTimer, before: Instant): number {
+    const monotonic = monotonicMillis(this.#clock)
+    const late = timer === undefined ? 0 : monotonic - timer.dueAt
+    const apart = this.#clock.currentTimeMillisUnsafe() - monotonic - (before.wall - before.monotonic)
+    return [late, apart].filter((millis) => millis > clockJumpMillis).reduce((sum, millis) => sum + millis, 0)
   }
 
   /** Ends the remaining holds, which are no longer watched. */

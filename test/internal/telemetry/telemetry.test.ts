@@ -333,8 +333,8 @@ describe("logs", () => {
         ["Info", "Lock node node-1 answers again", { "redsync.node": "node-1" }],
         [
           "Warn",
-          "Lock \"b\" is no longer held: its lease has ended",
-          { "redsync.name": "b", "redsync.reason": "Expired" }
+          "Lock \"b\" was lost: its lease ended, never extended",
+          { "redsync.lock": "b", "redsync.reason": "Expired" }
         ]
       ])
     }))

@@ -209,7 +209,7 @@ const assertCodeTellsWhatHappened = (run: Run, lines: ReadonlyArray<Line>) => {
     case 70:
       return assert.match(
         errors!,
-        /Lock "(fire|of [\d.]+)" (could not be extended|is no longer held|is not held)/,
+        /Lock "(fire|of [\d.]+)" (was lost|is no longer held)/,
         said
       )
     case 137:

@@ -193,7 +193,7 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       const { errors } = printed(yield* redsync(["run", "--wait", "0", "x", "--", "true"], { nodes: [down] }))
       assert.include(
         errors,
-        `Too few nodes for lock "x": 1 of 1 failed and 1 has to agree: 127.0.0.1:1 is not connected`
+        `No quorum for lock "x": 0 of 1 node usable, 1 required: 127.0.0.1:1 is not connected`
       )
     }))
 

@@ -68,7 +68,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
       assert(exit._tag === "Failure")
       const [reason] = exit.cause.reasons
       assert(reason?._tag === "Fail" && reason.error instanceof ErrFailed)
-      assert.match(reason.error.message, /abstains: restarted \d s ago, waits \d s more/)
+      assert.match(reason.error.message, /abstains: up for only \d s, votes after \d s/)
     }))
 
   it.effect("it shows in the error, in inspect, and in one line of the log when it begins and ends", () =>
@@ -86,7 +86,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
         for (const attempt of [withLock("a", Effect.void, once), withFencedLock("a", () => Effect.void, once)]) {
           const error = yield* Effect.flip(attempt)
           assert.instanceOf(error, NodesUnavailable)
-          assert.match(error.message, new RegExp(`${a.port} abstains: restarted \\d s ago, waits \\d s more; `))
+          assert.match(error.message, new RegExp(`${a.port} abstains: up for only \\d s, votes after \\d s; `))
           for (const vote of error.votes.slice(0, 2)) {
             assert(vote._tag === "Failed")
             assert.strictEqual(vote.error.reason, "Abstained")
@@ -95,7 +95,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
         const { nodes } = yield* inspect("a")
         assert.deepStrictEqual(nodes.map(({ _tag }) => _tag), ["Free", "Free", "Free"])
         const abstains = nodes.map((node) => node._tag === "Failed" ? undefined : node.abstains)
-        assert.match(abstains[0]!, /^restarted \d s ago, waits \d s more$/)
+        assert.match(abstains[0]!, /^up for only \d s, votes after \d s$/)
         assert.isUndefined(abstains[2])
         assert.deepStrictEqual(
           [logs.down(a).length, logs.down(b).length, logs.down(c).length, logs.up().length],
@@ -164,6 +164,6 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
       )
       assert.isTrue(Option.isSome(Context.getOption(services, Redsync.Redsync)))
       const error = yield* Effect.flip(Effect.provide(withLock("a", Effect.void, once), services))
-      assert.match(error.message, /abstains: restarted \d+ s ago, waits \d+ s more/)
+      assert.match(error.message, /abstains: up for only \d+ s, votes after \d+ s/)
     }).pipe(Effect.scoped))
 })
