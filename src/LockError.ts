@@ -258,11 +258,10 @@ export class NodesUnavailable extends untraced(
  * - `"NodesUnavailable"`: too many nodes failed to extend it before the lease ended.
  * - `"Released"`: the lock was released, detached or abandoned, by its holder or because the service was closed.
  *
- * A loss for one of the first three reasons is also logged as a warning, once, since
- * a program that does not watch its lock would not notice. To leave the log to your
- * own handling of the error, raise the level of the layer's log:
- * `Layer.provide(Redsync.layer(…), Layer.succeed(References.MinimumLogLevel, "Error"))`,
- * which silences the warnings about nodes too.
+ * A loss for one of the first three reasons is also logged, as a warning, since a
+ * program that does not watch its lock would not notice. To log only what your
+ * program does with the error, build the layer with `References.MinimumLogLevel` at
+ * `"Error"`, which silences the warnings about nodes too.
  *
  * @category errors
  * @since 0.1.0
