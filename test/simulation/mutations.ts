@@ -47,7 +47,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "the wall clock ignored",
-    edits: [edit("src/internal/lease/lease.ts", ", end.wall - clock.currentTimeMillisUnsafe()", "")],
+    edits: [edit("src/internal/lease/lease.ts", ", clock.currentTimeMillisUnsafe() - end.wall", "")],
     within: 500,
     seed: 281
   },
