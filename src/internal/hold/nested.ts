@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as Struct from "effect/Struct"
 import { ErrFailed, type LockError } from "../../LockError.ts"
 import { holdsAround } from "../lease/guard.ts"
 import { HeldLock } from "./heldLock.ts"
@@ -29,7 +30,8 @@ export const markIfNested = <A>(service: object, effect: Effect.Effect<A, LockEr
     Effect.mapError(effect, (error) => {
       if (error._tag !== "ErrFailed") return error
       const isNested = heldAround(fiber, error.lock).some((held) => held.isHeldIn(service))
-      return isNested ? new ErrFailed({ ...error, isNested }) : error
+      const fields = Struct.pick(error, ["lock", "prefix", "attempts", "waited", "votes", "retryAfter"])
+      return isNested ? new ErrFailed({ ...fields, isNested }) : error
     })
   )
 
