@@ -1,6 +1,5 @@
 /**
- * A plain look at one server, whatever state it is in: for diagnosing, never for
- * locking.
+ * Sends single commands to a server in any state, for diagnosis; never for locking.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -11,15 +10,15 @@ import { guardReplies } from "./replyGuard.ts"
 import { nodeAddress, secretsOf } from "./url.ts"
 
 export interface Probe {
-  /** What the node is called. */
+  /** The id of the node. */
   readonly id: string
   readonly call: (command: string, ...args: ReadonlyArray<string>) => Effect.Effect<unknown, NodeError>
 }
 
-/** How long a connection may take to be made, and a server to answer. */
-const patience = "3 seconds"
+/** The limit for connecting and for a reply. */
+const probeTimeout = "3 seconds"
 
-/** A connection of its own, closed with the scope. The first call finds out whether there is one. */
+/** Opens a connection, which is closed with the scope. If it cannot be made, the calls fail. */
 export const make = (options: RedisOptions): Effect.Effect<Probe, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
@@ -36,7 +35,7 @@ export const make = (options: RedisOptions): Effect.Effect<Probe, never, Scope.S
         } as Omit<RedisOptions, "replyMapping">)
         guardReplies(client)
         const probe = { client, lastError: undefined as unknown }
-        // Tells what was wrong, where the promises only say that there is no connection.
+        // The reason; the promises only report that there is no connection.
         client.on("error", (error) => probe.lastError ??= error)
         const connected = client.connect()
         connected.catch(() => {})
@@ -53,7 +52,7 @@ export const make = (options: RedisOptions): Effect.Effect<Probe, never, Scope.S
             try: () => connected.then(() => probe.client.call(command, ...args)),
             catch: (error) => toNodeError(id, "inspect", probe.lastError ?? error, secretsOf(probe.client))
           }).pipe(Effect.timeoutOrElse({
-            duration: patience,
+            duration: probeTimeout,
             orElse: () => Effect.fail(new NodeError({ node: id, operation: "inspect", reason: "Timeout" }))
           }))
       }

@@ -1,29 +1,29 @@
 /**
- * Keeps from ioredis what it cannot digest.
+ * Protects ioredis from replies that it cannot process.
  *
- * What ioredis makes of a reply that answers nothing, or of a notice without a
- * channel, is an exception in a callback of its own, which ends the process. On
- * connections of ours such a server is a connection that breaks.
+ * A reply that no command waits for, or a message without a channel, makes ioredis throw
+ * in a callback of its own, which ends the process. On the library's own connections
+ * such a server is disconnected instead.
  */
 import type { Redis } from "ioredis"
 import { type Frame, Frames } from "../redis/frames.ts"
 
-/** What is used of ioredis' inside, which is the same in all its releases. */
-interface Inside {
+/** The internals of ioredis that are used; they are the same in all its releases. */
+interface Internals {
   readonly condition: { readonly subscriber: unknown } | null
   readonly commandQueue: {
     readonly peekAt: (index: number) => { readonly command: { readonly name: string } } | undefined
   }
 }
 
-/** From its next connection on, a client breaks off where the server sends nonsense. */
+/** From its next connection on, a client disconnects when the server sends an invalid reply. */
 export const guardReplies = (client: Redis): void => {
   client.on("connect", () => {
     const { stream } = client
     const [parse] = stream.rawListeners("data")
     if (parse === undefined) return
     const frames = new Frames()
-    // ioredis takes some lines for complete before they are.
+    // ioredis treats some lines as complete before they are.
     let held: Buffer = Buffer.alloc(0)
     stream.off("data", parse as (chunk: Buffer) => void)
     stream.prependListener("data", (chunk: Buffer) => {
@@ -41,12 +41,12 @@ export const guardReplies = (client: Redis): void => {
   })
 }
 
-/** Whether the next frame is what a command or a subscription waits for. */
-const expected = ({ commandQueue, condition }: Inside): (frame: Frame) => boolean => {
+/** Whether a command or a subscription waits for the next frame. */
+const expected = ({ commandQueue, condition }: Internals): (frame: Frame) => boolean => {
   let isSubscribed = Boolean(condition?.subscriber)
   let answered = 0
   return ({ first, texts, type }) => {
-    // We never ask for anything that comes unasked for in this way.
+    // Push messages and attributes are never requested.
     if (type === ">" || type === "|") return false
     if (isSubscribed && type === "*") {
       if (texts < 2) return false

@@ -1,36 +1,36 @@
 /**
- * Looking at what a server sends before a client does.
+ * Inspects what a server sends before a client parses it.
  *
- * A reply is read here only as far as its shape: where it begins and ends, and
- * what the first items of an array are.
+ * Only the shape of a reply is read: where it begins and ends, and the first items of
+ * an array.
  *
  * @see the protocol: https://redis.io/docs/latest/develop/reference/protocol-spec/
  */
 
-/** A reply, or what a server sends unasked, as far as it is looked at. */
+/** The shape of a reply, or of a message that was not requested. */
 export interface Frame {
-  /** The character it begins with. */
+  /** Its first character. */
   readonly type: string
-  /** Of an array how many of its items, from the first on, are texts; at most two are looked at. */
+  /** For an array, how many of its first two items are texts. */
   readonly texts: number
-  /** Of an array the first item, if that is a short text. */
+  /** For an array, its first item, if that is a short text. */
   readonly first: string
 }
 
 const [carriageReturn, lineFeed] = [13, 10]
 
-/** Far more than any reply takes that is ours. */
+/** Far more than any reply to our commands. */
 const mostBytes = 4 * 1024 * 1024
 const deepest = 16
 const longestFirst = 32
 
-/** Reads what arrives on one connection, in whatever pieces. */
+/** Reads what arrives on one connection, however it is split. */
 export class Frames {
-  /** The beginning of a line, or of a first item, whose end has yet to arrive. */
+  /** The beginning of an incomplete line or first item. */
   #rest: Buffer | undefined
-  /** So many bytes of a text are still to come. */
+  /** The number of missing bytes of a text. */
   #skip = 0
-  /** So many items are still to come at each depth. */
+  /** The number of missing items at each depth. */
   readonly #open: Array<number> = []
   #bytes = 0
   #type = ""
@@ -39,8 +39,9 @@ export class Frames {
   #first = ""
 
   /**
-   * Calls `onFrame` for all that is complete by now. How many bytes of the piece are
-   * good: all, or those before what is not the protocol, or what `onFrame` refuses.
+   * Calls `onFrame` for every complete frame. Returns how many bytes of the piece are
+   * valid: all, or those before a violation of the protocol or a frame that `onFrame`
+   * refuses.
    */
   read(piece: Buffer, onFrame: (frame: Frame) => boolean): number {
     const before = this.#rest?.length ?? 0
@@ -59,12 +60,12 @@ export class Frames {
     return this.#bytes <= mostBytes ? piece.length : Math.max(0, good - before)
   }
 
-  /** How many of the last bytes are of a line that is not complete, and not judged yet. */
+  /** How many of the last bytes are of an incomplete line, which has not been checked yet. */
   get waiting(): number {
     return this.#rest?.length ?? 0
   }
 
-  /** Where the next item begins, the same place if this one has to be read again when there is more. */
+  /** The position of the next item; the same position if this one is incomplete; `undefined` if it is invalid. */
   #readItem(bytes: Buffer, at: number, onFrame: (frame: Frame) => boolean): number | undefined {
     if (this.#skip > 0) {
       const skipped = Math.min(this.#skip, bytes.length - at)
@@ -113,7 +114,7 @@ export class Frames {
     return at
   }
 
-  /** Another item of an array that is a frame itself. */
+  /** Records another item of a top-level array. */
   #item(text: Buffer | undefined): void {
     if (this.#open.length !== 1) return
     const index = this.#items++
@@ -122,7 +123,7 @@ export class Frames {
     if (index === 0) this.#first = text.toString("latin1")
   }
 
-  /** An item is complete, and so may be the arrays that it is in. */
+  /** Ends an item, and with it the arrays whose last item it is. */
   #end(onFrame: (frame: Frame) => boolean): boolean {
     if (this.#open.length === 0) return this.#complete(onFrame)
     const last = this.#open.length - 1
@@ -153,18 +154,18 @@ const lines: Record<string, RegExp> = {
 }
 
 /**
- * Whether a line says what its type allows. Parsers take that for granted, go on so many bytes later, and would find there
- * what we have not looked at.
+ * Whether a line is valid for its type. Parsers do not check this; they would skip an invalid length, and read what has not
+ * been checked here.
  */
 const isLine = (type: string, bytes: Buffer, from: number, end: number): boolean => {
   if (type === "+" || type === "-") return true
-  // Most are numbers of one digit.
+  // The most frequent case is a number of one digit.
   const isDigit = end === from + 1 && bytes[from]! >= 48 && bytes[from]! <= 57
   return (isDigit && type === ":") || lines[type]!.test(bytes.toString("latin1", from, end))
 }
 
 const lengthOf = (bytes: Buffer, from: number, end: number): number | undefined => {
-  // Most are of one digit.
+  // The most frequent case is one digit.
   const digit = bytes[from]! - 48
   if (end === from + 1) return digit >= 0 && digit <= 9 ? digit : undefined
   const text = bytes.toString("latin1", from, end)

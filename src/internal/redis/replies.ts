@@ -1,38 +1,38 @@
 /**
- * What the servers' replies mean, whichever client carries them.
+ * What the replies of servers mean, whichever client reads them.
  */
 import * as Option from "effect/Option"
 import type { KeyState, LinePosition } from "../../LockNode.ts"
 import { longestValue } from "../nodeContract.ts"
 
 /**
- * What a reply means, or `undefined` where none of our commands is answered like
- * that. It never throws, whatever the reply.
+ * What a reply means; `undefined` if it is not a possible reply to our commands. It
+ * never throws, whatever the reply.
  */
 export type Meaning<A extends {}> = (reply: unknown) => A | undefined
 
-/** A whole number that is exact. Some clients are set up to give numbers as strings. */
+/** An exact whole number. Some clients are configured to return numbers as strings. */
 export const wholeNumber: Meaning<number> = (reply) => {
   const number = typeof reply === "string" && /^-?\d{1,16}$/.test(reply) ? Number(reply) : reply
   return Number.isSafeInteger(number) ? number as number : undefined
 }
 
-/** How many, or how many milliseconds. */
+/** A number of things or of milliseconds. */
 export const count: Meaning<number> = (reply) => {
   const number = wholeNumber(reply)
   return number !== undefined && number >= 0 ? number : undefined
 }
 
-/** Whether a script or `DEL` did it. */
+/** Whether a script or `DEL` reported success. */
 export const oneOrZero: Meaning<boolean> = (reply) => {
   const number = wholeNumber(reply)
   return number === 1 ? true : number === 0 ? false : undefined
 }
 
-/** Whether a `SET NX` did it. */
+/** Whether `SET NX` set the key. */
 export const okOrNull: Meaning<boolean> = (reply) => reply === "OK" ? true : reply === null ? false : undefined
 
-/** A time to live as `PTTL` has it: `-1` for a key without expiry, `-2` for no key. */
+/** The time to live as `PTTL` returns it: `-1` for a key without expiry, `-2` for no key. */
 const timeToLive: Meaning<number> = (reply) => {
   const millis = wholeNumber(reply)
   return millis !== undefined && millis >= -2 ? millis : undefined
@@ -40,7 +40,7 @@ const timeToLive: Meaning<number> = (reply) => {
 
 const expiring = (millis: number) => millis < 0 ? Number.POSITIVE_INFINITY : millis
 
-/** What the inspect script answers: type, value and time to live of the key, and its length where it is too long. */
+/** The reply of the inspect script: type, value and time to live of the key, and its length if it is too long. */
 export const decodeKeyState: Meaning<Option.Option<KeyState>> = (reply) => {
   if (!Array.isArray(reply)) return undefined
   const [type, value, ttl, length]: ReadonlyArray<unknown> = reply
@@ -58,13 +58,13 @@ export const decodeKeyState: Meaning<Option.Option<KeyState>> = (reply) => {
   return bytes === undefined || value !== "" ? undefined : Option.some({ ...state, bytes })
 }
 
-/** What a script answers that counts up: none for 0. */
+/** The token of a script that increments the counter; `None` for 0. */
 export const decodeToken: Meaning<Option.Option<number>> = (reply) => {
   const token = count(reply)
   return token === undefined ? undefined : token === 0 ? Option.none() : Option.some(token)
 }
 
-/** A place in a waiting list, and the time the key in the way still has, 0 if there is none. */
+/** The position in a waiting list, and the time to live of the blocking key, `0` if it does not exist. */
 export const place: Meaning<LinePosition> = (reply) => {
   if (!Array.isArray(reply)) return undefined
   const ahead = count(reply[0])
@@ -73,13 +73,13 @@ export const place: Meaning<LinePosition> = (reply) => {
   return { ahead, ttlMillis: millis === -2 ? 0 : Math.max(1, expiring(millis)) }
 }
 
-/** What the scripts answer that wake the next in line: the sum of what they did and could not do. */
+/** The reply of a script that wakes the next waiter: a sum of flags for what it did and could not do. */
 export const wakeUp: Meaning<{
   readonly released: boolean
   readonly woke: boolean
-  /** Whether the user may `PUBLISH` to the next in line. */
+  /** Whether the user may `PUBLISH` to the next waiter. */
   readonly mayTell: boolean
-  /** Whether it may take it out of the list. */
+  /** Whether the user may remove it from the list. */
   readonly mayPop: boolean
 }> = (reply) => {
   const sum = wholeNumber(reply)

@@ -1,10 +1,10 @@
 /**
- * The Lua scripts. Each is atomic on its server and touches the lock's key, some
- * also its waiting list or fencing counter beside it.
+ * The Lua scripts. Each is atomic on its server and accesses the lock's key; some also
+ * access its waiting list or fencing counter.
  *
- * `GET` runs under `pcall`, so that a key which is no string counts as "not
- * ours" instead of failing the script; any other error, such as a missing
- * permission, is the script's answer.
+ * `GET` runs under `pcall`, so that a key that is not a string counts as "not ours"
+ * instead of failing the script. Any other error, such as a missing permission, is the
+ * script's reply.
  */
 import { largest, longestValue } from "../nodeContract.ts"
 
@@ -12,24 +12,24 @@ export const readHeld = `local held = redis.pcall("GET", KEYS[1])
 if type(held) == "table" and held.err and not string.find(held.err, "WRONGTYPE", 1, true) then return held end
 `
 
-/** How long the lock's key still has, in milliseconds. */
+/** The remaining time to live of the lock's key in milliseconds. */
 const timeToLive = `math.min(redis.call("PTTL", KEYS[1]), ${largest})`
 
-/** KEYS: the lock. ARGV: value. 1 if it was ours and is deleted. */
+/** KEYS: the lock. ARGV: value. Returns 1 if the key had the value and is deleted. */
 export const release = `${readHeld}if held == ARGV[1] then return redis.call("DEL", KEYS[1]) end
 return 0`
 
 /**
- * For how many milliseconds the server has been up at least. Its uptime is the
- * difference of two times in whole seconds: a server that was started at 10.9 s says
- * at 12.0 s that it has been up for 2 s.
+ * The minimum time in milliseconds that the server has been up. Its uptime is the
+ * difference of two times in whole seconds: a server that was started at 10.9 s reports
+ * 2 s at 12.0 s.
  */
 const uptimeAtLeast =
   `1000 * math.max(0, tonumber(string.match(redis.call("INFO", "server"), "uptime_in_seconds:(%d+)")) - 1)`
 
 /**
- * Before a new lock is granted: how long the server has to be up for that, in
- * milliseconds, is the last argument, 0 for any.
+ * Runs before a new lock is granted. The last argument is the minimum uptime in
+ * milliseconds, 0 for none.
  */
 const abstainIfYoung = `local least = tonumber(ARGV[#ARGV])
 if least > 0 then
@@ -38,19 +38,19 @@ if least > 0 then
 end
 `
 
-/** KEYS: the lock. ARGV: value, expiry in milliseconds, the least uptime. 1 if it is ours now. */
+/** KEYS: the lock. ARGV: value, expiry in milliseconds, minimum uptime. Returns 1 if the key was set. */
 export const acquire = `${abstainIfYoung}if redis.call("SET", KEYS[1], ARGV[1], "NX", "PX", ARGV[2]) then return 1 end
 return 0`
 
-/** KEYS: the lock. ARGV: value, new value, expiry in milliseconds. 1 if it was ours and has the new value now. */
+/** KEYS: the lock. ARGV: value, new value, expiry in milliseconds. Returns 1 if the key had the value and has the new one now. */
 export const replace = `${readHeld}if held ~= ARGV[1] then return 0 end
 redis.call("SET", KEYS[1], ARGV[2], "PX", ARGV[3])
 return 1`
 
 /**
- * A counter that somebody has written to by hand, or that can count no further, grants
- * nothing: a token must not repeat. Nor does a proposal that could not be a token, the
- * argument of that number: the counter would keep it for an hour.
+ * A counter that was modified by hand or cannot be incremented any more is an error,
+ * because reusing a token would be unsafe. So is a proposal that cannot be a token, since
+ * the counter would keep it for an hour. `proposal` is the index of its argument.
  */
 const readCounter = (proposal: number) =>
   `local counter, proposal = redis.call("GET", KEYS[2]) or "0", ARGV[${proposal}]
@@ -65,7 +65,8 @@ counter, proposal = tonumber(counter), tonumber(proposal)
 
 /**
  * KEYS: the lock, its fencing counter. ARGV: value, expiry in milliseconds, proposal,
- * how long the counter lives in milliseconds, the least uptime. The token if it is ours now, else 0.
+ * time to live of the counter in milliseconds, minimum uptime. Returns the token if the
+ * key was set, else 0.
  */
 export const acquireFenced = `${abstainIfYoung}${readCounter(3)}local token = math.max(counter + 1, proposal)
 if not redis.call("SET", KEYS[1], ARGV[1], "NX", "PX", ARGV[2]) then return 0 end
@@ -74,7 +75,8 @@ return token`
 
 /**
  * KEYS: the lock, its fencing counter. ARGV: value, new value, expiry in milliseconds,
- * proposal, how long the counter lives in milliseconds. The token if it was ours and has the new value now, else 0.
+ * proposal, time to live of the counter in milliseconds. Returns the token if the key
+ * had the value and has the new one now, else 0.
  */
 export const replaceFenced = `${readHeld}if held ~= ARGV[1] then return 0 end
 ${readCounter(4)}local token = math.max(counter + 1, proposal)
@@ -83,26 +85,28 @@ redis.call("SET", KEYS[2], string.format("%.0f", token), "PX", ARGV[5])
 return token`
 
 /**
- * KEYS: the lock, its fencing counter. ARGV: value, token, how long the counter
- * lives in milliseconds. 1 if the lock is ours and its counter at least the token.
+ * KEYS: the lock, its fencing counter. ARGV: value, token, time to live of the counter
+ * in milliseconds. Returns 1 if the key has the value, and the counter is at least the
+ * token now.
  */
 export const raiseCounter = `${readHeld}if held ~= ARGV[1] then return 0 end
 ${readCounter(2)}redis.call("SET", KEYS[2], string.format("%.0f", math.max(counter, proposal)), "PX", ARGV[3])
 return 1`
 
-/** For how long the server has been up at least, in milliseconds. The key says which server of a cluster is meant. */
+/** The minimum time in milliseconds that the server has been up. The key selects the server of a cluster. */
 export const uptime = `return ${uptimeAtLeast}`
 
 /**
- * KEYS: the lock. ARGV: value, expiry in milliseconds, 1 if a key that is gone is
- * to be set again. 1 if it was ours and lives on. Setting it again is no vote: a
- * majority of servers that came back empty must not confirm anything.
+ * KEYS: the lock. ARGV: value, expiry in milliseconds, 1 to set a missing key again.
+ * Returns 1 if the key had the value and was extended. Setting a missing key is not a
+ * vote: a majority of servers that restarted without their data must not confirm
+ * anything.
  */
 export const extend = `${readHeld}if held == ARGV[1] then return redis.call("PEXPIRE", KEYS[1], ARGV[2]) end
 if held == false and ARGV[3] == "1" then redis.call("SET", KEYS[1], ARGV[1], "NX", "PX", ARGV[2]) end
 return 0`
 
-/** Tells the first in line that it is its turn; those whose process is gone are skipped by the server's own count. */
+/** Wakes the head of the queue. A waiter whose channel has no subscriber is gone, and skipped. */
 const wakeNext = `repeat
   local waiter = redis.pcall("LPOP", KEYS[2])
   if type(waiter) ~= "string" then
@@ -122,9 +126,9 @@ until woke > 0
 `
 
 /**
- * KEYS: the lock, its waiting list. ARGV: value, name, our place in the list or
- * "". 1 if it was ours and is deleted, plus 2 if somebody was told, or 4 if we may not
- * tell, or 8 if we may not even see who is next.
+ * KEYS: the lock, its waiting list. ARGV: value, name, the releasing waiter to remove
+ * from the list or "". Returns 1 if the key had the value and is deleted, plus 2 if a
+ * waiter was woken, 4 if the user may not publish, or 8 if it may not read the list.
  */
 export const releaseAndWake = `${readHeld}local name, released, woke = ARGV[2], 0, 0
 if held == ARGV[1] then
@@ -135,7 +139,7 @@ end
 if ARGV[3] ~= "" then redis.pcall("LREM", KEYS[2], 0, ARGV[3]) end
 ${wakeNext}return released + woke`
 
-/** KEYS: the lock, its waiting list. ARGV: name, our place. */
+/** KEYS: the lock, its waiting list. ARGV: name, waiter. Returns the same flags. */
 export const leave = `local name, woke = ARGV[1], 0
 redis.pcall("LREM", KEYS[2], 0, ARGV[2])
 if redis.call("PTTL", KEYS[1]) == -2 then
@@ -143,9 +147,9 @@ ${wakeNext}end
 return woke`
 
 /**
- * KEYS: the lock, its waiting list. ARGV: our place, "front" or "back". How many
- * wait before us, and the time the lock still has to live in milliseconds. A list
- * that is none, because somebody wrote to it by hand, begins anew.
+ * KEYS: the lock, its waiting list. ARGV: waiter, "front" or "back". Returns the number
+ * of waiters ahead, and the remaining time to live of the lock in milliseconds. A key
+ * that was modified by hand and is not a list is replaced.
  */
 export const join = `local kind = redis.call("TYPE", KEYS[2]).ok
 if kind ~= "list" and kind ~= "none" then redis.call("DEL", KEYS[2]) end
@@ -163,9 +167,9 @@ redis.call("PEXPIRE", KEYS[2], 60000)
 return {ahead, ${timeToLive}}`
 
 /**
- * KEYS: the lock. Its type, its value where it is a string, and its time to live in
- * milliseconds; of a string that is too long its length in bytes instead of its value.
- * A user who may not ask for the length makes the server read the whole string for that.
+ * KEYS: the lock. Returns its type, its value if it is a string, and its time to live in
+ * milliseconds; for a string that is too long, its length in bytes instead of the value.
+ * For a user without permission for `STRLEN` the server reads the whole string.
  */
 export const inspect = `local kind = redis.call("TYPE", KEYS[1]).ok
 local ttl = ${timeToLive}
