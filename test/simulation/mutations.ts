@@ -59,7 +59,7 @@ export const mutations: ReadonlyArray<Mutation> = [
       "this.key(name), (this as unknown as { only?: string }).only ??= this.#value()"
     )],
     within: 500,
-    seed: 15
+    seed: 7
   },
   {
     // What the node's script does is done here by the server.
@@ -148,7 +148,7 @@ export const mutations: ReadonlyArray<Mutation> = [
       )
     ],
     within: 500,
-    seed: 31
+    seed: 118
   },
   {
     name: "a late extension after the release",

@@ -35,7 +35,7 @@ class NodeRecord {
   silentSince: number | undefined
   /** The number of the request in flight to a silent node. */
   probe: number | undefined
-  /** Consecutive probes that timed out, each sent after the timeout of the previous one. */
+  /** Consecutive timeouts, each of a request that was sent after the previous one had timed out. */
   silentProbes = 0
   reconnecting: Fiber.Fiber<void> | undefined
   /** The errors of requests that are not sent, reused for a while because there may be many. */
