@@ -245,8 +245,12 @@ export interface WaitingList {
 }
 
 /**
- * A place in a waiting list: the number of waiters ahead, and the remaining time to
- * live of the blocking key, `0` if it does not exist.
+ * A waiter's position in a waiting list.
+ *
+ * **Details**
+ *
+ * `ahead` is the number of waiters before it, `ttlMillis` the remaining time to live
+ * of the key in milliseconds, `0` if there is no such key.
  *
  * @category models
  * @since 0.1.0
@@ -257,10 +261,16 @@ export interface LinePosition {
 }
 
 /**
- * A notification: it is the waiter's turn for a key, and it is no longer in the
- * list of that key; a key it watches has changed; notifications may have been lost,
- * so it should read the key again; or the node cannot deliver some notifications,
- * with the reason.
+ * A notification to a waiter.
+ *
+ * **Details**
+ *
+ * - `WakeUp`: it is the waiter's turn for the key, and the waiter is no longer in
+ *   the list of that key.
+ * - `KeyChanged`: the key, which the waiter watches, has changed.
+ * - `Resync`: notifications may have been lost, so the waiter should read its keys
+ *   again.
+ * - `Unsupported`: the node cannot deliver some notifications; `why` is the reason.
  *
  * @category models
  * @since 0.1.0

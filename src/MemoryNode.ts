@@ -101,25 +101,25 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
     })
 
   const lists = new Map<string, Array<string>>()
-  const ears = new Map<string, (notice: Notice) => void>()
+  const listeners = new Map<string, (notice: Notice) => void>()
   const watchers = new Map<string, Set<string>>()
 
   // Later, as over a network: whoever hears may act at once, and what happens now is to be over first.
-  const tell = (waiter: string, notice: Notice) =>
-    Effect.forkDetach(Effect.andThen(Effect.yieldNow, Effect.sync(() => ears.get(waiter)?.(notice))))
+  const notify = (waiter: string, notice: Notice) =>
+    Effect.forkDetach(Effect.andThen(Effect.yieldNow, Effect.sync(() => listeners.get(waiter)?.(notice))))
 
   /** Tells those that watch the key that it has changed; each look buys one notice. */
   const changed = (key: string) => {
     const waiters = watchers.get(key)
     if (waiters === undefined) return Effect.void
     watchers.delete(key)
-    return Effect.forEach(waiters, (waiter) => tell(waiter, { _tag: "KeyChanged", key }), { discard: true })
+    return Effect.forEach(waiters, (waiter) => notify(waiter, { _tag: "KeyChanged", key }), { discard: true })
   }
 
   const change = (key: string, f: (now: number) => boolean): Effect.Effect<boolean> =>
     Effect.tap(at(f), (done) => done ? changed(key) : Effect.void)
 
-  const take = (key: string, waiter: string) => {
+  const removeFromList = (key: string, waiter: string) => {
     const left = (lists.get(key) ?? []).filter((other) => other !== waiter)
     if (left.length === 0) lists.delete(key)
     else lists.set(key, left)
@@ -128,10 +128,10 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
   /** Tells the first in line that can hear, if the key is free. */
   const wakeNext = (key: string): Effect.Effect<boolean> =>
     Effect.flatMap(at((now) => live(key, now)), (entry) => {
-      const waiter = entry === undefined ? lists.get(key)?.find((waiter) => ears.has(waiter)) : undefined
+      const waiter = entry === undefined ? lists.get(key)?.find((waiter) => listeners.has(waiter)) : undefined
       if (waiter === undefined) return Effect.succeed(false)
-      take(key, waiter)
-      return Effect.as(tell(waiter, { _tag: "WakeUp", key }), true)
+      removeFromList(key, waiter)
+      return Effect.as(notify(waiter, { _tag: "WakeUp", key }), true)
     })
 
   const node: LockNode = {
@@ -181,17 +181,17 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
     },
     // It lives and dies with this process, and so does all that it excludes.
     delayedRestart: () => node,
-    waitingList: (waiter, hear) =>
+    waitingList: (waiter, onNotice) =>
       Effect.acquireRelease(
         Effect.sync((): WaitingList => {
-          ears.set(waiter, hear)
+          listeners.set(waiter, onNotice)
           return {
             join: (key, place) =>
               at((now) => {
                 const entry = live(key, now)
                 const ttlMillis = entry === undefined ? 0 : Math.ceil(entry.expiresAt - now)
                 // Nobody would take it out of the list again.
-                if (!ears.has(waiter)) return { ahead: 0, ttlMillis }
+                if (!listeners.has(waiter)) return { ahead: 0, ttlMillis }
                 let list = lists.get(key) ?? []
                 if (place === "front") list = [waiter, ...list.filter((other) => other !== waiter)]
                 else if (!list.includes(waiter)) list = [...list, waiter]
@@ -202,20 +202,20 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
               }),
             leave: (key) =>
               Effect.suspend(() => {
-                take(key, waiter)
+                removeFromList(key, waiter)
                 return Effect.asVoid(wakeNext(key))
               }),
             release: (key, value, inLine) =>
               Effect.flatMap(node.release(key, value), (released) => {
-                if (inLine) take(key, waiter)
+                if (inLine) removeFromList(key, waiter)
                 return Effect.map(wakeNext(key), (woke) => ({ released, woke }))
               })
           }
         }),
         () =>
           Effect.sync(() => {
-            ears.delete(waiter)
-            for (const key of lists.keys()) take(key, waiter)
+            listeners.delete(waiter)
+            for (const key of lists.keys()) removeFromList(key, waiter)
             for (const [key, waiters] of watchers) {
               if (waiters.delete(waiter) && waiters.size === 0) watchers.delete(key)
             }

@@ -33,11 +33,11 @@ export const make = (node: LockNode.LockNode, { hints = "heard", oneWayMillis = 
       if (oneWayMillis === 0) return effect
       return Effect.sleep(oneWayMillis).pipe(Effect.andThen(effect), Effect.tap(Effect.sleep(oneWayMillis)))
     })
-  const lists: LockNode.LockNode["waitingList"] = (waiter, hear) =>
+  const lists: LockNode.LockNode["waitingList"] = (waiter, onNotice) =>
     Effect.gen(function*() {
       const fork = Effect.runForkWith(yield* Effect.context())
       const list = yield* node.waitingList!(waiter, (notice) => {
-        if (hints === "heard") fork(Effect.andThen(Effect.sleep(oneWayMillis), Effect.sync(() => hear(notice))))
+        if (hints === "heard") fork(Effect.andThen(Effect.sleep(oneWayMillis), Effect.sync(() => onNotice(notice))))
       })
       return {
         join: (...args) => ask("join", list.join(...args)),

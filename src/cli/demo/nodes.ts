@@ -52,8 +52,8 @@ const distant = (index: number): LockNode => {
     acquire: (key, value, expiryMillis) => travel(value, node.acquire(key, value, expiryMillis)),
     extend: (key, value, expiryMillis) => travel(value, node.extend(key, value, expiryMillis)),
     release: (key, value) => travel(value, node.release(key, value)),
-    waitingList: (waiter, hear) =>
-      Effect.map(node.waitingList!(waiter, hear), (list) => ({
+    waitingList: (waiter, onNotice) =>
+      Effect.map(node.waitingList!(waiter, onNotice), (list) => ({
         ...list,
         release: (key, value, listed) => travel(value, list.release(key, value, listed))
       }))
@@ -82,8 +82,8 @@ export const observed = (board: Board) => (node: LockNode, index: number): LockN
     release: (key, value) => reaching("release", node.release(key, value)),
     inspect: (key) => reaching("inspect", node.inspect(key)),
     remove: (key) => reaching("remove", node.remove(key)),
-    waitingList: (waiter, hear) =>
-      Effect.map(node.waitingList!(waiter, hear), (list) => ({
+    waitingList: (waiter, onNotice) =>
+      Effect.map(node.waitingList!(waiter, onNotice), (list) => ({
         join: (key, place) => reaching("inspect", list.join(key, place)),
         leave: (key) => reaching("release", list.leave(key)),
         release: (key, value, listed) => reaching("release", list.release(key, value, listed))

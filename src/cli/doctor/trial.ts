@@ -123,13 +123,13 @@ const wakeUps = (node: LockNode, name: string, value: string): Effect.Effect<Rea
     const turn = yield* Deferred.make<void>()
     const changed = yield* Deferred.make<void>()
     let unable: string | undefined
-    const hear = (notice: Notice) => {
+    const onNotice = (notice: Notice) => {
       if (notice._tag === "WakeUp") Deferred.doneUnsafe(turn, Effect.void)
       if (notice._tag === "KeyChanged") Deferred.doneUnsafe(changed, Effect.void)
       if (notice._tag === "Unsupported") unable = notice.why
     }
     // Channels have the prefix that the user is confined to, as names have.
-    const list = yield* node.waitingList(name, hear)
+    const list = yield* node.waitingList(name, onNotice)
     yield* node.acquire(name, value, 5000)
     yield* list.join(name, "back")
     yield* list.release(name, value, false)
