@@ -48,7 +48,7 @@ export const adopt = (
 
     function concludeAdoption(tally: Tally<boolean>): Effect.Effect<HeldLock, LockLost | NodesUnavailable> {
       if (granted(tally)) {
-        // Nodes that still store the old value must not extend it any more.
+        // The hold with the old value ends, so that it is not extended on nodes that still store it.
         for (const held of holdersOf(service, claim.key, value)) {
           held.markLost("Taken", toVotes(tally))
         }
