@@ -66,7 +66,7 @@ describe("errors", () => {
   const nasty = "\u001b[2J\u202e\nx"
   it.each<readonly [string, Error]>([
     ["a name", new ErrFailed({ lock: nasty, attempts: 1, waited: Duration.zero, votes: [] })],
-    ["a node", new LockLost({ lock: "x", reason: "Taken", votes: [{ _tag: "Pending", node: nasty }] })],
+    ["a node", new LockLost({ lock: "x", reason: "Taken", votes: [{ _tag: "Refused", node: nasty }] })],
     ["a type", new LockLost({ lock: "x", reason: "Taken", votes: [{ _tag: "Refused", node: "n", notALock: nasty }] })],
     ["a cause", new NodeError({ node: "n", operation: "acquire", reason: "Rejected", cause: nasty })],
     ["an error", new NodeError({ node: "n", operation: "acquire", reason: "Rejected", cause: new Error(nasty) })],
