@@ -511,6 +511,19 @@ const redisCases = (it: Vitest.MethodsNonLive<Subject | Backend>): void => {
       }
     }))
 
+  it.effect("an extension that is sent again for want of its script plants nothing after the release", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      const { flushScripts } = yield* Backend
+      yield* flushScripts
+      // The server has the script of the release again, which then goes through at once.
+      yield* node.release("extended again", "mine")
+      yield* Effect.all([node.extend("extended again", "mine", expiry), node.release("extended again", "mine")], {
+        concurrency: "unbounded"
+      })
+      yield* assertFree("extended again")
+    }))
+
   it.effect("a list is not a lock: refused, left alone, shown as what it is", () =>
     Effect.gen(function*() {
       const { node } = yield* Subject

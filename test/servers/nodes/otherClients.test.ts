@@ -33,15 +33,13 @@ const clientOf = Effect.fnUntraced(function*(server: RedisServer) {
     name: string,
     args: ReadonlyArray<string | number>
   ): Effect.Effect<A, NodeError> =>
-    Effect.callback((resume) => {
-      connection.call(name, ...args).then(
-        (reply) => {
-          const answer = meaning(reply)
-          resume(answer === undefined ? Effect.fail(unexpected(id, operation, reply)) : Effect.succeed(answer))
-        },
-        (error) => resume(Effect.fail(toNodeError(id, operation, error)))
-      )
-    })
+    Effect.tryPromise({
+      try: () => connection.call(name, ...args),
+      catch: (error) => toNodeError(id, operation, error)
+    }).pipe(Effect.flatMap((reply) => {
+      const answer = meaning(reply)
+      return answer === undefined ? Effect.fail(unexpected(id, operation, reply)) : Effect.succeed(answer)
+    }))
 
   const client: RedisClient = {
     id,
