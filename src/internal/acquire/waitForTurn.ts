@@ -9,11 +9,12 @@ import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
 import { inspect } from "../admin/inspect.ts"
 import { monotonicMillis } from "../base/clock.ts"
-import { quoted } from "../base/text.ts"
+import { quoted, untrusted } from "../base/text.ts"
 import type { LockSettings } from "../claim/settings.ts"
 import { HeldLock } from "../hold/heldLock.ts"
 import { markIfNested } from "../hold/nested.ts"
 import type { Tally } from "../quorum/ballot.ts"
+import { attributes } from "../telemetry/attributes.ts"
 import type { Room, Waiter } from "../waiting/waitQueues.ts"
 import { type AcquireContext, attempt, type RestoreInterruptibility } from "./attempt.ts"
 import { failExplained, refusalError } from "./refusal.ts"
@@ -102,7 +103,9 @@ const logWaiting = (service: AcquireContext, name: string, settings: LockSetting
       onNone: () => "",
       onSome: ({ ttlMillis }) => `, held by another for about ${(ttlMillis / 1000).toFixed(1)} s more`
     })
-    return Effect.logDebug(`Waiting for lock ${quoted(name)}${held}`)
+    return Effect.annotateLogs(Effect.logDebug(`Waiting for lock ${quoted(name)}${held}`), {
+      [attributes.lock]: untrusted(name)
+    })
   })
 
 /** Sleeps until an instant on the monotonic clock, or until the waiter is woken. */

@@ -19,6 +19,7 @@ import { leaseEndFrom, remainingMillis, sinceMillis } from "../lease/lease.ts"
 import { type Leased, LeaseTimer } from "../lease/leaseTimers.ts"
 import { isUnsent } from "../nodeContract.ts"
 import { denied, granted, lockOf, nodesUnavailable, type Tally, toVotes, unavailable } from "../quorum/ballot.ts"
+import { attributes } from "../telemetry/attributes.ts"
 import type { Hold, HoldContext } from "./hold.ts"
 import { ReleaseRequest } from "./release.ts"
 import { RenewalRequest } from "./renewal.ts"
@@ -223,7 +224,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
       // Clean up before the listeners run: a renewal may have restored a missing key, or may still do so.
       cleanUps.over(this, nodes)
       quorum.metrics.lockLost(reason)
-      quorum.log("Warn", lost.message, { "redsync.lock": this.name, "redsync.reason": reason })
+      quorum.log("Warn", lost.message, { [attributes.lock]: this.name, [attributes.reason]: reason })
     }
     for (const listener of this.#listeners) listener(lost)
     this.#listeners.clear()

@@ -14,6 +14,7 @@ import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import { markUnsent } from "../nodeContract.ts"
+import { attributes } from "../telemetry/attributes.ts"
 import type { Metrics } from "../telemetry/metrics.ts"
 import { isServerError } from "./failures.ts"
 
@@ -59,6 +60,8 @@ export class NodeHealth {
   readonly #context: NodeHealthContext
   readonly #maxFailing: number
   readonly #records = new Map<LockNode, NodeRecord>()
+  /** The number of nodes whose last request failed. */
+  #failing = 0
   /** The number of unreachable nodes. */
   #unreachable = 0
   #isClosed = false
@@ -68,6 +71,7 @@ export class NodeHealth {
     this.#context = context
     this.#maxFailing = maxFailing
     for (const node of nodes) this.#records.set(node, new NodeRecord())
+    context.metrics.quorumMarginChanged(maxFailing)
   }
 
   /** Whether the last request to the node failed. */
@@ -93,9 +97,7 @@ export class NodeHealth {
 
   /** Whether the last requests failed on so many nodes that no quorum is left. */
   get hasLostQuorum(): boolean {
-    let failing = 0
-    for (const { error } of this.#records.values()) if (error !== undefined) failing++
-    return failing > this.#maxFailing
+    return this.#failing > this.#maxFailing
   }
 
   /** Whether any node is unreachable. */
@@ -174,12 +176,16 @@ export class NodeHealth {
       return
     }
     this.#unreachable += Number(severity(error) === 2) - Number(severity(was) === 2)
-    if (isFirst || (was === undefined) !== (error === undefined)) {
-      this.#context.metrics.nodeUp(node.id, error === undefined)
-    }
+    const change = Number(error !== undefined) - Number(was !== undefined)
+    this.#failing += change
+    if (isFirst || change !== 0) this.#context.metrics.nodeUp(node.id, error === undefined)
+    if (!this.#isClosed) this.#context.metrics.quorumMarginChanged(-change)
     const isWorse = severity(error) > severity(was) || (error?.reason === "Abstained" && was?.reason !== "Abstained")
-    const about = { "redsync.node": node.id }
-    if (error !== undefined && isWorse) this.#context.log("Warn", `Lock node ${node.id} ${error.summary}`, about)
+    const about = { [attributes.node]: node.id }
+    if (error !== undefined && isWorse) {
+      const message = `Lock node ${node.id} ${error.summary}`
+      this.#context.log("Warn", message, { ...about, [attributes.reason]: error.reason })
+    }
     if (error === undefined && was !== undefined) {
       this.#context.log("Info", `Lock node ${node.id} answers again`, about)
     }
@@ -189,6 +195,7 @@ export class NodeHealth {
   /** Stops replacing connections. */
   close(): void {
     this.#isClosed = true
+    this.#context.metrics.quorumMarginChanged(this.#failing - this.#maxFailing)
     for (const { reconnecting } of this.#records.values()) reconnecting?.interruptUnsafe()
   }
 

@@ -9,10 +9,9 @@ import { type Definition, definitions } from "../../LockMetrics.ts"
 
 export type AcquireOutcome = "granted" | "held_by_another" | "nodes_unavailable" | "interrupted"
 
-/** From a tenth of a millisecond to a minute and a half. */
-const boundaries = Metric.exponentialBoundaries({ start: 0.0001, factor: 2, count: 20 })
-
 type Attributes = { readonly [name: string]: string }
+
+const mode = "exclusive"
 
 const options = ({ description, unit }: Definition, attributes: Attributes) => ({
   description,
@@ -26,7 +25,7 @@ const gauge = (definition: Definition, attributes: Attributes) =>
   Metric.gauge(definition.name, options(definition, attributes))
 
 const histogram = (definition: Definition, attributes: Attributes) =>
-  Metric.histogram(definition.name, { ...options(definition, attributes), boundaries })
+  Metric.histogram(definition.name, { ...options(definition, attributes), boundaries: definition.buckets ?? [] })
 
 /** Makes what is asked for the first time, and remembers it. */
 const memoizeByAttribute = <A>(make: (value: string) => A) => {
@@ -40,21 +39,22 @@ const memoizeByAttribute = <A>(make: (value: string) => A) => {
 
 export class Metrics {
   readonly #context: Context.Context<never>
-  readonly #acquisitions = memoizeByAttribute((outcome) => counter(definitions.acquisitions, { outcome }))
-  readonly #wait = memoizeByAttribute((outcome) => histogram(definitions.wait, { outcome }))
-  readonly #hold = histogram(definitions.hold, {})
-  readonly #held = gauge(definitions.held, {})
-  readonly #waiters = gauge(definitions.waiters, {})
-  readonly #extensions = memoizeByAttribute((outcome) => counter(definitions.extensions, { outcome }))
-  readonly #losses = memoizeByAttribute((reason) => counter(definitions.losses, { reason }))
-  readonly #wakeUps = memoizeByAttribute((outcome) => counter(definitions.wakeUps, { outcome }))
+  readonly #acquisitions = memoizeByAttribute((outcome) => counter(definitions.acquisitions, { mode, outcome }))
+  readonly #wait = memoizeByAttribute((outcome) => histogram(definitions.wait, { mode, outcome }))
+  readonly #hold = histogram(definitions.hold, { mode })
+  readonly #held = gauge(definitions.held, { mode })
+  readonly #waiters = gauge(definitions.waiters, { mode })
+  readonly #extensions = memoizeByAttribute((outcome) => counter(definitions.extensions, { mode, outcome }))
+  readonly #losses = memoizeByAttribute((reason) => counter(definitions.losses, { mode, reason }))
+  readonly #wakeUps = memoizeByAttribute((outcome) => counter(definitions.wakeUps, { mode, outcome }))
   readonly #up = memoizeByAttribute((node) => gauge(definitions.up, { node }))
-  readonly #nodes = memoizeByAttribute((node) =>
-    memoizeByAttribute((operation) => ({
-      votes: memoizeByAttribute((vote) => counter(definitions.votes, { node, operation, vote })),
-      latency: histogram(definitions.latency, { node, operation })
-    }))
-  )
+  readonly #quorumMargin = gauge(definitions.quorumMargin, {})
+  readonly #nodes = memoizeByAttribute((node) => ({
+    latency: histogram(definitions.latency, { node }),
+    votes: memoizeByAttribute((operation) =>
+      memoizeByAttribute((vote) => counter(definitions.votes, { node, operation, vote }))
+    )
+  }))
 
   constructor(context: Context.Context<never>) {
     this.#context = context
@@ -87,17 +87,21 @@ export class Metrics {
   }
 
   nodeAnswered(node: string, operation: NodeError["operation"], isGranted: boolean, millis: number): void {
-    const { latency, votes } = this.#nodes(node)(operation)
-    votes(isGranted ? "yes" : "no").updateUnsafe(1, this.#context)
+    const { latency, votes } = this.#nodes(node)
+    votes(operation)(isGranted ? "Granted" : "Refused").updateUnsafe(1, this.#context)
     latency.updateUnsafe(millis / 1000, this.#context)
   }
 
   nodeFailed({ node, operation, reason }: NodeError): void {
-    this.#nodes(node)(operation).votes(reason).updateUnsafe(1, this.#context)
+    this.#nodes(node).votes(operation)(reason).updateUnsafe(1, this.#context)
   }
 
   nodeUp(node: string, nodeUp: boolean): void {
     this.#up(node).updateUnsafe(nodeUp ? 1 : 0, this.#context)
+  }
+
+  quorumMarginChanged(change: number): void {
+    this.#quorumMargin.modifyUnsafe(change, this.#context)
   }
 
   wakeUpEnded(outcome: "used" | "wasted"): void {

@@ -4,36 +4,35 @@
  * They stand side by side, so that a trace shows waiting apart from work, and the
  * later two link to the first. They are made only where a tracer records them.
  */
+import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type { FencingToken } from "../../Fencing.ts"
-import type { Vote } from "../../LockError.ts"
-import type { LockNode } from "../../LockNode.ts"
-import { monotonicMillis } from "../base/clock.ts"
+import { LockLost, type Vote } from "../../LockError.ts"
+import { attributes } from "./attributes.ts"
 
 /** Follows the attempts of one acquisition. */
 export class AcquireTrace {
   readonly span: Tracer.Span
   readonly #clock: Clock.Clock
-  readonly #startedAt: number
   #attempts = 0
 
   constructor(span: Tracer.Span, clock: Clock.Clock) {
     this.span = span
     this.#clock = clock
-    this.#startedAt = monotonicMillis(clock)
   }
 
   /** The nodes have voted. */
   recordAttempt(votes: ReadonlyArray<Vote>): void {
     const cast = votes.map((vote) => `${vote.node} ${vote._tag === "Failed" ? vote.error.reason : vote._tag}`)
-    this.span.event("attempt", this.#clock.currentTimeNanosUnsafe(), { "redsync.votes": cast })
-    this.span.attribute("redsync.attempts", ++this.#attempts)
-    this.span.attribute("redsync.votes", cast)
-    this.span.attribute("redsync.waited_seconds", (monotonicMillis(this.#clock) - this.#startedAt) / 1000)
+    this.span.event("attempt", this.#clock.currentTimeNanosUnsafe(), { [attributes.votes]: cast })
+    this.span.attribute(attributes.attempts, ++this.#attempts)
+    this.span.attribute(attributes.votes, cast)
   }
 }
 
@@ -49,7 +48,7 @@ export interface Traced {
 /** What spans need of the service. */
 interface TracingContext {
   readonly clock: Clock.Clock
-  readonly quorum: { readonly nodes: ReadonlyArray<LockNode>; readonly size: number }
+  readonly quorum: { readonly size: number }
 }
 
 /** Acquires in a span of its own. */
@@ -61,13 +60,9 @@ export const inAcquireSpan = <S extends Traced, A, E, R>(
 ): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
     if (!isTraced(fiber)) return acquire(settings)
-    const attributes = {
-      "redsync.name": names,
-      "redsync.nodes": quorum.nodes.map(({ id }) => id),
-      "redsync.quorum": quorum.size
-    }
-    return Effect.useSpan("Redsync.acquire", { attributes, kind: "client" }, (span) =>
-      acquire({ ...settings, trace: new AcquireTrace(span, clock) }))
+    const options = { attributes: { [attributes.lock]: names, [attributes.quorum]: quorum.size } }
+    return Effect.useSpan("Redsync.acquire", options, (span) =>
+      withErrorType(span, acquire({ ...settings, trace: new AcquireTrace(span, clock) })))
   })
 
 /** What is held, under one name or several. */
@@ -84,13 +79,18 @@ export const inSpan = <A, E, R>(
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => {
   const options = spanOptions(hold)
-  return options === undefined ? effect : Effect.withSpan(effect, name, options)
+  return options === undefined
+    ? effect
+    : Effect.useSpan(name, options, (span) => Effect.withParentSpan(withErrorType(span, effect), span))
 }
 
 /** A span that lasts until the scope closes. */
 export const holdSpan = (hold: TracedHold): Effect.Effect<unknown, never, Scope.Scope> => {
   const options = spanOptions(hold)
-  return options === undefined ? Effect.void : Effect.makeSpanScoped("Redsync.hold", options)
+  return options === undefined ? Effect.void : Effect.flatMap(
+    Effect.makeSpanScoped("Redsync.hold", options),
+    (span) => Effect.addFinalizer((exit) => Effect.sync(() => setErrorType(span, exit)))
+  )
 }
 
 const spanOptions = (hold: TracedHold): Tracer.SpanOptionsNoTrace | undefined => {
@@ -99,6 +99,28 @@ const spanOptions = (hold: TracedHold): Tracer.SpanOptionsNoTrace | undefined =>
   const { names, token } = hold
   return {
     links: [{ span, attributes: {} }],
-    attributes: { "redsync.name": names, ...(token !== undefined && { "redsync.token": token }) }
+    attributes: { [attributes.lock]: names, ...(token !== undefined && { [attributes.token]: token }) }
   }
 }
+
+const withErrorType = <A, E, R>(span: Tracer.Span, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.onExitPrimitive(effect, (exit) => {
+    setErrorType(span, exit)
+    return undefined
+  })
+
+/** Says what kind of error the span failed with. An interruption is none. */
+const setErrorType = (span: Tracer.Span, exit: Exit.Exit<unknown, unknown>): void => {
+  if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return
+  const error = Cause.squash(exit.cause)
+  span.attribute(attributes.errorType, errorType(error))
+  if (error instanceof LockLost) span.attribute(attributes.reason, error.reason)
+}
+
+/** What OpenTelemetry has for an error of no known type is `_OTHER`. */
+const errorType = (error: unknown): string =>
+  Predicate.hasProperty(error, "_tag") && typeof error._tag === "string"
+    ? error._tag
+    : error instanceof Error
+    ? error.name
+    : "_OTHER"

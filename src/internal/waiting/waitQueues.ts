@@ -19,6 +19,7 @@ import type { LinePosition, LockNode, Notice, WaitingList } from "../../LockNode
 import { mapResult } from "../base/callbackEffect.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import type { Timer, Timers } from "../base/timers.ts"
+import { attributes } from "../telemetry/attributes.ts"
 import type { Metrics } from "../telemetry/metrics.ts"
 
 /** What waiting needs of the service it belongs to. */
@@ -389,7 +390,7 @@ export class Rooms<Refusal> {
   }
 
   #warn(node: LockNode, message: string) {
-    this.#context.log("Warn", message, { "redsync.node": node.id })
+    this.#context.log("Warn", message, { [attributes.node]: node.id })
   }
 
   #isBefore(until: number | undefined): boolean {

@@ -20,6 +20,7 @@ import {
   withLock,
   withLocks
 } from "../../../src/index.ts"
+import { attributes } from "../../../src/internal/telemetry/attributes.ts"
 import * as FaultyNode from "../../support/faultyNode.ts"
 import { readPage } from "../../support/pages.ts"
 
@@ -58,7 +59,10 @@ describe("metrics", () => {
         // granted at once, held for a second, one of them extended by hand
         const work = yield* Effect.forkChild(withLock("a", Effect.sleep("1 second")))
         yield* TestClock.adjust(0)
-        assert.deepStrictEqual(only(yield* counts, "locks_held", "waiters"), { "locks_held{}": 1, "waiters{}": 0 })
+        assert.deepStrictEqual(only(yield* counts, "locks_held", "waiters"), {
+          "locks_held{mode=exclusive}": 1,
+          "waiters{mode=exclusive}": 0
+        })
         yield* TestClock.adjust("1 second")
         yield* Fiber.join(work)
         yield* withLocks(["b", "c"], ([b]) => b!.extend)
@@ -71,7 +75,10 @@ describe("metrics", () => {
         const waiting = yield* Effect.forkChild(Effect.exit(withLock("a", Effect.void, { retry })))
         const interrupted = yield* Effect.forkChild(withLock("a", Effect.void))
         yield* TestClock.adjust(0)
-        assert.deepStrictEqual(only(yield* counts, "locks_held", "waiters"), { "locks_held{}": 0, "waiters{}": 2 })
+        assert.deepStrictEqual(only(yield* counts, "locks_held", "waiters"), {
+          "locks_held{mode=exclusive}": 0,
+          "waiters{mode=exclusive}": 2
+        })
         yield* Fiber.interrupt(interrupted)
         yield* TestClock.adjust("200 millis")
         yield* Fiber.join(waiting)
@@ -90,22 +97,22 @@ describe("metrics", () => {
       }).pipe(Effect.provide(ours))
       const all = yield* counts
       assert.deepStrictEqual(only(all, "acquisitions_total", "wait_seconds"), {
-        "acquisitions_total{outcome=granted}": 5,
-        "acquisitions_total{outcome=held_by_another}": 2,
-        "acquisitions_total{outcome=interrupted}": 1,
-        "acquisitions_total{outcome=nodes_unavailable}": 1,
-        "wait_seconds{outcome=granted}": 5,
-        "wait_seconds{outcome=held_by_another}": 2,
-        "wait_seconds{outcome=interrupted}": 1,
-        "wait_seconds{outcome=nodes_unavailable}": 1
+        "acquisitions_total{mode=exclusive,outcome=granted}": 5,
+        "acquisitions_total{mode=exclusive,outcome=held_by_another}": 2,
+        "acquisitions_total{mode=exclusive,outcome=interrupted}": 1,
+        "acquisitions_total{mode=exclusive,outcome=nodes_unavailable}": 1,
+        "wait_seconds{mode=exclusive,outcome=granted}": 5,
+        "wait_seconds{mode=exclusive,outcome=held_by_another}": 2,
+        "wait_seconds{mode=exclusive,outcome=interrupted}": 1,
+        "wait_seconds{mode=exclusive,outcome=nodes_unavailable}": 1
       })
       assert.deepStrictEqual(only(all, "locks_held", "hold_seconds", "losses_total", "extensions_total", "waiters"), {
-        "locks_held{}": 0,
-        "hold_seconds{}": 5,
-        "losses_total{reason=Taken}": 1,
-        "extensions_total{outcome=extended}": 1,
-        "extensions_total{outcome=taken}": 1,
-        "waiters{}": 0
+        "locks_held{mode=exclusive}": 0,
+        "hold_seconds{mode=exclusive}": 5,
+        "losses_total{mode=exclusive,reason=Taken}": 1,
+        "extensions_total{mode=exclusive,outcome=extended}": 1,
+        "extensions_total{mode=exclusive,outcome=taken}": 1,
+        "waiters{mode=exclusive}": 0
       })
     })).pipe(Effect.scoped))
 
@@ -130,9 +137,13 @@ describe("metrics", () => {
         assert.strictEqual(all[`node_up{node=${node.id}}`], 1)
       }
       assert.strictEqual(all["votes_total{node=node-3,operation=acquire,vote=Rejected}"], 10)
-      assert.strictEqual(all["votes_total{node=node-3,operation=acquire,vote=yes}"], 5)
-      assert.strictEqual(all["node_latency_seconds{node=node-3,operation=acquire}"], 5)
-      assert.strictEqual(all["node_latency_seconds{node=node-1,operation=acquire}"], 15)
+      assert.strictEqual(all["votes_total{node=node-3,operation=acquire,vote=Granted}"], 5)
+      for (const node of nodes) {
+        const answers = Object.entries(only(all, "votes_total"))
+          .filter(([key]) => key.includes(`node=${node.id},`) && !key.includes("vote=Rejected"))
+          .reduce((sum, [, count]) => sum + count, 0)
+        assert.strictEqual(all[`node_latency_seconds{node=${node.id}}`], answers, node.id)
+      }
     })))
 
   it.effect("tell a node that is down, and one that is back", () =>
@@ -147,6 +158,72 @@ describe("metrics", () => {
       }).pipe(Effect.provide(Redsync.layer({ nodes })))
     })))
 
+  it.effect("tell how many nodes may fail before there is no quorum, for as long as the service is there", () =>
+    counting(Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(5)
+      const margin = Effect.map(counts, (all) => all["quorum_margin{}"])
+      yield* Effect.gen(function*() {
+        assert.strictEqual(yield* margin, 2)
+        for (const [index, expected] of [1, 0, -1, -2, -3].entries()) {
+          nodes[index]!.behave = "failing"
+          yield* Effect.exit(withLock("a", Effect.void, { retry: retryPolicy({ tries: 1 }) }))
+          assert.strictEqual(yield* margin, expected)
+        }
+        for (const node of nodes.slice(1)) node.behave = "healthy"
+        yield* withLock("a", Effect.void)
+        assert.strictEqual(yield* margin, 1)
+        const another = yield* service(nodes)
+        yield* Effect.provide(withLock("b", Effect.void), another)
+        assert.strictEqual(yield* margin, 2)
+      }).pipe(Effect.provide(Redsync.layer({ nodes })), Effect.scoped)
+      assert.strictEqual(yield* margin, 0)
+    })))
+
+  it.effect("are those of the definitions, with the labels and values named there, and no others", () =>
+    counting(Effect.gen(function*() {
+      const nodes = FaultyNode.makeMany(3)
+      const retry = retryPolicy({ tries: 1 })
+      yield* Effect.gen(function*() {
+        const held = yield* Effect.forkChild(Effect.exit(withLock("a", TestClock.adjust("3 seconds"))))
+        yield* Effect.exit(withLock("a", Effect.void, { retry }))
+        yield* TestClock.adjust("3 seconds")
+        yield* Fiber.join(held)
+        const lost = yield* Effect.forkChild(Effect.exit(withLock("b", Effect.never)))
+        yield* TestClock.adjust(0)
+        yield* forceUnlock("b")
+        yield* Fiber.join(lost)
+        for (const node of nodes) node.behave = "failing"
+        yield* Effect.exit(withLock("c", Effect.void, { retry }))
+      }).pipe(Effect.provide(Redsync.layer({ nodes })))
+      const node = MemoryNode.make()
+      const ours = yield* service([node])
+      const theirs = yield* service([node])
+      const other = yield* Effect.forkChild(Effect.provide(withLock("a", Effect.never), theirs))
+      yield* TestClock.adjust(1)
+      const waiting = yield* Effect.forkChild(Effect.provide(withLock("a", Effect.void), ours))
+      yield* TestClock.adjust(1)
+      yield* Fiber.interrupt(other)
+      yield* TestClock.adjust(1)
+      yield* Fiber.join(waiting)
+
+      const definitions = Object.values<LockMetrics.Definition>(LockMetrics.definitions)
+      const values = (text: string) => text.replaceAll(/ \(.*?\)/g, "").split(", ")
+      const series = yield* Metric.snapshot
+      assert.deepStrictEqual(new Set(series.map(({ id }) => id)), new Set(definitions.map(({ name }) => name)))
+      for (const { attributes = {}, id, type } of series) {
+        const definition = definitions.find(({ name }) => name === id)!
+        const { unit, ...labels } = attributes
+        assert.strictEqual(unit, definition.unit)
+        assert.strictEqual(type.toLowerCase(), definition.type)
+        assert.deepStrictEqual(Object.keys(labels).sort(), Object.keys(definition.attributes).sort())
+        for (const [label, value] of Object.entries(labels)) {
+          const text = definition.attributes[label]!
+          const of = definitions.find(({ name }) => text === `as of ${name}`)?.attributes[label] ?? text
+          if (label !== "node") assert.include(values(of), value)
+        }
+      }
+    })).pipe(Effect.scoped))
+
   it.effect("tell wake-ups that were used from those that were wasted", () =>
     counting(Effect.gen(function*() {
       const nodes = [MemoryNode.make("m")]
@@ -160,7 +237,9 @@ describe("metrics", () => {
         yield* Fiber.interrupt(other)
         yield* TestClock.adjust(1)
         yield* Fiber.join(waiting)
-        assert.deepStrictEqual(only(yield* counts, "wake_ups_total"), { "wake_ups_total{outcome=used}": round })
+        assert.deepStrictEqual(only(yield* counts, "wake_ups_total"), {
+          "wake_ups_total{mode=exclusive,outcome=used}": round
+        })
       }
     })).pipe(Effect.scoped))
 
@@ -172,13 +251,13 @@ describe("metrics", () => {
         const line of [
           "# HELP redsync_acquisitions_total Ended tries to acquire a lock, waiting included",
           "# TYPE redsync_acquisitions_total counter",
-          "redsync_acquisitions_total{outcome=\"granted\"} 1",
+          "redsync_acquisitions_total{mode=\"exclusive\",outcome=\"granted\"} 1",
           "# TYPE redsync_locks_held gauge",
-          "redsync_locks_held 0",
+          "redsync_locks_held{mode=\"exclusive\"} 0",
           "# TYPE redsync_hold_seconds histogram"
         ]
       ) assert.include(lines, line)
-      assert.include(lines, "redsync_hold_seconds_sum 2")
+      assert.include(lines, "redsync_hold_seconds_sum{mode=\"exclusive\"} 2")
     })))
 
   it("the table in the guide is that of the definitions", () => {
@@ -226,8 +305,8 @@ const drawn = (spans: ReadonlyArray<Tracer.NativeSpan>) => {
   return spans.map((span) => {
     assert(span.status._tag === "Ended")
     const attributes = [...span.attributes]
-      .filter(([key]) => !["redsync.nodes", "redsync.quorum"].includes(key))
-      .map(([key, value]) => `${key.replace("redsync.", "")}=${[value].flat().join(", ")}`)
+      .filter(([key]) => key !== "redsync.quorum")
+      .map(([key, value]) => `${key}=${[value].flat().join(", ")}`)
     const time = `${millis(span.status.startTime)} – ${millis(span.status.endTime)} ms`
     return [time, `${"  ".repeat(depth(span))}${span.name}`.padEnd(18), ...attributes].join("  ").trimEnd()
   }).join("\n")
@@ -264,7 +343,7 @@ describe("spans", () => {
       assert.deepStrictEqual(spans.map(({ name }) => name), [...names, ...names, ...names, ...names])
       for (let index = 0; index < spans.length; index += 3) {
         const [acquire, hold, release] = spans.slice(index)
-        assert.strictEqual(acquire!.kind, "client")
+        assert.strictEqual(acquire!.kind, "internal")
         assert.deepStrictEqual([...hold!.links, ...release!.links].map(({ span }) => span.spanId), [
           acquire!.spanId,
           acquire!.spanId
@@ -272,10 +351,44 @@ describe("spans", () => {
         assert.isTrue([acquire, hold, release].every((span) => span!.status._tag === "Ended"))
       }
       assert.isAbove(Number(spans[1]!.attributes.get("redsync.token")), -1)
-      assert.deepStrictEqual(spans[6]!.attributes.get("redsync.name"), ["b", "a"])
+      assert.deepStrictEqual(spans[6]!.attributes.get("redsync.lock"), ["b", "a"])
       assert.strictEqual(spans[0]!.attributes.get("redsync.quorum"), 2)
       assert(spans[10]!.status._tag === "Ended" && spans[10]!.status.exit._tag === "Failure")
     }))
+
+  it.effect("say what they failed with", () =>
+    Effect.gen(function*() {
+      const { spans, traced } = recording()
+      const once = { retry: retryPolicy({ tries: 1 }) }
+      const failures: ReadonlyArray<Effect.Effect<never, unknown, Redsync.Redsync>> = [
+        Effect.fail({ _tag: "NotFound" }),
+        Effect.fail("broken"),
+        Effect.die(new TypeError("broken")),
+        Effect.interrupt,
+        forceUnlock("a").pipe(Effect.andThen(Effect.never))
+      ]
+      yield* Effect.gen(function*() {
+        for (const failure of failures) yield* Effect.exit(traced(withLock("a", failure)))
+        yield* Effect.exit(traced(Effect.scoped(Effect.andThen(lock("a"), Effect.fail({ _tag: "NotFound" })))))
+        yield* withLock("a", Effect.exit(traced(withLock("a", Effect.void, once))))
+      }).pipe(Effect.provide(Redsync.layerMemory()))
+      const failed = spans.filter(({ attributes }) => attributes.has("error.type"))
+      assert.deepStrictEqual(failed.map(({ attributes, name }) => `${name} ${String(attributes.get("error.type"))}`), [
+        "Redsync.hold NotFound",
+        "Redsync.hold _OTHER",
+        "Redsync.hold TypeError",
+        "Redsync.hold LockLost",
+        "Redsync.hold NotFound",
+        "Redsync.acquire ErrFailed"
+      ])
+      assert.strictEqual(failed[3]!.attributes.get("redsync.reason"), "Taken")
+    }))
+
+  it("and log lines have the attributes that the guide lists", () => {
+    const [, table = ""] = /<!-- attributes -->\n+(.*?)\n+<!-- \/attributes -->/s.exec(guide) ?? []
+    const listed = [...table.matchAll(/^\| `([^`]+)`/gm)].map(([, name]) => name)
+    assert.deepStrictEqual(listed, Object.values(attributes))
+  })
 
   it.effect("of a failed acquisition tell the attempts and the votes", () =>
     Effect.gen(function*() {
@@ -329,7 +442,10 @@ describe("logs", () => {
         yield* Effect.exit(withLock("b", TestClock.adjust("1 minute"), { autoExtend: false }))
       }).pipe(Effect.provide(Layer.provide(Redsync.layer({ nodes }), Logger.layer([logger]))))
       assert.deepStrictEqual(lines, [
-        ["Warn", "Lock node node-1 answered with an error: OOM is near", { "redsync.node": "node-1" }],
+        ["Warn", "Lock node node-1 answered with an error: OOM is near", {
+          "redsync.node": "node-1",
+          "redsync.reason": "Rejected"
+        }],
         ["Info", "Lock node node-1 answers again", { "redsync.node": "node-1" }],
         [
           "Warn",
