@@ -4,4 +4,4 @@
  * `effect` and `ioredis`. A few per cent above what it is. Whoever needs more raises it
  * here and says why; whoever saves some lowers it.
  */
-export const budgetBytes = 38_000
+export const budgetBytes = 42_000
