@@ -371,10 +371,14 @@ const wordsOf = (cause: unknown): string | undefined => {
 }
 
 /** How the lease of a lost lock came to its end. */
-const history = ({ expiredFor, lastExtended, stalledFor }: LockLost): string => {
+const history = ({ expiredFor, lastExtended, reason, stalledFor }: LockLost): string => {
   if (expiredFor === undefined) return ""
   const ended = Duration.toMillis(expiredFor) < 50 ? "" : ` ${seconds(expiredFor)} ago`
-  const extended = lastExtended === undefined ? ", never extended" : `, last extended ${seconds(lastExtended)} ago`
+  const extended = lastExtended !== undefined
+    ? `, last extended ${seconds(lastExtended)} ago`
+    : reason === "Expired"
+    ? ", never extended"
+    : ""
   const stalled = stalledFor === undefined
     ? ""
     : `; this process stood still for about ${seconds(stalledFor)} (blocked, suspended, or its clock set forward)`

@@ -30,7 +30,7 @@ export const markIfNested = <A>(service: object, effect: Effect.Effect<A, LockEr
     Effect.mapError(effect, (error) => {
       if (error._tag !== "ErrFailed") return error
       const isNested = heldAround(fiber, error.lock).some((held) => held.isHeldIn(service))
-      const fields = Struct.pick(error, ["lock", "prefix", "attempts", "waited", "votes", "retryAfter"])
+      const fields = Struct.pick(error, ["lock", "prefix", "attempts", "waited", "votes"])
       return isNested ? new ErrFailed({ ...fields, isNested }) : error
     })
   )

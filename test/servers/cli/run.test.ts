@@ -150,7 +150,7 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       assert.deepStrictEqual({ code, output }, { code: 70, output: "up\ncleaned up\n" })
       assert.include(
         errors,
-        "Lock \"taken\" was lost: a quorum no longer stores its value, which was deleted or replaced"
+        "Lock \"taken\" was lost: a quorum no longer stores its value (deleted or taken by another)"
       )
       assert.strictEqual(yield* keys("taken"), 3)
     }))
