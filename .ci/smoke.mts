@@ -15,11 +15,9 @@ import assert from "node:assert/strict"
 
 const modules = {
   Fencing,
-  IoredisNode,
   Lock,
   LockError,
   LockMetrics,
-  LockNode,
   MemoryNode,
   RedisNode,
   Redsync: RedsyncModule
@@ -27,6 +25,8 @@ const modules = {
 for (const [name, module] of Object.entries(modules)) {
   assert.equal(module, root[name as keyof typeof modules], `effect-redsync/${name} is the namespace ${name}`)
 }
+assert.equal(typeof IoredisNode.make, "function")
+assert.deepEqual(Object.keys(LockNode), [])
 const hidden: string = "effect-redsync/internal/quorum"
 await assert.rejects(import(hidden), { code: "ERR_PACKAGE_PATH_NOT_EXPORTED" })
 

@@ -111,7 +111,7 @@ export class StaleToken extends Schema.TaggedError<StaleToken>("effect-redsync/S
  *   // => StaleToken
  * })
  *
- * await Effect.runPromise(program.pipe(Effect.provide(Redsync.layerMemory(3))))
+ * await Effect.runPromise(program.pipe(Effect.provide(Redsync.layerMemory({ count: 3 }))))
  * ```
  *
  * @category guards

@@ -1,11 +1,13 @@
 /**
- * How locks are acquired and held, and on which nodes.
+ * The options of a lock and of a service, and what can be a node.
  *
  * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
-import type { Cluster, Redis, RedisOptions } from "ioredis"
+import type * as Scope from "effect/Scope"
 import type { LockError } from "./LockError.ts"
 import type { LockNode } from "./LockNode.ts"
 
@@ -13,16 +15,6 @@ import type { LockNode } from "./LockNode.ts"
  * How one lock is acquired and held.
  *
  * **Details**
- *
- * - `expiry`: the length of the lease, after which the key frees itself; more than the drift allowed for, and at most
- *   365 days. 8 seconds by default. Fractions of a millisecond are dropped.
- * - `retry`: when to try again while the lock is held by another, and when to give up. {@link defaultRetry} by default.
- * - `autoExtend`: whether the lease is extended for as long as the lock is held. `true` by default. With `false` the
- *   lock is lost when its lease ends.
- * - `driftFactor`: the fraction of the expiry reserved for clock drift, at least 0 and less than 1. 0.01 by
- *   default. The lease ends `expiry * driftFactor + 2 ms` before the key expires.
- * - `nodeTimeout`: the time for one node to answer, at most an hour. By default 5 % of the expiry, but at least 50 ms and at
- *   most 1 second.
  *
  * An option that is `undefined` counts as not given. Invalid values and unknown
  * options die with an `IllegalArgumentError` that names the option; no command is
@@ -34,62 +26,203 @@ import type { LockNode } from "./LockNode.ts"
  * @since 0.1.0
  */
 export interface LockOptions {
-  readonly expiry?: Duration.Input
-  readonly retry?: Schedule.Schedule<unknown, LockError>
-  readonly autoExtend?: boolean
-  readonly driftFactor?: number
-  readonly nodeTimeout?: Duration.Input
+  /**
+   * The length of the lease, after which the key frees itself if its holder has
+   * crashed: more than the clock drift allowed for, and at most 365 days. Fractions
+   * of a millisecond are dropped.
+   *
+   * @default "8 seconds"
+   */
+  readonly expiry?: Duration.Input | undefined
+
+  /**
+   * When to try again while the lock is held by another, and when to give up: any
+   * `Schedule`, which is stepped with the error of each failed attempt.
+   * `Redsync.retryPolicy` makes the usual ones.
+   *
+   * The default gives up after 7.7 seconds, just before the default lease of a
+   * crashed holder ends, after 8. To outlast it, give `within`:
+   * `retryPolicy({ within: "10 seconds" })`.
+   *
+   * @default Redsync.defaultRetry, 16 attempts 512 ms apart
+   */
+  readonly retry?: Schedule.Schedule<unknown, LockError> | undefined
+
+  /**
+   * Whether the lease is extended for as long as the lock is held. With `false` the
+   * lock is lost when its lease ends.
+   *
+   * @default true
+   */
+  readonly autoExtend?: boolean | undefined
+
+  /**
+   * The fraction of the expiry reserved for clock drift, at least 0 and less than 1.
+   * The lease ends `expiry * driftFactor + 2 ms` before the key expires.
+   *
+   * @default 0.01
+   */
+  readonly driftFactor?: number | undefined
+
+  /**
+   * The time for one node to answer, at most an hour.
+   *
+   * @default 5 % of the expiry, at least 50 ms and at most 1 second
+   */
+  readonly nodeTimeout?: Duration.Input | undefined
 }
 
 /**
  * What can be a node: a Redis URL (`redis://`, `rediss://`, `unix:`,
- * `redis+sentinel://host,host/name`), ioredis options, an existing ioredis `Redis`
- * or `Cluster`, or any `LockNode`.
+ * `redis+sentinel://host,host/name`), the same as a `Redacted`, any `LockNode`, or
+ * an effect that opens one.
  *
  * **Details**
  *
- * Connections for URLs and options belong to the layer: it opens them, keeps
- * them open and closes them. An existing client is never closed or
- * reconfigured.
+ * Nodes for URLs are made by `IoredisNode` and need the package `ioredis`, which is
+ * loaded when the first URL is used. Their connections belong to the service: it
+ * opens them, keeps them open and closes them. For options of ioredis, or an
+ * existing client, use `IoredisNode.make` and `IoredisNode.fromClient`.
+ *
+ * An effect is run when the service is made. What it opens stays open as long as
+ * the service's scope. Its errors and requirements become those of the service's
+ * layer.
  *
  * @category options
  * @since 0.1.0
  */
-export type NodeInput = string | RedisOptions | Redis | Cluster | LockNode
+export type NodeInput = string | Redacted.Redacted | LockNode | Effect.Effect<LockNode, unknown, unknown>
 
 /**
- * The nodes, and defaults for every lock.
- *
- * **Details**
- *
- * - `nodes`: at least one, with ids that differ. Use an odd number of servers that share nothing, 3 or 5.
- * - `prefix`: put before every name on the nodes, so that several programs can share servers. Functions take names
- *   without it, and errors have it apart from the name; messages show the whole key. None by default.
- * - `quorum`: the number of nodes that must agree: by default a majority, which is also the minimum.
- * - `delayedRestart`: the minimum server uptime before it may grant new locks. A restarted server may have lost the
- *   locks it granted: set this to the longest expiry in use, so that they have ended by then. At most 365 days; rounded
- *   up to whole milliseconds. Off by default. Not needed if servers write every command to disk before they answer
- *   (`appendfsync always`).
- * - `replicas`: the number of replicas that must acknowledge a lock, its extension and its token (`WAIT`) before the
- *   node's vote counts; they get a third of the node timeout for it. For nodes that fail over to a replica, as with
- *   Sentinel or in a Cluster: set it to the number of replicas each has, or one less if one may be down; at most 100.
- *   0 by default, as independent servers have none.
- *
- * **Gotchas**
- *
- * With `replicas`, a node with fewer of them connected grants and extends nothing.
- *
- * Servers report their uptime in whole seconds, by their own wall clock: a server may
- * abstain up to two seconds longer than `delayedRestart`, and if its clock is set
- * forward after its start, it appears to have been up longer than it has.
+ * What the effects among the nodes fail with.
  *
  * @category options
  * @since 0.1.0
  */
-export interface LayerOptions extends LockOptions {
-  readonly nodes: ReadonlyArray<NodeInput>
-  readonly prefix?: string
-  readonly quorum?: number
-  readonly delayedRestart?: Duration.Input
-  readonly replicas?: number
+export type NodeInputError<Node> = Node extends Effect.Effect<LockNode, infer E, infer _R> ? E : never
+
+/**
+ * What the effects among the nodes require.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export type NodeInputServices<Node> = Node extends Effect.Effect<LockNode, infer _E, infer R> ? R : never
+
+/**
+ * The nodes of a service, and defaults for all of its locks.
+ *
+ * **Details**
+ *
+ * `Node` is inferred where options are written down. Without it the type is for nodes
+ * whose opening cannot fail and needs nothing.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface ServiceOptions<
+  Node extends NodeInput = string | Redacted.Redacted | LockNode | Effect.Effect<LockNode, never, Scope.Scope>
+> extends LockOptions {
+  /**
+   * At least one node, each with an id of its own. Use an odd number of servers that
+   * share nothing, 3 or 5.
+   */
+  readonly nodes: ReadonlyArray<Node>
+
+  /**
+   * Put before every name on the nodes, so that several programs can share servers.
+   * Functions take names without it, and errors have it apart from the name; messages
+   * show the whole key.
+   *
+   * @default "", none
+   */
+  readonly prefix?: string | undefined
+
+  /**
+   * The number of nodes that must agree.
+   *
+   * @default a majority of the nodes, which is also the minimum
+   */
+  readonly quorum?: number | undefined
+
+  /**
+   * The minimum uptime of a server before it may grant new locks, at most 365 days
+   * and rounded up to whole milliseconds. A restarted server may have lost the locks
+   * it granted: set this to the longest expiry in use, so that they have ended by
+   * then. Not needed if servers write every command to disk before they answer
+   * (`appendfsync always`).
+   *
+   * Servers report their uptime in whole seconds, by their own wall clock: a server
+   * may abstain up to two seconds longer than this, and if its clock is set forward
+   * after its start, it appears to have been up longer than it has.
+   *
+   * @default none
+   */
+  readonly delayedRestart?: Duration.Input | undefined
+
+  /**
+   * The number of replicas that must acknowledge a lock, its extension and its token
+   * (`WAIT`) before the node's vote counts, at most 100; they get a third of the node
+   * timeout for it. For nodes that fail over to a replica, as with Sentinel or in a
+   * Cluster: set it to the number of replicas each has, or one less if one may be
+   * down. A node with fewer of them connected grants and extends nothing.
+   *
+   * @default 0, as independent servers have none
+   */
+  readonly replicas?: number | undefined
+}
+
+/**
+ * The options of a service that can come from configuration: all but nodes that are
+ * no URLs, and schedules.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface ConfigOptions extends Omit<ServiceOptions<string | Redacted.Redacted>, "retry"> {}
+
+/**
+ * The options of a service over nodes inside the process.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface MemoryOptions extends Omit<ServiceOptions, "nodes"> {
+  /**
+   * The number of nodes, from 1 to 100.
+   *
+   * @default 1
+   */
+  readonly count?: number | undefined
+}
+
+/**
+ * The options of `Redsync.retryPolicy`.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface RetryPolicyOptions {
+  /**
+   * The number of attempts, the first included: a whole number of at least 1, or
+   * `Infinity`. There is no delay after the last; 1 tries once.
+   *
+   * @default 16, or `Infinity` if `within` is given
+   */
+  readonly tries?: number | undefined
+
+  /**
+   * The time between two attempts, varied by up to a fifth either way.
+   *
+   * @default "512 millis"
+   */
+  readonly delay?: Duration.Input | undefined
+
+  /**
+   * Bounds the wait: the last attempt is made when this much time has passed since
+   * the first refusal.
+   *
+   * @default unbounded
+   */
+  readonly within?: Duration.Input | undefined
 }

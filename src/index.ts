@@ -2,44 +2,120 @@
  * The distributed lock for Effect programs: Redlock over independent Redis
  * servers, as a scoped resource with typed errors.
  *
- * The modules come as namespaces, the everyday functions by name.
+ * The modules come as namespaces, the everyday functions and types by name. Nodes
+ * over ioredis have an entry point of their own, `effect-redsync/IoredisNode`, since
+ * ioredis is optional.
  *
  * @since 0.1.0
  */
+import * as LockModule from "./Lock.ts"
+import * as LockErrorModule from "./LockError.ts"
+import * as RedsyncModule from "./Redsync.ts"
 
-/** @since 0.1.0 */
+/**
+ * Fencing tokens: the resource's side of a lock.
+ *
+ * @since 0.1.0
+ */
 export * as Fencing from "./Fencing.ts"
-/** @since 0.1.0 */
-export * as IoredisNode from "./IoredisNode.ts"
-/** @since 0.1.0 */
-export * as Lock from "./Lock.ts"
-/** @since 0.1.0 */
-export * as LockError from "./LockError.ts"
-/** @since 0.1.0 */
+
+/**
+ * What can be done with a held lock: `guard`. As a type, a held lock.
+ *
+ * @since 0.1.0
+ */
+export const Lock = LockModule
+/**
+ * A held lock.
+ *
+ * @since 0.1.0
+ */
+export type Lock = LockModule.Lock
+
+/**
+ * What can go wrong with a lock, as tagged errors. As a type, why a lock could not be
+ * acquired.
+ *
+ * @since 0.1.0
+ */
+export const LockError = LockErrorModule
+/**
+ * Why a lock could not be acquired: `ErrFailed` or `NodesUnavailable`.
+ *
+ * @since 0.1.0
+ */
+export type LockError = LockErrorModule.LockError
+
+/**
+ * What the library measures, as Effect metrics.
+ *
+ * @since 0.1.0
+ */
 export * as LockMetrics from "./LockMetrics.ts"
-/** @since 0.1.0 */
-export * as LockNode from "./LockNode.ts"
-/** @since 0.1.0 */
+
+/**
+ * Nodes inside this process, for tests and experiments.
+ *
+ * @since 0.1.0
+ */
 export * as MemoryNode from "./MemoryNode.ts"
-/** @since 0.1.0 */
+
+/**
+ * Nodes over Effect's own Redis service.
+ *
+ * @since 0.1.0
+ */
 export * as RedisNode from "./RedisNode.ts"
-/** @since 0.1.0 */
-export * as Redsync from "./Redsync.ts"
+
+/**
+ * The service, its layers, retry schedules, and every function on locks. As a type,
+ * the service.
+ *
+ * @since 0.1.0
+ */
+export const Redsync = RedsyncModule
+/**
+ * Locks over one set of nodes: the service, for signatures.
+ *
+ * @since 0.1.0
+ */
+export type Redsync = RedsyncModule.Redsync
 
 /** @since 0.1.0 */
-export { ErrFailed, LockLost, NodeError, NodesUnavailable } from "./LockError.ts"
+export type { FencingToken } from "./Fencing.ts"
+/** @since 0.1.0 */
+export type { FencedLock } from "./Lock.ts"
+/** @since 0.1.0 */
+export { ErrFailed, LockLost, NodeError, NodesUnavailable, type Vote } from "./LockError.ts"
+/** @since 0.1.0 */
+export type { LockNode } from "./LockNode.ts"
 /** @since 0.1.0 */
 export {
   adopt,
   adoptFenced,
+  type ConfigOptions,
+  defaultRetry,
   fencedLock,
   forceUnlock,
+  type Health,
+  health,
   inspect,
+  type Inspection,
   lock,
+  type LockOptions,
+  type MemoryOptions,
+  type NodeHealth,
+  type NodeInput,
+  type NodeView,
   retryPolicy,
+  type RetryPolicyOptions,
+  type ServiceOptions,
+  tryFencedLock,
   tryLock,
   unlock,
   withFencedLock,
+  withFencedLockIfAvailable,
+  withFencedLocks,
   withLock,
   withLockIfAvailable,
   withLocks

@@ -11,10 +11,12 @@ import {
   lock,
   LockError,
   LockLost,
+  type LockOptions,
   MemoryNode,
   NodesUnavailable,
   Redsync,
   retryPolicy,
+  type Vote,
   withLock
 } from "../src/index.ts"
 import * as FaultyNode from "./support/faultyNode.ts"
@@ -27,7 +29,7 @@ const refused = new LockError.NodeError({
   cause: new Error("connect ECONNREFUSED 10.0.0.3:6379")
 })
 
-const votes: ReadonlyArray<LockError.Vote> = [
+const votes: ReadonlyArray<Vote> = [
   { _tag: "Refused", node: "a:6379", ttlMillis: 5100 },
   { _tag: "Pending", node: "b:6379" },
   { _tag: "Failed", node: "c:6379", error: refused }
@@ -179,7 +181,7 @@ describe("isLockError", () => {
 })
 
 describe("ErrFailed", () => {
-  const refusal = (options: Redsync.LockOptions, ttlMillis: number) =>
+  const refusal = (options: LockOptions, ttlMillis: number) =>
     Effect.gen(function*() {
       const nodes = [MemoryNode.make("a"), MemoryNode.make("b"), MemoryNode.make("c")]
       for (const node of nodes) yield* node.acquire("x", "another's", ttlMillis)
@@ -236,7 +238,7 @@ describe("ErrFailed", () => {
 describe("LockLost", () => {
   const loss = (
     body: (clock: ShiftedClock.ShiftedClock, nodes: ReadonlyArray<FaultyNode.FaultyNode>) => Effect.Effect<void>,
-    options: Redsync.LockOptions = {}
+    options: LockOptions = {}
   ) =>
     ShiftedClock.on((clock) =>
       Effect.gen(function*() {

@@ -41,7 +41,7 @@ const nonsense: Record<string, unknown> = {
   "what cannot be read": never
 }
 
-const oneOf = (node: Partial<LockNode.LockNode>) =>
+const oneOf = (node: Partial<LockNode>) =>
   Redsync.layer({ nodes: [MemoryNode.make("a"), { ...MemoryNode.make("odd"), ...node }, MemoryNode.make("b")] })
 
 describe("a look that is answered with", () => {
@@ -77,7 +77,7 @@ describe("a node that cannot", () => {
     throw new Error("it is broken")
   }
 
-  it.effect.each<readonly [string, Partial<LockNode.LockNode>]>([
+  it.effect.each<readonly [string, Partial<LockNode>]>([
     ["become ready", { ready: dies }],
     ["open its waiting lists", { waitingList: () => dies }],
     ["even try to", { waitingList: throws }],
@@ -106,13 +106,13 @@ describe("a node that cannot", () => {
 })
 
 describe("what waits to be deleted", () => {
-  interface Counting extends LockNode.LockNode {
+  interface Counting extends LockNode {
     releases: number
     isRefusing: boolean
   }
 
   /** Counts the releases, and refuses them if told to. */
-  const counting = (traits: Partial<LockNode.LockNode> = {}) => {
+  const counting = (traits: Partial<LockNode> = {}) => {
     const { waitingList: _, ...memory } = MemoryNode.make("counting")
     const node: Counting = {
       ...memory,
@@ -128,7 +128,7 @@ describe("what waits to be deleted", () => {
     return node
   }
 
-  const layerWith = (node: LockNode.LockNode) =>
+  const layerWith = (node: LockNode) =>
     Redsync.layer({ nodes: [MemoryNode.make(), node, MemoryNode.make()], expiry: "10 minutes" })
 
   const locks = (count: number) =>

@@ -12,12 +12,13 @@ import {
   Fencing,
   forceUnlock,
   inspect,
-  IoredisNode,
   Lock,
   lock,
+  type LockOptions,
   MemoryNode,
   Redsync,
   retryPolicy,
+  type ServiceOptions,
   tryLock,
   unlock,
   withFencedLock,
@@ -25,9 +26,11 @@ import {
   withLockIfAvailable,
   withLocks
 } from "../src/index.ts"
+import * as IoredisNode from "../src/IoredisNode.ts"
 import * as FaultyNode from "./support/faultyNode.ts"
+import { open } from "./support/opened.ts"
 
-type Verb = Effect.Effect<unknown, unknown, Redsync.Redsync | Scope.Scope>
+type Verb = Effect.Effect<unknown, unknown, Redsync | Scope.Scope>
 
 const day = 24 * 3600 * 1000
 
@@ -141,7 +144,7 @@ const durations = (min: number, max: number) =>
 
 /** For each option of a lock what works, with what the lock must then be like, and what is refused. */
 const ofLock: Record<string, {
-  readonly valid: fc.Arbitrary<readonly [unknown, ((held: Lock.Lock) => Effect.Effect<void>)?]>
+  readonly valid: fc.Arbitrary<readonly [unknown, ((held: Lock) => Effect.Effect<void>)?]>
   readonly invalid: fc.Arbitrary<unknown>
 }> = {
   expiry: {
@@ -177,7 +180,7 @@ const ofLock: Record<string, {
 const program = (held: unknown) => Effect.succeed(held)
 
 /** All that takes the options of one lock; each gives the lock it had. */
-const verbs: Record<string, (options: Redsync.LockOptions) => Verb> = {
+const verbs: Record<string, (options: LockOptions) => Verb> = {
   withLock: (options) => withLock("a", program, options),
   "withLock, piped": (options) => withLock("a", options)(Effect.void),
   withLockIfAvailable: (options) => withLockIfAvailable("a", program, options),
@@ -206,7 +209,7 @@ const refuses = (option: string, verb: Verb, said = `the option ${option} `) =>
     assert.deepStrictEqual(nodes.flatMap(({ asked }) => asked), [])
   })
 
-const refusesLayer = (option: string, layer: Layer.Layer<Redsync.Redsync, unknown>) =>
+const refusesLayer = (option: string, layer: Layer.Layer<Redsync, unknown>) =>
   Effect.map(Effect.exit(Effect.provide(Redsync.health, layer)), (exit) => assert.include(message(exit), option))
 
 /** A property whose body is an effect, on `TestClock` as every test is. */
@@ -242,7 +245,7 @@ describe("the options of a lock", () => {
       const options = Object.fromEntries(Object.entries(given).map(([key, given]) => [key, given?.[0]]))
       // A large drift leaves nothing of a short lease, which is refused for what it is.
       if (options["driftFactor"] !== undefined) delete options["expiry"]
-      return Effect.provide(Effect.scoped(verbs[verb]!(options as never)), Redsync.layerMemory(3))
+      return Effect.provide(Effect.scoped(verbs[verb]!(options as never)), Redsync.layerMemory({ count: 3 }))
     }
   )
 
@@ -253,7 +256,7 @@ describe("the options of a lock", () => {
       lock("a", { [key]: value }).pipe(
         Effect.flatMap((held) => check?.(held) ?? Effect.void),
         Effect.scoped,
-        Effect.provide(Redsync.layerMemory(3))
+        Effect.provide(Redsync.layerMemory({ count: 3 }))
       )
   )
 
@@ -269,10 +272,10 @@ describe("the options of a lock", () => {
     fc.tuple(fc.nat(2), anyOption.chain((key) => fc.tuple(fc.constant(key), ofLock[key]!.invalid))),
     ([which, [key, value]]) => {
       const options = { [key]: value }
-      const layers: ReadonlyArray<() => Layer.Layer<Redsync.Redsync, unknown>> = [
+      const layers: ReadonlyArray<() => Layer.Layer<Redsync, unknown>> = [
         () => Redsync.layer({ nodes: [MemoryNode.make()], ...options }),
-        () => Redsync.layerMemory(3, options),
-        () => Redsync.layerConfig({ nodes: [MemoryNode.make()], ...options })
+        () => Redsync.layerMemory({ count: 3, ...options }),
+        () => Redsync.layerEnv({ nodes: [MemoryNode.make()], ...options })
       ]
       return which === 2
         ? Effect.map(Effect.flip(Effect.provide(Redsync.health, layers[which]!())), (error) => {
@@ -323,20 +326,18 @@ describe("the options of a lock", () => {
           }
         }
         for (const key of ["nodes", "prefix", "quorum", "delayedRestart", "replicas"]) {
-          yield* refusesLayer(
-            `the option ${key} `,
-            Redsync.layer({ nodes: [MemoryNode.make()], [key]: value })
-          )
+          const options = { nodes: [MemoryNode.make()], [key]: value } as ServiceOptions
+          yield* refusesLayer(`the option ${key} `, Redsync.layer(options))
         }
-        yield* refusesLayer("the option nodes ", Redsync.layer({ nodes: [value] } as never))
+        yield* refusesLayer("the option nodes", Redsync.layer({ nodes: [value as never] }))
       }
     }))
 
   it.effect("may come from another realm", () =>
     Effect.gen(function*() {
-      const held = yield* lock("a", runInNewContext("({ expiry: 1000 })") as Redsync.LockOptions)
+      const held = yield* lock("a", runInNewContext("({ expiry: 1000 })") as LockOptions)
       assert.strictEqual(Duration.toMillis(yield* held.remaining), 1000 - 12)
-      yield* lock("b", runInNewContext("({})") as Redsync.LockOptions)
+      yield* lock("b", runInNewContext("({})") as LockOptions)
       const node = yield* IoredisNode.make(runInNewContext("({ host: '127.0.0.1', port: 1 })") as object)
       assert.strictEqual(node.id, "127.0.0.1:1")
     }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory())))
@@ -356,7 +357,7 @@ describe("the options of a lock", () => {
 
   it.effect("have a node timeout of 5 % of the expiry, at least 50 ms and at most a second", () =>
     Effect.gen(function*() {
-      const service = yield* Redsync.Redsync
+      const { service } = yield* open({ nodes: [MemoryNode.make()] })
       const timeoutOf = (expiry: Duration.Input) => {
         const settings = service.settings({ expiry })
         return typeof settings === "string" ? settings : settings.nodeTimeoutMillis
@@ -366,7 +367,7 @@ describe("the options of a lock", () => {
         400,
         1000
       ])
-    }).pipe(Effect.provide(Redsync.layerMemory())))
+    }).pipe(Effect.scoped))
 })
 
 const isPlain = (u: unknown): boolean =>
@@ -506,13 +507,13 @@ describe("the options of a layer", () => {
       fc.constantFrom(...Object.keys(ofLayer)).chain((key) => fc.tuple(fc.constant(key), ofLayer[key]!))
     ),
     ([fromConfig, [key, value]]) => {
-      const options = { nodes: nodes(), [key]: value } as never
+      const options = { nodes: nodes(), [key]: value } as unknown as ServiceOptions
       return fromConfig
         ? Effect.map(
-          Effect.flip(Effect.provide(Redsync.health, Redsync.layerConfig(options))),
-          (error) => assert.include(error.message, `the option ${key} `)
+          Effect.flip(Effect.provide(Redsync.health, Redsync.layerEnv(options))),
+          (error) => assert.match(error.message, new RegExp(`the option ${key}[ ,]`))
         )
-        : refusesLayer(`the option ${key} `, Redsync.layer(options))
+        : refusesLayer(`the option ${key}`, Redsync.layer(options))
     },
     400
   )
@@ -533,11 +534,11 @@ describe("the options of a layer", () => {
           new Map()
         ]
       ) {
-        yield* refusesLayer("the option options ", Redsync.layer(options as never))
+        yield* refusesLayer("the option options ", Redsync.layer(options as ServiceOptions))
       }
-      yield* refusesLayer("the option nodes ", Redsync.layer({} as never))
+      yield* refusesLayer("the option nodes ", Redsync.layer({} as ServiceOptions))
       for (const count of [0, -1, 1.5, Number.NaN, "3", 1e9, null]) {
-        yield* refusesLayer("the option count ", Redsync.layerMemory(count as never))
+        yield* refusesLayer("the option count ", Redsync.layerMemory({ count: count as number }))
       }
     }))
 
@@ -546,7 +547,7 @@ describe("the options of a layer", () => {
       const layer = (options: object) => Redsync.layer({ nodes: nodes(), ...options })
       yield* refusesLayer("did you mean quorum?", layer({ quorom: 2 }))
       yield* refusesLayer("did you mean delayedRestart?", layer({ delayRestart: 2 }))
-      yield* refusesLayer("did you mean expiry?", Redsync.layerMemory(1, { expiri: 2 } as never))
+      yield* refusesLayer("did you mean expiry?", Redsync.layerMemory({ count: 1, expiri: 2 } as never))
       yield* refuses("quorum", withLock("a", Effect.void, { quorum: 2 } as never), `there is no option "quorum" here`)
     }))
 
@@ -607,7 +608,9 @@ describe("ioredis options", () => {
     ([option, options]) =>
       Effect.gen(function*() {
         const made = message(yield* Effect.exit(Effect.scoped(IoredisNode.make(options))))
-        const layered = message(yield* Effect.exit(Effect.provide(Redsync.health, Redsync.layer({ nodes: [options] }))))
+        const layered = message(
+          yield* Effect.exit(Effect.provide(Redsync.health, Redsync.layer({ nodes: [IoredisNode.make(options)] })))
+        )
         for (const text of [made, layered]) {
           assert.include(text, `the option ${option} `)
           assert.notInclude(text, "hunter2")
@@ -745,12 +748,12 @@ describe("a schedule that throws", () => {
       yield* held.release
       assert.isTrue(Option.isSome(yield* withLockIfAvailable("a", Effect.void)))
       assert.isTrue((yield* inspect("a")).nodes.every((node) => node._tag === "Free"))
-    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 3 }))))
 })
 
 describe("configuration", () => {
   const failure = (env: Record<string, string>) =>
-    Effect.provide(Redsync.health, Redsync.layerConfig()).pipe(
+    Effect.provide(Redsync.health, Redsync.layerEnv()).pipe(
       Effect.provide(
         ConfigProvider.layer(
           ConfigProvider.fromEnv({ env: { REDSYNC_NODES: "redis://127.0.0.1:1,redis://127.0.0.1:2", ...env } })

@@ -18,6 +18,7 @@ import {
   NodesUnavailable,
   Redsync,
   retryPolicy,
+  type ServiceOptions,
   tryLock,
   unlock,
   withLock,
@@ -41,7 +42,7 @@ describe("withLock", () => {
         Effect.map(inspect("a"), ({ holder }) => [held.value, holder] as const))
       assert.deepStrictEqual(during[1], Option.some({ value: during[0], ttlMillis: 8000 }))
       assert.isTrue(yield* isFree("a"))
-    }).pipe(Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   it.effect("excludes: of two programs one runs after the other", () =>
     Effect.gen(function*() {
@@ -56,7 +57,7 @@ describe("withLock", () => {
       yield* TestClock.adjust("2 seconds")
       const [first, second] = yield* Fiber.joinAll(fibers)
       assert.isAtLeast(Math.abs(second! - first!), 100)
-    }).pipe(Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   it.effect("releases when the program fails, dies or is interrupted", () =>
     Effect.gen(function*() {
@@ -70,7 +71,7 @@ describe("withLock", () => {
       assert.isFalse(yield* isFree("a"))
       yield* Fiber.interrupt(fiber)
       assert.isTrue(yield* isFree("a"))
-    }).pipe(Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   it.effect("interrupts a program that outlives its lease, exactly then", () =>
     Effect.gen(function*() {
@@ -87,7 +88,7 @@ describe("withLock", () => {
       assert.instanceOf(error, LockLost)
       assert.strictEqual(error.reason, "Expired")
       assert.isTrue(yield* isFree("a"))
-    }).pipe(Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   it.effect("never reports success for a program that outlived its lock", () =>
     Effect.gen(function*() {
@@ -99,12 +100,12 @@ describe("withLock", () => {
       // A blocked event loop: the time has passed, and no timer could fire.
       const clock = blockableClock()
       const blocked = yield* withLock("b", Effect.sync(() => clock.block(1000)), { expiry: 1000 }).pipe(
-        Effect.provide(Redsync.layerMemory(3)),
+        Effect.provide(Redsync.layerMemory({ count: 3 })),
         Effect.provideService(Clock.Clock, clock),
         Effect.exit
       )
       assert.instanceOf(errorOf(blocked), LockLost)
-    }).pipe(Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   it.effect("fails with LockLost at once, without waiting to release", () =>
     Effect.gen(function*() {
@@ -178,7 +179,7 @@ describe("waiting", () => {
         const waited = Duration.toMillis(error.waited)
         assert.isTrue(waited >= least && waited <= most, `${JSON.stringify(policy)} waited ${waited}`)
       }
-    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   it.effect("any schedule will do: it is stepped with the error of each attempt", () =>
     Effect.gen(function*() {
@@ -190,7 +191,7 @@ describe("waiting", () => {
       )
       assert.instanceOf(errorOf(yield* Effect.exit(withLock("a", Effect.void, { retry }))), ErrFailed)
       assert.deepStrictEqual(seen, ["ErrFailed", "ErrFailed"])
-    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   it.effect("a fresh value for every attempt", () =>
     Effect.gen(function*() {
@@ -375,7 +376,7 @@ describe("Lock", () => {
       assert.strictEqual(Duration.toMillis(yield* held.remaining), 9000 - 502)
       yield* held.release
       assert.strictEqual(Duration.toMillis(yield* held.remaining), 0)
-    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   it.effect("extend starts the lease anew; release twice gives the same answer; extend after release is LockLost", () =>
     Effect.gen(function*() {
@@ -391,7 +392,7 @@ describe("Lock", () => {
       assert.isFalse(yield* held.isHeld)
       assert.instanceOf(errorOf(yield* Effect.exit(held.extend)), LockLost)
       assert.isTrue(yield* isFree("a"))
-    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   it.effect("after expiry: release is false, extend is LockLost, lost fails", () =>
     Effect.gen(function*() {
@@ -404,7 +405,7 @@ describe("Lock", () => {
       assert.isFalse(yield* held.isHeld)
       assert.isFalse(yield* held.release)
       assert.isFalse(yield* held.release)
-    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   it.effect("extend finds out that the lock was taken, and guard stops the program", () =>
     Effect.gen(function*() {
@@ -445,7 +446,7 @@ describe("Lock", () => {
       assert.deepStrictEqual(yield* Effect.exit(Lock.guard(held, Effect.fail("mine"))), Exit.fail("mine"))
       const program = Effect.succeed(1).pipe(Effect.tap(held.release), Lock.guard(held))
       assert.strictEqual(yield* program, 1)
-    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   it.effect("the wall clock set forward ends the lease, set back does not prolong it", () =>
     Effect.gen(function*() {
@@ -476,7 +477,7 @@ describe("from elsewhere", () => {
       const error = errorOf(yield* Effect.exit(adopt("a", held.value)))
       assert.instanceOf(error, LockLost)
       assert.strictEqual(error.reason, "Taken")
-    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   it.effect("unlock deletes by value only; forceUnlock whoever holds it", () =>
     Effect.gen(function*() {
@@ -509,18 +510,18 @@ describe("from elsewhere", () => {
 
 describe("wrong arguments", () => {
   /** A node with nothing but what every node must have. */
-  const plain = (id: string): LockNode.LockNode => {
+  const plain = (id: string): LockNode => {
     const { acquire, extend, inspect, release, remove } = MemoryNode.make(id)
     return { id, acquire, extend, inspect, release, remove }
   }
   const nodes = ["redis://127.0.0.1:1", "redis://127.0.0.1:2", "redis://127.0.0.1:3"]
-  const wrong = (options: Partial<Redsync.LayerOptions>) =>
+  const wrong = (options: Partial<ServiceOptions>) =>
     Effect.map(
       Effect.exit(Effect.scoped(Layer.build(Redsync.layer({ nodes, ...options })))),
       (exit) => String(errorOf(exit))
     )
 
-  it.effect.each<[Partial<Redsync.LayerOptions>, RegExp]>([
+  it.effect.each<[Partial<ServiceOptions>, RegExp]>([
     [{ nodes: [] }, /nodes is \[\]; it must be an array of at least one node/],
     [{ expiry: 0 }, /expiry is 0; it must be a finite duration of at least 1 ms/],
     [{ expiry: "-1 second" as const }, /expiry is "-1 second"/],
@@ -541,13 +542,18 @@ describe("wrong arguments", () => {
       { delayedRestart: 1000, nodes: [plain("mine")] },
       /delayedRestart is 1000; the node mine cannot tell when it was restarted/
     ],
-    [{ nodes: ["http://h:1"] }, /nodes is "http:\/\/h:1"; it must be like "redis:/],
-    [{ nodes: ["redis://u:secret@:6379"] }, /nodes is "redis:\/\/\*\*\*@:6379"/],
+    [{ nodes: ["http://h:1"] }, /nodes, entry 1, is "http:\/\/h:1"; it must be like "redis:/],
+    [{ nodes: ["redis://u:secret@:6379"] }, /nodes, entry 1, is "redis:\/\/\*\*\*@:6379"/],
     [{ nodes: ["redis://127.0.0.1:1", "redis://127.0.0.1:1"] }, /nodes has 127.0.0.1:1 twice/],
     // What a missing environment variable leads to must not become a lock on localhost.
-    [{ nodes: [undefined as never] }, /nodes is an array; each must be a URL, ioredis options/],
-    [{ nodes: [new URL("redis://:secret@h") as never] }, /nodes is an array; each must be a URL/],
-    [{ nodes: "redis://:secret@h" as never }, /nodes is .*; it must be an array of at least one node/],
+    [{ nodes: ["redis://h", undefined as never] }, /nodes, entry 2, is undefined; it must be a URL, a LockNode or/],
+    [
+      { nodes: ["localhost:6379"] },
+      /nodes, entry 1, is "localhost:6379"; it has no scheme; write "redis:\/\/localhost:6379"/
+    ],
+    [{ nodes: [{ host: "h" } as never] }, /nodes, entry 1, is an object; .* go through IoredisNode.make/],
+    [{ nodes: [new URL("redis://:secret@h") as never] }, /nodes, entry 1, is an object; it must be a URL/],
+    [{ nodes: "redis://:secret@h" as never }, /nodes is a string; it must be an array of nodes/],
     [{ retry: 3 as never }, /retry is 3; it must be a Schedule/]
   ])("a defect names the option, its value and what is allowed: %j", ([options, message]) =>
     Effect.gen(function*() {
@@ -579,7 +585,7 @@ describe("found by review", () => {
           clock.block(2000)
           yield* held.release
         }), { expiry: 1000 }).pipe(
-          Effect.provide(Redsync.layerMemory(3)),
+          Effect.provide(Redsync.layerMemory({ count: 3 })),
           Effect.provideService(Clock.Clock, clock),
           Effect.exit
         )
@@ -622,9 +628,9 @@ describe("found by review", () => {
 
   it.effect("an option that is undefined is not given", () =>
     Effect.gen(function*() {
-      const held = yield* lock("a", { expiry: undefined, nodeTimeout: undefined } as never)
+      const held = yield* lock("a", { expiry: undefined, nodeTimeout: undefined })
       assert.strictEqual(Duration.toMillis(yield* held.remaining), 60_000 - 602)
-    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory(1, { expiry: "1 minute" }))))
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 1, expiry: "1 minute" }))))
 
   it.effect("a program is as interruptible as its caller is", () =>
     Effect.gen(function*() {
@@ -636,13 +642,13 @@ describe("found by review", () => {
       yield* TestClock.adjust("3 seconds")
       assert.instanceOf(errorOf(yield* Fiber.join(fiber)), LockLost)
       assert.deepStrictEqual(yield* Ref.get(done), ["debit", "credit"])
-    }).pipe(Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   it.effect("values and policies that cannot be are told", () =>
     Effect.gen(function*() {
       for (const effect of [Effect.scoped(adopt("a", "")), unlock("a", undefined as never)]) {
         assert.match(
-          String(errorOf(yield* Effect.exit<unknown, unknown, Redsync.Redsync>(effect))),
+          String(errorOf(yield* Effect.exit<unknown, unknown, Redsync>(effect))),
           /value is .*; it must be the value of a lock/
         )
       }
@@ -706,14 +712,14 @@ describe("the layer", () => {
 
 /** Runs an effect on another service over the same nodes, which stays open until the scope closes. */
 const elsewhere = <A, E>(
-  nodes: ReadonlyArray<LockNode.LockNode>,
-  effect: Effect.Effect<A, E, Redsync.Redsync | Scope.Scope>
+  nodes: ReadonlyArray<LockNode>,
+  effect: Effect.Effect<A, E, Redsync | Scope.Scope>
 ) => Effect.flatMap(Layer.build(Redsync.layer({ nodes })), (context) => Effect.provide(effect, context))
 
 /** Runs a body on a service of its own over the nodes, and lets time pass while the service closes. */
 function on<A, E>(
-  nodes: ReadonlyArray<LockNode.LockNode>,
-  body: Effect.Effect<A, E, Redsync.Redsync | Scope.Scope>,
+  nodes: ReadonlyArray<LockNode>,
+  body: Effect.Effect<A, E, Redsync | Scope.Scope>,
   layers: Layer.Layer<never> = Layer.empty
 ) {
   return Effect.gen(function*() {

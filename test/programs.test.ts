@@ -29,7 +29,7 @@ describe("a program that is both an effect and a function", () => {
   it.effect("is run, by every verb and in both forms", () =>
     Effect.gen(function*() {
       const held = yield* lock("held")
-      const programs: ReadonlyArray<Effect.Effect<unknown, unknown, Answer | Redsync.Redsync>> = [
+      const programs: ReadonlyArray<Effect.Effect<unknown, unknown, Answer | Redsync>> = [
         withLock("a", Answer),
         Answer.pipe(withLock("a")),
         withLockIfAvailable("a", Answer).pipe(Effect.map(Option.getOrThrow)),
@@ -52,14 +52,14 @@ describe("a program that is both an effect and a function", () => {
 })
 
 describe("what is no program", () => {
-  it.effect.each<readonly [string, Effect.Effect<unknown, unknown, Redsync.Redsync>]>([
-    ["withLock", withLock("a", 42 as never, {})],
-    ["withLock", withLock("a", null as never, {})],
+  it.effect.each<readonly [string, Effect.Effect<unknown, unknown, Redsync>]>([
+    ["withLock", withLock("a", 42 as unknown as Effect.Effect<void>, {})],
+    ["withLock", withLock("a", null as unknown as Effect.Effect<void>, {})],
     ["withLock", withLock("a")(42 as never)],
-    ["withLock", withLock("a", (() => Promise.resolve(1)) as never)],
+    ["withLock", withLock("a", (() => Promise.resolve(1)) as unknown as Effect.Effect<void>)],
     ["withLockIfAvailable", withLockIfAvailable("a", "text" as never, {})],
     ["withLocks", withLocks(["a"])(undefined as never)],
-    ["withFencedLock", withFencedLock("a", (() => 1) as never)],
+    ["withFencedLock", withFencedLock("a", (() => 1) as unknown as () => Effect.Effect<void>)],
     ["withFencedLock", withFencedLock("a", {} as never, {})],
     ["guard", Effect.scoped(Effect.flatMap(lock("a"), (held) => Lock.guard(held, 42 as never)))]
   ])("is refused, and leaves no lock behind: %s", ([, effect]) =>
@@ -77,13 +77,13 @@ const dieMessage = (exit: Exit.Exit<unknown, unknown>): string => {
 
 describe("fibers that a program leaves behind", () => {
   /** Each step takes a lock and leaves a fiber behind that takes the next, once this one is released. */
-  const steps = (count: number): Effect.Effect<Scheduler.Scheduler, unknown, Redsync.Redsync> =>
+  const steps = (count: number): Effect.Effect<Scheduler.Scheduler, unknown, Redsync> =>
     Effect.gen(function*() {
       const done = yield* Deferred.make<Scheduler.Scheduler>()
       const step = (
         left: number,
         released: Deferred.Deferred<void>
-      ): Effect.Effect<unknown, unknown, Redsync.Redsync> =>
+      ): Effect.Effect<unknown, unknown, Redsync> =>
         Effect.gen(function*() {
           yield* Deferred.await(released)
           if (left === 0) return yield* Deferred.succeed(done, (yield* Effect.fiber).cache.scheduler)
@@ -156,10 +156,10 @@ describe("fibers that a program leaves behind", () => {
 
 describe("a lock that the program holds itself", () => {
   const once = { retry: Schedule.recurs(0) }
-  const failure = (effect: Effect.Effect<unknown, unknown, Redsync.Redsync>) =>
+  const failure = (effect: Effect.Effect<unknown, unknown, Redsync>) =>
     Effect.map(Effect.flip(effect), (error) => error as ErrFailed)
 
-  it.effect.each<readonly [string, Effect.Effect<unknown, unknown, Redsync.Redsync>]>([
+  it.effect.each<readonly [string, Effect.Effect<unknown, unknown, Redsync>]>([
     ["withLock in withLock", withLock("a", withLock("a", Effect.void, once))],
     ["withLocks in withLock", withLock("a", withLocks(["b", "a"], Effect.void, once))],
     ["withLock in withLocks", withLocks(["b", "a"], withLock("a", Effect.void, once))],
@@ -186,7 +186,7 @@ describe("a lock that the program holds itself", () => {
   })
   const asked = withLock("a", Effect.void, once)
 
-  it.effect.each<readonly [string, Effect.Effect<unknown, unknown, Redsync.Redsync | Scope.Scope>]>([
+  it.effect.each<readonly [string, Effect.Effect<unknown, unknown, Redsync | Scope.Scope>]>([
     ["another's, within a lock of another name", Effect.andThen(taken, withLock("b", asked))],
     ["one released by hand", withLock("a", (held) => Effect.andThen(Effect.andThen(held.release, taken), asked))],
     [

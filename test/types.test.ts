@@ -21,6 +21,7 @@ import {
   type ErrFailed,
   forceUnlock,
   inspect,
+  type Inspection,
   Lock,
   lock,
   type LockLost,
@@ -42,8 +43,8 @@ const program = Effect.gen(function*() {
   return "done"
 })
 
-type Held = Effect.Effect<string, Broken | ErrFailed | NodesUnavailable | LockLost, Db | Redsync.Redsync>
-type MaybeHeld = Effect.Effect<Option.Option<string>, Broken | NodesUnavailable | LockLost, Db | Redsync.Redsync>
+type Held = Effect.Effect<string, Broken | ErrFailed | NodesUnavailable | LockLost, Db | Redsync>
+type MaybeHeld = Effect.Effect<Option.Option<string>, Broken | NodesUnavailable | LockLost, Db | Redsync>
 
 describe("types", () => {
   it("withLock adds its errors and its service to the program's", () => {
@@ -51,7 +52,7 @@ describe("types", () => {
     expectTypeOf(withLock("a", program, { expiry: "1 second" })).toEqualTypeOf<Held>()
     expectTypeOf(withLock("a", () => program)).toEqualTypeOf<Held>()
     expectTypeOf(withLock("a", (held) => {
-      expectTypeOf(held).toEqualTypeOf<Lock.Lock>()
+      expectTypeOf(held).toEqualTypeOf<Lock>()
       return program
     })).toEqualTypeOf<Held>()
     expectTypeOf(program.pipe(withLock("a"))).toEqualTypeOf<Held>()
@@ -72,7 +73,7 @@ describe("types", () => {
     expectTypeOf(scoped).toEqualTypeOf<Held>()
     const caught = Effect.catchTag(scoped, "LockLost", () => Effect.succeed("lost"))
     expectTypeOf(caught).toEqualTypeOf<
-      Effect.Effect<string, Broken | ErrFailed | NodesUnavailable, Db | Redsync.Redsync>
+      Effect.Effect<string, Broken | ErrFailed | NodesUnavailable, Db | Redsync>
     >()
     const handled = caught.pipe(
       Effect.catchTags({ ErrFailed: () => Effect.succeed("busy"), NodesUnavailable: () => Effect.succeed("down") }),
@@ -83,44 +84,44 @@ describe("types", () => {
 
   it("a program's scope stays the caller's", () => {
     expectTypeOf(withLock("a", Effect.addFinalizer(() => Effect.void))).toEqualTypeOf<
-      Effect.Effect<void, ErrFailed | NodesUnavailable | LockLost, Redsync.Redsync | Scope.Scope>
+      Effect.Effect<void, ErrFailed | NodesUnavailable | LockLost, Redsync | Scope.Scope>
     >()
   })
 
   it("locks are scoped", () => {
     expectTypeOf(lock("a")).toEqualTypeOf<
-      Effect.Effect<Lock.Lock, ErrFailed | NodesUnavailable, Redsync.Redsync | Scope.Scope>
+      Effect.Effect<Lock, ErrFailed | NodesUnavailable, Redsync | Scope.Scope>
     >()
     expectTypeOf(tryLock("a")).toEqualTypeOf<
-      Effect.Effect<Option.Option<Lock.Lock>, NodesUnavailable, Redsync.Redsync | Scope.Scope>
+      Effect.Effect<Option.Option<Lock>, NodesUnavailable, Redsync | Scope.Scope>
     >()
     expectTypeOf(adopt("a", "value")).toEqualTypeOf<
-      Effect.Effect<Lock.Lock, LockLost | NodesUnavailable, Redsync.Redsync | Scope.Scope>
+      Effect.Effect<Lock, LockLost | NodesUnavailable, Redsync | Scope.Scope>
     >()
   })
 
   it("operating", () => {
-    expectTypeOf(unlock("a", "value")).toEqualTypeOf<Effect.Effect<boolean, NodesUnavailable, Redsync.Redsync>>()
-    expectTypeOf(forceUnlock("a")).toEqualTypeOf<Effect.Effect<boolean, NodesUnavailable, Redsync.Redsync>>()
-    expectTypeOf(inspect("a")).toEqualTypeOf<Effect.Effect<Redsync.Inspection, never, Redsync.Redsync>>()
+    expectTypeOf(unlock("a", "value")).toEqualTypeOf<Effect.Effect<boolean, NodesUnavailable, Redsync>>()
+    expectTypeOf(forceUnlock("a")).toEqualTypeOf<Effect.Effect<boolean, NodesUnavailable, Redsync>>()
+    expectTypeOf(inspect("a")).toEqualTypeOf<Effect.Effect<Inspection, never, Redsync>>()
   })
 
   it("a held lock", () => {
-    expectTypeOf<Lock.Lock["remaining"]>().toEqualTypeOf<Effect.Effect<Duration.Duration>>()
-    expectTypeOf<Lock.Lock["extend"]>().toEqualTypeOf<Effect.Effect<void, LockLost | NodesUnavailable>>()
-    expectTypeOf<Lock.Lock["isHeld"]>().toEqualTypeOf<Effect.Effect<boolean, NodesUnavailable>>()
-    expectTypeOf<Lock.Lock["release"]>().toEqualTypeOf<Effect.Effect<boolean>>()
-    expectTypeOf<Lock.Lock["lost"]>().toEqualTypeOf<Effect.Effect<never, LockLost>>()
-    const guarded = (held: Lock.Lock) => [Lock.guard(held, program), program.pipe(Lock.guard(held))] as const
+    expectTypeOf<Lock["remaining"]>().toEqualTypeOf<Effect.Effect<Duration.Duration>>()
+    expectTypeOf<Lock["extend"]>().toEqualTypeOf<Effect.Effect<void, LockLost | NodesUnavailable>>()
+    expectTypeOf<Lock["isHeld"]>().toEqualTypeOf<Effect.Effect<boolean, NodesUnavailable>>()
+    expectTypeOf<Lock["release"]>().toEqualTypeOf<Effect.Effect<boolean>>()
+    expectTypeOf<Lock["lost"]>().toEqualTypeOf<Effect.Effect<never, LockLost>>()
+    const guarded = (held: Lock) => [Lock.guard(held, program), program.pipe(Lock.guard(held))] as const
     type Guarded = Effect.Effect<string, Broken | LockLost, Db>
     expectTypeOf(guarded).returns.toEqualTypeOf<readonly [Guarded, Guarded]>()
   })
 
   it("layers", () => {
-    expectTypeOf(Redsync.layer({ nodes: ["redis://a:6379"] })).toEqualTypeOf<Layer.Layer<Redsync.Redsync>>()
-    expectTypeOf(Redsync.layerMemory(3)).toEqualTypeOf<Layer.Layer<Redsync.Redsync>>()
-    expectTypeOf(Redsync.layerConfig()).toEqualTypeOf<Layer.Layer<Redsync.Redsync, Config.ConfigError>>()
-    expectTypeOf(Redsync.layerRedis).toEqualTypeOf<Layer.Layer<Redsync.Redsync, never, Redis.Redis>>()
+    expectTypeOf(Redsync.layer({ nodes: ["redis://a:6379"] })).toEqualTypeOf<Layer.Layer<Redsync>>()
+    expectTypeOf(Redsync.layerMemory({ count: 3 })).toEqualTypeOf<Layer.Layer<Redsync>>()
+    expectTypeOf(Redsync.layerEnv()).toEqualTypeOf<Layer.Layer<Redsync, Config.ConfigError>>()
+    expectTypeOf(Redsync.layerRedis()).toEqualTypeOf<Layer.Layer<Redsync, never, Redis.Redis>>()
     expectTypeOf(Redsync.defaultRetry).toEqualTypeOf<Schedule.Schedule<number>>()
   })
 

@@ -10,7 +10,7 @@ import { majority } from "../internal/claim/settings.ts"
 import { examine } from "./doctor/examine.ts"
 import { error, type Finding, note, type Patient, warning } from "./doctor/finding.ts"
 import { Failure, wrongOptionsAreUsage } from "./failure.ts"
-import { layerOptions } from "./nodes.ts"
+import { givenOptions } from "./nodes.ts"
 import { type Colour, counted, haveToAgree, json, noLog, type Paint, paint } from "./output.ts"
 import { switchFlag } from "./switch.ts"
 
@@ -79,13 +79,14 @@ export const doctor = Cli.make(
   },
   Effect.fn(function*({ json: asJson, name }) {
     // Refuses what `run` refuses.
-    const { delayedRestart = 0, nodes, prefix = "", quorum = majority(nodes.length), replicas = 0 } =
-      yield* layerOptions
+    const { delayedRestart = 0, prefix = "", replicas = 0, targets, quorum = majority(targets.length) } =
+      yield* givenOptions
     const options = { name: prefix + name, delayedRestartMillis: Duration.toMillis(delayedRestart), replicas }
-    const patients = yield* Effect.forEach(nodes, (node) => examine(node, options), { concurrency: "unbounded" }).pipe(
-      wrongOptionsAreUsage,
-      Effect.provide(noLog)
-    )
+    const patients = yield* Effect.forEach(targets, (target) => examine(target, options), { concurrency: "unbounded" })
+      .pipe(
+        wrongOptionsAreUsage,
+        Effect.provide(noLog)
+      )
     const findings = compare(patients, quorum)
     const all = [...findings, ...patients.flatMap(({ findings }) => findings)]
     const count = (level: Finding["level"]) => all.filter((finding) => finding.level === level).length

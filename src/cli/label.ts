@@ -15,6 +15,7 @@ import type { NodeError } from "../LockError.ts"
 import type { LockNode } from "../LockNode.ts"
 import * as Redsync from "../Redsync.ts"
 import { fail, wrongUsage } from "./failure.ts"
+import { OpenNodes } from "./nodes.ts"
 import { say } from "./output.ts"
 
 export interface Label {
@@ -43,7 +44,11 @@ export const givenLabel = Effect.fnUntraced(function*(flag: Option.Option<string
 })
 
 /** The label's key for a lock of this name. */
-const keyOf = (name: string) => Effect.map(Redsync.Redsync, (service) => companionKey("label", service.key(name)))
+const keyOf = (name: string) =>
+  Effect.gen(function*() {
+    const { prefix } = yield* (yield* Redsync.Redsync).topology
+    return companionKey("label", prefix + name)
+  })
 
 /** With the value of the lock, so that it is nobody else's. */
 const textOf = ({ value }: Lock, label: string): string =>
@@ -56,7 +61,7 @@ const labelIn = (text: string, value: string): Label | undefined => {
 
 /** On all nodes at once; a node that does not answer is not waited for. */
 const onEach = <A>(ask: (node: LockNode) => Effect.Effect<A, NodeError>) =>
-  Effect.flatMap(Redsync.Redsync, ({ nodes }) =>
+  Effect.flatMap(OpenNodes, (nodes) =>
     Effect.forEach(
       nodes,
       (node) => Effect.result(ask(node)).pipe(Effect.timeoutOption("500 millis"), Effect.map(Option.getOrUndefined)),
@@ -69,7 +74,7 @@ export const labelled = <A, E, R>(
   label: string | undefined,
   expiry: Duration.Duration,
   program: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R | Redsync.Redsync> =>
+): Effect.Effect<A, E, R | Redsync.Redsync | OpenNodes> =>
   label === undefined ? program : Effect.acquireUseRelease(
     Effect.forEach(
       locks,
@@ -107,7 +112,10 @@ const keep = (lock: Lock, text: string, expiryMillis: number) =>
   })
 
 /** The label of the holder with that value, if it has written one. */
-export const labelOf = (name: string, value: string): Effect.Effect<Label | undefined, never, Redsync.Redsync> =>
+export const labelOf = (
+  name: string,
+  value: string
+): Effect.Effect<Label | undefined, never, Redsync.Redsync | OpenNodes> =>
   Effect.map(
     Effect.flatMap(keyOf(name), (key) => onEach((node) => node.inspect(key))),
     (results) =>

@@ -4,6 +4,7 @@
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as ConfigProvider from "effect/ConfigProvider"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -13,9 +14,13 @@ import { X509Certificate } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { quoted } from "../internal/base/text.ts"
 import { checkTarget } from "../internal/ioredis/nodeOptions.ts"
-import { splitUrls } from "../internal/ioredis/url.ts"
-import { configured } from "../internal/service/environment.ts"
-import { checkLayer } from "../internal/service/layerOptions.ts"
+import { urlNodes } from "../internal/ioredis/nodes.ts"
+import { nodeAddress, splitUrls } from "../internal/ioredis/url.ts"
+import { fromEnvironment } from "../internal/service/environment.ts"
+import { checkOptions } from "../internal/service/serviceOptions.ts"
+import * as IoredisNode from "../IoredisNode.ts"
+import type { LockNode } from "../LockNode.ts"
+import type { ServiceOptions } from "../LockOptions.ts"
 import * as Redsync from "../Redsync.ts"
 import { durationFlag } from "./duration.ts"
 import { fail, Failure, wrongUsage, wrongUsageOf } from "./failure.ts"
@@ -69,9 +74,11 @@ export const givenNodes = Effect.gen(function*() {
   const urls = given.length > 0 ? given : splitUrls(process.env["REDSYNC_NODES"] ?? "")
   const targets = urls.map(checkTarget)
   const wrong = targets.find(Predicate.isString)
-  return wrong === undefined
-    ? yield* overTls(targets as ReadonlyArray<RedisOptions>)
-    : yield* Effect.fail(wrongUsageOf(wrong))
+  if (wrong !== undefined) return yield* Effect.fail(wrongUsageOf(wrong))
+  const ids = (targets as ReadonlyArray<RedisOptions>).map(nodeAddress)
+  const twice = ids.find((id, index) => ids.indexOf(id) !== index)
+  if (twice !== undefined) return yield* fail(wrongUsage, `the nodes have ${twice} twice; each counts once`)
+  return yield* overTls(targets as ReadonlyArray<RedisOptions>)
 })
 
 /** The same where there have to be some. */
@@ -130,23 +137,42 @@ const readNodes = Effect.fnUntraced(function*(path: string) {
   return urls.length > 0 ? urls : yield* fail(wrongUsage, `the file ${quoted(path)} names no node`)
 })
 
+/** What a service is made with: servers, and the other options. */
+interface Given extends Omit<ServiceOptions, "nodes"> {
+  readonly targets: ReadonlyArray<RedisOptions>
+}
+
 /**
- * The options of a layer over the nodes: what the flags say, over what the library takes from the environment. Fails
- * where they are not allowed.
+ * What the flags say, over what the library takes from the environment. Fails where an option is not allowed.
  */
-export const layerOptions = Effect.gen(function*() {
-  const nodes = yield* requiredNodes
+export const givenOptions = Effect.gen(function*() {
+  const targets = yield* requiredNodes
   const delayedRestart = Option.getOrUndefined((yield* redsync).delayedRestart)
   // The flags win.
   const given = ["REDSYNC_NODES", ...delayedRestart === undefined ? [] : ["REDSYNC_DELAYED_RESTART"]]
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !given.includes(name)))
-  const all = yield* configured({ nodes, ...delayedRestart !== undefined && { delayedRestart } }).pipe(
+  const urls = urlNodes(IoredisNode.make)
+  const all = yield* fromEnvironment({ nodes: targets.map(IoredisNode.make), delayedRestart }, urls).pipe(
     Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: env as Record<string, string> }))),
     Effect.mapError(({ message }) => wrongUsageOf(message))
   )
-  const checked = checkLayer(all, Redsync.defaultRetry)
-  return Predicate.isString(checked) ? yield* Effect.fail(wrongUsageOf(checked)) : { ...all, nodes }
+  const checked = checkOptions(all, Redsync.defaultRetry, urls)
+  if (Predicate.isString(checked)) return yield* Effect.fail(wrongUsageOf(checked))
+  const { nodes: _, ...options } = all
+  return { ...options, targets } satisfies Given
 })
 
-/** The service over the nodes. */
-export const connected = Layer.unwrap(Effect.map(layerOptions, Redsync.layer))
+/** The nodes of the service themselves, for what stands beside a lock. */
+export class OpenNodes extends Context.Service<OpenNodes, ReadonlyArray<LockNode>>()("redsync/OpenNodes") {}
+
+/** The service over the servers. */
+export const serviceWith = ({ targets, ...options }: Given): Layer.Layer<Redsync.Redsync | OpenNodes> =>
+  Layer.unwrap(
+    Effect.map(
+      Effect.forEach(targets, IoredisNode.make),
+      (nodes) => Layer.merge(Redsync.layer({ ...options, nodes }), Layer.succeed(OpenNodes, nodes))
+    )
+  )
+
+/** The service as the flags and the environment say. */
+export const connected = Layer.unwrap(Effect.map(givenOptions, serviceWith))

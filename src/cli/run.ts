@@ -27,7 +27,7 @@ import {
   wrongUsage
 } from "./failure.ts"
 import { givenLabel, labelFlag, labelled } from "./label.ts"
-import { layerOptions } from "./nodes.ts"
+import { givenOptions, serviceWith } from "./nodes.ts"
 import { logToStandardError, say } from "./output.ts"
 import { Child, type Command } from "./run/child.ts"
 import type { Watchdog } from "./run/watchdog.ts"
@@ -237,7 +237,7 @@ export const run = Cli.make(
       if ([program, ...args].some((text) => text.includes("\ufffd"))) {
         return yield* fail(wrongUsage, "the command and its arguments have to be UTF-8")
       }
-      const options = yield* layerOptions
+      const options = yield* givenOptions
       const expiry = Option.getOrElse(given, () => Duration.fromInputUnsafe(options.expiry ?? "30 seconds"))
       const limits = { expiryMillis: Duration.toMillis(expiry), graceMillis: Duration.toMillis(grace), leave }
       const description = yield* givenLabel(label)
@@ -278,7 +278,7 @@ export const run = Cli.make(
             ? new Failure({ code: beyondReach, message: failure.message })
             : failure
         ),
-        Effect.provide(Redsync.layer(options)),
+        Effect.provide(serviceWith(options)),
         wrongOptionsAreUsage,
         Effect.provide(logToStandardError)
       )

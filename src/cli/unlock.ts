@@ -12,7 +12,7 @@ import type { NodesUnavailable } from "../LockError.ts"
 import * as Redsync from "../Redsync.ts"
 import { fail, fromLockError, nodesUnavailable, wrongOptionsAreUsage, wrongUsage } from "./failure.ts"
 import { describe, look, type View } from "./holder.ts"
-import { connected } from "./nodes.ts"
+import { connected, OpenNodes } from "./nodes.ts"
 import { noLog, type Paint, paint } from "./output.ts"
 import { switchFlag } from "./switch.ts"
 
@@ -45,20 +45,19 @@ const ask = (question: string) =>
   )
 
 /** Deletes what was shown and nothing that has come since. */
-const remove = (view: View): Effect.Effect<unknown, NodesUnavailable, Redsync.Redsync> =>
+const remove = (view: View): Effect.Effect<unknown, NodesUnavailable, Redsync.Redsync | OpenNodes> =>
   Effect.forEach(valuesOf(view), (value) => value === "" ? removeEmpty(view.name) : Redsync.unlock(view.name, value))
 
 /** No lock of the library has an empty value, so only its nodes have a word for that. */
 const removeEmpty = (name: string) =>
-  Effect.flatMap(
-    Redsync.Redsync,
-    (service) =>
-      Effect.forEach(
-        service.nodes,
-        (node) => Effect.timeoutOption(Effect.ignore(node.release(service.key(name), "")), "3 seconds"),
-        { concurrency: "unbounded", discard: true }
-      )
-  )
+  Effect.gen(function*() {
+    const { prefix } = yield* (yield* Redsync.Redsync).topology
+    yield* Effect.forEach(
+      yield* OpenNodes,
+      (node) => Effect.timeoutOption(Effect.ignore(node.release(prefix + name, "")), "3 seconds"),
+      { concurrency: "unbounded", discard: true }
+    )
+  })
 
 /** What came of it, as a failure where something is left of what was shown. */
 const conclude = (before: View, after: View, colours: Paint) =>

@@ -34,7 +34,7 @@ const write = writer(options.log)
 let holds = 0
 
 /** What a program does that has the lock: it takes its time in small steps, and looks at its lease. */
-const hold = (token: Fencing.FencingToken, lock: Lock.Lock, waited: number, millis: number) =>
+const hold = (token: Fencing.FencingToken, lock: Lock, waited: number, millis: number) =>
   Effect.acquireUseRelease(
     Effect.gen(function*() {
       const at = now()
@@ -59,7 +59,7 @@ const hold = (token: Fencing.FencingToken, lock: Lock.Lock, waited: number, mill
   )
 
 /** No later than it is: the lease is looked at after `at`. */
-const leaseEndOf = (lock: Lock.Lock, at: number) =>
+const leaseEndOf = (lock: Lock, at: number) =>
   Effect.map(lock.remaining, (remaining) => at + Math.floor(Duration.toMillis(remaining) * 1000))
 
 const between = (min: number, max: number) => Random.nextBetween(min, max)
@@ -85,9 +85,9 @@ const turn = (task: typeof longTask) =>
     yield* Effect.sleep(yield* between(0, 20))
     const { autoExtend, millis, name } = yield* task
     const askedAt = now()
-    const program = (token: Fencing.FencingToken, lock: Lock.Lock) => hold(token, lock, now() - askedAt, millis)
+    const program = (token: Fencing.FencingToken, lock: Lock) => hold(token, lock, now() - askedAt, millis)
     const held = withFencedLock(name, program, { autoExtend, retry })
-    yield* Effect.catchIf(held, () => true, (error: LockError.LockError | LockLost) =>
+    yield* Effect.catchIf(held, () => true, (error: LockError | LockLost) =>
       Effect.sync(() => {
         const reason = error instanceof LockLost ? `${error._tag}: ${error.reason}` : error._tag
         write({ kind: "failed", at: now(), ...self, reason })

@@ -5,7 +5,19 @@
 import { type Context, Duration, Effect, Exit, Layer, Logger, Option, Predicate, Schema, Scope } from "effect"
 import { Redis } from "ioredis"
 import { setTimeout as sleep } from "node:timers/promises"
-import { type Lock, LockError, Redsync, withFencedLock, withLock, withLocks } from "../../src/index.ts"
+import {
+  type Inspection,
+  type Lock,
+  LockError,
+  type LockLost,
+  type LockOptions,
+  Redsync,
+  type ServiceOptions,
+  withFencedLock,
+  withLock,
+  withLocks
+} from "../../src/index.ts"
+import * as IoredisNode from "../../src/IoredisNode.ts"
 import { Chance } from "../simulation/world/chance.ts"
 import { Hostile, type Upstream } from "./hostile.ts"
 import { makePlan, type Plan, type Step } from "./plan.ts"
@@ -31,7 +43,7 @@ const patienceMillis = 30_000
 /** What is said to people is no longer than this, whatever a server sent. */
 const mostWords = 5000
 
-type Service = Context.Context<Redsync.Redsync>
+type Service = Context.Context<Redsync>
 
 const nodeTimeout = 60
 const expiry = 400
@@ -70,7 +82,7 @@ class World {
   /** Makes names of one run differ from those of another on the same servers. */
   readonly #run = Math.random().toString(36).slice(2, 8)
   /** Who believes to hold what. */
-  readonly #holders = new Map<string, Set<Lock.Lock>>()
+  readonly #holders = new Map<string, Set<Lock>>()
   #services: ReadonlyArray<Service> = []
   #names = 0
 
@@ -118,7 +130,7 @@ class World {
   // ---------------------------------------------------------------------------
 
   async open(): Promise<void> {
-    const inputs: Array<() => Redsync.NodeInput> = []
+    const inputs: Array<() => ServiceOptions["nodes"][number]> = []
     for (const [index, isBroken] of this.plan.broken.entries()) {
       const server = this.#servers[index]!
       if (!isBroken) {
@@ -151,14 +163,14 @@ class World {
     else this.#violated("opening never fails", String(opened.cause))
   }
 
-  #input(port: number): Redsync.NodeInput {
+  #input(port: number): ServiceOptions["nodes"][number] {
     const address = { host: "127.0.0.1", port }
     if (this.plan.input === "url") return `redis://127.0.0.1:${port}`
-    if (this.plan.input === "options") return { ...address, protocol: 2 }
+    if (this.plan.input === "options") return IoredisNode.make({ ...address, protocol: 2 })
     const client = new Redis({ ...address, enableOfflineQueue: false, maxRetriesPerRequest: 0 })
     client.on("error", () => {})
     this.#clients.push(client)
-    return client
+    return IoredisNode.fromClient(client)
   }
 
   async close(): Promise<void> {
@@ -225,7 +237,7 @@ class World {
   /** Runs to its end, which has to be a success or an error that is documented. */
   async #end<A>(
     label: string,
-    effect: Effect.Effect<A, unknown, Redsync.Redsync>,
+    effect: Effect.Effect<A, unknown, Redsync>,
     of: Service
   ): Promise<A | undefined> {
     const exit = await this.#within(`${label} ends`, Effect.runPromiseExit(Effect.provide(effect, of)))
@@ -248,8 +260,8 @@ class World {
     const known = [LockError.ErrFailed, LockError.NodesUnavailable, LockError.LockLost]
     const type = known.find((type) => error instanceof type)
     if (type === undefined) return this.#violated("errors are documented", `${label}: ${String(error)}`)
-    this.#count(`${label}: ${(error as LockError.LockError)._tag}`)
-    this.#said((error as LockError.LockError).message)
+    this.#count(`${label}: ${(error as LockError)._tag}`)
+    this.#said((error as LockError).message)
     try {
       Schema.encodeUnknownSync(Schema.toCodecJson(type))(error)
     } catch (cause) {
@@ -258,7 +270,7 @@ class World {
   }
 
   /** Runs as long as a lock is held, and sees whether another holds it too. */
-  #hold(lock: Lock.Lock, program: Effect.Effect<unknown, unknown, Redsync.Redsync>) {
+  #hold(lock: Lock, program: Effect.Effect<unknown, unknown, Redsync>) {
     const holders = this.#holders.get(lock.name) ?? new Set()
     this.#holders.set(lock.name, holders)
     return Effect.acquireUseRelease(
@@ -325,9 +337,9 @@ class World {
   /** Locks by one verb or another; what is run meanwhile extends and looks. */
   #anyVerb(
     name: string,
-    options: Redsync.LockOptions
-  ): Effect.Effect<unknown, LockError.LockError | LockError.LockLost, Redsync.Redsync> {
-    const used = (lock: Lock.Lock) =>
+    options: LockOptions
+  ): Effect.Effect<unknown, LockError | LockLost, Redsync> {
+    const used = (lock: Lock) =>
       this.#hold(
         lock,
         Effect.all([Effect.ignore(lock.extend), Effect.ignore(lock.isHeld), Effect.sleep(this.#chance.int(0, 20))], {
@@ -408,7 +420,7 @@ class World {
       entered = true
     })
     const value = "a value of nobody's"
-    const verbs: ReadonlyArray<Effect.Effect<unknown, unknown, Redsync.Redsync>> = [
+    const verbs: ReadonlyArray<Effect.Effect<unknown, unknown, Redsync>> = [
       withLock(name, enter, short),
       withFencedLock(name, () => enter, short),
       withLocks([`${name}:2`, name], enter, short),
@@ -488,7 +500,7 @@ class World {
     this.#count(`health: ${health?.isReady ? "ready" : "not ready"} with ${good} good`)
   }
 
-  #looks({ holder, nodes }: Redsync.Inspection) {
+  #looks({ holder, nodes }: Inspection) {
     const isTtl = (millis: number) => millis >= 0 && (Number.isFinite(millis) || millis === Infinity)
     if (Option.isSome(holder) && !isTtl(holder.value.ttlMillis)) {
       this.#violated("what is looked at is what it says", `a time to live of ${holder.value.ttlMillis}`)
@@ -527,7 +539,7 @@ class World {
   }
 
   #heldLong(service: Service) {
-    const program = (lock: Lock.Lock) => this.#hold(lock, Effect.sleep(expiry * 1.5))
+    const program = (lock: Lock) => this.#hold(lock, Effect.sleep(expiry * 1.5))
     return this.#end("held long", withLock(this.#name(), program, short), service)
   }
 

@@ -10,7 +10,6 @@ import {
   fencedLock,
   Fencing,
   inspect,
-  IoredisNode,
   type LockNode,
   NodesUnavailable,
   Redsync,
@@ -18,6 +17,7 @@ import {
   withFencedLock,
   withLock
 } from "../../src/index.ts"
+import * as IoredisNode from "../../src/IoredisNode.ts"
 import { callsOf } from "../support/faults.ts"
 import * as FaultyNode from "../support/faultyNode.ts"
 import { RedisServers } from "../support/servers/RedisServers.ts"
@@ -26,9 +26,9 @@ const once = { retry: retryPolicy({ tries: 1 }) }
 
 /** A client with a wall clock of its own, so many milliseconds ahead. */
 const client = (
-  nodes: ReadonlyArray<LockNode.LockNode>,
+  nodes: ReadonlyArray<LockNode>,
   ahead: number = 0
-): Effect.Effect<Context.Context<Redsync.Redsync>, never, Scope.Scope> =>
+): Effect.Effect<Context.Context<Redsync>, never, Scope.Scope> =>
   Clock.clockWith((clock) => {
     const nanos = BigInt(ahead) * 1_000_000n
     const shifted: Clock.Clock = Object.assign(Object.create(clock) as Clock.Clock, {
@@ -38,7 +38,7 @@ const client = (
     return Effect.provideService(Layer.build(Redsync.layer({ nodes })), Clock.Clock, shifted)
   })
 
-const tokenOf = (service: Context.Context<Redsync.Redsync>, name: string = "a") =>
+const tokenOf = (service: Context.Context<Redsync>, name: string = "a") =>
   Effect.provide(withFencedLock(name, Effect.succeed), service)
 
 const assertIncreasing = (tokens: ReadonlyArray<Fencing.FencingToken>) => {
@@ -83,7 +83,7 @@ describe("fencing tokens", () => {
       const scoped = yield* Effect.scoped(Effect.map(fencedLock("a"), ({ token }) => token))
       assertIncreasing([direct, piped, scoped])
       assert.isTrue((yield* inspect("a")).nodes.every(({ _tag }) => _tag === "Free"))
-    }).pipe(Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   it.effect("a token is the time in microseconds as long as the nodes agree, and costs one round", () =>
     Effect.gen(function*() {
@@ -147,7 +147,7 @@ describe("fencing tokens", () => {
       without(nodes, 2)
       const first = yield* tokenOf(late)
       without(nodes, 0)
-      const failing = (node: FaultyNode.FaultyNode): LockNode.LockNode => ({
+      const failing = (node: FaultyNode.FaultyNode): LockNode => ({
         ...node,
         fencing: {
           ...node.fencing!,
@@ -171,7 +171,7 @@ describe("fencing tokens", () => {
     Effect.gen(function*() {
       const nodes = FaultyNode.makeMany(3)
       const late = yield* client(nodes, 60_000)
-      const slow = nodes.map((node): LockNode.LockNode => ({
+      const slow = nodes.map((node): LockNode => ({
         ...node,
         fencing: { ...node.fencing!, raise: (...args) => Effect.delay(node.fencing!.raise(...args), 10) }
       }))
@@ -192,7 +192,7 @@ describe("fencing tokens", () => {
     Effect.gen(function*() {
       const nodes = FaultyNode.makeMany(3)
       const late = yield* client(nodes, 60_000)
-      const slow = nodes.map((node): LockNode.LockNode => ({
+      const slow = nodes.map((node): LockNode => ({
         ...node,
         fencing: { ...node.fencing!, raise: (...args) => Effect.tap(node.fencing!.raise(...args), Effect.sleep(100)) }
       }))
@@ -245,7 +245,7 @@ describe("fencing tokens", () => {
       const inside = yield* withLock("a", Effect.flip(withFencedLock("a", Effect.succeed, once)))
       assert.instanceOf(inside, ErrFailed)
       assert.instanceOf(yield* withFencedLock("a", () => Effect.flip(withLock("a", Effect.void, once))), ErrFailed)
-    }).pipe(Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   it.effect("names are counted apart", () =>
     Effect.gen(function*() {
@@ -303,7 +303,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
       const real = yield* Effect.forEach(servers, ({ url }) => IoredisNode.make(url))
       yield* Effect.forEach(real, (node) => node.ready!)
       let absent = 0
-      const nodes = real.map((node, index): LockNode.LockNode => ({
+      const nodes = real.map((node, index): LockNode => ({
         ...node,
         fencing: {
           ...node.fencing!,

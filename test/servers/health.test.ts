@@ -50,7 +50,7 @@ const locks = Effect.flatMap(
     )
 )
 
-const on = <A, E>(health: Effect.Effect<A, E, Redsync.Redsync>) =>
+const on = <A, E>(health: Effect.Effect<A, E, Redsync>) =>
   Effect.flatMap(
     RedisServers,
     (servers) =>

@@ -6,6 +6,7 @@ import { Effect, Exit, Fiber, Scope } from "effect"
 import { Redis } from "ioredis"
 import { createHook } from "node:async_hooks"
 import { lock, Redsync, retryPolicy, tryLock, withLock } from "../../src/index.ts"
+import * as IoredisNode from "../../src/IoredisNode.ts"
 import { adminName, eventually } from "../support/servers/Instance.ts"
 import { RedisServers } from "../support/servers/RedisServers.ts"
 
@@ -57,7 +58,7 @@ const nothing = [[], [], []]
 
 const theServers = Effect.map(RedisServers, (servers) => servers.map(({ url }) => url))
 
-type Program<A, E> = Effect.Effect<A, E, Redsync.Redsync | RedisServers | Scope.Scope>
+type Program<A, E> = Effect.Effect<A, E, Redsync | RedisServers | Scope.Scope>
 
 /** Runs the program on a layer over the nodes, and waits until no handle is left once it is closed. */
 const closes = <A, E>(nodes: ReadonlyArray<string>, program: Program<A, E>) =>
@@ -206,7 +207,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
         const before = listeners()
         yield* Effect.all([lock("held"), Effect.exit(tryLock("held"))]).pipe(
           Effect.scoped,
-          Effect.provide(Redsync.layer({ nodes: clients }))
+          Effect.provide(Redsync.layer({ nodes: clients.map(IoredisNode.fromClient) }))
         )
         assert.deepStrictEqual(listeners(), before)
         assert.deepStrictEqual(yield* keys, nothing)

@@ -6,7 +6,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Schedule, type Scope } from "effect"
 import { Cluster, Redis } from "ioredis"
 import { createServer, type Socket } from "node:net"
-import { IoredisNode, Redsync, withFencedLock, withLock } from "../../src/index.ts"
+import { type LockNode, Redsync, type ServiceOptions, withFencedLock, withLock } from "../../src/index.ts"
+import * as IoredisNode from "../../src/IoredisNode.ts"
 import { logged } from "../support/faults.ts"
 
 const secret = "hunter2 %&@/\"'"
@@ -43,27 +44,33 @@ const echoing: Effect.Effect<number, never, Scope.Scope> = Effect.map(
 const client = <C extends { disconnect: () => void }>(make: () => C) =>
   Effect.acquireRelease(Effect.sync(make), (client) => Effect.sync(() => client.disconnect()))
 
-const kinds: Record<string, (port: number) => Effect.Effect<Redsync.NodeInput, never, Scope.Scope>> = {
+const kinds: Record<string, (port: number) => Effect.Effect<string | LockNode, never, Scope.Scope>> = {
   "a URL": (port) => Effect.succeed(`redis://ada:${encodeURIComponent(secret)}@127.0.0.1:${port}`),
-  options: (port) => Effect.succeed({ host: "127.0.0.1", port, password: secret }),
+  options: (port) => IoredisNode.make({ host: "127.0.0.1", port, password: secret }),
   "a password where the user should be": (port) =>
     Effect.succeed(`redis://${encodeURIComponent(secret)}@127.0.0.1:${port}`),
   Sentinels: (port) =>
-    Effect.succeed({
+    IoredisNode.make({
       sentinels: [{ host: "127.0.0.1", port }],
       name: "main",
       sentinelPassword: secret,
       sentinelRetryStrategy: () => null
     }),
   "a client": (port) =>
-    client(() => new Redis({ port, password: secret, enableOfflineQueue: false }).on("error", () => {})),
+    Effect.map(
+      client(() => new Redis({ port, password: secret, enableOfflineQueue: false }).on("error", () => {})),
+      IoredisNode.fromClient
+    ),
   "a cluster": (port) =>
-    client(() =>
-      new Cluster([{ host: "127.0.0.1", port }], {
-        redisOptions: { password: secret },
-        enableOfflineQueue: false,
-        clusterRetryStrategy: () => null
-      }).on("error", () => {})
+    Effect.map(
+      client(() =>
+        new Cluster([{ host: "127.0.0.1", port }], {
+          redisOptions: { password: secret },
+          enableOfflineQueue: false,
+          clusterRetryStrategy: () => null
+        }).on("error", () => {})
+      ),
+      IoredisNode.fromClient
     )
 }
 
@@ -102,12 +109,12 @@ describe("a server that repeats what it was sent", () => {
 })
 
 describe("a secret where it does not belong", () => {
-  it.live.each<readonly [string, Redsync.NodeInput]>([
-    ["a host", { host: "hunter2@h" }],
-    ["a path", { path: "redis://ada:hunter2@h" }],
-    ["the name of a Sentinel", { sentinels: [{ host: "127.0.0.1" }], name: "redis://:hunter2@h" }],
+  it.live.each<readonly [string, ServiceOptions["nodes"][number]]>([
+    ["a host", IoredisNode.make({ host: "hunter2@h" })],
+    ["a path", IoredisNode.make({ path: "redis://ada:hunter2@h" })],
+    ["the name of a Sentinel", IoredisNode.make({ sentinels: [{ host: "127.0.0.1" }], name: "redis://:hunter2@h" })],
     ["a database", "redis://127.0.0.1/hunter2@"],
-    ["a port", { port: "redis://:hunter2@h" as never }]
+    ["a port", IoredisNode.make({ port: "redis://:hunter2@h" as never })]
   ])("is refused without showing it: %s", ([, node]) =>
     Effect.gen(function*() {
       const exit = yield* Effect.exit(Effect.provide(Redsync.health, Redsync.layer({ nodes: [node] })))

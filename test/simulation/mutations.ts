@@ -55,8 +55,8 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "the same value for all attempts",
     edits: [edit(
       "src/internal/service/service.ts",
-      "this.key(name), this.#value()",
-      "this.key(name), (this as unknown as { only?: string }).only ??= this.#value()"
+      "this.key(name), this.values.next()",
+      "this.key(name), (this as unknown as { only?: string }).only ??= this.values.next()"
     )],
     within: 500,
     seed: 7
@@ -96,7 +96,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "servers that vote as soon as they are back",
     edits: [
       edit(
-        "src/internal/service/layerOptions.ts",
+        "src/internal/service/serviceOptions.ts",
         "node) => minUptimeMillis > 0 ?",
         "node) => minUptimeMillis < 0 ?"
       )
@@ -106,7 +106,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a yes before the replica has it",
-    edits: [edit("src/internal/service/layerOptions.ts", "node) => replicas > 0 ?", "node) => replicas < 0 ?")],
+    edits: [edit("src/internal/service/serviceOptions.ts", "node) => replicas > 0 ?", "node) => replicas < 0 ?")],
     within: 2000,
     seed: 28
   },

@@ -8,7 +8,7 @@ import type { LockNode, NodeError } from "../../src/index.ts"
 
 /** The node under test. */
 export class Subject extends Context.Service<Subject, {
-  readonly node: LockNode.LockNode
+  readonly node: LockNode
   /** Lets so much time pass for the keys of the node. */
   readonly elapse: (millis: number) => Effect.Effect<void>
   /** By how much a time to live may be less than what was set a moment ago. */
@@ -602,7 +602,7 @@ const redisCases = (it: Vitest.MethodsNonLive<Subject | Backend>): void => {
 
 export const assertNodeError = (
   error: NodeError,
-  node: LockNode.LockNode,
+  node: LockNode,
   operation: NodeError["operation"],
   reason: NodeError["reason"],
   words: RegExp
@@ -618,7 +618,7 @@ const turns = (count: number): Effect.Effect<void> =>
   })
 
 /** Asserts that each operation fails as `Disconnected`, at once. */
-export const assertDown = (node: LockNode.LockNode): Effect.Effect<void> =>
+export const assertDown = (node: LockNode): Effect.Effect<void> =>
   Effect.gen(function*() {
     const operations: Record<NodeError["operation"], Effect.Effect<unknown, NodeError>> = {
       acquire: node.acquire("down", "mine", expiry),

@@ -5,7 +5,7 @@
 import { Effect, Layer, Logger } from "effect"
 import { Redis } from "ioredis"
 import { connect, createServer, type Server, type Socket } from "node:net"
-import { inspect, Redsync } from "../../src/index.ts"
+import { inspect, Redsync, type ServiceOptions } from "../../src/index.ts"
 import { adminName } from "./servers/Instance.ts"
 import { type RedisServer, RedisServers } from "./servers/RedisServers.ts"
 
@@ -147,7 +147,7 @@ export const logged = (): Logged => {
 }
 
 /** A service over these nodes, for as long as the effect runs; what it logs goes to `logs`. */
-export const using = (options: Redsync.LayerOptions, logs: Logged = logged()) =>
+export const using = (options: ServiceOptions, logs: Logged = logged()) =>
   Effect.provide(Layer.provide(Redsync.layer(options), logs.layer))
 
 /** Waits until every node has answered: the layer is built when a quorum has. */

@@ -3,11 +3,11 @@
  * counts what it is asked.
  */
 import * as Effect from "effect/Effect"
-import { LockError, type LockNode, MemoryNode } from "../../src/index.ts"
+import { LockError, type LockNode, MemoryNode, type NodeError } from "../../src/index.ts"
 
-export interface FaultyNode extends LockNode.LockNode {
+export interface FaultyNode extends LockNode {
   /** Every operation so far, in order. */
-  readonly asked: Array<LockError.NodeError["operation"] | "raise" | "replace">
+  readonly asked: Array<NodeError["operation"] | "raise" | "replace">
   /** It comes back without its keys and counters. */
   readonly restart: () => void
   /** How it behaves from now on. */
@@ -27,8 +27,8 @@ export const make = (id: string): FaultyNode => {
   let memory = MemoryNode.make(id)
   const ask = <A>(
     asked: FaultyNode["asked"][number],
-    effect: Effect.Effect<A, LockError.NodeError>
-  ): Effect.Effect<A, LockError.NodeError> =>
+    effect: Effect.Effect<A, NodeError>
+  ): Effect.Effect<A, NodeError> =>
     Effect.suspend(() => {
       const operation = asked === "raise" || asked === "replace" ? "acquire" : asked
       node.asked.push(asked)

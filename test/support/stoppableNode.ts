@@ -4,11 +4,12 @@
  * It answers in the very call and without a fiber, as nodes over ioredis do.
  */
 import { Clock, type Context, Effect, type Option, Result } from "effect"
-import { LockError, type LockNode, MemoryNode } from "../../src/index.ts"
+import { LockError, type LockNode, MemoryNode, type NodeError } from "../../src/index.ts"
 import { CallbackEffect, type OnResult } from "../../src/internal/base/callbackEffect.ts"
+import type { KeyState } from "../../src/LockNode.ts"
 
 export interface Sent {
-  readonly operation: LockError.NodeError["operation"] | "replace"
+  readonly operation: NodeError["operation"] | "replace"
   readonly key: string
   readonly value: string
   /** On the test's clock. */
@@ -23,7 +24,7 @@ export interface Sent {
  */
 export type State = "running" | "stopped" | "cut" | "refusing"
 
-export interface StoppableNode extends LockNode.LockNode {
+export interface StoppableNode extends LockNode {
   /** Everything so far, in order, whether it arrived or not. */
   readonly sent: Array<Sent>
   /** How many requests have not been answered. */
@@ -35,7 +36,7 @@ export interface StoppableNode extends LockNode.LockNode {
   readonly goOn: () => void
 }
 
-export type Abilities = Pick<LockNode.LockNode, "reconnect" | "mayOvertake">
+export type Abilities = Pick<LockNode, "reconnect" | "mayOvertake">
 
 export const make = (id: string, abilities: Abilities = {}): Effect.Effect<StoppableNode> =>
   Effect.contextWith((context: Context.Context<never>) => Effect.succeed(makeWith(id, abilities, context)))
@@ -65,7 +66,7 @@ const makeWith = (id: string, abilities: Abilities, context: Context.Context<nev
     operation: Sent["operation"],
     key: string,
     value: string,
-    effect: Effect.Effect<A, LockError.NodeError>
+    effect: Effect.Effect<A, NodeError>
   ) =>
     new Request<A>((done) => {
       node.sent.push({ operation, key, value, at: run(Clock.currentTimeMillis) })
@@ -99,7 +100,7 @@ const makeWith = (id: string, abilities: Abilities, context: Context.Context<nev
       return waiting.length
     },
     valueOf: (key) => {
-      const state: Option.Option<LockNode.KeyState> = run(Effect.orDie(memory.inspect(key)))
+      const state: Option.Option<KeyState> = run(Effect.orDie(memory.inspect(key)))
       return state._tag === "Some" ? state.value.value : undefined
     },
     state: "running",

@@ -6,7 +6,7 @@ import { type Duration, Effect, Layer, Schedule, type Scope } from "effect"
 import { spawn } from "node:child_process"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
-import { Redsync } from "../../src/index.ts"
+import { Redsync, type ServiceOptions } from "../../src/index.ts"
 import { companionKey, wakeUpChannel } from "../../src/internal/redis/keys.ts"
 import { type Logged, logged, onEach, until, untilDisconnected, untilEmpty, urls } from "./faults.ts"
 import { type RedisServer, RedisServers } from "./servers/RedisServers.ts"
@@ -33,8 +33,8 @@ export const onThree = <A, E, R>(
 
 /** One more service over the servers, with connections of its own: as good as another process. */
 export const service = (
-  nodes: ReadonlyArray<Redsync.NodeInput> | Three,
-  options?: Partial<Redsync.LayerOptions>,
+  nodes: ServiceOptions["nodes"] | Three,
+  options?: Partial<ServiceOptions>,
   logs: Logged = logged()
 ) =>
   Effect.map(
@@ -44,7 +44,7 @@ export const service = (
     (context) => ({ logs, run: Effect.provide(context) })
   )
 
-const toInput = (node: Redsync.NodeInput | RedisServer): Redsync.NodeInput =>
+const toInput = (node: ServiceOptions["nodes"][number] | RedisServer): ServiceOptions["nodes"][number] =>
   typeof node === "object" && "restart" in node ? node.url : node
 
 /** A schedule that tells how often it was asked for the next attempt. */

@@ -14,7 +14,7 @@ import type { LockNode } from "../../src/index.ts"
  */
 export type Hints = "heard" | "dropped" | "absent"
 
-export interface View extends LockNode.LockNode {
+export interface View extends LockNode {
   /** Every operation so far with the instant at which it was sent. */
   readonly asked: Array<{ readonly operation: string; readonly at: number }>
 }
@@ -25,7 +25,7 @@ export interface Options {
   readonly oneWayMillis?: number
 }
 
-export const make = (node: LockNode.LockNode, { hints = "heard", oneWayMillis = 0 }: Options = {}): View => {
+export const make = (node: LockNode, { hints = "heard", oneWayMillis = 0 }: Options = {}): View => {
   const asked: View["asked"] = []
   const ask = <A, E>(operation: string, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
     Effect.clockWith((clock: Clock.Clock) => {
@@ -33,7 +33,7 @@ export const make = (node: LockNode.LockNode, { hints = "heard", oneWayMillis = 
       if (oneWayMillis === 0) return effect
       return Effect.sleep(oneWayMillis).pipe(Effect.andThen(effect), Effect.tap(Effect.sleep(oneWayMillis)))
     })
-  const lists: LockNode.LockNode["waitingList"] = (waiter, onNotice) =>
+  const lists: LockNode["waitingList"] = (waiter, onNotice) =>
     Effect.gen(function*() {
       const fork = Effect.runForkWith(yield* Effect.context())
       const list = yield* node.waitingList!(waiter, (notice) => {
@@ -60,7 +60,7 @@ export const make = (node: LockNode.LockNode, { hints = "heard", oneWayMillis = 
 
 /** Views of several nodes, each at its own distance where a list is given. */
 export const makeMany = (
-  nodes: ReadonlyArray<LockNode.LockNode>,
+  nodes: ReadonlyArray<LockNode>,
   options: Options & { readonly distances?: ReadonlyArray<number> } = {}
 ): Array<View> =>
   nodes.map((node, index) => {

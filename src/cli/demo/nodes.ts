@@ -10,15 +10,13 @@ import * as IoredisNode from "../../IoredisNode.ts"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import * as MemoryNode from "../../MemoryNode.ts"
-import { fail, nodesUnavailable, wrongUsage } from "../failure.ts"
+import { fail, nodesUnavailable } from "../failure.ts"
 import type { Board } from "./board.ts"
 
 /** The user's servers if there are any, otherwise five nodes inside this process. */
 export const make = Effect.fnUntraced(function*(targets: ReadonlyArray<RedisOptions>) {
   if (targets.length === 0) return { embedded: true, nodes: Array.from({ length: 5 }, (_, index) => distant(index)) }
   const nodes = yield* Effect.forEach(targets, IoredisNode.make)
-  const twice = nodes.find(({ id }, index) => nodes.findIndex((node) => node.id === id) !== index)
-  if (twice !== undefined) return yield* fail(wrongUsage, `the nodes have ${twice.id} twice`)
   const answers = yield* Effect.forEach(nodes, (node) => Effect.result(reach(node)), { concurrency: "unbounded" })
   const failures = answers.flatMap((answer) => answer._tag === "Failure" ? [answer.failure] : [])
   if (failures.length > 0) {

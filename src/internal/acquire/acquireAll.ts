@@ -6,6 +6,7 @@ import * as Exit from "effect/Exit"
 import type { LockError, LockLost } from "../../LockError.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import type { LockSettings } from "../claim/settings.ts"
+import { clockError } from "../claim/tokenAllocation.ts"
 import { HeldLock } from "../hold/heldLock.ts"
 import { HeldLocks } from "../hold/heldLocks.ts"
 import { guardInterruptible } from "../lease/guard.ts"
@@ -26,6 +27,10 @@ export const acquireAll = (
   restore: RestoreInterruptibility
 ): Effect.Effect<Array<HeldLock>, LockError | LockLost> =>
   Effect.suspend(() => {
+    const inOrder = [...new Set(names)].sort()
+    const [name = ""] = inOrder
+    const unusable = settings.isFenced ? clockError(service.quorum, { name, key: service.key(name) }) : undefined
+    if (unusable !== undefined) return Effect.fail(unusable)
     const held: Array<HeldLock> = []
     const next = (names: ReadonlyArray<string>): Effect.Effect<Array<HeldLock>, LockError | LockLost> => {
       const at = monotonicMillis(service.clock)
@@ -52,7 +57,7 @@ export const acquireAll = (
         )
       })
     }
-    return Effect.onExitPrimitive(next([...new Set(names)].sort()), (exit) => {
+    return Effect.onExitPrimitive(next(inOrder), (exit) => {
       if (Exit.isFailure(exit)) { for (const lock of held) lock.beginRelease() }
       return undefined
     })

@@ -82,7 +82,15 @@ export const attemptAll = (
         })
       )
     })
-    const voted = Effect.onExitPrimitive(restore(asked), (exit) => {
+    const agreed = settings.isFenced
+      ? Effect.flatMap(asked, (all) =>
+        Effect.forEach(
+          all,
+          (tally, index) => settleToken(service, claims[index]!, claims[index]!.tokenAllocation!, tally),
+          { concurrency: "unbounded" }
+        ))
+      : asked
+    const voted = Effect.onExitPrimitive(restore(agreed), (exit) => {
       if (Exit.isFailure(exit)) {
         for (const claim of claims) service.cleanUps.over(claim, service.nodes)
         quorum.taskEnded()

@@ -36,7 +36,7 @@ const defaultNodeTimeout = (expiryMillis: number) => Math.min(1000, Math.max(50,
 
 export const lockOptions = ["expiry", "retry", "autoExtend", "driftFactor", "nodeTimeout"] as const
 
-export const layerOptions = [...lockOptions, "nodes", "prefix", "quorum", "delayedRestart", "replicas"] as const
+export const serviceOptions = [...lockOptions, "nodes", "prefix", "quorum", "delayedRestart", "replicas"] as const
 
 /** Fills in the defaults. Returns a sentence if an option is invalid. */
 export const resolveSettings = (

@@ -112,9 +112,9 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     return this.name
   }
 
-  /** Whether the lock is still held, and by the given service. */
-  isHeldIn(service: object): boolean {
-    return this.#context === service && this.#isHeld && this.remainingMillis() > 0
+  /** Whether the lock is still held, and over the quorum of the given service. */
+  isHeldIn({ quorum }: Pick<HoldContext, "quorum">): boolean {
+    return this.#context.quorum === quorum && this.#isHeld && this.remainingMillis() > 0
   }
 
   get remaining(): Effect.Effect<Duration.Duration> {

@@ -13,34 +13,39 @@ import { ErrFailed, type LockError } from "../../LockError.ts"
 import { holdsAround } from "../lease/guard.ts"
 import { HeldLock } from "./heldLock.ts"
 import { HeldLocks } from "./heldLocks.ts"
+import type { HoldContext } from "./hold.ts"
 
-/** The locks of each scope: the latest of each name. */
+/** The locks of each scope: the latest of each key. */
 const locksOfScopes = new WeakMap<Scope.Scope, Map<string, HeldLock>>()
 
 /** Records that the lock is released when the scope closes. */
 export const addToScope = (scope: Scope.Scope, lock: HeldLock): void => {
   const locks = locksOfScopes.get(scope)
-  if (locks === undefined) locksOfScopes.set(scope, new Map([[lock.name, lock]]))
-  else locks.set(lock.name, lock)
+  if (locks === undefined) locksOfScopes.set(scope, new Map([[lock.key, lock]]))
+  else locks.set(lock.key, lock)
 }
 
 /** Marks the error as nested if the calling program or scope itself holds the lock. */
-export const markIfNested = <A>(service: object, effect: Effect.Effect<A, LockError>): Effect.Effect<A, LockError> =>
+export const markIfNested = <A>(
+  service: Pick<HoldContext, "quorum">,
+  effect: Effect.Effect<A, LockError>
+): Effect.Effect<A, LockError> =>
   Effect.withFiber((fiber) =>
     Effect.mapError(effect, (error) => {
       if (error._tag !== "ErrFailed") return error
-      const isNested = heldAround(fiber, error.lock).some((held) => held.isHeldIn(service))
+      const key = (error.prefix ?? "") + error.lock
+      const isNested = heldAround(fiber, key).some((held) => held.isHeldIn(service))
       const fields = Struct.pick(error, ["lock", "prefix", "attempts", "waited", "votes"])
       return isNested ? new ErrFailed({ ...fields, isNested }) : error
     })
   )
 
-/** The locks of that name which the fiber's scope and guarding programs hold. */
-const heldAround = (fiber: Fiber.Fiber<unknown, unknown>, name: string): ReadonlyArray<HeldLock> => {
+/** The locks of that key which the fiber's scope and guarding programs hold. */
+const heldAround = (fiber: Fiber.Fiber<unknown, unknown>, key: string): ReadonlyArray<HeldLock> => {
   const scope = Context.getOption(fiber.context as Context.Context<Scope.Scope>, Scope.Scope)
-  const ofScope = Option.isNone(scope) ? undefined : locksOfScopes.get(scope.value)?.get(name)
+  const ofScope = Option.isNone(scope) ? undefined : locksOfScopes.get(scope.value)?.get(key)
   const ofPrograms = [...holdsAround(fiber)].flatMap((hold) =>
     hold instanceof HeldLocks ? hold.locks : hold instanceof HeldLock ? [hold] : []
   )
-  return [...ofScope === undefined ? [] : [ofScope], ...ofPrograms.filter((lock) => lock.name === name)]
+  return [...ofScope === undefined ? [] : [ofScope], ...ofPrograms.filter((lock) => lock.key === key)]
 }

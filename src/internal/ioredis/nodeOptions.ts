@@ -1,14 +1,10 @@
 /**
- * What is wrong with ioredis options, or with a node. ioredis itself takes any
- * options: it would lock on another server, or in another database, than was meant.
+ * What is wrong with ioredis options. ioredis itself takes any options: it would lock on another server, or in another database, than was meant.
  */
-import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type { RedisOptions } from "ioredis"
-import type { LockNode } from "../../LockNode.ts"
 import { given, invalidOption, isPlain, isWhole } from "../base/arguments.ts"
-import { untrusted } from "../base/text.ts"
 import { hasCredentials, maskPassword, parseRedisUrl } from "./url.ts"
 
 /** What an option must be, and whether it is. */
@@ -140,7 +136,7 @@ export const checkTarget = (target: unknown): RedisOptions | string => {
   if (Predicate.isString(target)) return Result.merge(parseRedisUrl(target))
   return Predicate.isObject(target) && isPlain(target)
     ? checkIoredisOptions(target)
-    : invalidOption("nodes", [target], "each must be a URL, ioredis options, an ioredis client or a LockNode")
+    : invalidOption("target", target, "it must be a URL or ioredis options")
 }
 
 const checkRules = (
@@ -161,49 +157,3 @@ const checkRules = (
 /** A URL, or the end of one, where something else should be. */
 const withoutSecret = (value: unknown): unknown =>
   Predicate.isString(value) && /@|:\/\//.test(value) ? maskPassword(value) : value
-
-/** What is wrong with what may be a node of anybody's, if anything. */
-export const checkLockNode = (node: LockNode): string | undefined => {
-  const { id } = node
-  if (!Predicate.isString(id) || id === "") {
-    return invalidOption("nodes", [node], "the id of a LockNode must be a string that is not empty")
-  }
-  const missing = abilities.find((name) => !Predicate.isFunction(node[name]))
-  if (missing !== undefined) {
-    return invalidOption("nodes", [node], `the LockNode ${untrusted(id)} must have a function ${missing}`)
-  }
-  for (const [name, [allowed, isAllowed]] of Object.entries(optional)) {
-    const trait = node[name as keyof LockNode]
-    if (trait !== undefined && !isAllowed(trait)) {
-      return invalidOption("nodes", [node], `${name} of the LockNode ${untrusted(id)} must be ${allowed}`)
-    }
-  }
-  const { fencing } = node
-  return fencing === undefined || (Predicate.isFunction(fencing?.acquire) && Predicate.isFunction(fencing.raise))
-    ? undefined
-    : invalidOption(
-      "nodes",
-      [node],
-      `the fencing of the LockNode ${untrusted(id)} must have the functions acquire and raise`
-    )
-}
-
-const abilities = ["acquire", "extend", "release", "inspect", "remove"] as const
-
-const aFunction: Rule = ["a function", Predicate.isFunction]
-const anEffect: Rule = ["an effect", Effect.isEffect]
-
-const optional: Partial<Record<keyof LockNode, Rule>> = {
-  replace: aFunction,
-  resends: ["true or false", Predicate.isBoolean],
-  ready: anEffect,
-  reconnect: anEffect,
-  mayOvertake: aFunction,
-  delayedRestart: aFunction,
-  abstention: aFunction,
-  replicas: aFunction,
-  waitingList: aFunction
-}
-
-export const isLockNode = (u: unknown): u is LockNode =>
-  Predicate.hasProperty(u, "acquire") && Predicate.isFunction(u.acquire)

@@ -14,12 +14,13 @@ const allowed = `it must be like "redis://host:6379", "rediss://user:password@ho
 export const splitUrls = (text: string): ReadonlyArray<string> =>
   text.split(/,(?=\s*(?:,|$|[a-z][a-z\d+.-]*:\/\/|unix:))/i).map((url) => url.trim()).filter((url) => url !== "")
 
-/** The ioredis options a URL stands for, or a sentence saying what is wrong with it. */
-export const parseRedisUrl = (input: string): Result.Result<RedisOptions, string> => {
-  const refuse = (why: string = allowed) => Result.fail(invalidOption("nodes", maskPassword(input), why))
+/** The ioredis options a URL stands for, or a sentence saying what is wrong with it. `option` is what it is called there. */
+export const parseRedisUrl = (input: string, option: string = "nodes"): Result.Result<RedisOptions, string> => {
+  const refuse = (why: string = allowed) => Result.fail(invalidOption(option, maskPassword(input), why))
   if (/^rediss?\+sentinel:/i.test(input)) {
-    return Result.mapError(parseSentinelUrl(input), (why) => invalidOption("nodes", maskPassword(input), why))
+    return Result.mapError(parseSentinelUrl(input), (why) => invalidOption(option, maskPassword(input), why))
   }
+  if (isHostAndPort(input)) return refuse(`it has no scheme; write "redis://${input}"`)
   if (!URL.canParse(input)) return refuse()
   const url = new URL(input)
   const [username, password, path] = [url.username, url.password, url.pathname].map(decode)
@@ -48,6 +49,8 @@ export const parseRedisUrl = (input: string): Result.Result<RedisOptions, string
     ...url.protocol === "rediss:" && { tls: {} }
   })
 }
+
+const isHostAndPort = (text: string) => /^[a-z\d][a-z\d.-]*:\d{1,5}$/i.test(text)
 
 const allowedOfSentinels =
   `it must be like "redis+sentinel://user:password@host:26379,host:26379/name-of-the-primary/0", with rediss+sentinel for TLS`
@@ -166,6 +169,7 @@ const credentialsIn = (text: unknown): ReadonlyArray<string> => {
 
 /** Whatever is not clearly the scheme or the host may be a password. */
 export const maskPassword = (input: string): string => {
+  if (isHostAndPort(input)) return input
   const scheme = /^[a-z][a-z0-9+.-]*:(?:\/\/)?/i.exec(input)?.[0] ?? ""
   const host = input.slice(Math.max(scheme.length, input.lastIndexOf("@") + 1))
   const hasSecret = input.includes("@")

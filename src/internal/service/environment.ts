@@ -1,26 +1,31 @@
 /**
- * The options of a layer from configuration.
+ * The options of a service from configuration.
  */
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { LayerOptions } from "../../LockOptions.ts"
+import * as Predicate from "effect/Predicate"
+import type { NodeInput, ServiceOptions } from "../../LockOptions.ts"
 import { invalidOption } from "../base/arguments.ts"
 import { durationOf, durationsAreLike } from "../base/durationText.ts"
-import { splitUrls } from "../ioredis/url.ts"
+import type { UrlNodes } from "./nodes.ts"
 
-/** What configuration says, over the given options. */
-export const configured = (
-  options: Partial<LayerOptions>
-): Effect.Effect<LayerOptions, Config.ConfigError> =>
+/** What the environment says, over the given options. */
+export const fromEnvironment = (
+  options: Partial<ServiceOptions<NodeInput>>,
+  urlNodes: UrlNodes
+): Effect.Effect<ServiceOptions<NodeInput>, Config.ConfigError> =>
   Effect.gen(function*() {
-    const nodes = Config.map(Config.String("REDSYNC_NODES"), splitUrls)
+    const nodes = Option.map(yield* Config.option(Config.String("REDSYNC_NODES")), urlNodes.split)
+    if (Option.isNone(nodes) && options.nodes === undefined) return yield* Effect.fail(configError(notSet))
+    const problem = Option.getOrElse(nodes, () => [])
+      .map((url, index) => urlNodes.node(url, `REDSYNC_NODES, entry ${index + 1},`))
+      .find(Predicate.isString)
+    if (problem !== undefined) return yield* Effect.fail(configError(problem))
     return {
       ...options,
-      nodes: options.nodes === undefined
-        ? yield* nodes
-        : Option.getOrElse(yield* Config.option(nodes), () => options.nodes!),
+      nodes: Option.getOrElse(nodes, () => options.nodes!),
       ...yield* variable("prefix", "REDSYNC_PREFIX", Option.some, "text"),
       ...yield* variable("quorum", "REDSYNC_QUORUM", wholeNumber, "a whole number"),
       ...yield* variable("expiry", "REDSYNC_EXPIRY", durationOf, durationsAreLike),
@@ -30,6 +35,8 @@ export const configured = (
       ...yield* variable("replicas", "REDSYNC_REPLICAS", wholeNumber, "a whole number")
     }
   })
+
+const notSet = "effect-redsync: REDSYNC_NODES is not set; expected redis://a:6379,redis://b:6379,redis://c:6379."
 
 /** The error of a configuration that is not allowed. */
 export const configError = (message: string): Config.ConfigError =>

@@ -189,7 +189,7 @@ const localCrowd = (
     return yield* Effect.orDie(Effect.provide(run, service))
   })
 
-let local: Context.Context<Redsync.Redsync> | undefined
+let local: Context.Context<Redsync> | undefined
 
 const retryForAnHour = Redsync.retryPolicy({ within: "1 hour" })
 

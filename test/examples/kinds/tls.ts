@@ -1,4 +1,5 @@
 import { Redsync } from "effect-redsync"
+import * as IoredisNode from "effect-redsync/IoredisNode"
 import { readFileSync } from "node:fs"
 
 // A private CA, and servers that require a client certificate (tls-auth-clients yes, which is the default).
@@ -8,5 +9,5 @@ export const overTls = (
   pem: { readonly ca: string; readonly cert: string; readonly key: string }
 ) => {
   const tls = { ca: readFileSync(pem.ca), cert: readFileSync(pem.cert), key: readFileSync(pem.key) }
-  return Redsync.layer({ nodes: servers.map((server) => ({ ...server, tls })) })
+  return Redsync.layer({ nodes: servers.map((server) => IoredisNode.make({ ...server, tls })) })
 }

@@ -27,7 +27,7 @@ const cached = (key: string) =>
     })
   )
 
-const instance = cached("user:42").pipe(Effect.provide(Redsync.layerConfig()))
+const instance = cached("user:42").pipe(Effect.provide(Redsync.layerEnv()))
 const values = await Effect.runPromise(Effect.all([instance, instance, instance], { concurrency: "unbounded" }))
 // => computing user:42
 

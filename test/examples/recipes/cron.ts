@@ -15,6 +15,6 @@ export const everyNight = once.pipe(
 )
 
 // Three instances at three o'clock.
-const instance = once.pipe(Effect.provide(Redsync.layerConfig()))
+const instance = once.pipe(Effect.provide(Redsync.layerEnv()))
 await Effect.runPromise(Effect.all([instance, instance, instance], { concurrency: "unbounded" }))
 // => the report is made

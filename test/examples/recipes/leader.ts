@@ -16,7 +16,7 @@ const instance = (name: string, elected: Deferred.Deferred<void>) =>
     yield* Console.log(`${name} leads`)
     yield* Deferred.succeed(elected, undefined)
     return yield* Effect.never
-  })).pipe(Effect.provide(Redsync.layerConfig()))
+  })).pipe(Effect.provide(Redsync.layerEnv()))
 
 await Effect.runPromise(Effect.gen(function*() {
   const [first, second] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]

@@ -16,7 +16,7 @@ const migrated = withLock("migration", migrate, {
   retry: retryPolicy({ delay: "1 second", within: "10 minutes" })
 })
 
-const start = Effect.andThen(migrated, Effect.void).pipe(Effect.provide(Redsync.layerConfig()))
+const start = Effect.andThen(migrated, Effect.void).pipe(Effect.provide(Redsync.layerEnv()))
 await Effect.runPromise(Effect.all([start, start], { concurrency: "unbounded" }))
 // => migrated
 // => nothing to migrate

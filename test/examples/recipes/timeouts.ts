@@ -24,4 +24,4 @@ const program = Effect.gen(function*() {
   // => true
 })
 
-await Effect.runPromise(withLock("busy", program).pipe(Effect.provide(Redsync.layerConfig())))
+await Effect.runPromise(withLock("busy", program).pipe(Effect.provide(Redsync.layerEnv())))

@@ -16,7 +16,7 @@ const pass = Effect.forEach(accounts, (account) => withLockIfAvailable(account, 
 
 const worker = pass.pipe(
   Effect.repeat({ until: (results) => results.every(Option.isSome) }),
-  Effect.provide(Redsync.layerConfig())
+  Effect.provide(Redsync.layerEnv())
 )
 await Effect.runPromise(Effect.all([worker, worker, worker], { concurrency: "unbounded" }))
 

@@ -20,6 +20,7 @@ import {
   withLocks
 } from "../../../src/index.ts"
 import * as FaultyNode from "../../support/faultyNode.ts"
+import * as Opened from "../../support/opened.ts"
 import * as View from "../../support/view.ts"
 
 const hourly = { retry: Schedule.spaced("1 hour") }
@@ -39,16 +40,16 @@ describe("withLocks", () => {
         ))
       assert.deepStrictEqual(yield* during, ["b", "a", "c"])
       assert.deepStrictEqual(yield* heldOf(["a", "b", "c"]), [])
-    }).pipe(Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   it.effect("takes names in any order, more than once, in an array or a set, in both calling forms", () =>
     Effect.gen(function*() {
-      const names = (locks: ReadonlyArray<Lock.Lock>) => Effect.succeed(locks.map(({ name }) => name))
+      const names = (locks: ReadonlyArray<Lock>) => Effect.succeed(locks.map(({ name }) => name))
       assert.deepStrictEqual(yield* withLocks(["b", "a", "b", "a"], names), ["b", "a"])
       assert.deepStrictEqual(yield* withLocks(new Set(["c", "a"]), names), ["c", "a"])
       assert.deepStrictEqual(yield* withLocks(["a"], Effect.succeed(1)), 1)
       assert.deepStrictEqual(yield* Effect.succeed(1).pipe(withLocks(["b", "a", "a"], { expiry: 1000 })), 1)
-    }).pipe(Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   it.effect("one round trip when all are free: each node is asked once a name, all at the same time", () =>
     Effect.gen(function*() {
@@ -172,7 +173,7 @@ describe("withLocks", () => {
           assert.deepStrictEqual([error.lock, error.reason], ["a", autoExtend ? "Taken" : "Expired"])
           assert.isFalse(Deferred.isDoneUnsafe(ran))
           assert.deepStrictEqual(yield* elsewhere(nodes, heldOf(["a", "b", "c"])), ["b"])
-          assert.isFalse(yield* Effect.provide(Effect.map(Redsync.Redsync, ({ rooms }) => rooms.isBusy("b")), service))
+          assert.isFalse(yield* Effect.provide(Effect.map(Opened.Parts, ({ rooms }) => rooms.isBusy("b")), service))
         }
       }).pipe(scoped)
   )
@@ -285,7 +286,7 @@ describe("withLocks", () => {
       for (const millis of yield* Fiber.join(fiber)) {
         assert.isAbove(millis, 5000)
       }
-    }).pipe(Effect.provide(Redsync.layerMemory(3))))
+    }).pipe(Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   it.effect("no names, or one that is empty, is a defect before any command is sent", () =>
     Effect.gen(function*() {
@@ -306,13 +307,13 @@ describe("withLocks", () => {
   it("adds its errors and its service to the program's", () => {
     class Broken extends Data.TaggedError("Broken")<{}> {}
     const program = Effect.as(new Broken(), "done")
-    type Held = Effect.Effect<string, Broken | ErrFailed | NodesUnavailable | LockLost, Redsync.Redsync>
+    type Held = Effect.Effect<string, Broken | ErrFailed | NodesUnavailable | LockLost, Redsync>
     expectTypeOf(withLocks(["a"], program)).toEqualTypeOf<Held>()
     expectTypeOf(withLocks(new Set(["a"]), program, { expiry: 1000 })).toEqualTypeOf<Held>()
     expectTypeOf(program.pipe(withLocks(["a"]))).toEqualTypeOf<Held>()
     expectTypeOf(program.pipe(withLocks(["a"], once))).toEqualTypeOf<Held>()
     expectTypeOf(withLocks(["a"], (locks) => {
-      expectTypeOf(locks).toEqualTypeOf<ReadonlyArray<Lock.Lock>>()
+      expectTypeOf(locks).toEqualTypeOf<ReadonlyArray<Lock>>()
       return program
     })).toEqualTypeOf<Held>()
     // @ts-expect-error one name is not a list of names
@@ -331,13 +332,13 @@ const heldOf = (names: ReadonlyArray<string>) =>
   Effect.filter(names, (name) => Effect.map(inspect(name), ({ nodes }) => nodes.some(({ _tag }) => _tag !== "Free")))
 
 /** A service of its own over the nodes, open until the scope closes. */
-function open(nodes: ReadonlyArray<LockNode.LockNode>) {
-  return Layer.build(Redsync.layer({ nodes }))
+function open(nodes: ReadonlyArray<LockNode>) {
+  return Layer.build(Opened.layer({ nodes }))
 }
 
 function elsewhere<A, E>(
-  nodes: ReadonlyArray<LockNode.LockNode>,
-  effect: Effect.Effect<A, E, Redsync.Redsync | Scope.Scope>
+  nodes: ReadonlyArray<LockNode>,
+  effect: Effect.Effect<A, E, Redsync | Scope.Scope>
 ) {
   return Effect.flatMap(open(nodes), (context) => Effect.provide(effect, context))
 }

@@ -12,6 +12,7 @@ import {
   lock,
   LockLost,
   type LockNode,
+  type LockOptions,
   MemoryNode,
   NodesUnavailable,
   Redsync,
@@ -40,7 +41,7 @@ const reasonOf = (exit: Exit.Exit<unknown, unknown> | undefined) => {
 const begin = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
 
 /** A lock over three nodes, taken at once. */
-const holding = (options: Redsync.LockOptions = {}) =>
+const holding = (options: LockOptions = {}) =>
   Effect.gen(function*() {
     const nodes = yield* Stoppable.makeMany(3)
     const { close, run, service } = yield* open({ nodes, expiry, nodeTimeout })
@@ -75,7 +76,7 @@ const gone = [undefined, undefined, undefined]
 const test = (
   name: string,
   body: (holding: Holding) => Effect.Effect<void, unknown, Scope.Scope>,
-  options?: Redsync.LockOptions
+  options?: LockOptions
 ) => it.effect(name, () => Effect.scoped(Effect.flatMap(holding(options), body)))
 
 describe("resting", () => {
@@ -291,7 +292,7 @@ describe("released", () => {
 describe("a renewal that is executed after the release, though it was sent before", () => {
   it.effect("is undone where it has planted the key", () =>
     Effect.gen(function*() {
-      const nodes = numbers(3).map((): LockNode.LockNode => {
+      const nodes = numbers(3).map((): LockNode => {
         const memory = MemoryNode.make()
         return { ...memory, extend: (...args) => Effect.andThen(Effect.sleep(100), memory.extend(...args)) }
       })
@@ -503,12 +504,11 @@ describe("the service closes", () => {
 })
 
 describe("whoever deletes the key in the service that holds the lock", () => {
-  const deletions: Record<string, (lock: Lock.Lock) => Effect.Effect<unknown, unknown, Redsync.Redsync | Scope.Scope>> =
-    {
-      forceUnlock: () => forceUnlock("a"),
-      unlock: ({ value }) => unlock("a", value),
-      "adopt, and the end of its scope": ({ value }) => Effect.scoped(adopt("a", value))
-    }
+  const deletions: Record<string, (lock: Lock) => Effect.Effect<unknown, unknown, Redsync | Scope.Scope>> = {
+    forceUnlock: () => forceUnlock("a"),
+    unlock: ({ value }) => unlock("a", value),
+    "adopt, and the end of its scope": ({ value }) => Effect.scoped(adopt("a", value))
+  }
 
   for (const [name, deletion] of Object.entries(deletions)) {
     test(

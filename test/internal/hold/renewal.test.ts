@@ -8,7 +8,6 @@ import {
   inspect,
   Lock,
   lock,
-  type LockError,
   LockLost,
   type LockNode,
   MemoryNode,
@@ -300,7 +299,7 @@ describe("loss", () => {
       yield* TestClock.adjust(third)
       assert.isTrue(Deferred.isDoneUnsafe(interrupted))
       for (const fiber of [lost, guarded]) {
-        const error = errorOf(yield* Fiber.await<never, LockError.LockLost>(fiber))
+        const error = errorOf(yield* Fiber.await<never, LockLost>(fiber))
         assert.instanceOf(error, LockLost)
         assert.strictEqual(error.reason, "Taken")
       }
@@ -468,7 +467,7 @@ describe("for long, and for many", () => {
   const expiry = 60
 
   /** Holds a lock for a day over three nodes, of which one at a time comes back empty, and tells for how many seconds it was held. */
-  const aDay = (nodes: ReadonlyArray<LockNode.LockNode>) =>
+  const aDay = (nodes: ReadonlyArray<LockNode>) =>
     Effect.gen(function*() {
       const held = yield* elsewhere(nodes, lock("a", { expiry: `${expiry} seconds` }))
       let seconds = 0
@@ -486,7 +485,7 @@ describe("for long, and for many", () => {
   it.effect("a day of single nodes restarting empty: never lost, and lost without re-planting", () =>
     Effect.gen(function*() {
       assert.isAtLeast(yield* aDay(memory()), day)
-      const forgetful = memory().map((node): LockNode.LockNode => ({
+      const forgetful = memory().map((node): LockNode => ({
         ...node,
         extend: (key, value, expiry) =>
           Effect.flatMap(
@@ -545,9 +544,9 @@ describe("for long, and for many", () => {
 
 const extensions = (node: FaultyNode.FaultyNode) => node.asked.filter((operation) => operation === "extend").length
 
-const remaining = (held: Lock.Lock) => Effect.map(held.remaining, Duration.toMillis)
+const remaining = (held: Lock) => Effect.map(held.remaining, Duration.toMillis)
 
-const lossOf = (held: Lock.Lock) => Effect.flip(held.lost)
+const lossOf = (held: Lock) => Effect.flip(held.lost)
 
 /** How the fiber ended; a defect if it has not yet. */
 const ended = <A, E>(fiber: Fiber.Fiber<A, E>) =>
@@ -560,24 +559,24 @@ const ended = <A, E>(fiber: Fiber.Fiber<A, E>) =>
 const errorOf = <A, E>(exit: Exit.Exit<A, E>): unknown => Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
 
 /** The value each node has under the name. */
-const valuesOf = (nodes: ReadonlyArray<LockNode.LockNode>, name: string) =>
+const valuesOf = (nodes: ReadonlyArray<LockNode>, name: string) =>
   Effect.map(
     provide(nodes, inspect(name)),
     (found) => found.nodes.map((node) => node._tag === "Held" ? node.value : undefined)
   )
 
-const isFree = (nodes: ReadonlyArray<LockNode.LockNode>, name: string) =>
+const isFree = (nodes: ReadonlyArray<LockNode>, name: string) =>
   Effect.map(valuesOf(nodes, name), (values) => values.every((value) => value === undefined))
 
 /** Runs an effect on a service of its own over the nodes. */
-function provide<A, E, R>(nodes: ReadonlyArray<LockNode.LockNode>, effect: Effect.Effect<A, E, R>) {
+function provide<A, E, R>(nodes: ReadonlyArray<LockNode>, effect: Effect.Effect<A, E, R>) {
   return Effect.provide(effect, Redsync.layer({ nodes }))
 }
 
 /** The same on a service that stays open until the scope closes. */
 function elsewhere<A, E>(
-  nodes: ReadonlyArray<LockNode.LockNode>,
-  effect: Effect.Effect<A, E, Redsync.Redsync | Scope.Scope>
+  nodes: ReadonlyArray<LockNode>,
+  effect: Effect.Effect<A, E, Redsync | Scope.Scope>
 ) {
   return Effect.flatMap(Layer.build(Redsync.layer({ nodes })), (context) => Effect.provide(effect, context))
 }

@@ -12,6 +12,7 @@ import {
   type LockNode,
   MemoryNode,
   Redsync,
+  type ServiceOptions,
   tryLock,
   unlock,
   withLock
@@ -38,11 +39,11 @@ const numbers = (count: number) => Array.from({ length: count }, (_, index) => i
 const turns = (count: number) => Effect.repeat(Effect.yieldNow, { times: count })
 
 /** One more service over the nodes: as good as another process. */
-const open = (nodes: ReadonlyArray<LockNode.LockNode>, options: Partial<Redsync.LayerOptions> = {}) =>
+const open = (nodes: ReadonlyArray<LockNode>, options: Partial<ServiceOptions> = {}) =>
   Effect.map(Layer.build(Redsync.layer({ nodes, ...options })), (context) => Effect.provide(context))
 
 /** What the nodes have under the name. */
-const values = (nodes: ReadonlyArray<LockNode.LockNode>, name = "a") =>
+const values = (nodes: ReadonlyArray<LockNode>, name = "a") =>
   Effect.forEach(
     nodes,
     (node) => Effect.map(Effect.orDie(node.inspect(name)), (state) => Option.getOrUndefined(state)?.value)

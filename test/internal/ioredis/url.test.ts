@@ -122,7 +122,7 @@ describe("a Redis URL", () => {
     const message = Result.getOrThrow(Result.flip(parseRedisUrl(url)))
     assert.match(
       message,
-      /^effect-redsync: the option nodes is ".*"; it must be like "redis(:\/\/host:6379"|\+sentinel:\/\/)/
+      /^effect-redsync: the option nodes is ".*"; it (must be like "redis(:\/\/host:6379"|\+sentinel:\/\/)|has no scheme; write "redis:\/\/)/
     )
   })
 

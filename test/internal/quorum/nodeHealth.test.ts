@@ -5,7 +5,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Option } from "effect"
 import { TestClock } from "effect/testing"
-import { ErrFailed, inspect, lock, NodesUnavailable, type Redsync, retryPolicy, tryLock } from "../../../src/index.ts"
+import {
+  ErrFailed,
+  inspect,
+  lock,
+  NodesUnavailable,
+  retryPolicy,
+  type ServiceOptions,
+  tryLock
+} from "../../../src/index.ts"
 import type { Timer } from "../../../src/internal/base/timers.ts"
 import * as FaultyNode from "../../support/faultyNode.ts"
 import { open } from "../../support/opened.ts"
@@ -24,7 +32,7 @@ const errorOf = <A, E>(exit: Exit.Exit<A, E> | undefined): unknown =>
     : Option.getOrUndefined(Exit.findErrorOption(exit))
 
 /** Three nodes in a row and a service over them. */
-const three = (options: Partial<Redsync.LayerOptions> = {}, abilities: Stoppable.Abilities = {}) =>
+const three = (options: Partial<ServiceOptions> = {}, abilities: Stoppable.Abilities = {}) =>
   Effect.gen(function*() {
     const first = yield* Stoppable.make("first", abilities)
     const nodes = [first, yield* Stoppable.make("second"), yield* Stoppable.make("third")] as const

@@ -12,22 +12,22 @@ const once = { retry: retryPolicy({ tries: 1 }) }
 const expiry = 4000
 const nodeTimeout = 400
 
-const open = (nodes: ReadonlyArray<LockNode.LockNode>) => Layer.build(Redsync.layer({ nodes, expiry, nodeTimeout }))
+const open = (nodes: ReadonlyArray<LockNode>) => Layer.build(Redsync.layer({ nodes, expiry, nodeTimeout }))
 
 /** How many of these names have a key on the node. */
-const keysOn = (node: LockNode.LockNode, names: ReadonlyArray<string>) =>
+const keysOn = (node: LockNode, names: ReadonlyArray<string>) =>
   Effect.map(
     Effect.forEach(names, (name) => node.inspect(name)),
     (found) => found.filter(Option.isSome).length
   )
 
 /** A node that does the acquisitions late that were asked while it stood still, and whose releases do as they are told. */
-const late = (releases: () => NodeError | undefined = () => undefined, more: Partial<LockNode.LockNode> = {}) => {
+const late = (releases: () => NodeError | undefined = () => undefined, more: Partial<LockNode> = {}) => {
   // Without waiting lists, which release as well.
   const { waitingList: _, ...memory } = MemoryNode.make("late")
   const queue: Array<Effect.Effect<unknown, NodeError>> = []
   const world = { isStill: false, memory, goOn: Effect.suspend(() => Effect.all(queue.splice(0))) }
-  const node: LockNode.LockNode = {
+  const node: LockNode = {
     ...memory,
     ...more,
     acquire: (...args) =>
@@ -48,7 +48,7 @@ const late = (releases: () => NodeError | undefined = () => undefined, more: Par
 const disconnected = new NodeError({ node: "late", operation: "release", reason: "Disconnected" })
 
 /** An attempt that the two others refuse, while the third stands still. */
-const refused = (node: LockNode.LockNode) =>
+const refused = (node: LockNode) =>
   Effect.gen(function*() {
     const others = [MemoryNode.make(), MemoryNode.make()]
     for (const other of others) yield* other.acquire("a", "theirs", 3_600_000)

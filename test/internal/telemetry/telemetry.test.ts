@@ -16,6 +16,7 @@ import {
   MemoryNode,
   Redsync,
   retryPolicy,
+  type ServiceOptions,
   tryLock,
   withLock,
   withLocks
@@ -46,7 +47,7 @@ const counts = Effect.map(
 const only = (all: Record<string, number>, ...names: ReadonlyArray<string>) =>
   Object.fromEntries(Object.entries(all).filter(([key]) => names.some((name) => key.startsWith(`${name}{`))))
 
-const service = (nodes: Redsync.LayerOptions["nodes"]) => Layer.build(Redsync.layer({ nodes }))
+const service = (nodes: ServiceOptions["nodes"]) => Layer.build(Redsync.layer({ nodes }))
 
 describe("metrics", () => {
   it.effect("count what happened to locks, and nothing else", () =>
@@ -245,7 +246,7 @@ describe("metrics", () => {
 
   it.effect("as text for Prometheus", () =>
     counting(Effect.gen(function*() {
-      yield* withLock("a", TestClock.adjust("2 seconds")).pipe(Effect.provide(Redsync.layerMemory(1)))
+      yield* withLock("a", TestClock.adjust("2 seconds")).pipe(Effect.provide(Redsync.layerMemory({ count: 1 })))
       const lines = (yield* PrometheusMetrics.format()).split("\n")
       for (
         const line of [
@@ -338,7 +339,7 @@ describe("spans", () => {
         yield* traced(Effect.scoped(lock("a")))
         yield* traced(withLocks(["b", "a"], Effect.void))
         yield* Effect.exit(traced(withLock("a", Effect.fail("broken"))))
-      }).pipe(Effect.provide(Redsync.layerMemory(3)))
+      }).pipe(Effect.provide(Redsync.layerMemory({ count: 3 })))
       const names = ["Redsync.acquire", "Redsync.hold", "Redsync.release"]
       assert.deepStrictEqual(spans.map(({ name }) => name), [...names, ...names, ...names, ...names])
       for (let index = 0; index < spans.length; index += 3) {
@@ -360,7 +361,7 @@ describe("spans", () => {
     Effect.gen(function*() {
       const { spans, traced } = recording()
       const once = { retry: retryPolicy({ tries: 1 }) }
-      const failures: ReadonlyArray<Effect.Effect<never, unknown, Redsync.Redsync>> = [
+      const failures: ReadonlyArray<Effect.Effect<never, unknown, Redsync>> = [
         Effect.fail({ _tag: "NotFound" }),
         Effect.fail("broken"),
         Effect.die(new TypeError("broken")),
@@ -493,7 +494,7 @@ describe("OTLP", () => {
         )
       )
       yield* Effect.gen(function*() {
-        yield* withLock("a", Effect.sleep("5 millis")).pipe(Effect.provide(Redsync.layerMemory(3)))
+        yield* withLock("a", Effect.sleep("5 millis")).pipe(Effect.provide(Redsync.layerMemory({ count: 3 })))
         yield* (yield* OtlpExporter.Flusher).flush
       }).pipe(Effect.provide(exporters))
       const metrics = received.filter(({ path }) => path === "/v1/metrics")

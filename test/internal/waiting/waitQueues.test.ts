@@ -25,12 +25,14 @@ import {
   inspect,
   lock,
   type LockNode,
+  type LockOptions,
   MemoryNode,
   Redsync,
   retryPolicy,
   tryLock,
   withLock
 } from "../../../src/index.ts"
+import * as Opened from "../../support/opened.ts"
 import * as View from "../../support/view.ts"
 
 /** Far apart, so that whoever gets a lock sooner was woken. */
@@ -38,7 +40,7 @@ const hourly = { retry: Schedule.spaced("1 hour") }
 const everySecond = { retry: Schedule.spaced("1 second") }
 
 describe.each<View.Hints>(["heard", "dropped", "absent"])("hints %s", (hints) => {
-  const views = (nodes: ReadonlyArray<LockNode.LockNode>, options: View.Options = {}) =>
+  const views = (nodes: ReadonlyArray<LockNode>, options: View.Options = {}) =>
     View.makeMany(nodes, { hints, ...options })
 
   describe("in one service", () => {
@@ -305,7 +307,7 @@ describe.each<View.Hints>(["heard", "dropped", "absent"])("hints %s", (hints) =>
 
   it.effect("and a service with many waiters closes within one node timeout, even if no node answers", () =>
     Effect.gen(function*() {
-      const nodes = memory(3).map((node): LockNode.LockNode => ({ ...node, acquire: () => Effect.never }))
+      const nodes = memory(3).map((node): LockNode => ({ ...node, acquire: () => Effect.never }))
       const scope = yield* Scope.make()
       const service = yield* Layer.buildWithScope(Redsync.layer({ nodes: views(nodes) }), scope)
       yield* Effect.forEach(
@@ -556,7 +558,7 @@ describe("wake-ups", () => {
       const logged: Array<string> = []
       const logger = Logger.layer([Logger.make<unknown, void>(({ message }) => logged.push(String(message)))])
       const complain: Array<(why: string) => void> = []
-      const nodes = memory(3).map((node): LockNode.LockNode => ({
+      const nodes = memory(3).map((node): LockNode => ({
         ...node,
         waitingList: (waiter, hear) => {
           complain.push((why) => hear({ _tag: "Unsupported", why }))
@@ -630,22 +632,22 @@ const jain = (turns: ReadonlyArray<number>) => {
 }
 
 /** A service of its own over the nodes, open until the scope closes. */
-function open(nodes: ReadonlyArray<LockNode.LockNode>) {
-  return Layer.build(Redsync.layer({ nodes }))
+function open(nodes: ReadonlyArray<LockNode>) {
+  return Layer.build(Opened.layer({ nodes }))
 }
 
 function elsewhere<A, E>(
-  nodes: ReadonlyArray<LockNode.LockNode>,
-  effect: Effect.Effect<A, E, Redsync.Redsync | Scope.Scope>
+  nodes: ReadonlyArray<LockNode>,
+  effect: Effect.Effect<A, E, Redsync | Scope.Scope>
 ) {
   return Effect.flatMap(open(nodes), (context) => Effect.provide(effect, context))
 }
 
 /** A fiber that waits for "a" in a service of its own; `asked` counts its attempts. */
 function waiter(
-  nodes: ReadonlyArray<LockNode.LockNode>,
+  nodes: ReadonlyArray<LockNode>,
   options: View.Options = {},
-  lockOptions: Redsync.LockOptions = hourly
+  lockOptions: LockOptions = hourly
 ) {
   return Effect.gen(function*() {
     const views = View.makeMany(nodes, options)
@@ -656,11 +658,11 @@ function waiter(
   })
 }
 
-const isBusy = (service: Context.Context<Redsync.Redsync>, name: string) =>
-  Effect.provide(Effect.map(Redsync.Redsync, ({ rooms }) => rooms.isBusy(name)), service)
+const isBusy = (service: Context.Context<Opened.Parts>, name: string) =>
+  Effect.provide(Effect.map(Opened.Parts, ({ rooms }) => rooms.isBusy(name)), service)
 
 /** How many wait in the node's list. */
-const waitersAt = (node: LockNode.LockNode, name: string) =>
+const waitersAt = (node: LockNode, name: string) =>
   Effect.scoped(Effect.gen(function*() {
     const list = yield* node.waitingList!("probe", () => {})
     const { ahead } = yield* list.join(name, "back")
@@ -668,7 +670,7 @@ const waitersAt = (node: LockNode.LockNode, name: string) =>
     return ahead
   }))
 
-const valuesAt = (nodes: ReadonlyArray<LockNode.LockNode>, name: string) =>
+const valuesAt = (nodes: ReadonlyArray<LockNode>, name: string) =>
   Effect.map(
     elsewhere(nodes, inspect(name)),
     (found) => found.nodes.map((node) => node._tag === "Held" ? node.value : undefined)

@@ -7,7 +7,6 @@ import { ConfigProvider, Context, Effect, Layer, Option, Schedule } from "effect
 import {
   ErrFailed,
   inspect,
-  IoredisNode,
   lock,
   NodesUnavailable,
   Redsync,
@@ -15,6 +14,7 @@ import {
   withFencedLock,
   withLock
 } from "../../../src/index.ts"
+import * as IoredisNode from "../../../src/IoredisNode.ts"
 import { five, logged, onEach, until, untilAllAnswer, urls, using } from "../../support/faults.ts"
 import { type RedisServer, RedisServers } from "../../support/servers/RedisServers.ts"
 
@@ -159,7 +159,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
     Effect.gen(function*() {
       const [a] = yield* five
       const env = { REDSYNC_NODES: a.url, REDSYNC_DELAYED_RESTART: "1 hour" }
-      const services = yield* Layer.build(Redsync.layerConfig()).pipe(
+      const services = yield* Layer.build(Redsync.layerEnv()).pipe(
         Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown(env))
       )
       assert.isTrue(Option.isSome(Context.getOption(services, Redsync.Redsync)))

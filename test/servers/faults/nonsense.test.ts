@@ -9,7 +9,6 @@ import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
 import {
   inspect,
-  IoredisNode,
   type LockNode,
   MemoryNode,
   NodeError,
@@ -21,6 +20,7 @@ import {
   withLock
 } from "../../../src/index.ts"
 import * as reply from "../../../src/internal/redis/replies.ts"
+import * as IoredisNode from "../../../src/IoredisNode.ts"
 import { fakeServer, until } from "../../support/faults.ts"
 import * as FaultyNode from "../../support/faultyNode.ts"
 
@@ -59,7 +59,7 @@ type Reply = keyof typeof replies
 
 const all = Object.keys(replies) as Array<Reply>
 
-type Ask = (node: LockNode.LockNode) => Effect.Effect<unknown, NodeError, Scope.Scope>
+type Ask = (node: LockNode) => Effect.Effect<unknown, NodeError, Scope.Scope>
 
 /** Everything that a server is asked, and the replies that mean something there. */
 const questions: ReadonlyArray<readonly [what: string, means: ReadonlyArray<Reply>, ask: Ask]> = [
@@ -90,7 +90,7 @@ const waitingQuestions: typeof questions = [
   ]
 ]
 
-const assertUnexpected = (exit: Exit.Exit<unknown, unknown>, node: LockNode.LockNode, what: string) => {
+const assertUnexpected = (exit: Exit.Exit<unknown, unknown>, node: LockNode, what: string) => {
   assert(Exit.isFailure(exit), `${what} was taken for an answer: ${JSON.stringify(exit)}`)
   const error = Option.getOrUndefined(Exit.findErrorOption(exit))
   assert(error instanceof NodeError, `${what}: ${String(exit.cause)}`)
@@ -249,7 +249,7 @@ describe("nonsense from a server", () => {
     Effect.gen(function*() {
       for (const token of [0, -5, 1.5, NaN, Infinity, 2 ** 53, "abc", null, [7]]) {
         const nodes = FaultyNode.makeMany(3)
-        const odd: LockNode.LockNode = {
+        const odd: LockNode = {
           ...nodes[0]!,
           fencing: { ...nodes[0]!.fencing!, acquire: () => Effect.succeed(Option.some(token as number)) }
         }
@@ -318,7 +318,7 @@ describe("what ioredis cannot digest", () => {
 })
 
 /** A service whose wall clock stands at a time. */
-const at = (nodes: ReadonlyArray<LockNode.LockNode>, date: string) =>
+const at = (nodes: ReadonlyArray<LockNode>, date: string) =>
   Clock.clockWith((clock) => {
     const nanos = BigInt(Date.parse(date)) * 1_000_000n
     const shifted: Clock.Clock = Object.assign(Object.create(clock) as Clock.Clock, {

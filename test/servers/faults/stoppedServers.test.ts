@@ -5,7 +5,16 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect, Exit, Fiber, Option } from "effect"
 import { Redis } from "ioredis"
-import { ErrFailed, lock, NodesUnavailable, type Redsync, retryPolicy, tryLock, withLock } from "../../../src/index.ts"
+import {
+  ErrFailed,
+  lock,
+  NodesUnavailable,
+  retryPolicy,
+  type ServiceOptions,
+  tryLock,
+  withLock
+} from "../../../src/index.ts"
+import * as IoredisNode from "../../../src/IoredisNode.ts"
 import {
   another,
   blockEventLoop,
@@ -42,7 +51,7 @@ const roundTrips = (count: number) => Effect.forEach(Array.from({ length: count 
 const endless = "1 hour"
 
 /** Runs with a service that is connected to every node: the layer is built when it is to a quorum. */
-const connected = (options: Redsync.LayerOptions, logs?: Logged) => <A, E, R>(program: Effect.Effect<A, E, R>) =>
+const connected = (options: ServiceOptions, logs?: Logged) => <A, E, R>(program: Effect.Effect<A, E, R>) =>
   Effect.andThen(untilAllAnswer, program).pipe(using(options, logs))
 
 /** A client as its user would configure it who configures nothing. */
@@ -354,7 +363,13 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
         assert((yield* Fiber.join(caller)) instanceof ErrFailed)
         yield* until("the SET is sent again", Effect.map(callsOf(a, "set"), (calls) => calls === 2))
         yield* untilEmpty([a, b, e])
-      }).pipe(connected({ nodes: [client, ...urls([b, c, d, e])], expiry: "30 seconds", nodeTimeout: "2 seconds" }))
+      }).pipe(
+        connected({
+          nodes: [IoredisNode.fromClient(client), ...urls([b, c, d, e])],
+          expiry: "30 seconds",
+          nodeTimeout: "2 seconds"
+        })
+      )
     }))
 })
 
@@ -375,7 +390,11 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
         yield* untilEmpty([a, b])
       }).pipe(
         Effect.scoped,
-        connected({ nodes: [client, ...urls([b, c, d, e])], expiry: "30 seconds", nodeTimeout: "400 millis" })
+        connected({
+          nodes: [IoredisNode.fromClient(client), ...urls([b, c, d, e])],
+          expiry: "30 seconds",
+          nodeTimeout: "400 millis"
+        })
       )
       assert.strictEqual(yield* Effect.promise(() => client.ping()), "PONG")
     }))
@@ -400,7 +419,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
           yield* until("the SET is executed", Effect.map(callsOf(server, "set"), (calls) => calls === 1))
         }
         yield* untilEmpty(servers)
-      }).pipe(connected({ nodes: clients, expiry: "30 seconds" }))
+      }).pipe(connected({ nodes: clients.map(IoredisNode.fromClient), expiry: "30 seconds" }))
     }))
 
   it.effect("that waits in its offline queue while the server is down: nothing comes of it later", () =>
@@ -419,7 +438,11 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
         yield* untilEmpty([a, b])
       }).pipe(
         Effect.scoped,
-        connected({ nodes: [client, ...urls([b, c, d, e])], expiry: "30 seconds", nodeTimeout: "400 millis" })
+        connected({
+          nodes: [IoredisNode.fromClient(client), ...urls([b, c, d, e])],
+          expiry: "30 seconds",
+          nodeTimeout: "400 millis"
+        })
       )
     }))
 })

@@ -4,8 +4,9 @@ import { Cluster, Redis, type RedisOptions } from "ioredis"
 import { Cluster as ValkeyCluster, Redis as Valkey } from "iovalkey"
 import { connect, createServer } from "node:net"
 import { tmpdir } from "node:os"
-import { IoredisNode, type LockNode, NodeError, Redsync, retryPolicy, withLock } from "../../../src/index.ts"
+import { type LockNode, NodeError, Redsync, retryPolicy, withLock } from "../../../src/index.ts"
 import { canHaveCompanion } from "../../../src/internal/redis/keys.ts"
+import * as IoredisNode from "../../../src/IoredisNode.ts"
 import { assertDown, assertNodeError, Backend, realTime, redisSuite, Subject } from "../../support/conformance.ts"
 import { eventually } from "../../support/servers/Instance.ts"
 import { RedisCluster, type RedisServer, RedisServers } from "../../support/servers/RedisServers.ts"
@@ -13,7 +14,7 @@ import { RedisCluster, type RedisServer, RedisServers } from "../../support/serv
 const oneServer = Effect.map(RedisServers, ([server]) => server!)
 
 /** A node over a server of its own, and that server. */
-const subject = <E>(makeNode: (server: RedisServer) => Effect.Effect<LockNode.LockNode, E, Scope.Scope>) =>
+const subject = <E>(makeNode: (server: RedisServer) => Effect.Effect<LockNode, E, Scope.Scope>) =>
   Layer.effectContext(Effect.gen(function*() {
     const server = yield* oneServer
     const node = yield* makeNode(server)
@@ -296,7 +297,7 @@ layer(Layer.merge(RedisServers.layer(1), RedisCluster.layer), { excludeTestServi
       Effect.gen(function*() {
         const before = footprint(client)
         yield* withLock("theirs", Effect.sync(() => assert.deepStrictEqual(footprint(client), before))).pipe(
-          Effect.provide(Redsync.layer({ nodes: [client] }))
+          Effect.provide(Redsync.layer({ nodes: [IoredisNode.fromClient(client)] }))
         )
         assert.deepStrictEqual(footprint(client), before)
         assert.strictEqual(yield* Effect.promise(ping), "PONG")

@@ -42,5 +42,5 @@ layer(RedisServers.layer(1), { excludeTestServices: true, timeout: "60 seconds" 
         Effect.map(server!.command("GET", "ambient"), (value) => [value, lock.value]))
       assert.strictEqual(during[0], during[1])
       assert.strictEqual(yield* server!.command("EXISTS", "ambient"), 0)
-    }).pipe(Effect.provide(Redsync.layerRedis), Effect.provide(redis())))
+    }).pipe(Effect.provide(Redsync.layerRedis()), Effect.provide(redis())))
 })

@@ -6,7 +6,8 @@
  */
 import { assert, layer } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
-import { IoredisNode, lock, Redsync, retryPolicy, tryLock, withLock } from "../../../src/index.ts"
+import { lock, Redsync, retryPolicy, tryLock, withLock } from "../../../src/index.ts"
+import * as IoredisNode from "../../../src/IoredisNode.ts"
 import { abilities } from "../../support/servers/abilities.ts"
 import { type RedisServer, RedisServers } from "../../support/servers/RedisServers.ts"
 
@@ -25,7 +26,7 @@ const commandsOn = (server: RedisServer) =>
 const looking = new Set(["info", "config|resetstat", "client|setname", ...knowsSubcommands ? [] : ["config", "client"]])
 
 /** The commands each server ran for the program, the releases that go on in the background included. */
-const commandsOf = <A, E>(program: Effect.Effect<A, E, Redsync.Redsync | Scope.Scope>) =>
+const commandsOf = <A, E>(program: Effect.Effect<A, E, Redsync | Scope.Scope>) =>
   Effect.gen(function*() {
     const servers = yield* RedisServers
     yield* Effect.scoped(Effect.gen(function*() {

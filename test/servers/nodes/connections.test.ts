@@ -8,8 +8,10 @@ import { Cluster, type ClusterOptions, Redis, type RedisOptions } from "ioredis"
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { fileURLToPath } from "node:url"
-import { IoredisNode, type LockNode, type NodeError, Redsync, withLock } from "../../../src/index.ts"
+import { type LockNode, type NodeError, Redsync, withLock } from "../../../src/index.ts"
 import { keepConnected } from "../../../src/internal/ioredis/keepConnected.ts"
+import * as IoredisNode from "../../../src/IoredisNode.ts"
+import type { Notice } from "../../../src/LockNode.ts"
 import { assertNodeError } from "../../support/conformance.ts"
 import { callsOf, fakeServer, until } from "../../support/faults.ts"
 import { type Front, front } from "../../support/front.ts"
@@ -24,7 +26,7 @@ const untilAnswered = <A>(effect: Effect.Effect<A, NodeError>) =>
   until("the node answers", Effect.map(Effect.option(effect), Option.isSome))
 
 /** Starts so many that no server reads them at once, and none of which is answered while the server is stopped. */
-const acquireAll = (node: LockNode.LockNode) =>
+const acquireAll = (node: LockNode) =>
   Effect.gen(function*() {
     const fibers = yield* Effect.forEach(names, (name) =>
       Effect.forkScoped(Effect.exit(node.acquire(name, "mine", 60_000))))
@@ -35,7 +37,7 @@ const acquireAll = (node: LockNode.LockNode) =>
     return fibers
   })
 
-const releaseAll = (node: LockNode.LockNode) =>
+const releaseAll = (node: LockNode) =>
   Effect.forEach(names, (name) => node.release(name, "mine"), { concurrency: "unbounded", discard: true })
 
 /** The server's clients, other than whoever asks. */
@@ -196,7 +198,9 @@ describe("the first moments of a connection", () => {
     Effect.gen(function*() {
       const { primary, sentinels } = yield* watched
       const silent = yield* front("nothing is said")
-      const layer = Redsync.layer({ nodes: [{ sentinels: [silent, ...sentinels], name: sentinelName }] })
+      const layer = Redsync.layer({
+        nodes: [IoredisNode.make({ sentinels: [silent, ...sentinels], name: sentinelName })]
+      })
       yield* withLock("passed", Effect.void, { retry: Schedule.spaced("50 millis") }).pipe(Effect.provide(layer))
       assert.strictEqual(yield* primary.command("EXISTS", "passed"), 0)
       yield* until("nobody is connected to it any more", Effect.sync(() => silent.open() === 0))
@@ -416,7 +420,7 @@ describe("a client of the caller's that queues nothing", () => {
       Effect.gen(function*() {
         const server = yield* startServer()
         const client = yield* callersClient(server, { ...options, enableOfflineQueue: false })
-        const layer = Redsync.layer({ nodes: [client] })
+        const layer = Redsync.layer({ nodes: [IoredisNode.fromClient(client)] })
         assert.strictEqual(
           yield* withLock("first", Effect.succeed("held"), { retry: Schedule.recurs(0) }).pipe(Effect.provide(layer)),
           "held"
@@ -454,7 +458,7 @@ describe("a key prefix", () => {
   it.live("of a connection of our own is before all keys, and those that wait hear", () =>
     Effect.gen(function*() {
       const { command, host, port } = yield* startServer()
-      const service = Redsync.layer({ nodes: [{ host, port, keyPrefix: "app:" }] })
+      const service = Redsync.layer({ nodes: [IoredisNode.make({ host, port, keyPrefix: "app:" })] })
       const patient = { expiry: "1 minute", retry: Schedule.spaced("1 hour") } as const
       yield* command("SET", "app:name", "another library", "PX", "60000")
       const waiting = yield* withLock("name", command<ReadonlyArray<string>>("KEYS", "*"), patient).pipe(
@@ -488,7 +492,7 @@ describe("a cluster of the caller's", () => {
         assert.deepStrictEqual(answers, [true, true])
         const another = yield* callersCluster(startup, {})
         yield* withLock("b", Effect.void, { nodeTimeout: "5 seconds" }).pipe(
-          Effect.provide(Redsync.layer({ nodes: [another], replicas: 1 }))
+          Effect.provide(Redsync.layer({ nodes: [IoredisNode.fromClient(another)], replicas: 1 }))
         )
         for (const { command } of [master, replica]) assert.strictEqual(yield* command("DBSIZE"), 0)
       }).pipe(Effect.scoped),
@@ -531,7 +535,7 @@ describe("a cluster of the caller's", () => {
         const waits = Effect.map(listened, (all) =>
           all.some(([, channels]) => channels > 0))
         const waiter = withLock(name, Effect.succeed("its turn"), patient).pipe(
-          Effect.provide(Redsync.layer({ nodes: [theirs] })),
+          Effect.provide(Redsync.layer({ nodes: [IoredisNode.fromClient(theirs)] })),
           Effect.forkScoped
         )
         // The release of one of us wakes the next, who listens where the key is and nowhere else.
@@ -544,7 +548,7 @@ describe("a cluster of the caller's", () => {
             return waiting
           }),
           patient
-        ).pipe(Effect.provide(Redsync.layer({ nodes: [ours] })))
+        ).pipe(Effect.provide(Redsync.layer({ nodes: [IoredisNode.fromClient(ours)] })))
         assert.strictEqual(yield* Fiber.join(waiting), "its turn")
         // The first in line watches the key.
         yield* Effect.promise(() => direct.set(`app:${name}`, "another library", "PX", 60_000))
@@ -595,7 +599,7 @@ describe("connections for hearing", () => {
       const network = yield* front(server)
       const node = yield* IoredisNode.make(network.url)
       assert.isTrue(yield* node.ready!)
-      const heard: Array<LockNode.Notice> = []
+      const heard: Array<Notice> = []
       const list = yield* node.waitingList!("waiter", (notice) => heard.push(notice))
       yield* server.command("SET", "name", "theirs", "PX", "60000")
       yield* list.join("name", "back")

@@ -5,9 +5,11 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect, Option, type Scope } from "effect"
 import { Redis } from "ioredis"
-import { IoredisNode, type LockNode, type NodeError } from "../../../src/index.ts"
+import type { LockNode, NodeError } from "../../../src/index.ts"
 import { companionKey, wakeUpChannel } from "../../../src/internal/redis/keys.ts"
 import { releaseAndWake } from "../../../src/internal/redis/scripts.ts"
+import * as IoredisNode from "../../../src/IoredisNode.ts"
+import type { Notice } from "../../../src/LockNode.ts"
 import { until } from "../../support/faults.ts"
 import { readPage } from "../../support/pages.ts"
 import { abilities } from "../../support/servers/abilities.ts"
@@ -47,10 +49,10 @@ const as = (server: RedisServer, user: string, ask: (client: Redis) => Promise<u
   )
 
 /** Everything that can be asked of a node; what it complains of. */
-const complaints = (node: LockNode.LockNode): Effect.Effect<Array<string>, never, Scope.Scope> =>
+const complaints = (node: LockNode): Effect.Effect<Array<string>, never, Scope.Scope> =>
   Effect.gen(function*() {
     const heard: Array<string> = []
-    const hear = (notice: LockNode.Notice) => {
+    const hear = (notice: Notice) => {
       if (notice._tag === "Unsupported") heard.push(notice.why)
     }
     const ask = <A>(operation: Effect.Effect<A, NodeError>) =>
@@ -133,7 +135,7 @@ layer(RedisServers.layer(1), { excludeTestServices: true, timeout: "60 seconds" 
       const ours = yield* nodeOf(server!, rule)
       const others = yield* nodeOf(server!, rule.map((right) => right.replace("locks:", "others:")), "neighbour")
       for (const name of ["others:a", "others:{x}:a"]) {
-        const heard: Array<LockNode.Notice> = []
+        const heard: Array<Notice> = []
         const list = yield* others.waitingList!("others:waiter", (notice) => heard.push(notice))
         assert.deepStrictEqual(yield* others.fencing!.acquire(name, "theirs", 60_000, 7), Option.some(7))
         yield* list.join(name, "back")

@@ -7,14 +7,15 @@ import { Duration, Effect, Fiber, Layer, Logger, Option, Schedule, type Scope } 
 import { Cluster, Redis } from "ioredis"
 import {
   fencedLock,
-  IoredisNode,
   lock,
   type LockError,
+  type LockLost,
   Redsync,
   retryPolicy,
   tryLock,
   withLock
 } from "../../../src/index.ts"
+import * as IoredisNode from "../../../src/IoredisNode.ts"
 import { overCluster } from "../../examples/kinds/cluster.ts"
 import { overSentinel } from "../../examples/kinds/sentinel.ts"
 import { assertNodeError } from "../../support/conformance.ts"
@@ -38,9 +39,9 @@ const patient = {
   retry: retryPolicy({ delay: "50 millis", within: "25 seconds" })
 } as const
 
-type Service = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, Exclude<R, Redsync.Redsync>>
+type Service = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, Exclude<R, Redsync>>
 
-const service = (layer: Layer.Layer<Redsync.Redsync>): Effect.Effect<Service, never, Scope.Scope> =>
+const service = (layer: Layer.Layer<Redsync>): Effect.Effect<Service, never, Scope.Scope> =>
   Effect.map(
     // What is logged of nodes that go and come is tested elsewhere.
     Layer.build(Layer.provide(Layer.fresh(layer), Logger.layer([]))),
@@ -51,7 +52,7 @@ const service = (layer: Layer.Layer<Redsync.Redsync>): Effect.Effect<Service, ne
 const name = "b"
 
 /** Refused for want of replicas, and says so. */
-const assertTooFewReplicas = (error: LockError.LockError | LockError.LockLost) => {
+const assertTooFewReplicas = (error: LockError | LockLost) => {
   assert.strictEqual(error._tag, "NodesUnavailable")
   assert.match(error.message, /NOREPLICAS 0 of 1 replica acknowledged within 134 ms/)
 }
@@ -116,7 +117,7 @@ const neverOverlaps = (ours: Service, theirs: Service, cut: Effect.Effect<void>,
 
 describe("Sentinel", () => {
   const careless = ({ sentinels }: Watched) =>
-    Redsync.layer({ nodes: [{ sentinels: [...sentinels], name: sentinelName }] })
+    Redsync.layer({ nodes: [IoredisNode.make({ sentinels: [...sentinels], name: sentinelName })] })
   const careful = ({ sentinels }: Watched) => overSentinel([...sentinels])
 
   it.live.each([["without replicas", careless], ["with replicas", careful]] as const)(
@@ -252,7 +253,7 @@ describe("Cluster", () => {
       (cluster) => Effect.sync(() => cluster.disconnect())
     )
   const careless = ({ masters }: ReplicatedCluster) =>
-    Layer.unwrap(Effect.map(clusterOf(masters), (cluster) => Redsync.layer({ nodes: [cluster] })))
+    Redsync.layer({ nodes: [Effect.map(clusterOf(masters), IoredisNode.fromClient)] })
   const careful = ({ masters }: ReplicatedCluster) => overCluster(masters.map(({ host, port }) => ({ host, port })))
 
   const takeOver = ({ masters: [master], replica }: ReplicatedCluster) =>

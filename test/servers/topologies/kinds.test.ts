@@ -10,7 +10,8 @@ import { Redis as Valkey } from "iovalkey"
 import { readFileSync } from "node:fs"
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 import { inspect as inspectValue } from "node:util"
-import { inspect, IoredisNode, lock, type LockError, Redsync, tryLock, withLock } from "../../../src/index.ts"
+import { inspect, lock, type LockError, Redsync, tryLock, withLock } from "../../../src/index.ts"
+import * as IoredisNode from "../../../src/IoredisNode.ts"
 import { overTls } from "../../examples/kinds/tls.ts"
 import { assertNodeError, Backend, realTime, redisSuite, Subject } from "../../support/conformance.ts"
 import { type Logged, logged, onEach, until, valuesOf } from "../../support/faults.ts"
@@ -23,14 +24,14 @@ import { kindsOf } from "../../support/trouble.ts"
 const three = <A, R>(one: Effect.Effect<A, never, R>) => Effect.all([one, one, one], { concurrency: "unbounded" })
 
 /** A service with connections of its own. */
-const service = (layer: Layer.Layer<Redsync.Redsync>) =>
+const service = (layer: Layer.Layer<Redsync>) =>
   Effect.map(Layer.build(Layer.fresh(layer)), (context) => Effect.provide(context))
 
 /**
  * Two services exclude each other, and the one that waits is woken by the release
  * of the other: its own next attempt would come after an hour.
  */
-const excludes = (servers: ReadonlyArray<RedisServer>, layer: Layer.Layer<Redsync.Redsync>) =>
+const excludes = (servers: ReadonlyArray<RedisServer>, layer: Layer.Layer<Redsync>) =>
   Effect.gen(function*() {
     const [ours, theirs] = [yield* service(layer), yield* service(layer)]
     const order: Array<string> = []
@@ -195,7 +196,7 @@ it.live("clients of iovalkey: locks, and wakes those that wait", () =>
         Effect.sync(() => new Valkey(port, host) as unknown as Redis),
         (client) => Effect.sync(() => client.disconnect())
       ))
-    yield* excludes(servers, Redsync.layer({ nodes: clients }))
+    yield* excludes(servers, Redsync.layer({ nodes: clients.map(IoredisNode.fromClient) }))
   }).pipe(Effect.scoped))
 
 // -----------------------------------------------------------------------------
@@ -311,5 +312,5 @@ describe("networks and passwords", () => {
 
 /** Until enough connections have been made again to be told why they are not. */
 const refusedForGood = Schedule.spaced("50 millis").pipe(
-  Schedule.while(({ input }) => !/WRONGPASS.*WRONGPASS/.test((input as LockError.LockError).message))
+  Schedule.while(({ input }) => !/WRONGPASS.*WRONGPASS/.test((input as LockError).message))
 )

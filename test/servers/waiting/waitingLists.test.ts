@@ -4,11 +4,12 @@
  */
 import { assert, layer } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
-import { IoredisNode, type LockNode, MemoryNode } from "../../../src/index.ts"
+import { type LockNode, MemoryNode } from "../../../src/index.ts"
+import * as IoredisNode from "../../../src/IoredisNode.ts"
 import { until } from "../../support/faults.ts"
 import { RedisServers } from "../../support/servers/RedisServers.ts"
 
-class Subject extends Context.Service<Subject, LockNode.LockNode>()("effect-redsync/test/waitingLists/Subject") {}
+class Subject extends Context.Service<Subject, LockNode>()("effect-redsync/test/waitingLists/Subject") {}
 
 const overIoredis = Layer.effect(
   Subject,

@@ -7,6 +7,7 @@ import { assert, layer } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer } from "effect"
 import { Redis as EffectRedis } from "effect/persistence"
 import { Cluster, Redis } from "ioredis"
+import * as IoredisNode from "../../../src/IoredisNode.ts"
 // @ts-expect-error its package.json does not say where its types are
 import Redlock from "redlock"
 import { RedisNode, withLock } from "../../../src/index.ts"
@@ -254,8 +255,8 @@ layer(RedisCluster.layer, { excludeTestServices: true, timeout: "60 seconds" })(
   const setUp = Effect.gen(function*() {
     const admin = yield* clusterClient
     const logs = logged()
-    const one = yield* service([yield* clusterClient], {}, logs)
-    const other = yield* service([yield* clusterClient], {}, logs)
+    const one = yield* service([IoredisNode.fromClient(yield* clusterClient)], {}, logs)
+    const other = yield* service([IoredisNode.fromClient(yield* clusterClient)], {}, logs)
     const untilListed = (name: string) =>
       until(
         "it waits",

@@ -72,13 +72,13 @@ export class Attempt {
     })
   }
 
-  #verb(): Effect.Effect<unknown, unknown, Redsync.Redsync> {
+  #verb(): Effect.Effect<unknown, unknown, Redsync> {
     const { checker } = this.#around
     const { process } = this.#client
     const { guarded, names, options, retry, verb } = this.#op
     const name = names[0]!
     const settings = { ...options, retry: Redsync.retryPolicy(retry) }
-    const scoped = (lock: Lock.Lock) => {
+    const scoped = (lock: Lock) => {
       this.#granted()
       const hold = this.#hold([lock], guarded)
       // Interrupted before it enters, it holds the lock for as long as the scope is open all the same.
@@ -131,7 +131,7 @@ export class Attempt {
     }
   }
 
-  #forceUnlock(name: string): Effect.Effect<unknown, unknown, Redsync.Redsync> {
+  #forceUnlock(name: string): Effect.Effect<unknown, unknown, Redsync> {
     return Effect.suspend(() => {
       const held = this.#around.checker.leases.holdsOf(this.#client.process, name).map(({ lock }) => lock.value)
       return Effect.tap(Redsync.forceUnlock(name), () => Effect.forEach(held, (value) => this.#ownHoldsEnded(value)))
@@ -151,7 +151,7 @@ export class Attempt {
   }
 
   /** What is done while holding the locks. */
-  #hold(locks: ReadonlyArray<Lock.Lock>, isGuarded: boolean): Effect.Effect<void, unknown> {
+  #hold(locks: ReadonlyArray<Lock>, isGuarded: boolean): Effect.Effect<void, unknown> {
     const { checker } = this.#around
     const { process } = this.#client
     const isScoped = scopedVerbs.has(this.#op.verb)

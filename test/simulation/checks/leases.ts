@@ -2,7 +2,7 @@
  * Who holds what, and the promises about that: exclusion, and tokens that
  * increase.
  */
-import type { Lock } from "../../../src/index.ts"
+import type { FencedLock, Lock } from "../../../src/index.ts"
 import type { HeldLock } from "../../../src/internal/hold/heldLock.ts"
 import { validityMillis } from "../../../src/internal/lease/lease.ts"
 import type { Assumptions } from "../plan/assumptions.ts"
@@ -14,7 +14,7 @@ import type { Checker } from "./checker.ts"
 /** Somebody who was handed a lock and has not given it back. */
 export interface Holder {
   readonly process: Process
-  readonly lock: Lock.Lock
+  readonly lock: Lock
   readonly expiry: number
   /** Whether the program is to be stopped when the lease ends. */
   readonly isGuarded: boolean
@@ -154,7 +154,7 @@ export class Leases {
 
   /** Tokens increase in the order in which locks are handed out. */
   #token({ lock, process }: Holder): void {
-    const { name, token } = lock as Lock.Lock & Partial<Lock.FencedLock>
+    const { name, token } = lock as Lock & Partial<FencedLock>
     if (token === undefined) return
     const last = this.#tokens.get(name) ?? 0
     this.#tokens.set(name, Math.max(last, token))

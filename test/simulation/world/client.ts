@@ -19,7 +19,7 @@ import type { Server } from "./server.ts"
 export interface Client {
   readonly process: Process
   readonly plan: ProcessPlan
-  readonly nodes: ReadonlyArray<LockNode.LockNode>
+  readonly nodes: ReadonlyArray<LockNode>
   readonly calls: Calls
   /** Fibers that use locks beside those that took them. */
   readonly besides: Array<Fiber.Fiber<unknown, unknown>>
@@ -103,7 +103,7 @@ const untilTrueTime = (process: Process, at: number): Effect.Effect<void> =>
 const work = (
   client: Client,
   around: Surroundings,
-  context: Context.Context<Redsync.Redsync>,
+  context: Context.Context<Redsync>,
   ops: ReadonlyArray<Op>
 ): Effect.Effect<void> =>
   Effect.gen(function*() {

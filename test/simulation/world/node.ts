@@ -3,8 +3,9 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { LockError, type LockNode } from "../../../src/index.ts"
+import { LockError, type LockNode, type NodeError } from "../../../src/index.ts"
 import { abstentionReason } from "../../../src/internal/nodeContract.ts"
+import type { Notice, WaitingList } from "../../../src/LockNode.ts"
 import type { Link } from "./link.ts"
 import type { Server } from "./server.ts"
 
@@ -40,13 +41,13 @@ export interface NodeOptions {
   readonly acknowledgedWithin: number | undefined
 }
 
-export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode.LockNode => {
+export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode => {
   const { minUptimeMillis } = options
   const { server } = link
 
   const fail = (
-    operation: LockError.NodeError["operation"],
-    reason: LockError.NodeError["reason"],
+    operation: NodeError["operation"],
+    reason: NodeError["reason"],
     cause: string
   ) => Effect.fail(new LockError.NodeError({ node: server.name, operation, reason, cause }))
 
@@ -57,11 +58,11 @@ export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode.L
   }
 
   const ask = <A>(
-    operation: LockError.NodeError["operation"],
+    operation: NodeError["operation"],
     what: () => string,
     execute: (server: Server) => A | Abstention,
     isWrite = false
-  ): Effect.Effect<A, LockError.NodeError> => {
+  ): Effect.Effect<A, NodeError> => {
     const broken = options.breaks()
     if (broken === "throws") throw new Error("the node throws")
     if (broken === "dies") return Effect.die(new Error("the node dies"))
@@ -91,7 +92,7 @@ export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode.L
     })
   }
 
-  const waitingList: NonNullable<LockNode.LockNode["waitingList"]> = (waiter, hear) =>
+  const waitingList: NonNullable<LockNode["waitingList"]> = (waiter, hear) =>
     Effect.map(
       Effect.acquireRelease(
         Effect.sync(() => {
@@ -103,7 +104,7 @@ export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode.L
           let isListening = false
           let isClosed = false
           const ear = {
-            hear: (notice: LockNode.Notice) =>
+            hear: (notice: Notice) =>
               link.notify(() => `${notice._tag} ${"key" in notice ? notice.key : ""}`, () => {
                 if (!isListening) return
                 if (notice._tag === "WakeUp") calls.onTurn()
@@ -127,7 +128,7 @@ export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode.L
         }),
         ({ close }) => Effect.sync(close)
       ),
-      ({ listen }): LockNode.WaitingList => ({
+      ({ listen }): WaitingList => ({
         join: (key, place) =>
           ask("inspect", () => `join ${key} ${place}`, (server) => {
             listen()

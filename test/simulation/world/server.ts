@@ -2,8 +2,8 @@
  * A server: keys that expire by its own clock, waiting lists, and what happens to
  * machines. It does what the commands and scripts of a real one do.
  */
-import type { LockNode } from "../../../src/index.ts"
 import { fencingCounterTtlMillis } from "../../../src/internal/nodeContract.ts"
+import type { KeyState, LinePosition, Notice } from "../../../src/LockNode.ts"
 import type { World } from "./world.ts"
 
 export interface ServerOptions {
@@ -32,7 +32,7 @@ export interface Foreign {
 
 /** A subscription of a process to the notices for its waiter. */
 export interface Ear {
-  readonly hear: (notice: LockNode.Notice) => void
+  readonly hear: (notice: Notice) => void
 }
 
 /** What somebody who sees everything wants to hear of. */
@@ -255,7 +255,7 @@ export class Server {
     return true
   }
 
-  inspect(key: string): LockNode.KeyState | undefined {
+  inspect(key: string): KeyState | undefined {
     const entry = this.live(key)
     if (entry === undefined) return undefined
     const { expiresAt, type } = entry
@@ -269,7 +269,7 @@ export class Server {
     return true
   }
 
-  join(key: string, waiter: string, place: "front" | "back"): LockNode.LinePosition {
+  join(key: string, waiter: string, place: "front" | "back"): LinePosition {
     let list = this.#lists.get(key) ?? []
     if (place === "front") list = [waiter, ...list.filter((other) => other !== waiter)]
     else if (!list.includes(waiter)) list = [...list, waiter]

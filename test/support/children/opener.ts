@@ -4,7 +4,7 @@
  */
 import { Effect } from "effect"
 import { once } from "node:events"
-import { IoredisNode } from "../../../src/index.ts"
+import * as IoredisNode from "../../../src/IoredisNode.ts"
 
 const nodes: ReadonlyArray<string | Parameters<typeof IoredisNode.make>[0]> = JSON.parse(process.argv[2]!)
 

@@ -1,0 +1,201 @@
+/**
+ * The service itself: its tag, and what it can do.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import type { FencingToken } from "./Fencing.ts"
+import type { Health, Inspection } from "./Inspection.ts"
+import type { FencedLock, Lock } from "./Lock.ts"
+import type { LockError, LockLost, NodesUnavailable } from "./LockError.ts"
+import type { LockOptions } from "./LockOptions.ts"
+
+/**
+ * Locks over one set of nodes, with their quorum, prefix and default options.
+ *
+ * **Details**
+ *
+ * Get it from `Redsync.make` or one of the layers. Each method does what the
+ * function of the same name does for the service in the context, where it is
+ * documented.
+ *
+ * There is nothing in it but functions and effects, so that a test can stub those it
+ * needs with `Layer.mock`.
+ *
+ * **Example** (A method instead of a function)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Redsync } from "effect-redsync"
+ *
+ * const program = Effect.gen(function*() {
+ *   const redsync = yield* Redsync.Redsync
+ *   yield* redsync.withLock("invoices:42", Effect.log("charging"))
+ * })
+ * ```
+ *
+ * **Example** (Two quorums in one program)
+ *
+ * ```ts
+ * import { Context, Effect, Layer } from "effect"
+ * import { Redsync } from "effect-redsync"
+ *
+ * class Orders extends Context.Service<Orders, Redsync>()("app/Orders") {
+ *   static readonly layer = Layer.effect(
+ *     this,
+ *     Redsync.make({ nodes: ["redis://a:6379", "redis://b:6379", "redis://c:6379"], prefix: "orders:" })
+ *   )
+ * }
+ *
+ * const program = Orders.use((redsync) => redsync.withLock("42", Effect.log("shipping")))
+ * ```
+ *
+ * **Example** (A stub for a test)
+ *
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { Redsync } from "effect-redsync"
+ *
+ * const layer = Layer.mock(Redsync.Redsync, { tryLock: () => Effect.succeedNone })
+ * ```
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Redsync {
+  /** The ids of the nodes, in their order, the number of them that must agree, and the prefix of all names. */
+  readonly topology: Effect.Effect<Topology>
+
+  /** Holds the lock for exactly as long as the program runs: `Redsync.withLock`. */
+  readonly withLock: <A, E, R>(
+    name: string,
+    program: Program<[lock: Lock], A, E, R>,
+    options?: LockOptions
+  ) => Effect.Effect<A, E | LockError | LockLost, R>
+
+  /** The same with one attempt, `None` if the lock is held: `Redsync.withLockIfAvailable`. */
+  readonly withLockIfAvailable: <A, E, R>(
+    name: string,
+    program: Program<[lock: Lock], A, E, R>,
+    options?: LockOptions
+  ) => Effect.Effect<Option.Option<A>, E | NodesUnavailable | LockLost, R>
+
+  /** Holds all of the locks, or none: `Redsync.withLocks`. */
+  readonly withLocks: <A, E, R>(
+    names: Names,
+    program: Program<[locks: ReadonlyArray<Lock>], A, E, R>,
+    options?: LockOptions
+  ) => Effect.Effect<A, E | LockError | LockLost, R>
+
+  /** Gives the program a fencing token: `Redsync.withFencedLock`. */
+  readonly withFencedLock: <A, E, R>(
+    name: string,
+    program: (token: FencingToken, lock: FencedLock) => Effect.Effect<A, E, R>,
+    options?: LockOptions
+  ) => Effect.Effect<A, E | LockError | LockLost, R>
+
+  /** The same with one attempt, `None` if the lock is held: `Redsync.withFencedLockIfAvailable`. */
+  readonly withFencedLockIfAvailable: <A, E, R>(
+    name: string,
+    program: (token: FencingToken, lock: FencedLock) => Effect.Effect<A, E, R>,
+    options?: LockOptions
+  ) => Effect.Effect<Option.Option<A>, E | NodesUnavailable | LockLost, R>
+
+  /** Holds all of the locks, each with a fencing token: `Redsync.withFencedLocks`. */
+  readonly withFencedLocks: <A, E, R>(
+    names: Names,
+    program: (locks: ReadonlyArray<FencedLock>) => Effect.Effect<A, E, R>,
+    options?: LockOptions
+  ) => Effect.Effect<A, E | LockError | LockLost, R>
+
+  /** Acquires the lock, and releases it when the scope closes: `Redsync.lock`. */
+  readonly lock: (name: string, options?: LockOptions) => Effect.Effect<Lock, LockError, Scope.Scope>
+
+  /** The same with one attempt, `None` if the lock is held: `Redsync.tryLock`. */
+  readonly tryLock: (
+    name: string,
+    options?: LockOptions
+  ) => Effect.Effect<Option.Option<Lock>, NodesUnavailable, Scope.Scope>
+
+  /** Like `lock`, with a fencing token on the lock: `Redsync.fencedLock`. */
+  readonly fencedLock: (name: string, options?: LockOptions) => Effect.Effect<FencedLock, LockError, Scope.Scope>
+
+  /** Like `tryLock`, with a fencing token on the lock: `Redsync.tryFencedLock`. */
+  readonly tryFencedLock: (
+    name: string,
+    options?: LockOptions
+  ) => Effect.Effect<Option.Option<FencedLock>, NodesUnavailable, Scope.Scope>
+
+  /** Takes over a lock that another process has detached, by its value: `Redsync.adopt`. */
+  readonly adopt: (
+    name: string,
+    value: string,
+    options?: LockOptions
+  ) => Effect.Effect<Lock, LockLost | NodesUnavailable, Scope.Scope>
+
+  /** Like `adopt`, with a new fencing token on the lock: `Redsync.adoptFenced`. */
+  readonly adoptFenced: (
+    name: string,
+    value: string,
+    options?: LockOptions
+  ) => Effect.Effect<FencedLock, LockLost | NodesUnavailable, Scope.Scope>
+
+  /** Releases a lock by its value, from any process: `Redsync.unlock`. */
+  readonly unlock: (name: string, value: string) => Effect.Effect<boolean, NodesUnavailable>
+
+  /** Reads the key on every node without modifying it: `Redsync.inspect`. */
+  readonly inspect: (name: string) => Effect.Effect<Inspection>
+
+  /** Deletes the key on every node, whoever holds the lock: `Redsync.forceUnlock`. */
+  readonly forceUnlock: (name: string) => Effect.Effect<boolean, NodesUnavailable>
+
+  /** Whether the nodes answer: `Redsync.health`. */
+  readonly health: Effect.Effect<Health>
+
+  /** The same service with a prefix of its own behind that of this one: `Redsync.prefixed`. */
+  readonly prefixed: (prefix: string) => Effect.Effect<Redsync>
+}
+
+/**
+ * The service in the context. Every function of this module requires it.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const Redsync: Context.Service<Redsync, Redsync> = Context.Service("effect-redsync/Redsync")
+
+/**
+ * What a service is made of.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Topology {
+  /** The ids of the nodes, in the order of the options. */
+  readonly nodes: ReadonlyArray<string>
+  /** The number of nodes that must agree. */
+  readonly quorum: number
+  /** What stands before every name on the nodes, `""` if nothing does. */
+  readonly prefix: string
+}
+
+/**
+ * What is run while a lock is held: an effect, or a function of what is held.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Program<Held extends ReadonlyArray<unknown>, A, E, R> =
+  | Effect.Effect<A, E, R>
+  | ((...held: Held) => Effect.Effect<A, E, R>)
+
+/**
+ * The names of several locks: at least one, in any order, each once or more often.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Names = ReadonlyArray<string> | ReadonlySet<string>

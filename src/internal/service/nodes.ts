@@ -1,0 +1,136 @@
+/**
+ * The nodes of a service: what may be one, and opening them.
+ */
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import type { LockNode } from "../../LockNode.ts"
+import { invalidOption } from "../base/arguments.ts"
+import { untrusted } from "../base/text.ts"
+
+/** What a node comes from. */
+export interface NodeSource {
+  /** What it will be called, unless only opening it tells. */
+  readonly id: string | undefined
+  /** The node itself, if it is there already. */
+  readonly node: LockNode | undefined
+  readonly open: Effect.Effect<LockNode, unknown, unknown>
+}
+
+/** How URLs become nodes, whichever client is used for it. */
+export interface UrlNodes {
+  /** Text with several URLs. */
+  readonly split: (text: string) => ReadonlyArray<string>
+  /** A node, or what is wrong with the URL; `option` is what it is called there. */
+  readonly node: (url: string, option: string) => UrlNode | string
+}
+
+export interface UrlNode {
+  readonly id: string
+  readonly open: Effect.Effect<LockNode, never, Scope.Scope>
+}
+
+/** The nodes as they were given, each looked at once, or what is wrong with them. */
+export const checkNodes = (inputs: unknown, urlNodes: UrlNodes): ReadonlyArray<NodeSource> | string => {
+  try {
+    if (Predicate.isString(inputs)) return "effect-redsync: the option nodes is a string; it must be an array of nodes."
+    if (!Array.isArray(inputs) || inputs.length === 0) {
+      return invalidOption("nodes", inputs, "it must be an array of at least one node")
+    }
+    const sources = Array.from(inputs, (input, index) => checkNode(input, `nodes, entry ${index + 1},`, urlNodes))
+    const problem = sources.find(Predicate.isString)
+    return problem ?? checkIds(sources as ReadonlyArray<NodeSource>) ?? sources as ReadonlyArray<NodeSource>
+  } catch {
+    return invalidOption("nodes", inputs, "it must be an array of nodes that can be read")
+  }
+}
+
+const checkNode = (input: unknown, option: string, urlNodes: UrlNodes): NodeSource | string => {
+  const url = Redacted.isRedacted(input) ? Redacted.value(input) : input
+  if (Predicate.isString(url)) {
+    const node = urlNodes.node(url, option)
+    return Predicate.isString(node) ? node : { ...node, node: undefined }
+  }
+  if (isLockNode(input)) {
+    return checkLockNode(input, option) ?? { id: input.id, node: input, open: Effect.succeed(input) }
+  }
+  if (Effect.isEffect(input)) return { id: undefined, node: undefined, open: input as NodeSource["open"] }
+  return invalidOption(
+    option,
+    input,
+    "it must be a URL, a LockNode or an effect that opens one; options and clients of ioredis go through " +
+      "IoredisNode.make and IoredisNode.fromClient"
+  )
+}
+
+const isLockNode = (u: unknown): u is LockNode => Predicate.hasProperty(u, "acquire") && Predicate.isFunction(u.acquire)
+
+/** Opens the nodes, each for as long as the scope is open. Dies with what is wrong with them. */
+export const openNodes = (
+  sources: ReadonlyArray<NodeSource>
+): Effect.Effect<ReadonlyArray<LockNode> | string, unknown, unknown> =>
+  Effect.map(Effect.forEach(sources, ({ open }) => open, { concurrency: "unbounded" }), (opened) => {
+    const problem = opened
+      .map((node: unknown, index) => {
+        const option = `nodes, entry ${index + 1},`
+        return isLockNode(node)
+          ? checkLockNode(node, option)
+          : invalidOption(option, node, "the effect must open a LockNode")
+      })
+      .find(Predicate.isString)
+    return problem ?? checkIds(opened) ?? opened
+  })
+
+const checkIds = (nodes: ReadonlyArray<{ readonly id: string | undefined }>): string | undefined => {
+  const ids = nodes.map(({ id }) => id).filter(Predicate.isString)
+  const twice = ids.find((id, index) => ids.indexOf(id) !== index)
+  return twice === undefined
+    ? undefined
+    : `effect-redsync: the option nodes has ${untrusted(twice)} twice; each counts once.`
+}
+
+/** What is wrong with what may be a node of anybody's, if anything. */
+const checkLockNode = (node: LockNode, option: string): string | undefined => {
+  const { id } = node
+  if (!Predicate.isString(id) || id === "") {
+    return invalidOption(option, node, "the id of a LockNode must be a string that is not empty")
+  }
+  const missing = operations.find((name) => !Predicate.isFunction(node[name]))
+  if (missing !== undefined) {
+    return invalidOption(option, node, `the LockNode ${untrusted(id)} must have a function ${missing}`)
+  }
+  for (const [name, [allowed, isAllowed]] of Object.entries(optional)) {
+    const trait = node[name as keyof LockNode]
+    if (trait !== undefined && !isAllowed(trait)) {
+      return invalidOption(option, node, `${name} of the LockNode ${untrusted(id)} must be ${allowed}`)
+    }
+  }
+  const { fencing } = node
+  return fencing === undefined || (Predicate.isFunction(fencing?.acquire) && Predicate.isFunction(fencing.raise))
+    ? undefined
+    : invalidOption(
+      option,
+      node,
+      `the fencing of the LockNode ${untrusted(id)} must have the functions acquire and raise`
+    )
+}
+
+const operations = ["acquire", "extend", "release", "inspect", "remove"] as const
+
+type Rule = readonly [allowed: string, isAllowed: (u: unknown) => boolean]
+
+const aFunction: Rule = ["a function", Predicate.isFunction]
+const anEffect: Rule = ["an effect", Effect.isEffect]
+
+const optional: Partial<Record<keyof LockNode, Rule>> = {
+  replace: aFunction,
+  resends: ["true or false", Predicate.isBoolean],
+  ready: anEffect,
+  reconnect: anEffect,
+  mayOvertake: aFunction,
+  delayedRestart: aFunction,
+  abstention: aFunction,
+  replicas: aFunction,
+  waitingList: aFunction
+}

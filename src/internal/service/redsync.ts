@@ -1,0 +1,245 @@
+/**
+ * What a service can do: the methods of `Redsync` over its parts.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Scope from "effect/Scope"
+import type { FencingToken } from "../../Fencing.ts"
+import type { FencedLock, Lock } from "../../Lock.ts"
+import type { LockError, LockLost, NodesUnavailable } from "../../LockError.ts"
+import type { LockOptions } from "../../LockOptions.ts"
+import type { Names, Program, Redsync } from "../../RedsyncService.ts"
+import { acquire, tryAcquire } from "../acquire/acquire.ts"
+import { acquireAll } from "../acquire/acquireAll.ts"
+import { adopt } from "../acquire/adopt.ts"
+import type { RestoreInterruptibility } from "../acquire/attempt.ts"
+import { health } from "../admin/health.ts"
+import { inspect } from "../admin/inspect.ts"
+import * as operate from "../admin/unlock.ts"
+import { dieWithIllegalArgument, invalidOption } from "../base/arguments.ts"
+import { checkName, checkNames, checkPrefix, checkValue, type LockSettings } from "../claim/settings.ts"
+import type { HeldLock } from "../hold/heldLock.ts"
+import { HeldLocks } from "../hold/heldLocks.ts"
+import type { Hold } from "../hold/hold.ts"
+import { addToScope } from "../hold/nested.ts"
+import { guard } from "../lease/guard.ts"
+import { holdSpan, inAcquireSpan, inSpan } from "../telemetry/tracing.ts"
+import { isProgram } from "./dualApi.ts"
+import type { LockService } from "./service.ts"
+
+/** The public service over the parts of one. */
+export const makeRedsync = (service: LockService): Redsync => {
+  const plain = waysToHold<Lock, [Lock]>(service, false, (run, lock) => run(lock))
+  const fenced = waysToHold<FencedLock, [FencingToken, FencedLock]>(
+    service,
+    true,
+    (run, lock) => run(lock.token, lock)
+  )
+  return {
+    topology: Effect.sync(() => ({
+      nodes: service.nodes.map(({ id }) => id),
+      quorum: service.quorum.size,
+      prefix: service.prefix
+    })),
+    withLock: plain.withLock,
+    withLockIfAvailable: plain.withLockIfAvailable,
+    withLocks: plain.withLocks,
+    withFencedLock: fenced.withLock,
+    withFencedLockIfAvailable: fenced.withLockIfAvailable,
+    withFencedLocks: fenced.withLocks,
+    lock: plain.lock,
+    tryLock: plain.tryLock,
+    fencedLock: fenced.lock,
+    tryFencedLock: fenced.tryLock,
+    adopt: plain.adopt,
+    adoptFenced: fenced.adopt,
+    unlock: (name, value) =>
+      Effect.suspend(() => {
+        const problem = checkName(name, service.prefix) ?? checkValue(value)
+        return problem === undefined
+          ? operate.unlock(service, name, value, service.defaults)
+          : dieWithIllegalArgument(problem)
+      }),
+    inspect: (name) => withName(service, name, () => inspect(service, name, service.defaults)),
+    forceUnlock: (name) => withName(service, name, () => operate.forceUnlock(service, name, service.defaults)),
+    health: Effect.suspend(() => health(service, service.defaults)),
+    prefixed: (prefix) =>
+      Effect.suspend(() => {
+        const problem = checkPrefix(prefix) ?? checkPrefix(service.prefix + prefix)
+        return problem === undefined
+          ? Effect.succeed(makeRedsync(service.prefixed(prefix)))
+          : dieWithIllegalArgument(problem)
+      })
+  }
+}
+
+const withName = <A, E, R>(service: LockService, name: string, f: () => Effect.Effect<A, E, R>) =>
+  Effect.suspend(() => {
+    const problem = checkName(name, service.prefix)
+    return problem === undefined ? f() : dieWithIllegalArgument(problem)
+  })
+
+type Run<Held extends ReadonlyArray<unknown>, A, E, R> = (...held: Held) => Effect.Effect<A, E, R>
+
+/** All ways to hold locks of one kind: with or without a fencing token. */
+const waysToHold = <L extends Lock, Held extends ReadonlyArray<unknown>>(
+  service: LockService,
+  isFenced: boolean,
+  give: <A, E, R>(run: Run<Held, A, E, R>, lock: L) => Effect.Effect<A, E, R>
+) => {
+  /** A lock is fenced if and only if its settings are. */
+  const ofKind = (lock: HeldLock) => lock as Lock as L
+
+  const settingsOf = (options: LockOptions | undefined): LockSettings | string => {
+    const settings = service.settings(options)
+    if (!isFenced || Predicate.isString(settings)) return settings
+    const unable = service.nodes.find((node) => node.fencing === undefined)
+    return unable === undefined
+      ? { ...settings, isFenced }
+      : `effect-redsync: the node ${unable.id} keeps no fencing counters; fenced locks need them on every node.`
+  }
+
+  const withSettings = <A, E, R>(
+    name: string,
+    options: LockOptions | undefined,
+    f: (settings: LockSettings, restore: RestoreInterruptibility) => Effect.Effect<A, E, R>
+  ) =>
+    Effect.uninterruptibleMask((restore) => {
+      const settings = checkName(name, service.prefix) ?? settingsOf(options)
+      return Predicate.isString(settings) ? dieWithIllegalArgument(settings) : f(settings, restore)
+    })
+
+  const hold = <A, E, R>(run: Run<Held, A, E, R>, lock: HeldLock, restore: RestoreInterruptibility) =>
+    use(lock, restore(guard(lock, give(run, ofKind(lock)))))
+
+  const acquireOne = (name: string, settings: LockSettings, restore: RestoreInterruptibility) =>
+    inAcquireSpan(service, name, settings, (settings) => acquire(service, name, settings, restore))
+
+  const tryOne = (name: string, settings: LockSettings, restore: RestoreInterruptibility) =>
+    inAcquireSpan(service, name, settings, (settings) => tryAcquire(service, name, settings, restore))
+
+  return {
+    withLock: <A, E, R>(
+      name: string,
+      program: Program<Held, A, E, R>,
+      options?: LockOptions
+    ): Effect.Effect<A, E | LockError | LockLost, R> =>
+      ifProgram(
+        program,
+        (run) =>
+          withSettings(name, options, (settings, restore) =>
+            Effect.flatMap(acquireOne(name, settings, restore), (lock) =>
+              hold(run, lock, restore)))
+      ),
+
+    withLockIfAvailable: <A, E, R>(
+      name: string,
+      program: Program<Held, A, E, R>,
+      options?: LockOptions
+    ): Effect.Effect<Option.Option<A>, E | NodesUnavailable | LockLost, R> =>
+      ifProgram(program, (run) =>
+        withSettings(name, options, (settings, restore) =>
+          Effect.flatMap(
+            tryOne(name, settings, restore),
+            Option.match({
+              onNone: () => Effect.succeedNone,
+              onSome: (lock) => Effect.asSome(hold(run, lock, restore))
+            })
+          ))),
+
+    withLocks: <A, E, R>(
+      names: Names,
+      program: Program<[locks: ReadonlyArray<L>], A, E, R>,
+      options?: LockOptions
+    ): Effect.Effect<A, E | LockError | LockLost, R> =>
+      ifProgram(program, (run) =>
+        Effect.uninterruptibleMask((restore) => {
+          const inOrder = checkNames(names, service.prefix)
+          if (Predicate.isString(inOrder)) return dieWithIllegalArgument(inOrder)
+          const settings = settingsOf(options)
+          if (Predicate.isString(settings)) return dieWithIllegalArgument(settings)
+          const acquired = inAcquireSpan(service, inOrder, settings, (settings) =>
+            acquireAll(service, inOrder, settings, restore))
+          return Effect.flatMap(acquired, (held) => {
+            const locks = inOrder.map((name) =>
+              held.find((lock) =>
+                lock.name === name
+              )!
+            )
+            const hold = new HeldLocks(locks)
+            return use(hold, restore(guard(hold, run(locks.map(ofKind)))))
+          })
+        })),
+
+    lock: (name: string, options?: LockOptions): Effect.Effect<L, LockError, Scope.Scope> =>
+      withSettings(
+        name,
+        options,
+        (settings, restore) => Effect.map(Effect.tap(acquireOne(name, settings, restore), releaseWithScope), ofKind)
+      ),
+
+    tryLock: (
+      name: string,
+      options?: LockOptions
+    ): Effect.Effect<Option.Option<L>, NodesUnavailable, Scope.Scope> =>
+      withSettings(name, options, (settings, restore) =>
+        Effect.map(
+          Effect.tap(
+            tryOne(name, settings, restore),
+            Option.match({ onNone: () => Effect.void, onSome: releaseWithScope })
+          ),
+          Option.map(ofKind)
+        )),
+
+    adopt: (
+      name: string,
+      value: string,
+      options?: LockOptions
+    ): Effect.Effect<L, LockLost | NodesUnavailable, Scope.Scope> =>
+      withSettings(name, options, (settings, restore) => {
+        const unable = service.nodes.find((node) => (isFenced ? node.fencing : node)?.replace === undefined)
+        const problem = unable === undefined
+          ? checkValue(value)
+          : `effect-redsync: the node ${unable.id} cannot replace a value; adopting a lock needs that of every node.`
+        return problem === undefined
+          ? Effect.map(Effect.tap(adopt(service, name, value, settings, restore), releaseWithScope), ofKind)
+          : dieWithIllegalArgument(problem)
+      })
+  }
+}
+
+const allowed = "it must be an Effect, or a function that returns one"
+
+/** An effect is run, even one that could be called: the class of a service is both. */
+const ifProgram = <Held extends ReadonlyArray<unknown>, A, E, R, A2, E2, R2>(
+  program: Program<Held, A, E, R>,
+  f: (run: Run<Held, A, E, R>) => Effect.Effect<A2, E2, R2>
+): Effect.Effect<A2, E2, R2> => {
+  if (!isProgram(program)) return dieWithIllegalArgument(invalidOption("program", program, allowed))
+  return f(
+    Predicate.isFunction(program) && !Effect.isEffect(program)
+      ? (...held) => Effect.suspend(() => returned(program(...held)))
+      : () => program as Effect.Effect<A, E, R>
+  )
+}
+
+const returned = <A, E, R>(program: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.isEffect(program) ? program : dieWithIllegalArgument(invalidOption("program", program, allowed))
+
+/** Runs the program and then releases; if the lock is lost, in the background. */
+const use = <A, E, R>(hold: Hold, program: Effect.Effect<A, E, R>) =>
+  Effect.onExitPrimitive(inSpan("Redsync.hold", hold, program), () => {
+    const isLost = hold.checkLease() !== undefined
+    hold.beginRelease()
+    return isLost ? undefined : Effect.asVoid(inSpan("Redsync.release", hold, hold.release))
+  })
+
+const releaseWithScope = (lock: HeldLock) =>
+  Effect.flatMap(Effect.scope, (scope) => {
+    addToScope(scope, lock)
+    return Effect.andThen(
+      Scope.addFinalizer(scope, inSpan("Redsync.release", lock, lock.releaseInFinalizer)),
+      holdSpan(lock)
+    )
+  })
