@@ -9,19 +9,20 @@ import type { NodeError } from "./LockError.ts"
 /**
  * What the nodes have under a name.
  *
- * **Details**
- *
- * `holder` is present if a quorum of nodes stores the same value: its `ttlMillis` is
- * how long it stays on a quorum unless it is extended. `nodes` is in the order of
- * the layer's.
- *
  * @category models
  * @since 0.1.0
  */
 export interface Inspection {
+  /** The name, without the layer's prefix. */
   readonly name: string
+  /** The number of nodes that must agree. */
   readonly quorum: number
+  /**
+   * The value that a quorum of nodes stores, if there is one, and for how many milliseconds a quorum keeps it unless
+   * it is extended.
+   */
   readonly holder: Option.Option<{ readonly value: string; readonly ttlMillis: number }>
+  /** What each node has, in the order of the layer's. */
   readonly nodes: ReadonlyArray<NodeView>
 }
 
@@ -57,8 +58,11 @@ export type NodeView =
  * @since 0.1.0
  */
 export interface Health {
+  /** Whether enough nodes answer to form a quorum. */
   readonly isReady: boolean
+  /** The number of nodes that must agree. */
   readonly quorum: number
+  /** Whether each node answers, in the order of the layer's. */
   readonly nodes: ReadonlyArray<NodeHealth>
 }
 

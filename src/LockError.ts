@@ -41,16 +41,24 @@ import { untraced } from "./internal/base/untraced.ts"
  */
 export class NodeError extends untraced(
   Schema.TaggedError<NodeError>("effect-redsync/NodeError")("NodeError", {
-    /** The node's `id`. */
     node: Schema.String,
-    /** What it was asked to do. */
     operation: Schema.Literals(["acquire", "extend", "release", "inspect", "remove"]),
-    /** Why it failed. */
     reason: Schema.Literals(["Timeout", "Disconnected", "Rejected", "Abstained", "NotAsked"]),
-    /** What the client or server said, without the command's arguments. */
     cause: Schema.optionalKey(Schema.Defect())
   })
 ) {
+  /** The node's `id`. */
+  declare readonly node: string
+
+  /** What it was asked to do. */
+  declare readonly operation: "acquire" | "extend" | "release" | "inspect" | "remove"
+
+  /** Why it failed: {@link NodeError} lists the reasons. */
+  declare readonly reason: "Timeout" | "Disconnected" | "Rejected" | "Abstained" | "NotAsked"
+
+  /** What the client or server said, without the command's arguments. */
+  declare readonly cause?: unknown
+
   /**
    * What happened, in a few words that follow the node's name.
    *
@@ -95,7 +103,9 @@ export class NodeError extends untraced(
  *
  * - `Granted`: it agreed.
  * - `Refused`: it did not: the key has another value, or, for a lock that was held, no longer exists.
- * - `Failed`: it could not answer.
+ *   `ttlMillis` is the remaining time to live of the key, if known; `notALock` says what the key is if it is not a
+ *   lock, for instance `"a list"` or `"a string without expiry"`.
+ * - `Failed`: it could not answer; `error` says why.
  * - `Free`: it has no such key, as an inspection after the last attempt showed.
  * - `Pending`: it has not answered: the others had decided before, or no request was sent.
  *
@@ -103,32 +113,15 @@ export class NodeError extends untraced(
  * @since 0.1.0
  */
 export const Vote = Schema.TaggedUnion({
-  Granted: {
-    /** The node's `id`. */
-    node: Schema.String
-  },
+  Granted: { node: Schema.String },
   Refused: {
-    /** The node's `id`. */
     node: Schema.String,
-    /** The remaining time to live of the key in milliseconds. Absent if unknown. */
     ttlMillis: Schema.optionalKey(Schema.Finite),
-    /** What the key is if it is not a lock, for instance `"a list"` or `"a string without expiry"`. */
     notALock: Schema.optionalKey(Schema.String)
   },
-  Failed: {
-    /** The node's `id`. */
-    node: Schema.String,
-    /** Why it could not answer. */
-    error: NodeError
-  },
-  Free: {
-    /** The node's `id`. */
-    node: Schema.String
-  },
-  Pending: {
-    /** The node's `id`. */
-    node: Schema.String
-  }
+  Failed: { node: Schema.String, error: NodeError },
+  Free: { node: Schema.String },
+  Pending: { node: Schema.String }
 })
 
 /**
@@ -155,28 +148,42 @@ export type Vote = typeof Vote.Type
  */
 export class ErrFailed extends untraced(
   Schema.TaggedError<ErrFailed>("effect-redsync/ErrFailed")("ErrFailed", {
-    /** The lock's name, without the layer's prefix. */
     lock: Schema.String,
-    /** The layer's prefix, if it has one. */
     prefix: Schema.optionalKey(Schema.String),
-    /**
-     * The attempts of the schedule, including those skipped because other fibers of this service were ahead. Attempts
-     * triggered by wake-ups are not counted.
-     */
     attempts: Schema.Int,
-    /** The time from the first attempt to the last answer. */
     waited: Schema.DurationFromMillis,
-    /** What each node answered to the last attempt, with the remaining time to live of a held key. */
     votes: Schema.Array(Vote),
-    /**
-     * The time after which the lock is free unless its holder extends or releases it, as for an HTTP `Retry-After`.
-     * Absent if unknown.
-     */
     retryAfter: Schema.optionalKey(Schema.DurationFromMillis),
-    /** `true` if the lock is held by the program that asks for it, or in its scope: locks are not re-entrant. */
     isNested: Schema.optionalKey(Schema.Boolean)
   })
 ) {
+  /** The lock's name, without the layer's prefix. */
+  declare readonly lock: string
+
+  /** The layer's prefix, if it has one. */
+  declare readonly prefix?: string
+
+  /**
+   * The attempts of the schedule, including those skipped because other fibers of this service were ahead. Attempts
+   * triggered by wake-ups are not counted.
+   */
+  declare readonly attempts: number
+
+  /** The time from the first attempt to the last answer. */
+  declare readonly waited: Duration.Duration
+
+  /** What each node answered to the last attempt, with the remaining time to live of a held key. */
+  declare readonly votes: ReadonlyArray<Vote>
+
+  /**
+   * The time after which the lock is free unless its holder extends or releases it, as for an HTTP `Retry-After`.
+   * Absent if unknown.
+   */
+  declare readonly retryAfter?: Duration.Duration
+
+  /** `true` if the lock is held by the program that asks for it, or in its scope: locks are not re-entrant. */
+  declare readonly isNested?: boolean
+
   override get message(): string {
     const tries = `${this.attempts} ${this.attempts === 1 ? "attempt" : "attempts"} in ${seconds(this.waited)}`
     return `Could not acquire lock ${quote(this)} after ${tries}: ` +
@@ -217,16 +224,24 @@ export class ErrFailed extends untraced(
  */
 export class NodesUnavailable extends untraced(
   Schema.TaggedError<NodesUnavailable>("effect-redsync/NodesUnavailable")("NodesUnavailable", {
-    /** The lock's name, without the layer's prefix. */
     lock: Schema.String,
-    /** The layer's prefix, if it has one. */
     prefix: Schema.optionalKey(Schema.String),
-    /** The number of nodes that must agree. */
     quorum: Schema.Int,
-    /** What each node answered when it was last asked. */
     votes: Schema.Array(Vote)
   })
 ) {
+  /** The lock's name, without the layer's prefix. */
+  declare readonly lock: string
+
+  /** The layer's prefix, if it has one. */
+  declare readonly prefix?: string
+
+  /** The number of nodes that must agree. */
+  declare readonly quorum: number
+
+  /** What each node answered when it was last asked. */
+  declare readonly votes: ReadonlyArray<Vote>
+
   override get message(): string {
     const usable = this.votes.filter((vote) => vote._tag !== "Failed").length
     return `No quorum for lock ${quote(this)}: ${usable} of ${this.votes.length} ` +
@@ -268,25 +283,39 @@ export class NodesUnavailable extends untraced(
  */
 export class LockLost extends untraced(
   Schema.TaggedError<LockLost>("effect-redsync/LockLost")("LockLost", {
-    /** The lock's name, without the layer's prefix. */
     lock: Schema.String,
-    /** The layer's prefix, if it has one. */
     prefix: Schema.optionalKey(Schema.String),
-    /** Why it was lost. */
     reason: Schema.Literals(["Expired", "Taken", "NodesUnavailable", "Released"]),
-    /** What each node answered to the last extension. Empty if that had succeeded, or there was none. */
     votes: Schema.Array(Vote),
-    /** How long the lease had been over when the loss was noticed. Absent if the lease was not over. */
     expiredFor: Schema.optionalKey(Schema.DurationFromMillis),
-    /** How long ago the lease had last been extended then. Absent if it never was, or was not over. */
     lastExtended: Schema.optionalKey(Schema.DurationFromMillis),
-    /**
-     * For about how long this process stood still before that: it was blocked or suspended, or its clock was set forward.
-     * Absent if it did not.
-     */
     stalledFor: Schema.optionalKey(Schema.DurationFromMillis)
   })
 ) {
+  /** The lock's name, without the layer's prefix. */
+  declare readonly lock: string
+
+  /** The layer's prefix, if it has one. */
+  declare readonly prefix?: string
+
+  /** Why it was lost: {@link LockLost} lists the reasons. */
+  declare readonly reason: "Expired" | "Taken" | "NodesUnavailable" | "Released"
+
+  /** What each node answered to the last extension. Empty if that had succeeded, or there was none. */
+  declare readonly votes: ReadonlyArray<Vote>
+
+  /** How long the lease had been over when the loss was noticed. Absent if the lease was not over. */
+  declare readonly expiredFor?: Duration.Duration
+
+  /** How long ago the lease had last been extended then. Absent if it never was, or was not over. */
+  declare readonly lastExtended?: Duration.Duration
+
+  /**
+   * For about how long this process stood still before that: it was blocked or suspended, or its clock was set forward.
+   * Absent if it did not.
+   */
+  declare readonly stalledFor?: Duration.Duration
+
   override get message(): string {
     const lock = `Lock ${quote(this)}`
     const votes = this.votes.length === 0 ? "" : `: ${describe(this.votes, "no longer stores it")}`
