@@ -2,10 +2,9 @@
  * What the library measures about locks, as Effect metrics.
  *
  * The metrics are updated in the registry of the context in which the layer is
- * built, and read by whatever exports Effect's metrics, such as
- * `PrometheusMetrics` and `OtlpMetrics` of `effect/observability`. Names of locks
- * are not among the attributes, since there may be any number of them: they are
- * in the spans.
+ * built, and read by any exporter of Effect's metrics, such as `PrometheusMetrics`
+ * and `OtlpMetrics` of `effect/observability`. Lock names appear in spans but not
+ * in metrics, since their number is unbounded.
  *
  * @since 0.1.0
  */
@@ -18,12 +17,15 @@
  * @since 0.1.0
  */
 export interface Definition {
+  /** The name, as Prometheus has it. */
   readonly name: string
   readonly type: "counter" | "gauge" | "histogram"
+  /** The unit of a histogram. Counters and gauges count. */
   readonly unit?: "seconds"
   readonly description: string
-  /** The upper bounds of a histogram's buckets. */
+  /** The upper bounds of a histogram's buckets. Values above the last have one of their own. */
   readonly buckets?: ReadonlyArray<number>
+  /** The values of each attribute, separated by commas. */
   readonly attributes: { readonly [name: string]: string }
 }
 
@@ -37,9 +39,9 @@ const durations = [0.001, 0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60]
  *
  * **Details**
  *
- * Counters only grow, gauges are sums over the services that share a registry, except those of a single node, and
- * histograms count seconds. `attributes` lists the values of each attribute. `mode` is there for other kinds of
- * locks: its only value is `exclusive` for now.
+ * Gauges are sums over the services that share a registry, except `redsync_node_up`. The values of `vote` are those
+ * of the attribute `redsync.votes` of spans, `reason` is that of the error. The only `mode` is `exclusive`: the label
+ * keeps series apart from those of other kinds of locks.
  *
  * @category metrics
  * @since 0.1.0
@@ -48,14 +50,14 @@ export const definitions = {
   acquisitions: {
     name: "redsync_acquisitions_total",
     type: "counter",
-    description: "Ended tries to acquire a lock, waiting included",
+    description: "Acquisitions that have ended, by outcome",
     attributes: { mode, outcome: "granted, held_by_another, nodes_unavailable, interrupted" }
   },
   wait: {
     name: "redsync_wait_seconds",
     type: "histogram",
     unit: "seconds",
-    description: "Time from asking for a lock until it was granted or the wait ended",
+    description: "Time from requesting a lock until it was granted or the wait ended",
     buckets: durations,
     attributes: { mode, outcome: "as of redsync_acquisitions_total" }
   },
@@ -70,19 +72,19 @@ export const definitions = {
   held: {
     name: "redsync_locks_held",
     type: "gauge",
-    description: "Locks held now",
+    description: "Locks currently held",
     attributes: { mode }
   },
   waiters: {
     name: "redsync_waiters",
     type: "gauge",
-    description: "Fibers that ask or wait for a lock now",
+    description: "Fibers that are acquiring or waiting for a lock",
     attributes: { mode }
   },
   extensions: {
     name: "redsync_extensions_total",
     type: "counter",
-    description: "Rounds of extension, automatic ones included",
+    description: "Attempts to extend a lease, automatic ones included",
     attributes: { mode, outcome: "extended, missed (too few nodes answered), taken" }
   },
   losses: {
@@ -94,7 +96,7 @@ export const definitions = {
   votes: {
     name: "redsync_votes_total",
     type: "counter",
-    description: "Answers of nodes",
+    description: "Requests to nodes, by what came of them",
     attributes: {
       node: "the node's id",
       operation: "acquire, extend, release, inspect, remove",
@@ -105,26 +107,26 @@ export const definitions = {
     name: "redsync_node_latency_seconds",
     type: "histogram",
     unit: "seconds",
-    description: "Time a node took to answer a request of any kind, where it did",
+    description: "Time a node took to answer a request of any kind, failed requests excluded",
     buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1],
     attributes: { node: "the node's id" }
   },
   up: {
     name: "redsync_node_up",
     type: "gauge",
-    description: "Whether the node answered when it was last asked: 1 if it did, 0 if not",
+    description: "1 if the last request to the node succeeded, 0 if it failed",
     attributes: { node: "the node's id" }
   },
   quorumMargin: {
     name: "redsync_quorum_margin",
     type: "gauge",
-    description: "Nodes that did not fail when last asked, minus the quorum: below 0 no lock can be acquired",
+    description: "Nodes whose last request did not fail, minus the quorum; below 0 no lock can be acquired",
     attributes: {}
   },
   wakeUps: {
     name: "redsync_wake_ups_total",
     type: "counter",
-    description: "Turns that a waiting list gave to this service",
+    description: "Wake-ups that gave a waiter of this service its turn",
     attributes: { mode, outcome: "used (the lock was granted), wasted" }
   }
 } satisfies { readonly [key: string]: Definition }

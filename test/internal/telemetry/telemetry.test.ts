@@ -250,7 +250,7 @@ describe("metrics", () => {
       const lines = (yield* PrometheusMetrics.format()).split("\n")
       for (
         const line of [
-          "# HELP redsync_acquisitions_total Ended tries to acquire a lock, waiting included",
+          "# HELP redsync_acquisitions_total Acquisitions that have ended, by outcome",
           "# TYPE redsync_acquisitions_total counter",
           "redsync_acquisitions_total{mode=\"exclusive\",outcome=\"granted\"} 1",
           "# TYPE redsync_locks_held gauge",
