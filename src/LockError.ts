@@ -191,7 +191,7 @@ export class ErrFailed extends untraced(
         ? "the program that asks for it holds it already, and locks are not re-entrant"
         : describe(this.votes, "held by another") +
           (endedTooSoon(this)
-            ? "; the lock would expire before one more attempt: wait longer (retryPolicy, within)"
+            ? "; the lock would expire before one more attempt: wait longer, with retryPolicy({ within })"
             : ""))
   }
 

@@ -202,7 +202,7 @@ describe("ErrFailed", () => {
       const tooSoon = yield* refusal({ retry }, 2800)
       assert.match(
         tooSoon.message,
-        /; the lock would expire before one more attempt: wait longer \(retryPolicy, within\)$/
+        /; the lock would expire before one more attempt: wait longer, with retryPolicy\(\{ within \}\)$/
       )
       assert.isBelow(Duration.toMillis(tooSoon.retryAfter!), 1000)
       const long = yield* refusal({ retry }, 8000)

@@ -1,14 +1,12 @@
 // One instance leads; when it ends, dies or loses the lock, another takes over.
 import { Console, Deferred, Effect, Fiber, Schedule } from "effect"
-import { LockLost, NodesUnavailable, Redsync, withLock } from "effect-redsync"
-
-const isAboutTheLock = (error: unknown) => error instanceof LockLost || error instanceof NodesUnavailable
+import { Redsync, withLock } from "effect-redsync"
 
 // The others wait for ever. A leader that dies is followed after its expiry, one that ends at once.
 const asLeader = <A, E, R>(work: Effect.Effect<A, E, R>) =>
   withLock("leader", work, { expiry: "5 seconds", retry: Schedule.spaced("1 second") }).pipe(
     // The work was interrupted, or too few nodes answered: stand in line again.
-    Effect.retry({ while: isAboutTheLock, schedule: Schedule.spaced("1 second") })
+    Effect.retry({ while: Redsync.isLockError, schedule: Schedule.spaced("1 second") })
   )
 
 const instance = (name: string, elected: Deferred.Deferred<void>) =>
