@@ -265,20 +265,21 @@ export const layer = <const Node extends NodeInput>(
  */
 export const layerConfig = (
   options: Config.Wrap<ConfigOptions>,
-  defaults?: LockOptions
+  defaults: LockOptions = {}
 ): Layer.Layer<Redsync, Config.ConfigError> =>
   fromConfig(
     Effect.suspend(() => {
-      const wrapped = given(options, serviceOptions)
-      const read = given(defaults ?? {}, lockOptions)
+      const wrapped = Config.isConfig(options) ? options : given(options, configOptions)
+      const read = given(defaults, lockOptions)
       if (Predicate.isString(wrapped)) return dieWithIllegalArgument(wrapped)
       if (Predicate.isString(read)) return dieWithIllegalArgument(read)
-      return Effect.map(
-        Config.unwrap(wrapped as Config.Wrap<ConfigOptions>),
-        (configured) => ({ ...read, ...configured })
-      )
+      const configured = Config.unwrap(wrapped as Config.Wrap<ConfigOptions>)
+      return Effect.map(configured, (configured) => ({ ...read, ...configured }))
     })
   )
+
+/** A schedule is in no configuration. */
+const configOptions = serviceOptions.filter((option) => option !== "retry")
 
 /**
  * The service with its options from environment variables, which take precedence

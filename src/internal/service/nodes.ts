@@ -66,7 +66,7 @@ const checkNode = (input: unknown, option: string, urlNodes: UrlNodes): NodeSour
 
 const isLockNode = (u: unknown): u is LockNode => Predicate.hasProperty(u, "acquire") && Predicate.isFunction(u.acquire)
 
-/** Opens the nodes, each for as long as the scope is open. Dies with what is wrong with them. */
+/** Opens the nodes, each for as long as the scope is open. Succeeds with them, or with what is wrong with one. */
 export const openNodes = (
   sources: ReadonlyArray<NodeSource>
 ): Effect.Effect<ReadonlyArray<LockNode> | string, unknown, unknown> =>
