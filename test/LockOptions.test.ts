@@ -3,11 +3,12 @@
  * with its name before any node is asked anything.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, ConfigProvider, Duration, Effect, Exit, type Layer, Option, Schedule, type Scope } from "effect"
+import { Cause, Config, ConfigProvider, Duration, Effect, Exit, type Layer, Option, Schedule, type Scope } from "effect"
 import * as fc from "fast-check"
 import { runInNewContext } from "node:vm"
 import {
   adopt,
+  adoptFenced,
   fencedLock,
   Fencing,
   forceUnlock,
@@ -19,9 +20,12 @@ import {
   Redsync,
   retryPolicy,
   type ServiceOptions,
+  tryFencedLock,
   tryLock,
   unlock,
   withFencedLock,
+  withFencedLockIfAvailable,
+  withFencedLocks,
   withLock,
   withLockIfAvailable,
   withLocks
@@ -191,7 +195,12 @@ const verbs: Record<string, (options: LockOptions) => Verb> = {
   lock: (options) => lock("a", options),
   fencedLock: (options) => fencedLock("a", options),
   tryLock: (options) => tryLock("a", options),
-  adopt: (options) => adopt("a", "a value", options)
+  adopt: (options) => adopt("a", "a value", options),
+  withFencedLockIfAvailable: (options) => withFencedLockIfAvailable("a", (token) => Effect.succeed(token), options),
+  withFencedLocks: (options) => withFencedLocks(["a", "b"], (locks) => Effect.succeed(locks), options),
+  "withFencedLocks, piped": (options) => withFencedLocks(["a", "b"], options)((locks) => Effect.succeed(locks)),
+  tryFencedLock: (options) => tryFencedLock("a", options),
+  "the method withLock": (options) => Redsync.Redsync.use((redsync) => redsync.withLock("a", program, options))
 }
 
 const message = (exit: Exit.Exit<unknown, unknown>): string => {
@@ -420,7 +429,12 @@ describe("names and values", () => {
     adopt: (name) => adopt(name, "value"),
     unlock: (name) => unlock(name, "value"),
     inspect: (name) => inspect(name),
-    forceUnlock: (name) => forceUnlock(name)
+    forceUnlock: (name) => forceUnlock(name),
+    withFencedLockIfAvailable: (name) => withFencedLockIfAvailable(name, () => Effect.void),
+    tryFencedLock: (name) => tryFencedLock(name),
+    adoptFenced: (name) => adoptFenced(name, "value"),
+    "the method withLock": (name) => Redsync.Redsync.use((redsync) => redsync.withLock(name, Effect.void)),
+    "the method inspect": (name) => Redsync.Redsync.use((redsync) => redsync.inspect(name))
   }
 
   it.effect.each(Object.keys(ofName))(
@@ -772,6 +786,71 @@ describe("configuration", () => {
     REDSYNC_DELAYED_RESTART: ["x", "0", "400 days"],
     REDSYNC_REPLICAS: ["x", "-1", "0.5", "101", "1e3"]
   }
+
+  it.effect("tells what is missing, and which entry is wrong", () =>
+    Effect.gen(function*() {
+      const missing = yield* Effect.provide(Redsync.health, Redsync.layerEnv()).pipe(
+        Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: {} }))),
+        Effect.flip
+      )
+      assert.include(missing.message, "REDSYNC_NODES is not set; expected redis://a:6379,redis://b:6379")
+      assert.include(yield* failure({ REDSYNC_NODES: " , " }), "REDSYNC_NODES names no node; expected redis://a:6379")
+      assert.include(
+        yield* failure({ REDSYNC_NODES: "redis://a:6379,redis://b:6379/x" }),
+        `REDSYNC_NODES, entry 2, is "redis://b:6379/x"; it must be like`
+      )
+      assert.include(
+        yield* failure({ REDSYNC_NODES: "localhost:6379" }),
+        `REDSYNC_NODES, entry 1, is "localhost:6379"; it has no scheme; write "redis://localhost:6379".`
+      )
+    }))
+
+  const configured = (options: Parameters<typeof Redsync.layerConfig>[0], defaults?: LockOptions) =>
+    Effect.provide(
+      Effect.all({ topology: Redsync.topology, held: Effect.scoped(Effect.flip(lock("a", { retry: once }))) }),
+      Redsync.layerConfig(options, defaults)
+    ).pipe(
+      Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({
+        env: { A: "redis://ada:hunter2@127.0.0.1:1", B: "redis://127.0.0.1:2", Q: "2", T: "60 millis", BAD: "no url" }
+      })))
+    )
+  const once = retryPolicy({ tries: 1 })
+  const urls = Config.all([Config.Redacted("A"), Config.String("B")])
+
+  it.live("of one's own is each option as a Config, or all of them as one", () =>
+    Effect.gen(function*() {
+      const all = { nodes: urls, quorum: Config.Int("Q"), nodeTimeout: Config.Duration("T") }
+      const { held, topology } = yield* configured(all, { expiry: "1 minute", retry: Schedule.recurs(0) })
+      assert.deepStrictEqual(topology, { nodes: ["127.0.0.1:1", "127.0.0.1:2"], quorum: 2, prefix: "" })
+      assert.strictEqual(held._tag, "NodesUnavailable")
+      const whole = yield* configured(Config.succeed({ nodes: ["redis://127.0.0.1:1"], prefix: "app:" }))
+      assert.deepStrictEqual(whole.topology, { nodes: ["127.0.0.1:1"], quorum: 1, prefix: "app:" })
+    }))
+
+  it.effect("of one's own fails with a ConfigError where a value is missing or not allowed", () =>
+    Effect.gen(function*() {
+      const bad: ReadonlyArray<readonly [said: string, options: Parameters<typeof Redsync.layerConfig>[0]]> = [
+        ["NOWHERE", { nodes: Config.all([Config.String("NOWHERE")]) }],
+        ["the option nodes, entry 1, is ", { nodes: Config.all([Config.Redacted("BAD")]) }],
+        ["the option quorum is 1", { nodes: urls, quorum: Config.succeed(1) }],
+        ["the option nodes has 127.0.0.1:1 twice", { nodes: Config.all([Config.String("A"), Config.String("A")]) }]
+      ]
+      for (const [said, options] of bad) {
+        const error = yield* Effect.flip(configured(options))
+        assert.instanceOf(error, Config.ConfigError)
+        assert.include(error.message, said)
+        assert.notInclude(error.message, "hunter2")
+      }
+    }))
+
+  it.effect("of one's own dies with the name of an option that does not exist", () =>
+    Effect.gen(function*() {
+      const died = (options: object, defaults = {}) =>
+        Effect.map(Effect.exit(configured({ nodes: urls, ...options }, defaults)), message)
+      assert.include(yield* died({ quorom: Config.succeed(2) }), "did you mean quorum?")
+      assert.include(yield* died({ retry: Config.succeed(2) }), `there is no option "retry" here`)
+      assert.include(yield* died({}, { quorum: 2 }), `there is no option "quorum" here`)
+    }))
 
   it.effect.each(Object.entries(wrong))(
     "fails with a ConfigError that names what is wrong: %s",

@@ -52,10 +52,10 @@ describe("the methods", () => {
       const redsync = yield* Redsync.Redsync
       for (const program of [42, null, undefined, "text", {}]) {
         const exits = yield* Effect.all([
-          Effect.exit(redsync.withLock("a", program as unknown as Effect.Effect<void>)),
-          Effect.exit(redsync.withLocks(["a"], program as unknown as Effect.Effect<void>)),
-          Effect.exit(redsync.withFencedLock("a", program as unknown as () => Effect.Effect<void>)),
-          Effect.exit(redsync.withFencedLockIfAvailable("a", program as unknown as () => Effect.Effect<void>))
+          Effect.exit(redsync.withLock("a", program as Effect.Effect<void>)),
+          Effect.exit(redsync.withLocks(["a"], program as Effect.Effect<void>)),
+          Effect.exit(redsync.withFencedLock("a", program as () => Effect.Effect<void>)),
+          Effect.exit(redsync.withFencedLockIfAvailable("a", program as () => Effect.Effect<void>))
         ])
         for (const exit of exits) assert.include(dieMessage(exit), "the option program is")
       }

@@ -172,7 +172,8 @@ describe("in signatures", () => {
     // That of the browser has a mode.
     expectTypeOf<Lock>().not.toHaveProperty("mode")
     expectTypeOf<Lock>().toHaveProperty("extend")
-    expectTypeOf<LockError>().toExtend<InstanceType<typeof LockError.ErrFailed | typeof LockError.NodesUnavailable>>()
+    expectTypeOf(LockError.isLockError).toBeFunction()
+    expectTypeOf(Redsync.isLockError).toEqualTypeOf(LockError.isLockError)
   })
 
   it("an option may be undefined, as it is where it comes from elsewhere", () => {
@@ -192,7 +193,7 @@ describe("in signatures", () => {
       replicas: undefined
     }
     expectTypeOf({ ...undefinedOptions, ...ofService }).toExtend<ServiceOptions>()
-    expectTypeOf(retryPolicy({ tries: undefined, delay: undefined, within: undefined })).toExtend<typeof defaultRetry>()
+    expectTypeOf(retryPolicy({ tries: undefined, delay: undefined, within: undefined })).toEqualTypeOf(defaultRetry)
   })
 
   it("a schedule may look at the error", () => {
@@ -242,10 +243,7 @@ describe("the service", () => {
 
 describe("layers", () => {
   const safe: Effect.Effect<LockNode, never, Scope.Scope> = IoredisNode.make({ host: "a" })
-  const ambient: Effect.Effect<LockNode, never, Redis.Redis> = Effect.map(
-    Effect.succeed(MemoryNode.make()),
-    (node) => node
-  ) as Effect.Effect<LockNode, never, Redis.Redis>
+  const ambient: Effect.Effect<LockNode, never, Redis.Redis> = Effect.succeed(MemoryNode.make())
   const failing: Effect.Effect<LockNode, Broken, Scope.Scope> = Effect.fail(new Broken())
 
   it("of URLs and nodes neither fail nor require anything", () => {

@@ -18,7 +18,12 @@ export const fromEnvironment = (
 ): Effect.Effect<ServiceOptions<NodeInput>, Config.ConfigError> =>
   Effect.gen(function*() {
     const nodes = Option.map(yield* Config.option(Config.String("REDSYNC_NODES")), urlNodes.split)
-    if (Option.isNone(nodes) && options.nodes === undefined) return yield* Effect.fail(configError(notSet))
+    if (Option.isNone(nodes) && options.nodes === undefined) {
+      return yield* Effect.fail(configError(`effect-redsync: REDSYNC_NODES is not set; ${expected}`))
+    }
+    if (Option.isSome(nodes) && nodes.value.length === 0) {
+      return yield* Effect.fail(configError(`effect-redsync: REDSYNC_NODES names no node; ${expected}`))
+    }
     const problem = Option.getOrElse(nodes, () => [])
       .map((url, index) => urlNodes.node(url, `REDSYNC_NODES, entry ${index + 1},`))
       .find(Predicate.isString)
@@ -36,7 +41,7 @@ export const fromEnvironment = (
     }
   })
 
-const notSet = "effect-redsync: REDSYNC_NODES is not set; expected redis://a:6379,redis://b:6379,redis://c:6379."
+const expected = "expected redis://a:6379,redis://b:6379,redis://c:6379."
 
 /** The error of a configuration that is not allowed. */
 export const configError = (message: string): Config.ConfigError =>
