@@ -1,0 +1,264 @@
+/**
+ * A node whose server, and the network before it, do what a test says.
+ *
+ * It keeps its keys in a node in memory, and controls every operation of that node.
+ * Like a node over ioredis it answers by callback, without a fiber, and executes
+ * what it was sent although whoever asked has been interrupted.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import { NodeError } from "../../LockError.ts"
+import type { LockNode, Notice, WaitingList } from "../../LockNode.ts"
+import * as Direct from "../base/callbackEffect.ts"
+import { monotonicMillis } from "../base/clock.ts"
+
+/**
+ * - `"up"`: answers at once
+ * - `"silent"`: answers nothing; what it is sent is executed, in order, once it is up again
+ * - `"down"`: fails at once and executes nothing
+ * - `"deaf"`: answers nothing and executes nothing
+ * - `"mute"`: executes what it is sent and answers nothing
+ * - `rejects`: answers with this error and executes nothing
+ * - `slow`: executes at once and answers this much later
+ */
+export type State =
+  | "up"
+  | "silent"
+  | "down"
+  | "deaf"
+  | "mute"
+  | { readonly rejects: string }
+  | { readonly slow: Duration.Input }
+
+/** An operation that the node was asked for. `value` is empty if the operation takes none. */
+export interface Call {
+  readonly operation: string
+  readonly key: string
+  readonly value: string
+  /** In milliseconds, on the monotonic clock of the test. */
+  readonly at: number
+}
+
+export interface ControlledNode extends LockNode {
+  /** Every operation so far, in order, whatever became of it. */
+  readonly calls: Array<Call>
+  /** What the server stores, whatever its state. */
+  readonly memory: LockNode
+  /** How many operations, and notices, a silent node was sent and has not executed yet. */
+  readonly pending: number
+  /** Setting it to `"up"` gives, in the same step, all answers that a silent or slow node owes. */
+  state: State
+  /** The server restarts empty: keys, counters, waiting lists and what it was sent are gone. */
+  readonly wipe: Effect.Effect<void>
+}
+
+export interface Options {
+  /** An empty server. */
+  readonly memory: () => LockNode
+  /** The time that a message takes to the node, and as long back. */
+  readonly distanceMillis?: number
+  /** What happens to the notices of waiting lists; with `"absent"` the node has no such lists. */
+  readonly notices?: "delivered" | "lost" | "absent"
+  /** Merged into the node. */
+  readonly abilities?: Partial<LockNode>
+}
+
+/** Time is that of the fiber that makes the node. */
+export const make = (options: Options): Effect.Effect<ControlledNode> =>
+  Effect.contextWith((context: Context.Context<never>) => Effect.sync(() => makeWith(context, options)))
+
+type Operation = (...args: ReadonlyArray<unknown>) => Effect.Effect<unknown, NodeError>
+
+/** A waiting list that is open, on whichever memory the server has. */
+interface OpenList {
+  list: WaitingList
+  readonly open: Effect.Effect<WaitingList>
+  readonly hear: (notice: Notice) => void
+}
+
+const makeWith = (context: Context.Context<never>, options: Options): ControlledNode => {
+  const { abilities, distanceMillis = 0, notices = "delivered" } = options
+  const fork = Effect.runForkWith(context)
+  const clock = Context.get(context, Clock.Clock)
+  const calls: Array<Call> = []
+  const lists = new Set<OpenList>()
+  let memory = options.memory()
+  let state: State = "up"
+  /** What a silent server was sent. Each item is executed, or fails because the server has restarted. */
+  let backlog: Array<(isLost: boolean) => void> = []
+  /** The answers that a slow node has not given yet. */
+  const unanswered = new Set<() => void>()
+
+  /** The operations under control; `current` has them as they are at the time. */
+  const controlled = <T extends object>(operations: T, current: () => T): T => {
+    const names = Object.entries(operations).filter(([, member]) => Predicate.isFunction(member)).map(([name]) => name)
+    const entries = names.map((name) => {
+      const execute = (args: ReadonlyArray<unknown>) => (current() as Record<string, Operation>)[name]!(...args)
+      const operation: Operation = (...args) => new Request((done) => send(name, args, () => execute(args), done))
+      return [name, operation]
+    })
+    return { ...operations, ...Object.fromEntries(entries) }
+  }
+
+  const send = <A>(
+    operation: string,
+    [key, value]: ReadonlyArray<unknown>,
+    effect: () => Effect.Effect<A, NodeError>,
+    done: Direct.Done<A>
+  ): void => {
+    calls.push({
+      operation,
+      key: key as string,
+      value: Predicate.isString(value) ? value : "",
+      at: monotonicMillis(clock)
+    })
+    after(distanceMillis, () => arrive(operation, effect, (answer) => after(distanceMillis, () => done(answer))))
+  }
+
+  const arrive = <A>(operation: string, effect: () => Effect.Effect<A, NodeError>, done: Direct.Done<A>): void => {
+    const fail = (reason: "Disconnected" | "Rejected", cause: string) =>
+      done(Result.fail(
+        new NodeError({ node: node.id, operation: kindOf(operation), reason, cause: new Error(cause) })
+      ))
+    // What arrives while the backlog is executed comes behind it.
+    if (state === "silent" || (backlog.length > 0 && isWorking(state))) {
+      backlog.push((isLost) => isLost ? fail("Disconnected", "the server has restarted") : execute(effect, done))
+    } else if (state === "up") execute(effect, done)
+    else if (state === "mute") execute(effect, () => {})
+    else if (state === "down") fail("Disconnected", "the server is down")
+    else if (state === "deaf") return
+    else if ("rejects" in state) fail("Rejected", state.rejects)
+    else {
+      const millis = Duration.toMillis(state.slow)
+      execute(effect, (answer) => {
+        const reply = () => {
+          if (unanswered.delete(reply)) done(answer)
+        }
+        unanswered.add(reply)
+        after(millis, reply)
+      })
+    }
+  }
+
+  const execute = <A>(effect: () => Effect.Effect<A, NodeError>, done: Direct.Done<A>): void => {
+    fork(Effect.result(Effect.suspend(effect))).addObserver((exit) =>
+      done(Exit.isSuccess(exit) ? exit.value : Effect.failCause(exit.cause))
+    )
+  }
+
+  const after = (millis: number, act: () => void): void => {
+    if (millis === 0) act()
+    else fork(Effect.andThen(Effect.sleep(millis), Effect.sync(act)))
+  }
+
+  const setState = (next: State): void => {
+    const isBack = isCutOff(state) && !isCutOff(next)
+    state = next
+    if (isBack) noticesWereLost()
+    if (!isWorking(state)) return
+    for (const reply of unanswered) reply()
+    for (let item = backlog[0]; item !== undefined; item = backlog[0]) {
+      item(false)
+      backlog.shift()
+    }
+  }
+
+  const wipe = Effect.suspend(() => {
+    const lost = backlog
+    backlog = []
+    memory = options.memory()
+    for (const item of lost) item(true)
+    return Effect.forEach(lists, (list) => Effect.map(list.open, (open) => list.list = open), { discard: true })
+  }).pipe(Effect.andThen(Effect.sync(() => noticesWereLost())))
+
+  const openList = (waiter: string, hear: (notice: Notice) => void) =>
+    Effect.gen(function*() {
+      const scope = yield* Effect.scope
+      const open = Effect.suspend(() =>
+        Scope.provide(memory.waitingList!(waiter, (notice) => deliver(hear, notice)), scope)
+      )
+      const list: OpenList = { list: yield* open, open, hear }
+      yield* Effect.acquireRelease(
+        Effect.sync(() => lists.add(list)),
+        () => Effect.sync(() => lists.delete(list))
+      )
+      return controlled(list.list, () => list.list)
+    })
+
+  const deliver = (hear: (notice: Notice) => void, notice: Notice): void => {
+    if (notices === "lost" || isCutOff(state)) return
+    if (state === "silent") backlog.push((isLost) => isLost ? undefined : hear(notice))
+    else after(distanceMillis, () => hear(notice))
+  }
+
+  const noticesWereLost = (): void => {
+    for (const { hear } of lists) deliver(hear, { _tag: "Missed" })
+  }
+
+  const { delayedRestart: _, fencing, id, waitingList, ...operations } = memory
+  const node: ControlledNode = {
+    ...controlled(operations, () => memory),
+    ...fencing !== undefined && { fencing: controlled(fencing, () => memory.fencing!) },
+    ...waitingList !== undefined && notices !== "absent" && { waitingList: openList },
+    delayedRestart: () => node,
+    ...abilities,
+    id,
+    calls,
+    wipe,
+    get memory() {
+      return memory
+    },
+    get pending() {
+      return backlog.length
+    },
+    get state() {
+      return state
+    },
+    set state(next) {
+      setState(next)
+    }
+  }
+  return node
+}
+
+/** Whether the server executes what it is sent. */
+const isWorking = (state: State): boolean => state === "up" || state === "mute" || Predicate.hasProperty(state, "slow")
+
+/** Whether there is no connection on which notices could come. */
+const isCutOff = (state: State): boolean => state === "down" || state === "deaf"
+
+/** As which operation a failure is reported. */
+const kindOf = (operation: string): NodeError["operation"] => {
+  switch (operation) {
+    case "extend":
+    case "release":
+    case "inspect":
+    case "remove":
+      return operation
+    case "join":
+      return "inspect"
+    case "leave":
+      return "release"
+    default:
+      return "acquire"
+  }
+}
+
+class Request<A> extends Direct.Direct<A> {
+  readonly #start: (done: Direct.Done<A>) => void
+
+  constructor(start: (done: Direct.Done<A>) => void) {
+    super()
+    this.#start = start
+  }
+
+  start(done: Direct.Done<A>): void {
+    this.#start(done)
+  }
+}

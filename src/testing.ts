@@ -1,0 +1,199 @@
+/**
+ * Locks in tests: nodes in memory that fail as the test says, and other programs
+ * that hold or take a lock.
+ *
+ * Everything runs on Effect's `Clock`, so with `it.effect` of `@effect/vitest` a
+ * test of half an hour takes no time: {@link layerTest} provides `Redsync` to the
+ * code under test and {@link TestNodes} to the test.
+ *
+ * **Example** (The lock is lost while the program runs)
+ *
+ * ```ts
+ * import { Effect, Fiber } from "effect"
+ * import { withLock } from "effect-redsync"
+ * import { layerTest, TestNodes } from "effect-redsync/testing"
+ * import { TestClock } from "effect/testing"
+ *
+ * const charge = withLock("invoices:42", Effect.never)
+ *
+ * const test = Effect.gen(function*() {
+ *   const fiber = yield* Effect.forkChild(Effect.flip(charge), { startImmediately: true })
+ *   yield* (yield* TestNodes).steal("invoices:42")
+ *   yield* TestClock.adjust("5 seconds")
+ *   return (yield* Fiber.join(fiber))._tag
+ * }).pipe(Effect.provide(layerTest()))
+ *
+ * // it.effect of @effect/vitest provides the test clock.
+ * console.log(await Effect.runPromise(test.pipe(Effect.provide(TestClock.layer()))))
+ * // => LockLost
+ * ```
+ *
+ * @stability unstable
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { isWhole, reject, wrong } from "./internal/base/arguments.ts"
+import * as ControlledNode from "./internal/testing/controlledNode.ts"
+import type { LockNode } from "./LockNode.ts"
+import type { LayerOptions } from "./LockOptions.ts"
+import * as MemoryNode from "./MemoryNode.ts"
+import * as Redsync from "./Redsync.ts"
+
+/**
+ * How a node behaves.
+ *
+ * **Details**
+ *
+ * - `"up"`: it answers at once.
+ * - `"silent"`: it answers nothing, as a stopped process or a network that drops packets. Requests time out; once the
+ *   node is up again, it executes and answers what it was sent, in order.
+ * - `"down"`: every request fails at once, as if there were no connection. It keeps its keys; see `wipe`.
+ * - `{ rejects: "OOM command not allowed" }`: every request is answered with this error.
+ * - `{ slow: "300 millis" }`: it executes requests at once and answers this much later, or as soon as it is up again.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type NodeState =
+  | "up"
+  | "silent"
+  | "down"
+  | { readonly rejects: string }
+  | { readonly slow: Duration.Input }
+
+/**
+ * A request to a node: the name of the operation, such as `"acquire"`, and the key,
+ * which is the name of the lock after the prefix of the layer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface NodeCall {
+  readonly operation: string
+  readonly key: string
+}
+
+/**
+ * A node in memory that does what a test says.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TestNode {
+  /** The node of the service. Its id is `test-1`, `test-2` … in each layer. */
+  readonly node: LockNode
+  /** How it behaves from now on; `"up"` at first. */
+  readonly set: (state: NodeState) => Effect.Effect<void>
+  /**
+   * Its server restarts and comes back without its data. It stays in its state, so that
+   * `set("down")`, `wipe`, `set("up")` is a restart that takes time.
+   */
+  readonly wipe: Effect.Effect<void>
+  /**
+   * Another program takes the lock on this node, for a minute by default, whatever
+   * the state of the node. Where the lock is held, nothing happens.
+   */
+  readonly occupy: (lock: string, duration?: Duration.Input) => Effect.Effect<void>
+  /** Every request so far, in order, answered or not. */
+  readonly calls: ReadonlyArray<NodeCall>
+}
+
+/**
+ * Control over the nodes of {@link layerTest}.
+ *
+ * **Details**
+ *
+ * - `nodes`: each of them, `test-1` first.
+ * - `all`: puts all nodes into a state. `all("down")` provokes `NodesUnavailable`.
+ * - `occupy`: another program takes the lock on all nodes, for a minute by default. Acquiring it then provokes
+ *   `ErrFailed`. `Redsync.forceUnlock` frees it early.
+ * - `steal`: another program takes the lock from its holder, on all nodes. The holder notices it when it extends the
+ *   lock the next time, a third of the expiry after the last time: then its program is interrupted, and fails
+ *   with `LockLost`.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class TestNodes extends Context.Service<TestNodes, {
+  readonly nodes: ReadonlyArray<TestNode>
+  readonly all: (state: NodeState) => Effect.Effect<void>
+  readonly occupy: (lock: string, duration?: Duration.Input) => Effect.Effect<void>
+  readonly steal: (lock: string) => Effect.Effect<void>
+}>()("effect-redsync/TestNodes") {}
+
+/**
+ * The options of {@link layerTest}: those of `Redsync.layer` without the nodes.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface TestOptions extends Omit<LayerOptions, "nodes"> {
+  /**
+   * The number of nodes, from 1 to 100.
+   *
+   * @default 1
+   */
+  readonly count?: number | undefined
+}
+
+/**
+ * `Redsync` over nodes in memory, and the control over them: for tests with
+ * `TestClock`, such as those of `it.effect`.
+ *
+ * **Details**
+ *
+ * Each build of the layer has nodes of its own. When it closes, its nodes are up again, so that closing takes no time
+ * whatever the test did to them. An invalid option is a defect, an
+ * `IllegalArgumentError` that names the option.
+ *
+ * **Gotchas**
+ *
+ * The retry schedule waits on the test clock too: a test that waits for a lock, or
+ * for a request to time out, has to run in a fiber while the test adjusts the clock.
+ * With `retry: Schedule.recurs(0)` a lock is tried once, and no time has to pass.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerTest = (options: TestOptions = {}): Layer.Layer<Redsync.Redsync | TestNodes> =>
+  Layer.unwrap(Effect.gen(function*() {
+    const { count = 1, ...layerOptions } = options
+    if (!(isWhole(count) && count >= 1 && count <= 100)) {
+      return yield* reject(wrong("count", count, "it must be a whole number from 1 to 100"))
+    }
+    const prefix = layerOptions.prefix ?? ""
+    const nodes = yield* Effect.forEach(Array.from({ length: count }), (_, index) => makeNode(index, prefix))
+    const each = (f: (node: typeof nodes[number]) => Effect.Effect<void>) => Effect.forEach(nodes, f, { discard: true })
+    const control = TestNodes.of({
+      nodes,
+      all: (state) => each(({ set }) => set(state)),
+      occupy: (lock, duration) => each(({ occupy }) => occupy(lock, duration)),
+      steal: (lock) => each(({ steal }) => steal(lock))
+    })
+    const controlled = Layer.effect(
+      TestNodes,
+      // Before the service closes, which would wait for their answers on a clock that nobody adjusts any more.
+      Effect.as(Effect.addFinalizer(() => control.all("up")), control)
+    )
+    return Layer.provideMerge(controlled, Redsync.layer({ ...layerOptions, nodes: nodes.map(({ node }) => node) }))
+  }))
+
+const makeNode = Effect.fnUntraced(function*(index: number, prefix: string) {
+  const node = yield* ControlledNode.make({ memory: () => MemoryNode.make(`test-${index + 1}`) })
+  const occupy = (lock: string, duration: Duration.Input = "1 minute") =>
+    Effect.suspend(() =>
+      Effect.orDie(node.memory.acquire(prefix + lock, "another program", Duration.toMillis(duration)))
+    )
+  return {
+    node,
+    set: (state: NodeState) => Effect.sync(() => void (node.state = state)),
+    wipe: node.wipe,
+    occupy,
+    steal: (lock: string) =>
+      Effect.andThen(Effect.suspend(() => Effect.orDie(node.memory.remove(prefix + lock))), occupy(lock)),
+    calls: node.calls
+  }
+})
