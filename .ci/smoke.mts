@@ -1,7 +1,7 @@
 // Uses the installed package as its users do: the root and every subpath. Compiled strictly, then run.
 import { Effect } from "effect"
 import * as root from "effect-redsync"
-import { Redsync, withLock } from "effect-redsync"
+import { Redsync, retryPolicy, withLock } from "effect-redsync"
 import * as Fencing from "effect-redsync/Fencing"
 import * as IoredisNode from "effect-redsync/IoredisNode"
 import * as Lock from "effect-redsync/Lock"
@@ -11,6 +11,7 @@ import * as LockNode from "effect-redsync/LockNode"
 import * as MemoryNode from "effect-redsync/MemoryNode"
 import * as RedisNode from "effect-redsync/RedisNode"
 import * as RedsyncModule from "effect-redsync/Redsync"
+import { layerTest, TestNodes } from "effect-redsync/testing"
 import assert from "node:assert/strict"
 
 const modules = {
@@ -33,3 +34,10 @@ await assert.rejects(import(hidden), { code: "ERR_PACKAGE_PATH_NOT_EXPORTED" })
 const program = Effect.scoped(withLock("smoke", Effect.succeed(1))).pipe(Effect.provide(Redsync.layerMemory()))
 const result: number = await Effect.runPromise(program)
 assert.equal(result, 1)
+
+const tested = Effect.andThen(
+  TestNodes,
+  ({ all }) => Effect.andThen(all("down"), Effect.flip(withLock("smoke", Effect.void)))
+)
+const error = await Effect.runPromise(tested.pipe(Effect.provide(layerTest({ retry: retryPolicy({ tries: 1 }) }))))
+assert.equal(error._tag, "NodesUnavailable")

@@ -6,26 +6,23 @@
  * test of half an hour takes no time: {@link layerTest} provides `Redsync` to the
  * code under test and {@link TestNodes} to the test.
  *
- * **Example** (The lock is lost while the program runs)
+ * **Example** (Another program has the lock)
  *
  * ```ts
- * import { Effect, Fiber } from "effect"
+ * import { Effect, Schedule } from "effect"
  * import { withLock } from "effect-redsync"
  * import { layerTest, TestNodes } from "effect-redsync/testing"
- * import { TestClock } from "effect/testing"
  *
- * const charge = withLock("invoices:42", Effect.never)
+ * const charge = withLock("invoices:42", Effect.log("charging"), { retry: Schedule.recurs(0) })
  *
  * const test = Effect.gen(function*() {
- *   const fiber = yield* Effect.forkChild(Effect.flip(charge), { startImmediately: true })
- *   yield* (yield* TestNodes).steal("invoices:42")
- *   yield* TestClock.adjust("5 seconds")
- *   return (yield* Fiber.join(fiber))._tag
+ *   const nodes = yield* TestNodes
+ *   yield* nodes.occupy("invoices:42")
+ *   return (yield* Effect.flip(charge))._tag
  * }).pipe(Effect.provide(layerTest()))
  *
- * // it.effect of @effect/vitest provides the test clock.
- * console.log(await Effect.runPromise(test.pipe(Effect.provide(TestClock.layer()))))
- * // => LockLost
+ * console.log(await Effect.runPromise(test))
+ * // => ErrFailed
  * ```
  *
  * @stability unstable
@@ -35,10 +32,10 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { isWhole, reject, wrong } from "./internal/base/arguments.ts"
+import { dieWithIllegalArgument, invalidOption, isWhole } from "./internal/base/arguments.ts"
 import * as ControlledNode from "./internal/testing/controlledNode.ts"
 import type { LockNode } from "./LockNode.ts"
-import type { LayerOptions } from "./LockOptions.ts"
+import type { MemoryOptions } from "./LockOptions.ts"
 import * as MemoryNode from "./MemoryNode.ts"
 import * as Redsync from "./Redsync.ts"
 
@@ -125,21 +122,6 @@ export class TestNodes extends Context.Service<TestNodes, {
 }>()("effect-redsync/TestNodes") {}
 
 /**
- * The options of {@link layerTest}: those of `Redsync.layer` without the nodes.
- *
- * @category options
- * @since 0.1.0
- */
-export interface TestOptions extends Omit<LayerOptions, "nodes"> {
-  /**
-   * The number of nodes, from 1 to 100.
-   *
-   * @default 1
-   */
-  readonly count?: number | undefined
-}
-
-/**
  * `Redsync` over nodes in memory, and the control over them: for tests with
  * `TestClock`, such as those of `it.effect`.
  *
@@ -158,11 +140,11 @@ export interface TestOptions extends Omit<LayerOptions, "nodes"> {
  * @category layers
  * @since 0.1.0
  */
-export const layerTest = (options: TestOptions = {}): Layer.Layer<Redsync.Redsync | TestNodes> =>
+export const layerTest = (options: MemoryOptions = {}): Layer.Layer<Redsync.Redsync | TestNodes> =>
   Layer.unwrap(Effect.gen(function*() {
     const { count = 1, ...layerOptions } = options
     if (!(isWhole(count) && count >= 1 && count <= 100)) {
-      return yield* reject(wrong("count", count, "it must be a whole number from 1 to 100"))
+      return yield* dieWithIllegalArgument(invalidOption("count", count, "it must be a whole number from 1 to 100"))
     }
     const prefix = layerOptions.prefix ?? ""
     const nodes = yield* Effect.forEach(Array.from({ length: count }), (_, index) => makeNode(index, prefix))

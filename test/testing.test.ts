@@ -6,7 +6,7 @@ import { assert, describe, it, layer } from "@effect/vitest"
 import { Cause, Duration, Effect, Exit, Fiber, Option, Schedule } from "effect"
 import { TestClock } from "effect/testing"
 import { forceUnlock, inspect, lock, tryLock, withLock } from "../src/index.ts"
-import { layerTest, type TestNode, TestNodes, type TestOptions } from "../src/testing.ts"
+import { layerTest, type TestNode, TestNodes } from "../src/testing.ts"
 
 const once = { retry: Schedule.recurs(0) }
 const work = withLock("invoices:42", Effect.never)
@@ -218,11 +218,11 @@ describe("the layer", () => {
       yield* Effect.provide(withLock("a", Effect.void, once), layerTest())
     }))
 
-  const wrong: Record<string, unknown> = { "count is 0": { count: 0 }, "misspelt": { misspelt: 1 } }
+  const wrong: Record<string, object> = { "count is 0": { count: 0 }, "misspelt": { misspelt: 1 } }
   for (const [words, options] of Object.entries(wrong)) {
     it.effect(`refuses what it cannot do: ${words}`, () =>
       Effect.gen(function*() {
-        const exit = yield* Effect.exit(Effect.provide(TestNodes, layerTest(options as TestOptions)))
+        const exit = yield* Effect.exit(Effect.provide(TestNodes, layerTest(options)))
         assert.include(Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : "", words)
       }))
   }

@@ -15,7 +15,7 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode, Notice, WaitingList } from "../../LockNode.ts"
-import * as Direct from "../base/callbackEffect.ts"
+import { CallbackEffect, type OnResult } from "../base/callbackEffect.ts"
 import { monotonicMillis } from "../base/clock.ts"
 
 /**
@@ -79,7 +79,7 @@ type Operation = (...args: ReadonlyArray<unknown>) => Effect.Effect<unknown, Nod
 interface OpenList {
   list: WaitingList
   readonly open: Effect.Effect<WaitingList>
-  readonly hear: (notice: Notice) => void
+  readonly onNotice: (notice: Notice) => void
 }
 
 const makeWith = (context: Context.Context<never>, options: Options): ControlledNode => {
@@ -100,7 +100,8 @@ const makeWith = (context: Context.Context<never>, options: Options): Controlled
     const names = Object.entries(operations).filter(([, member]) => Predicate.isFunction(member)).map(([name]) => name)
     const entries = names.map((name) => {
       const execute = (args: ReadonlyArray<unknown>) => (current() as Record<string, Operation>)[name]!(...args)
-      const operation: Operation = (...args) => new Request((done) => send(name, args, () => execute(args), done))
+      const operation: Operation = (...args) =>
+        new Request((onResult) => send(name, args, () => execute(args), onResult))
       return [name, operation]
     })
     return { ...operations, ...Object.fromEntries(entries) }
@@ -110,7 +111,7 @@ const makeWith = (context: Context.Context<never>, options: Options): Controlled
     operation: string,
     [key, value]: ReadonlyArray<unknown>,
     effect: () => Effect.Effect<A, NodeError>,
-    done: Direct.Done<A>
+    onResult: OnResult<A>
   ): void => {
     calls.push({
       operation,
@@ -118,18 +119,18 @@ const makeWith = (context: Context.Context<never>, options: Options): Controlled
       value: Predicate.isString(value) ? value : "",
       at: monotonicMillis(clock)
     })
-    after(distanceMillis, () => arrive(operation, effect, (answer) => after(distanceMillis, () => done(answer))))
+    after(distanceMillis, () => arrive(operation, effect, (answer) => after(distanceMillis, () => onResult(answer))))
   }
 
-  const arrive = <A>(operation: string, effect: () => Effect.Effect<A, NodeError>, done: Direct.Done<A>): void => {
+  const arrive = <A>(operation: string, effect: () => Effect.Effect<A, NodeError>, onResult: OnResult<A>): void => {
     const fail = (reason: "Disconnected" | "Rejected", cause: string) =>
-      done(Result.fail(
+      onResult(Result.fail(
         new NodeError({ node: node.id, operation: kindOf(operation), reason, cause: new Error(cause) })
       ))
     // What arrives while the backlog is executed comes behind it.
     if (state === "silent" || (backlog.length > 0 && isWorking(state))) {
-      backlog.push((isLost) => isLost ? fail("Disconnected", "the server has restarted") : execute(effect, done))
-    } else if (state === "up") execute(effect, done)
+      backlog.push((isLost) => isLost ? fail("Disconnected", "the server has restarted") : execute(effect, onResult))
+    } else if (state === "up") execute(effect, onResult)
     else if (state === "mute") execute(effect, () => {})
     else if (state === "down") fail("Disconnected", "the server is down")
     else if (state === "deaf") return
@@ -138,7 +139,7 @@ const makeWith = (context: Context.Context<never>, options: Options): Controlled
       const millis = Duration.toMillis(state.slow)
       execute(effect, (answer) => {
         const reply = () => {
-          if (unanswered.delete(reply)) done(answer)
+          if (unanswered.delete(reply)) onResult(answer)
         }
         unanswered.add(reply)
         after(millis, reply)
@@ -146,9 +147,9 @@ const makeWith = (context: Context.Context<never>, options: Options): Controlled
     }
   }
 
-  const execute = <A>(effect: () => Effect.Effect<A, NodeError>, done: Direct.Done<A>): void => {
+  const execute = <A>(effect: () => Effect.Effect<A, NodeError>, onResult: OnResult<A>): void => {
     fork(Effect.result(Effect.suspend(effect))).addObserver((exit) =>
-      done(Exit.isSuccess(exit) ? exit.value : Effect.failCause(exit.cause))
+      onResult(Exit.isSuccess(exit) ? exit.value : Effect.failCause(exit.cause))
     )
   }
 
@@ -177,13 +178,13 @@ const makeWith = (context: Context.Context<never>, options: Options): Controlled
     return Effect.forEach(lists, (list) => Effect.map(list.open, (open) => list.list = open), { discard: true })
   }).pipe(Effect.andThen(Effect.sync(() => noticesWereLost())))
 
-  const openList = (waiter: string, hear: (notice: Notice) => void) =>
+  const openList = (waiter: string, onNotice: (notice: Notice) => void) =>
     Effect.gen(function*() {
       const scope = yield* Effect.scope
       const open = Effect.suspend(() =>
-        Scope.provide(memory.waitingList!(waiter, (notice) => deliver(hear, notice)), scope)
+        Scope.provide(memory.waitingList!(waiter, (notice) => deliver(onNotice, notice)), scope)
       )
-      const list: OpenList = { list: yield* open, open, hear }
+      const list: OpenList = { list: yield* open, open, onNotice }
       yield* Effect.acquireRelease(
         Effect.sync(() => lists.add(list)),
         () => Effect.sync(() => lists.delete(list))
@@ -191,14 +192,14 @@ const makeWith = (context: Context.Context<never>, options: Options): Controlled
       return controlled(list.list, () => list.list)
     })
 
-  const deliver = (hear: (notice: Notice) => void, notice: Notice): void => {
+  const deliver = (onNotice: (notice: Notice) => void, notice: Notice): void => {
     if (notices === "lost" || isCutOff(state)) return
-    if (state === "silent") backlog.push((isLost) => isLost ? undefined : hear(notice))
-    else after(distanceMillis, () => hear(notice))
+    if (state === "silent") backlog.push((isLost) => isLost ? undefined : onNotice(notice))
+    else after(distanceMillis, () => onNotice(notice))
   }
 
   const noticesWereLost = (): void => {
-    for (const { hear } of lists) deliver(hear, { _tag: "Missed" })
+    for (const { onNotice } of lists) deliver(onNotice, { _tag: "Resync" })
   }
 
   const { delayedRestart: _, fencing, id, waitingList, ...operations } = memory
@@ -250,15 +251,15 @@ const kindOf = (operation: string): NodeError["operation"] => {
   }
 }
 
-class Request<A> extends Direct.Direct<A> {
-  readonly #start: (done: Direct.Done<A>) => void
+class Request<A> extends CallbackEffect<A> {
+  readonly #start: (onResult: OnResult<A>) => void
 
-  constructor(start: (done: Direct.Done<A>) => void) {
+  constructor(start: (onResult: OnResult<A>) => void) {
     super()
     this.#start = start
   }
 
-  start(done: Direct.Done<A>): void {
-    this.#start(done)
+  start(onResult: OnResult<A>): void {
+    this.#start(onResult)
   }
 }
