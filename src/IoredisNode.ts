@@ -1,8 +1,10 @@
 /**
  * A node over ioredis: a URL, ioredis options, or an existing client or cluster.
  *
- * `Redsync.layer` takes all of these directly; use this module to mix them with
- * nodes of your own, or to use a node outside a layer.
+ * `Redsync.layer` opens nodes given as URLs with this module. Use it directly for
+ * ioredis options, for an existing client or cluster, and for a node outside a layer.
+ * It is imported as `effect-redsync/IoredisNode`, and needs ioredis, an optional peer
+ * dependency.
  *
  * @since 0.1.0
  */

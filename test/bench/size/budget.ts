@@ -5,3 +5,6 @@
  * here and says why; whoever saves some lowers it.
  */
 export const budgetBytes = 42_000
+
+/** The same for what a program whose nodes are no URLs loads at once, where its bundler splits at dynamic imports. */
+export const budgetBytesWithoutUrls = 34_000
