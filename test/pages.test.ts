@@ -55,9 +55,11 @@ describe("pages", () => {
     }
   })
 
-  it("the README and each guide have at most 14 KB", () => {
+  it("the README has at most 14 KB, and each guide 13", () => {
     const guides = pages.filter((page) => page.startsWith("src/guide/"))
     assert.isAtLeast(guides.length, 8)
-    for (const page of ["README.md", ...guides]) assert.isAtMost(Buffer.byteLength(readPage(page)) / 1024, 14, page)
+    const kilobytes = (page: string) => Buffer.byteLength(readPage(page)) / 1024
+    assert.isAtMost(kilobytes("README.md"), 14)
+    for (const page of guides) assert.isAtMost(kilobytes(page), 13, page)
   })
 })
