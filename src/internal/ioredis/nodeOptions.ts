@@ -1,5 +1,6 @@
 /**
- * What is wrong with ioredis options. ioredis itself takes any options: it would lock on another server, or in another database, than was meant.
+ * Checks ioredis options. ioredis itself accepts any options: a misspelt one would lock
+ * on another server, or in another database, than intended.
  */
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
@@ -7,7 +8,7 @@ import type { RedisOptions } from "ioredis"
 import { given, invalidOption, isPlain, isWhole } from "../base/arguments.ts"
 import { hasCredentials, maskPassword, parseRedisUrl } from "./url.ts"
 
-/** What an option must be, and whether it is. */
+/** What an option must be, in words, and the check. */
 type Rule = readonly [allowed: string, isAllowed: (u: unknown) => boolean]
 
 const longestTimer = 2 ** 31 - 1
@@ -16,7 +17,7 @@ const wholeFrom = (least: number, most: number): Rule => [
   `it must be a whole number from ${least} to ${most}`,
   (u) => isWhole(u) && u >= least && u <= most
 ]
-/** ioredis' own defaults for these are `null`. */
+/** `null` is the default of ioredis for these options. */
 const orNull = ([allowed, isAllowed]: Rule): Rule => [allowed, (u) => u === null || isAllowed(u)]
 const text: Rule = orNull(["it must be a string", Predicate.isString])
 const flag: Rule = ["it must be true or false", Predicate.isBoolean]
@@ -118,7 +119,7 @@ const isReadable = (u: object): boolean => {
   }
 }
 
-/** The ioredis options as they were checked, or what is wrong with them. */
+/** The checked ioredis options, or what is wrong with them. */
 const checkIoredisOptions = (options: unknown): RedisOptions | string => {
   const read = checkRules("", options, rules)
   if (Predicate.isString(read)) return read
@@ -154,6 +155,6 @@ const checkRules = (
   return read
 }
 
-/** A URL, or the end of one, where something else should be. */
+/** Masks a URL, or the end of one, in an option that should not have one. */
 const withoutSecret = (value: unknown): unknown =>
   Predicate.isString(value) && /@|:\/\//.test(value) ? maskPassword(value) : value

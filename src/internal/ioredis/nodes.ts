@@ -7,7 +7,7 @@ import * as Result from "effect/Result"
 import type { RedisOptions } from "ioredis"
 import { nodeAddress, parseRedisUrl, splitUrls } from "./url.ts"
 
-/** `open` makes the node. */
+/** Checks URLs, and names their nodes; `open` loads ioredis and opens one. */
 export const urlNodes = <A, R>(open: (options: RedisOptions) => Effect.Effect<A, never, R>) => ({
   split: splitUrls,
   node: (url: string, option: string): { readonly id: string; readonly open: Effect.Effect<A, never, R> } | string => {

@@ -1,5 +1,7 @@
 /**
- * Redis URLs. What cannot be understood is told with its password masked.
+ * Redis URLs, and the ids of nodes. Passwords are masked wherever a URL is shown.
+ *
+ * Only the types of ioredis are imported, since a URL is checked before it is loaded.
  */
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
@@ -10,11 +12,11 @@ import { untrusted } from "../base/text.ts"
 
 const allowed = `it must be like "redis://host:6379", "rediss://user:password@host:6379/0" or "unix:/path/to.sock"`
 
-/** A comma may also be in a URL, between Sentinels: it ends one where another begins. */
+/** Splits a list of URLs. A comma between the Sentinels of one URL does not end it. */
 export const splitUrls = (text: string): ReadonlyArray<string> =>
   text.split(/,(?=\s*(?:,|$|[a-z][a-z\d+.-]*:\/\/|unix:))/i).map((url) => url.trim()).filter((url) => url !== "")
 
-/** The ioredis options a URL stands for, or a sentence saying what is wrong with it. `option` is what it is called there. */
+/** The ioredis options that a URL stands for, or what is wrong with it. `option` names the option that has the URL. */
 export const parseRedisUrl = (input: string, option: string = "nodes"): Result.Result<RedisOptions, string> => {
   const refuse = (why: string = allowed) => Result.fail(invalidOption(option, maskPassword(input), why))
   if (/^rediss?\+sentinel:/i.test(input)) {
@@ -43,7 +45,7 @@ export const parseRedisUrl = (input: string, option: string = "nodes"): Result.R
     ...database,
     ...username !== "" && { username },
     ...password !== "" && { password },
-    // IPv6 addresses stand in brackets in a URL, and only there.
+    // Only URLs have brackets around IPv6 addresses.
     host: url.hostname.replace(/^\[|\]$/g, ""),
     port: url.port === "" ? 6379 : Number(url.port),
     ...url.protocol === "rediss:" && { tls: {} }
@@ -55,7 +57,7 @@ const isHostAndPort = (text: string) => /^[a-z\d][a-z\d.-]*:\d{1,5}$/i.test(text
 const allowedOfSentinels =
   `it must be like "redis+sentinel://user:password@host:26379,host:26379/name-of-the-primary/0", with rediss+sentinel for TLS`
 
-/** What is behind Sentinels: user and password are the servers'; those of the Sentinels are `sentinelUsername` and `sentinelPassword`. */
+/** A primary behind Sentinels. User and password are those of the servers; the query has `sentinelUsername` and `sentinelPassword`. */
 const parseSentinelUrl = (input: string): Result.Result<RedisOptions, string> => {
   const [, scheme, credentials, hosts = "", name = "", db, query = ""] =
     /^(rediss?)\+sentinel:\/\/(?:([^@/]*)@)?([^@/?#]+)\/([^/?#]+)(?:\/(\d{1,9}))?(?:\?([^#]*))?$/i.exec(input) ?? []
@@ -88,7 +90,7 @@ const decode = (part: string): string | undefined => {
   }
 }
 
-/** What a node is called: where it is, and nothing that could be a password. */
+/** The id of a node: its address, without anything that could be a password. */
 export const nodeAddress = ({ db, host, name, path, port, sentinels }: RedisOptions): string => {
   const address = sentinels
     ? `sentinel ${named(name)} at ${sentinels.map((sentinel) => hostAndPort(sentinel, 26379)).join(",")}`
@@ -102,10 +104,10 @@ export const nodeAddress = ({ db, host, name, path, port, sentinels }: RedisOpti
 
 const named = (name: string | undefined) => name !== undefined && hasCredentials(name) ? maskPassword(name) : name
 
-/** A URL by mistake, or the end of one, where a host, a path or a name should be. "/run/redis@1.sock" is none. */
+/** Whether a host, a path or a name is a URL or the end of one by mistake. "/run/redis@1.sock" is not. */
 export const hasCredentials = (text: string) => text.includes("://") || /^[^./@\0][^@]*@/.test(text)
 
-/** The same for what an ioredis cluster starts from: a port, a URL or options. */
+/** The address of a startup node of an ioredis cluster: a port, a URL or options. */
 export const startupAddressOf = (node: unknown): string => {
   if (!Predicate.isString(node)) {
     return hostAndPort(Predicate.isNumber(node) ? { port: node } : node as RedisOptions, 6379)
@@ -122,10 +124,10 @@ interface Endpoint {
 }
 
 const hostAndPort = ({ host = "127.0.0.1", port }: Endpoint, defaultPort: number): string =>
-  // A URL by mistake where the host should be.
+  // The host may be a URL by mistake.
   `${/[@/?]/.test(host) ? "***" : host}:${port ?? defaultPort}`
 
-/** What of the options of a client or cluster must never be shown. */
+/** The values among the options of a client or cluster that must never be shown. */
 export const secretsOf = (client: Redis | Cluster | { readonly options: RedisOptions }): ReadonlyArray<string> => {
   const { options } = client
   if (!("isCluster" in client) || !client.isCluster) return secretsIn(options)
@@ -141,7 +143,7 @@ const secretsIn = (options: unknown): ReadonlyArray<string> => {
   return [
     password,
     sentinelPassword,
-    // A password by mistake: a URL of the form "redis://password@host" has one there.
+    // In a URL like "redis://password@host" the user is a password by mistake.
     password == null ? username : undefined,
     ...[tls, sentinelTLS].flatMap(keysIn),
     ...[host, path, name, ...(sentinels ?? []).map(({ host }) => host)].flatMap(credentialsIn)
@@ -159,7 +161,7 @@ const keyIn = (key: unknown): ReadonlyArray<string> =>
     ? Object.values(key).flatMap(keyIn)
     : []
 
-/** All of the text if it has credentials in it, as an error may repeat it, and each part that may be one. */
+/** The whole text if it contains credentials, since an error may repeat it, and each part that may be one. */
 const credentialsIn = (text: unknown): ReadonlyArray<string> => {
   if (!Predicate.isString(text) || !hasCredentials(text) || maskPassword(text) === text) return []
   const credentials = text.slice(text.indexOf("://") + 1).replace(/^\/\//, "").replace(/@[^@]*$/, "")
@@ -167,13 +169,13 @@ const credentialsIn = (text: unknown): ReadonlyArray<string> => {
   return [text, ...parts, ...parts.map(decode)].filter(Predicate.isString)
 }
 
-/** Whatever is not clearly the scheme or the host may be a password. */
+/** Masks everything that is not clearly the scheme or the host. */
 export const maskPassword = (input: string): string => {
   if (isHostAndPort(input)) return input
   const scheme = /^[a-z][a-z0-9+.-]*:(?:\/\/)?/i.exec(input)?.[0] ?? ""
   const host = input.slice(Math.max(scheme.length, input.lastIndexOf("@") + 1))
   const hasSecret = input.includes("@")
-  // Without an "@" the password may stand where the port should be: only what parses as a host is one.
+  // Without an "@" the password may be in place of the port: only what parses as a URL has none.
   if (!hasSecret && scheme.endsWith("//") && URL.canParse(input) && !/[?#]/.test(input)) return input
   return `${scheme}***${hasSecret && /^[\w.:[\]/-]*$/.test(host) ? `@${host}` : ""}`
 }
