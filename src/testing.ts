@@ -49,7 +49,7 @@ import * as Redsync from "./Redsync.ts"
  *   node is up again, it executes and answers what it was sent, in order.
  * - `"down"`: every request fails at once, as if there were no connection. It keeps its keys; see `wipe`.
  * - `{ rejects: "OOM command not allowed" }`: every request is answered with this error.
- * - `{ slow: "300 millis" }`: it executes requests at once and answers this much later, or as soon as it is up again.
+ * - `{ slow: "300 millis" }`: it executes requests at once and answers this much later.
  *
  * @category models
  * @since 0.1.0
@@ -158,7 +158,7 @@ export const layerTest = (options: MemoryOptions = {}): Layer.Layer<Redsync.Reds
     const controlled = Layer.effect(
       TestNodes,
       // Before the service closes, which would wait for their answers on a clock that nobody adjusts any more.
-      Effect.as(Effect.addFinalizer(() => control.all("up")), control)
+      Effect.as(Effect.addFinalizer(() => each(({ recover }) => recover)), control)
     )
     return Layer.provideMerge(controlled, Redsync.layer({ ...layerOptions, nodes: nodes.map(({ node }) => node) }))
   }))
@@ -172,6 +172,7 @@ const makeNode = Effect.fnUntraced(function*(index: number, prefix: string) {
   return {
     node,
     set: (state: NodeState) => Effect.sync(() => void (node.state = state)),
+    recover: Effect.sync(() => node.recover()),
     wipe: node.wipe,
     occupy,
     steal: (lock: string) =>

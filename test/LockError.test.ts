@@ -19,8 +19,8 @@ import {
   type Vote,
   withLock
 } from "../src/index.ts"
-import * as FaultyNode from "./support/faultyNode.ts"
 import * as ShiftedClock from "./support/shiftedClock.ts"
+import * as TestNodes from "./support/testNodes.ts"
 
 const refused = new LockError.NodeError({
   node: "c:6379",
@@ -122,8 +122,8 @@ describe("errors show their message first", () => {
 
   it.effect("in responses, also within a health report", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
-      nodes[1]!.behave = "failing"
+      const nodes = yield* TestNodes.makeMany(3)
+      nodes[1]!.state = { rejects: "OOM is near" }
       const health = yield* Effect.provide(Redsync.health, Redsync.layer({ nodes }))
       const { body } = yield* HttpServerResponse.json(health)
       assert(body._tag === "Uint8Array")
@@ -215,11 +215,11 @@ describe("ErrFailed", () => {
 
   it.effect("tells the time after which a quorum is free, where it is known", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(5)
+      const nodes = yield* TestNodes.makeMany(5)
       for (const [index, ttlMillis] of [4000, 1000, 2000, 3000].entries()) {
         yield* nodes[index]!.acquire("x", "another's", ttlMillis)
       }
-      nodes[4]!.behave = "failing"
+      nodes[4]!.state = { rejects: "OOM is near" }
       const program = withLock("x", Effect.void, { retry: retryPolicy({ tries: 1 }) })
       const of = Effect.flip(Effect.provide(program, Redsync.layer({ nodes })))
       const error = yield* of
@@ -237,12 +237,12 @@ describe("ErrFailed", () => {
 
 describe("LockLost", () => {
   const loss = (
-    body: (clock: ShiftedClock.ShiftedClock, nodes: ReadonlyArray<FaultyNode.FaultyNode>) => Effect.Effect<void>,
+    body: (clock: ShiftedClock.ShiftedClock, nodes: ReadonlyArray<TestNodes.TestNode>) => Effect.Effect<void>,
     options: LockOptions = {}
   ) =>
     ShiftedClock.on((clock) =>
       Effect.gen(function*() {
-        const nodes = FaultyNode.makeMany(3)
+        const nodes = yield* TestNodes.makeMany(3)
         const program = Effect.andThen(Effect.suspend(() => body(clock, nodes)), Effect.never)
         const fiber = yield* withLock("a", program, options).pipe(
           Effect.flip,
@@ -289,7 +289,10 @@ describe("LockLost", () => {
   it.effect("names the nodes that failed to extend it", () =>
     Effect.gen(function*() {
       const error = yield* loss((_, nodes) =>
-        Effect.andThen(Effect.sleep(3000), Effect.sync(() => nodes.forEach((node) => void (node.behave = "failing"))))
+        Effect.andThen(
+          Effect.sleep(3000),
+          Effect.sync(() => nodes.forEach((node) => void (node.state = { rejects: "OOM is near" })))
+        )
       )
       assert.strictEqual(error.reason, "NodesUnavailable")
       assert.match(

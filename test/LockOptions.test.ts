@@ -32,8 +32,8 @@ import {
   withLocks
 } from "../src/index.ts"
 import * as IoredisNode from "../src/IoredisNode.ts"
-import * as FaultyNode from "./support/faultyNode.ts"
 import { open } from "./support/opened.ts"
+import * as TestNodes from "./support/testNodes.ts"
 
 type Verb = Effect.Effect<unknown, unknown, Redsync | Scope.Scope>
 
@@ -213,10 +213,10 @@ const message = (exit: Exit.Exit<unknown, unknown>): string => {
 /** Refused with the name of the option, by a service whose nodes were asked nothing. */
 const refuses = (option: string, verb: Verb, said = `the option ${option} `) =>
   Effect.gen(function*() {
-    const nodes = FaultyNode.makeMany(3)
+    const nodes = yield* TestNodes.makeMany(3)
     const exit = yield* Effect.exit(Effect.provide(Effect.scoped(verb), Redsync.layer({ nodes })))
     assert.include(message(exit), said)
-    assert.deepStrictEqual(nodes.flatMap(({ asked }) => asked), [])
+    assert.deepStrictEqual(nodes.flatMap(({ calls }) => calls), [])
   })
 
 const refusesLayer = (option: string, layer: Layer.Layer<Redsync, unknown>) =>

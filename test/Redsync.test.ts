@@ -26,7 +26,7 @@ import {
   withLocks
 } from "../src/index.ts"
 import { toNodeError } from "../src/internal/redis/errors.ts"
-import * as FaultyNode from "./support/faultyNode.ts"
+import * as TestNodes from "./support/testNodes.ts"
 
 const once = { retry: retryPolicy({ tries: 1 }) }
 
@@ -109,13 +109,13 @@ describe("withLock", () => {
 
   it.effect("fails with LockLost at once, without waiting to release", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       yield* on(
         nodes,
         Effect.gen(function*() {
           const fiber = yield* Effect.forkChild(withLock("a", Effect.never, { expiry: 1000, autoExtend: false }))
           yield* Effect.yieldNow
-          for (const node of nodes) node.behave = "silent"
+          for (const node of nodes) node.state = "silent"
           yield* TestClock.adjust(988)
           assert.instanceOf(errorOf(fiber.pollUnsafe()!), LockLost)
         })
@@ -142,7 +142,7 @@ describe("withLock", () => {
 describe("waiting", () => {
   it.effect("tries 16 times, 512 ms apart give or take a fifth, then tells who holds it for how long", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       yield* Effect.gen(function*() {
         yield* elsewhere(nodes, lock("a", { expiry: "1 minute" }))
         const fiber = yield* Effect.forkChild(withLock("a", Effect.void))
@@ -157,7 +157,10 @@ describe("waiting", () => {
           /^Could not acquire lock "a" after 16 attempts in \d\.\d s: node-1 held by another for about 5\d\.\d s more; node-2 /
         )
         // 1 by the holder, 16 by us, and one look.
-        assert.deepStrictEqual(nodes[0]!.asked, [...Array.from({ length: 17 }, () => "acquire"), "inspect"])
+        assert.deepStrictEqual(TestNodes.operations(nodes[0]!), [
+          ...Array.from({ length: 17 }, () => "acquire"),
+          "inspect"
+        ])
       }).pipe(Effect.scoped, Effect.provide(Redsync.layer({ nodes })))
     }))
 
@@ -214,15 +217,15 @@ describe("waiting", () => {
 
   it.effect("Effect.timeout ends it at once and leaves no key behind", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       yield* Effect.gen(function*() {
-        nodes[0]!.behave = 10
-        nodes[1]!.behave = "lateReply"
-        nodes[2]!.behave = "lateReply"
+        nodes[0]!.state = { slow: 10 }
+        nodes[1]!.state = "mute"
+        nodes[2]!.state = "mute"
         const fiber = yield* Effect.forkChild(Effect.timeoutOption(withLock("a", Effect.void), 20))
         yield* TestClock.adjust(20)
         assert.deepStrictEqual(yield* Fiber.join(fiber), Option.none())
-        for (const node of nodes) node.behave = "healthy"
+        for (const node of nodes) node.state = "up"
         yield* TestClock.adjust("1 second")
         assert.isTrue(yield* isFree("a"))
       }).pipe(Effect.provide(Redsync.layer({ nodes })))
@@ -232,19 +235,19 @@ describe("waiting", () => {
 describe("votes", () => {
   it.effect("a minority that fails or is silent is invisible, one log line a change", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(5)
+      const nodes = yield* TestNodes.makeMany(5)
       const logged: Array<string> = []
       const logger = Logger.make<unknown, void>(({ message }) => logged.push(String(message)))
       yield* on(
         nodes,
         Effect.gen(function*() {
-          nodes[1]!.behave = "failing"
-          nodes[3]!.behave = "silent"
+          nodes[1]!.state = { rejects: "OOM is near" }
+          nodes[3]!.state = "silent"
           for (let i = 0; i < 3; i++) {
             yield* withLock("a", Effect.void)
             yield* TestClock.adjust("1 second")
           }
-          for (const node of nodes) node.behave = "healthy"
+          for (const node of nodes) node.state = "up"
           for (let i = 0; i < 3; i++) yield* withLock("a", Effect.void)
         }),
         Logger.layer([logger])
@@ -261,9 +264,9 @@ describe("votes", () => {
 
   it.effect("a majority that fails is NodesUnavailable, after the schedule, with each node's reason", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(5)
-      for (const index of [0, 1]) nodes[index]!.behave = "failing"
-      nodes[2]!.behave = "silent"
+      const nodes = yield* TestNodes.makeMany(5)
+      for (const index of [0, 1]) nodes[index]!.state = { rejects: "OOM is near" }
+      nodes[2]!.state = "silent"
       const fiber = yield* withLock("a", Effect.void, {
         retry: Schedule.addDelay(Schedule.recurs(1), () => Effect.succeed(100))
       }).pipe(
@@ -280,14 +283,14 @@ describe("votes", () => {
           "node-2 answered with an error: OOM is near; node-3 is not connected: it has not answered anything for 0.5 s; " +
           "node-4 has no such key now; node-5 has no such key now"
       )
-      for (const node of nodes) node.behave = "healthy"
+      for (const node of nodes) node.state = "up"
       assert.isTrue(yield* isFree("a").pipe(Effect.provide(Redsync.layer({ nodes }))))
     }))
 
   it.effect("an attempt that was granted too late is refused, and undone", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
-      for (const node of nodes) node.behave = 990
+      const nodes = yield* TestNodes.makeMany(3)
+      for (const node of nodes) node.state = { slow: 990 }
       const options = { expiry: 1000, nodeTimeout: 2000, ...once }
       const fiber = yield* Effect.exit(withLock("a", Effect.void, options)).pipe(
         Effect.provide(Redsync.layer({ nodes })),
@@ -295,13 +298,13 @@ describe("votes", () => {
       )
       yield* TestClock.adjust("10 seconds")
       assert.instanceOf(errorOf(yield* Fiber.join(fiber)), ErrFailed)
-      assert.include(nodes[0]!.asked, "release")
+      assert.include(TestNodes.operations(nodes[0]!), "release")
     }))
 
   it.effect("never waits for a straggler", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
-      nodes[2]!.behave = 300
+      const nodes = yield* TestNodes.makeMany(3)
+      nodes[2]!.state = { slow: 300 }
       yield* on(
         nodes,
         Effect.gen(function*() {
@@ -314,30 +317,36 @@ describe("votes", () => {
 
   it.effect("a refused attempt is undone where it may have been granted, and only there", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(5)
+      const nodes = yield* TestNodes.makeMany(5)
       yield* Effect.gen(function*() {
         for (const index of [0, 1, 2]) yield* nodes[index]!.acquire("a", "theirs", 10_000)
-        nodes[4]!.behave = "lateReply"
+        nodes[4]!.state = "mute"
         assert.isTrue(Option.isNone(yield* withLockIfAvailable("a", Effect.void)))
-        nodes[4]!.behave = "healthy"
+        nodes[4]!.state = "up"
         yield* TestClock.adjust("2 seconds")
         const { nodes: views } = yield* inspect("a")
         assert.deepStrictEqual(views.map(({ _tag }) => _tag), ["Held", "Held", "Held", "Free", "Free"])
-        assert.deepStrictEqual(nodes.map(({ asked }) => asked.includes("release")), [false, false, false, true, true])
+        assert.deepStrictEqual(nodes.map((node) => TestNodes.callsOf(node, "release").length > 0), [
+          false,
+          false,
+          false,
+          true,
+          true
+        ])
       }).pipe(Effect.provide(Redsync.layer({ nodes })))
     }))
 
   it.effect("the clean-up asks a failing node again until it answers", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       yield* on(
         nodes,
         Effect.gen(function*() {
           const held = yield* lock("a", { expiry: "1 minute" })
-          nodes[2]!.behave = "failing"
+          nodes[2]!.state = { rejects: "OOM is near" }
           assert.isTrue(yield* held.release)
           yield* TestClock.adjust("5 seconds")
-          nodes[2]!.behave = "healthy"
+          nodes[2]!.state = "up"
           assert.isFalse(yield* isFree("a"))
           yield* TestClock.adjust("5 seconds")
           assert.isTrue(yield* isFree("a"))
@@ -349,7 +358,7 @@ describe("votes", () => {
 describe("tryLock and withLockIfAvailable", () => {
   it.effect("none where somebody else has it, after one attempt; NodesUnavailable where too few answer", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       yield* on(
         nodes,
         Effect.gen(function*() {
@@ -358,10 +367,10 @@ describe("tryLock and withLockIfAvailable", () => {
           assert.isTrue(Option.isSome(held))
           assert.isTrue(Option.isNone(yield* tryLock("a")))
           assert.deepStrictEqual(yield* Effect.succeed(1).pipe(withLockIfAvailable("a")), Option.none())
-          nodes[0]!.behave = nodes[1]!.behave = "failing"
+          nodes[0]!.state = nodes[1]!.state = { rejects: "OOM is near" }
           assert.instanceOf(errorOf(yield* Effect.exit(tryLock("b"))), NodesUnavailable)
           assert.instanceOf(errorOf(yield* Effect.exit(withLockIfAvailable("b", Effect.void))), NodesUnavailable)
-          for (const node of nodes) node.behave = "healthy"
+          for (const node of nodes) node.state = "up"
         })
       )
     }))
@@ -409,7 +418,7 @@ describe("Lock", () => {
 
   it.effect("extend finds out that the lock was taken, and guard stops the program", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const held = yield* elsewhere(nodes, lock("a"))
       const guarded = yield* Effect.forkChild(Lock.guard(held, Effect.never))
       yield* Effect.yieldNow
@@ -425,17 +434,17 @@ describe("Lock", () => {
 
   it.effect("extend that too few confirm is NodesUnavailable; the lock is held to its end as before", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       yield* on(
         nodes,
         Effect.gen(function*() {
           const held = yield* lock("a", { expiry: 1000, autoExtend: false })
           yield* TestClock.adjust(500)
-          nodes[0]!.behave = nodes[1]!.behave = "failing"
+          nodes[0]!.state = nodes[1]!.state = { rejects: "OOM is near" }
           assert.instanceOf(errorOf(yield* Effect.exit(held.extend)), NodesUnavailable)
           assert.instanceOf(errorOf(yield* Effect.exit(held.isHeld)), NodesUnavailable)
           assert.strictEqual(Duration.toMillis(yield* held.remaining), 488)
-          for (const node of nodes) node.behave = "healthy"
+          for (const node of nodes) node.state = "up"
         })
       )
     }))
@@ -481,7 +490,7 @@ describe("from elsewhere", () => {
 
   it.effect("unlock deletes by value only; forceUnlock whoever holds it", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const held = yield* elsewhere(nodes, lock("a"))
       yield* Effect.gen(function*() {
         assert.isFalse(yield* unlock("a", "somebody else's"))
@@ -495,10 +504,10 @@ describe("from elsewhere", () => {
 
   it.effect("inspect shows free, held and failed, and the holder only on a quorum", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       yield* Effect.gen(function*() {
         yield* nodes[0]!.acquire("a", "v", 5000)
-        nodes[2]!.behave = "failing"
+        nodes[2]!.state = { rejects: "OOM is near" }
         const split = yield* inspect("a")
         assert.deepStrictEqual(split.nodes.map(({ _tag }) => _tag), ["Held", "Free", "Failed"])
         assert.isTrue(Option.isNone(split.holder))
@@ -564,7 +573,7 @@ describe("wrong arguments", () => {
 
   it.effect("a name that is empty, or options of one lock, before any command is sent", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       yield* Effect.gen(function*() {
         for (const effect of [withLock("", Effect.void), Effect.scoped(lock("")), inspect(""), unlock("", "v")]) {
           assert.match(String(errorOf(yield* Effect.exit(effect))), /name is ""; it must be a string that is not empty/)
@@ -572,7 +581,7 @@ describe("wrong arguments", () => {
         assert.match(String(errorOf(yield* Effect.exit(withLock("a", Effect.void, { expiry: 1 })))), /expiry is 1;/)
         assert.isTrue(Exit.hasDies(yield* Effect.exit(tryLock("a", { driftFactor: 2 }))))
       }).pipe(Effect.scoped, Effect.provide(Redsync.layer({ nodes })))
-      assert.deepStrictEqual(nodes.flatMap(({ asked }) => asked), [])
+      assert.deepStrictEqual(nodes.flatMap(({ calls }) => calls), [])
     }))
 })
 
@@ -594,7 +603,7 @@ describe("found by review", () => {
 
   it.effect("a schedule that waits by itself can be interrupted", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       yield* elsewhere(nodes, lock("a"))
       const retry = Schedule.forever.pipe(Schedule.tap(() => Effect.never))
       const fiber = yield* withLock("a", Effect.void, { retry }).pipe(
@@ -608,10 +617,10 @@ describe("found by review", () => {
 
   it.effect("a minority that is held does not hide that a majority is dead", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       yield* nodes[0]!.acquire("a", "theirs", 60_000)
-      nodes[1]!.behave = "silent"
-      nodes[2]!.behave = "failing"
+      nodes[1]!.state = "silent"
+      nodes[2]!.state = { rejects: "OOM is near" }
       yield* on(
         nodes,
         Effect.gen(function*() {
@@ -660,7 +669,7 @@ describe("found by review", () => {
 
   it.effect("adopt never brings back a lock that was released meanwhile", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       for (const node of nodes) yield* node.acquire("a", "theirs", 8000)
       yield* on(
         nodes,
@@ -687,7 +696,7 @@ describe("found by review", () => {
 describe("the layer", () => {
   it.effect("releases what is still held when it closes, and says so", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const scope = yield* Effect.scope
       const held = yield* lock("a").pipe(
         Effect.provide(Redsync.layer({ nodes })),
@@ -699,8 +708,8 @@ describe("the layer", () => {
 
   it.effect("waits for pending clean-ups when it closes, but no longer than the node timeout", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
-      const fiber = yield* withLock("a", Effect.sync(() => void (nodes[2]!.behave = "silent"))).pipe(
+      const nodes = yield* TestNodes.makeMany(3)
+      const fiber = yield* withLock("a", Effect.sync(() => void (nodes[2]!.state = "silent"))).pipe(
         Effect.provide(Redsync.layer({ nodes, nodeTimeout: 200 })),
         Effect.andThen(Clock.currentTimeMillis),
         Effect.forkChild

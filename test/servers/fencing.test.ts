@@ -19,8 +19,8 @@ import {
 } from "../../src/index.ts"
 import * as IoredisNode from "../../src/IoredisNode.ts"
 import { callsOf } from "../support/faults.ts"
-import * as FaultyNode from "../support/faultyNode.ts"
 import { RedisServers } from "../support/servers/RedisServers.ts"
+import * as TestNodes from "../support/testNodes.ts"
 
 const once = { retry: retryPolicy({ tries: 1 }) }
 
@@ -48,16 +48,16 @@ const assertIncreasing = (tokens: ReadonlyArray<Fencing.FencingToken>) => {
 }
 
 /** Lets all nodes but those answer. */
-const without = (nodes: ReadonlyArray<FaultyNode.FaultyNode>, ...absent: ReadonlyArray<number>) =>
+const without = (nodes: ReadonlyArray<TestNodes.TestNode>, ...absent: ReadonlyArray<number>) =>
   nodes.forEach((node, index) => {
-    node.behave = absent.includes(index) ? "failing" : "healthy"
+    node.state = absent.includes(index) ? { rejects: "OOM is near" } : "up"
   })
 
-const asked = (nodes: ReadonlyArray<FaultyNode.FaultyNode>, operation: FaultyNode.FaultyNode["asked"][number]) =>
-  nodes.map((node) => node.asked.filter((other) => other === operation).length)
+const asked = (nodes: ReadonlyArray<TestNodes.TestNode>, operation: string) =>
+  nodes.map((node) => TestNodes.callsOf(node, operation).length)
 
 /** Tokens that two clients with clocks apart get in turn, from quorums that take turns too. */
-const rotate = Effect.fnUntraced(function*(nodes: ReadonlyArray<FaultyNode.FaultyNode>) {
+const rotate = Effect.fnUntraced(function*(nodes: ReadonlyArray<TestNodes.TestNode>) {
   const early = yield* client(nodes, -1000)
   const late = yield* client(nodes, 1000)
   const tokens: Array<Fencing.FencingToken> = []
@@ -87,7 +87,7 @@ describe("fencing tokens", () => {
 
   it.effect("a token is the time in microseconds as long as the nodes agree, and costs one round", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       yield* TestClock.setTime(1_795_545_273_765)
       const service = yield* client(nodes)
       assert.strictEqual(yield* tokenOf(service), 1_795_545_273_765_000)
@@ -98,7 +98,7 @@ describe("fencing tokens", () => {
 
   it.effect("where the nodes disagree, a quorum is brought up to the token before the lock is handed out", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const late = yield* client(nodes, 60_000)
       const onTime = yield* client(nodes)
       without(nodes, 2)
@@ -115,7 +115,7 @@ describe("fencing tokens", () => {
     "increase over rotating quorums of %i nodes, with clocks two seconds apart",
     (count) =>
       Effect.gen(function*() {
-        const nodes = FaultyNode.makeMany(count)
+        const nodes = yield* TestNodes.makeMany(count)
         assertIncreasing(yield* rotate(nodes))
         assert.isAbove(Math.max(...asked(nodes, "raise")), 0)
       }).pipe(Effect.scoped)
@@ -123,7 +123,7 @@ describe("fencing tokens", () => {
 
   it.effect("without a second round they would not", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const forgetful = nodes.map((node) => ({
         ...node,
         fencing: { ...node.fencing!, raise: () => Effect.succeed(true) }
@@ -141,18 +141,21 @@ describe("fencing tokens", () => {
 
   it.effect("a second round that misses its quorum is a refused attempt, and leaves nothing behind", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const late = yield* client(nodes, 60_000)
       const onTime = yield* client(nodes)
       without(nodes, 2)
       const first = yield* tokenOf(late)
       without(nodes, 0)
-      const failing = (node: FaultyNode.FaultyNode): LockNode => ({
+      const failing = (node: TestNodes.TestNode): LockNode => ({
         ...node,
         fencing: {
           ...node.fencing!,
           raise: () =>
-            Effect.andThen(Effect.sync(() => void (node.behave = "failing")), node.fencing!.raise("a", "", 0))
+            Effect.andThen(
+              Effect.sync(() => void (node.state = { rejects: "OOM is near" })),
+              node.fencing!.raise("a", "", 0)
+            )
         }
       })
       const unlucky = yield* client([nodes[0]!, failing(nodes[1]!), nodes[2]!])
@@ -169,7 +172,7 @@ describe("fencing tokens", () => {
 
   it.effect("interrupted in the second round it leaves no key", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const late = yield* client(nodes, 60_000)
       const slow = nodes.map((node): LockNode => ({
         ...node,
@@ -190,7 +193,7 @@ describe("fencing tokens", () => {
 
   it.effect("a lease that ends in the second round is no lock", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const late = yield* client(nodes, 60_000)
       const slow = nodes.map((node): LockNode => ({
         ...node,
@@ -212,7 +215,7 @@ describe("fencing tokens", () => {
 
   it.effect("increase when counters are forgotten, with clocks that agree within the hour", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       yield* TestClock.setTime(1_795_545_273_765)
       const late = yield* client(nodes, 59 * 60_000)
       const onTime = yield* client(nodes)
@@ -225,13 +228,13 @@ describe("fencing tokens", () => {
 
   it.effect("a node that gets its key back by an extension gets its counter back too", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const late = yield* client(nodes, 60_000)
       const onTime = yield* client(nodes)
       const first = yield* Effect.scoped(Effect.gen(function*() {
         const held = yield* Effect.provide(fencedLock("a"), late)
         for (const node of nodes) {
-          node.restart()
+          yield* node.wipe
           yield* TestClock.adjust("4 seconds")
         }
         assert.isAbove(asked(nodes, "raise")[0]!, 0)
@@ -249,7 +252,7 @@ describe("fencing tokens", () => {
 
   it.effect("names are counted apart", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const service = yield* client(nodes)
       yield* TestClock.setTime(1000)
       assert.strictEqual(yield* tokenOf(service, "a"), 1_000_000)
@@ -258,7 +261,7 @@ describe("fencing tokens", () => {
 
   it.effect("nodes without counters are a programmer's error", () =>
     Effect.gen(function*() {
-      const { fencing: _, ...node } = FaultyNode.make("plain")
+      const { fencing: _, ...node } = yield* TestNodes.make("plain")
       const service = yield* client([node])
       const exit = yield* Effect.exit(tokenOf(service))
       assert(Exit.isFailure(exit))

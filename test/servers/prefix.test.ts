@@ -23,7 +23,7 @@ import {
 } from "../../src/index.ts"
 import { onEach } from "../support/faults.ts"
 import { RedisServers } from "../support/servers/RedisServers.ts"
-import * as Stoppable from "../support/stoppableNode.ts"
+import * as TestNodes from "../support/testNodes.ts"
 import { channelsOf, hourly, onThree, service, untilListed } from "../support/trouble.ts"
 
 const once = { retry: retryPolicy({ tries: 1 }) }
@@ -33,9 +33,9 @@ const errorOf = <A, E>(exit: Exit.Exit<A, E>): unknown =>
 
 describe("a prefix", () => {
   const withPrefix = Effect.gen(function*() {
-    const nodes = yield* Stoppable.makeMany(3)
+    const nodes = yield* TestNodes.makeMany(3)
     const context = yield* Layer.build(Redsync.layer({ nodes, prefix: "app:" }))
-    yield* Effect.addFinalizer(() => Effect.sync(() => nodes.forEach((node) => node.goOn())))
+    yield* Effect.addFinalizer(() => Effect.sync(() => nodes.forEach((node) => node.state = "up")))
     return { nodes, run: Effect.provide(context) }
   })
 
@@ -59,7 +59,7 @@ describe("a prefix", () => {
       yield* run(forceUnlock("d"))
       yield* run(tryLock("e"))
       assert.deepStrictEqual(
-        [...new Set(nodes.flatMap((node) => node.sent.map(({ key }) => key)))].sort(),
+        [...new Set(nodes.flatMap((node) => node.calls.map(({ key }) => key)))].sort(),
         ["app:a", "app:b", "app:c", "app:d", "app:e"]
       )
     }).pipe(Effect.scoped))
@@ -73,14 +73,14 @@ describe("a prefix", () => {
       for (const node of nodes) yield* Effect.orDie(node.remove("app:a"))
       const lost = errorOf(yield* Effect.exit(held.extend))
       assert.instanceOf(lost, LockLost)
-      for (const node of nodes) node.state = "cut"
+      for (const node of nodes) node.state = "down"
       const unavailable = errorOf(yield* Effect.exit(run(Effect.scoped(lock("a", once)))))
       assert.instanceOf(unavailable, NodesUnavailable)
       for (const error of [failed, lost, unavailable]) {
         assert.strictEqual(error.lock, "a")
         assert.match(error.message, /[Ll]ock "app:a"/)
       }
-      for (const node of nodes) node.state = "running"
+      for (const node of nodes) node.state = "up"
       yield* TestClock.adjust(1000)
     }).pipe(Effect.scoped))
 

@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer, Option } from "effect"
 import { LockError, Redsync } from "../../src/index.ts"
-import * as FaultyNode from "../support/faultyNode.ts"
+import * as TestNodes from "../support/testNodes.ts"
 
 describe("found by the simulator", () => {
   /**
@@ -13,9 +13,9 @@ describe("found by the simulator", () => {
    * before the third could answer, and what is known for sure, that the lock is not ours, came out as "too few nodes".
    */
   describe("a node that fails before the others answer does not hide that a lock is gone", () => {
-    const world = Effect.sync(() => {
-      const nodes = FaultyNode.makeMany(3)
-      nodes[0]!.behave = "failing"
+    const world = Effect.gen(function*() {
+      const nodes = yield* TestNodes.makeMany(3)
+      nodes[0]!.state = { rejects: "OOM is near" }
       const layer = Redsync.layer({ nodes, nodeTimeout: 100, expiry: 3000 })
       return { nodes, layer }
     })
@@ -56,7 +56,7 @@ describe("found by the simulator", () => {
    */
   it.effect("who cannot adopt a lock does not let its last key live longer", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       yield* nodes[2]!.acquire("name", "forgotten", 250)
       const layer = Redsync.layer({ nodes, expiry: 16_000 })
       yield* Redsync.adopt("name", "forgotten").pipe(Effect.scoped, Effect.flip, Effect.provide(layer))
@@ -69,14 +69,14 @@ describe("found by the simulator", () => {
    */
   it.effect("one node that loses its data under a lock is one too many, of three", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const [first, shared, last] = nodes
       const one = yield* Layer.build(Redsync.layer({ nodes }))
       const other = yield* Layer.build(Redsync.layer({ nodes }))
-      last!.behave = "failing"
+      last!.state = { rejects: "OOM is near" }
       const held = yield* Redsync.lock("name").pipe(Effect.provide(one))
-      last!.behave = "healthy"
-      first!.behave = "failing"
+      last!.state = "up"
+      first!.state = { rejects: "OOM is near" }
       const tryLock = Effect.provide(Redsync.tryLock("name"), other)
       assert.isTrue(Option.isNone(yield* tryLock))
       yield* shared!.remove("name")

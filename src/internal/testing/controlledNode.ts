@@ -10,6 +10,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
@@ -50,10 +51,14 @@ export interface ControlledNode extends LockNode {
   readonly calls: Array<Call>
   /** What the server stores, whatever its state. */
   readonly memory: LockNode
+  /** The value that it stores under a key. */
+  readonly valueOf: (key: string) => string | undefined
   /** How many operations, and notices, a silent node was sent and has not executed yet. */
   readonly pending: number
-  /** Setting it to `"up"` gives, in the same step, all answers that a silent or slow node owes. */
+  /** Setting it to `"up"` executes, in the same step, what a silent node was sent. */
   state: State
+  /** It is up, and has given all answers that it owes. */
+  readonly recover: () => void
   /** The server restarts empty: keys, counters, waiting lists and what it was sent are gone. */
   readonly wipe: Effect.Effect<void>
 }
@@ -163,7 +168,6 @@ const makeWith = (context: Context.Context<never>, options: Options): Controlled
     state = next
     if (isBack) noticesWereLost()
     if (!isWorking(state)) return
-    for (const reply of unanswered) reply()
     for (let item = backlog[0]; item !== undefined; item = backlog[0]) {
       item(false)
       backlog.shift()
@@ -212,6 +216,14 @@ const makeWith = (context: Context.Context<never>, options: Options): Controlled
     id,
     calls,
     wipe,
+    recover: () => {
+      setState("up")
+      for (const reply of unanswered) reply()
+    },
+    valueOf: (key) => {
+      const stored = Effect.runSyncWith(context)(Effect.orDie(memory.inspect(key)))
+      return Option.isSome(stored) ? stored.value.value : undefined
+    },
     get memory() {
       return memory
     },

@@ -19,8 +19,8 @@ import {
   withLock,
   withLocks
 } from "../../../src/index.ts"
-import * as FaultyNode from "../../support/faultyNode.ts"
 import * as Opened from "../../support/opened.ts"
+import * as TestNodes from "../../support/testNodes.ts"
 import * as View from "../../support/view.ts"
 
 const hourly = { retry: Schedule.spaced("1 hour") }
@@ -86,7 +86,7 @@ describe("withLocks", () => {
 
   it.effect("all or none: whichever it fails on is in the error, and none is kept", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const service = yield* open(nodes)
       for (const busy of ["a", "b", "c"]) {
         const holder = yield* elsewhere(nodes, lock(busy))
@@ -102,11 +102,11 @@ describe("withLocks", () => {
         assert.deepStrictEqual(yield* elsewhere(nodes, heldOf(["a", "b", "c"])), [busy])
         yield* holder.release
       }
-      nodes[0]!.behave = nodes[1]!.behave = "failing"
+      nodes[0]!.state = nodes[1]!.state = { rejects: "OOM is near" }
       const error = errorOf(yield* Effect.exit(Effect.provide(withLocks(["b", "a"], Effect.void, once), service)))
       assert.instanceOf(error, NodesUnavailable)
       assert.strictEqual(error.lock, "a")
-      for (const node of nodes) node.behave = "healthy"
+      for (const node of nodes) node.state = "up"
     }).pipe(scoped))
 
   it.effect("each name under its own quorum", () =>
@@ -290,7 +290,7 @@ describe("withLocks", () => {
 
   it.effect("no names, or one that is empty, is a defect before any command is sent", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       yield* Effect.gen(function*() {
         for (const names of [[], new Set<string>()]) {
           assert.match(
@@ -301,7 +301,7 @@ describe("withLocks", () => {
         assert.match(String(errorOf(yield* Effect.exit(withLocks(["a", ""], Effect.void)))), /name is ""; it must be/)
         assert.isTrue(Exit.hasDies(yield* Effect.exit(withLocks(["a"], Effect.void, { expiry: 0 }))))
       }).pipe(Effect.provide(Redsync.layer({ nodes })))
-      assert.deepStrictEqual(nodes.flatMap(({ asked }) => asked), [])
+      assert.deepStrictEqual(nodes.flatMap(({ calls }) => calls), [])
     }))
 
   it("adds its errors and its service to the program's", () => {

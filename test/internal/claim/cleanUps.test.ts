@@ -7,23 +7,23 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { constVoid, identity } from "effect/Function"
 import { TestClock } from "effect/testing"
-import { inspect } from "../../../src/index.ts"
+import { inspect, type LockNode } from "../../../src/index.ts"
 import { AcquireRequest, type OwnClaim } from "../../../src/internal/claim/claim.ts"
 import type { LockSettings } from "../../../src/internal/claim/settings.ts"
 import type { LockService } from "../../../src/internal/service/service.ts"
 import { open } from "../../support/opened.ts"
-import * as Stoppable from "../../support/stoppableNode.ts"
+import * as TestNodes from "../../support/testNodes.ts"
 
 const expiry = 8000
 const nodeTimeout = 400
 
 /** A service over one node, and the means to leave values to its clean-ups. */
-const oneNode = (abilities: Stoppable.Abilities = {}) =>
+const oneNode = (abilities: Partial<LockNode> = {}) =>
   Effect.gen(function*() {
-    const node = yield* Stoppable.make("node-1", abilities)
+    const node = yield* TestNodes.make("node-1", { abilities })
     const { close, run, service } = yield* open({ nodes: [node], expiry, nodeTimeout })
     // Nobody lets time pass when the test is over.
-    yield* Effect.addFinalizer(() => Effect.sync(node.goOn))
+    yield* Effect.addFinalizer(() => Effect.sync(() => void (node.state = "up")))
     return {
       node,
       close,
@@ -31,7 +31,7 @@ const oneNode = (abilities: Stoppable.Abilities = {}) =>
       claimed: (name: string) => claimed(service, name),
       over: (...claims: ReadonlyArray<OwnClaim>) => claims.forEach((claim) => service.cleanUps.over(claim, [node])),
       waiting: () => service.cleanUps.size,
-      releasedAt: () => Stoppable.sentOf(node, "release").map(({ at }) => at),
+      releasedAt: () => TestNodes.callsOf(node, "release").map(({ at }) => at),
       /** The node answers something, whatever it is. */
       hear: Effect.asVoid(run(inspect("anything")))
     }
@@ -44,16 +44,14 @@ const claimed = (service: LockService, name: string): OwnClaim => {
   return claim
 }
 
-const operations = (node: Stoppable.StoppableNode) => node.sent.map(({ operation }) => operation)
-
 describe("a value that is over", () => {
   it.effect("is asked to be released in the same step, behind all that was sent", () =>
     Effect.gen(function*() {
       const { claimed, node, over, waiting } = yield* oneNode()
-      node.state = "stopped"
+      node.state = "silent"
       over(claimed("a"))
-      assert.deepStrictEqual(operations(node), ["acquire", "release"])
-      node.goOn()
+      assert.deepStrictEqual(TestNodes.operations(node), ["acquire", "release"])
+      node.state = "up"
       assert.isUndefined(node.valueOf("a"))
       assert.strictEqual(waiting(), 0)
     }).pipe(Effect.scoped))
@@ -81,27 +79,27 @@ describe("a value that is over", () => {
   it.effect("is not left with a node that was never sent it", () =>
     Effect.gen(function*() {
       const { claimed, node, over, waiting } = yield* oneNode()
-      node.state = "stopped"
+      node.state = "silent"
       claimed("silences the node")
       yield* TestClock.adjust(nodeTimeout)
       claimed("is its probe")
       const unsent = claimed("a")
       over(unsent)
       assert.strictEqual(waiting(), 0)
-      node.goOn()
+      node.state = "up"
       over(unsent)
-      assert.isFalse(node.sent.some(({ key }) => key === "a"))
+      assert.isFalse(node.calls.some(({ key }) => key === "a"))
     }).pipe(Effect.scoped))
 })
 
 describe("a value whose release failed", () => {
   it.effect("waits, twice as long each time, up to a second", () =>
     Effect.gen(function*() {
-      for (const state of ["cut", "refusing"] as const) {
+      for (const state of ["down", { rejects: "OOM command not allowed" }] as const) {
         const { claimed, node, over, releasedAt, waiting } = yield* oneNode()
         const claim = claimed("a")
         node.state = state
-        const start = node.sent[0]!.at
+        const start = node.calls[0]!.at
         over(claim)
         assert.strictEqual(waiting(), 1)
         yield* TestClock.adjust(4000)
@@ -114,10 +112,10 @@ describe("a value whose release failed", () => {
     Effect.gen(function*() {
       const { claimed, node, over, waiting } = yield* oneNode()
       const claim = claimed("a")
-      node.state = "cut"
+      node.state = "down"
       over(claim, claim, claim)
       assert.strictEqual(waiting(), 1)
-      node.state = "running"
+      node.state = "up"
       yield* TestClock.adjust(100)
       assert.strictEqual(waiting(), 0)
     }).pipe(Effect.scoped))
@@ -126,10 +124,10 @@ describe("a value whose release failed", () => {
     Effect.gen(function*() {
       const { claimed, node, over, releasedAt, waiting } = yield* oneNode()
       const claim = claimed("a")
-      node.state = "cut"
+      node.state = "down"
       over(claim)
       yield* TestClock.adjust(200)
-      node.state = "running"
+      node.state = "up"
       yield* TestClock.adjust(100)
       assert.isUndefined(node.valueOf("a"))
       assert.strictEqual(waiting(), 0)
@@ -141,11 +139,11 @@ describe("a value whose release failed", () => {
     Effect.gen(function*() {
       const { claimed, hear, node, over, waiting } = yield* oneNode()
       const claims = ["a", "b", "c"].map(claimed)
-      node.state = "cut"
+      node.state = "down"
       over(...claims)
       yield* TestClock.adjust(1000)
       assert.strictEqual(waiting(), 3)
-      node.state = "running"
+      node.state = "up"
       yield* hear
       assert.strictEqual(waiting(), 0)
       assert.deepStrictEqual(["a", "b", "c"].map(node.valueOf), [undefined, undefined, undefined])
@@ -155,7 +153,7 @@ describe("a value whose release failed", () => {
     Effect.gen(function*() {
       const { claimed, node, over, releasedAt } = yield* oneNode()
       const claims = ["a", "b", "c"].map(claimed)
-      node.state = "cut"
+      node.state = "down"
       over(...claims)
       yield* TestClock.adjust(100)
       assert.deepStrictEqual(releasedAt(), [0, 0, 0, 100])
@@ -165,13 +163,13 @@ describe("a value whose release failed", () => {
     Effect.gen(function*() {
       const { claimed, node, over, releasedAt, waiting } = yield* oneNode()
       const claims = ["a", "b", "c"].map(claimed)
-      node.state = "refusing"
+      node.state = { rejects: "OOM command not allowed" }
       over(...claims)
       yield* TestClock.adjust(2000)
       assert.strictEqual(waiting(), 3)
       // All at the first date, and one at each from then on.
       assert.deepStrictEqual(releasedAt(), [0, 0, 0, 100, 100, 100, 300, 700, 1500])
-      node.state = "running"
+      node.state = "up"
       yield* TestClock.adjust(1000)
       assert.strictEqual(waiting(), 0)
       assert.deepStrictEqual(["a", "b", "c"].map(node.valueOf), [undefined, undefined, undefined])
@@ -181,13 +179,13 @@ describe("a value whose release failed", () => {
     Effect.gen(function*() {
       const { claimed, node, over, waiting } = yield* oneNode()
       const first = claimed("first")
-      node.state = "cut"
+      node.state = "down"
       over(first)
       for (let index = 1; index < 4096; index++) over(claimed(`${index}`))
       assert.strictEqual(waiting(), 4096)
       over(claimed("one more"))
       assert.strictEqual(waiting(), 4096)
-      node.state = "running"
+      node.state = "up"
       yield* TestClock.adjust(1000)
       assert.strictEqual(waiting(), 0)
       assert.strictEqual(node.valueOf("first"), first.value)
@@ -197,13 +195,13 @@ describe("a value whose release failed", () => {
     Effect.gen(function*() {
       const { claimed, hear, node, over, releasedAt } = yield* oneNode()
       const claim = claimed("a")
-      node.state = "cut"
+      node.state = "down"
       over(claim)
       yield* TestClock.adjust(2000)
-      node.state = "running"
+      node.state = "up"
       yield* hear
       const next = claimed("a")
-      node.state = "cut"
+      node.state = "down"
       over(next)
       yield* TestClock.adjust(300)
       assert.deepStrictEqual(releasedAt().slice(-3), [2000, 2100, 2300])
@@ -214,13 +212,13 @@ describe("a value on a silent node", () => {
   it.effect("waits without a request of its own, and goes as soon as the node goes on", () =>
     Effect.gen(function*() {
       const { claimed, node, over, releasedAt, waiting } = yield* oneNode()
-      node.state = "stopped"
+      node.state = "silent"
       const claims = ["a", "b", "c"].map(claimed)
       yield* TestClock.adjust(nodeTimeout)
       over(...claims)
       assert.deepStrictEqual(releasedAt(), [])
       assert.strictEqual(waiting(), 3)
-      node.goOn()
+      node.state = "up"
       assert.deepStrictEqual(["a", "b", "c"].map(node.valueOf), [undefined, undefined, undefined])
       assert.strictEqual(waiting(), 0)
     }).pipe(Effect.scoped))
@@ -228,15 +226,15 @@ describe("a value on a silent node", () => {
   it.effect("adds at most one request at a time to what the node has to execute, and is never given up", () =>
     Effect.gen(function*() {
       const { claimed, node, over, waiting } = yield* oneNode()
-      node.state = "stopped"
+      node.state = "silent"
       const claims = ["a", "b", "c"].map(claimed)
       yield* TestClock.adjust(nodeTimeout)
       over(...claims)
-      const longAgo = node.inFlight
+      const longAgo = node.pending
       // A probe a second at most, of which each has its node timeout: far fewer than values and dates.
       yield* TestClock.adjust(10 * expiry)
-      assert.isAtMost(node.inFlight - longAgo, 10 * expiry / 1000)
-      node.goOn()
+      assert.isAtMost(node.pending - longAgo, 10 * expiry / 1000)
+      node.state = "up"
       assert.strictEqual(waiting(), 0)
       assert.deepStrictEqual(["a", "b", "c"].map(node.valueOf), [undefined, undefined, undefined])
     }).pipe(Effect.scoped))
@@ -247,12 +245,12 @@ describe("a value whose release never succeeds", () => {
     Effect.gen(function*() {
       const { claimed, node, over, releasedAt, waiting } = yield* oneNode()
       const claim = claimed("a")
-      node.state = "cut"
+      node.state = "down"
       over(claim)
       // As long as nothing is heard, what was sent may still be executed.
       yield* TestClock.adjust(2 * expiry)
       assert.strictEqual(waiting(), 1)
-      node.state = "refusing"
+      node.state = { rejects: "OOM command not allowed" }
       yield* TestClock.adjust(1000)
       const heardAt = releasedAt().find((at) => at >= 2 * expiry)!
       yield* TestClock.adjust(heardAt + expiry - 2 * expiry - 1001)
@@ -284,7 +282,7 @@ describe("a value whose release never succeeds", () => {
     Effect.gen(function*() {
       const { claimed, node, over, waiting } = yield* oneNode()
       const claim = claimed("a")
-      node.state = "refusing"
+      node.state = { rejects: "OOM command not allowed" }
       over(claim)
       yield* TestClock.adjust(expiry / 2)
       over(claim)
@@ -325,10 +323,10 @@ describe("when the service closes", () => {
     Effect.gen(function*() {
       const { claimed, close, node, over } = yield* oneNode()
       const claims = ["a", "b", "c"].map(claimed)
-      node.state = "cut"
+      node.state = "down"
       over(...claims)
       yield* TestClock.adjust(1000)
-      node.state = "running"
+      node.state = "up"
       yield* close
       assert.deepStrictEqual(["a", "b", "c"].map(node.valueOf), [undefined, undefined, undefined])
     }).pipe(Effect.scoped))
@@ -336,7 +334,7 @@ describe("when the service closes", () => {
   it.effect("what waits for a silent node is sent all the same, and gets the node timeout", () =>
     Effect.gen(function*() {
       const { claimed, close, node, over } = yield* oneNode()
-      node.state = "stopped"
+      node.state = "silent"
       const claims = ["a", "b", "c"].map(claimed)
       yield* TestClock.adjust(nodeTimeout)
       over(...claims)
@@ -345,7 +343,7 @@ describe("when the service closes", () => {
       assert.isFalse(isClosed())
       yield* TestClock.adjust(1)
       assert.isTrue(isClosed())
-      node.goOn()
+      node.state = "up"
       assert.deepStrictEqual(["a", "b", "c"].map(node.valueOf), [undefined, undefined, undefined])
     }).pipe(Effect.scoped))
 
@@ -353,12 +351,12 @@ describe("when the service closes", () => {
     Effect.gen(function*() {
       const { claimed, close, node, over } = yield* oneNode()
       const claim = claimed("a")
-      node.state = "cut"
+      node.state = "down"
       over(claim)
       const isClosed = yield* closing(close)
       yield* TestClock.adjust(nodeTimeout / 2)
       assert.isFalse(isClosed())
-      node.state = "running"
+      node.state = "up"
       yield* TestClock.adjust(50)
       assert.isTrue(isClosed())
       assert.isUndefined(node.valueOf("a"))
@@ -368,21 +366,21 @@ describe("when the service closes", () => {
     Effect.gen(function*() {
       const { claimed, close, node, over } = yield* oneNode()
       const claim = claimed("a")
-      node.state = "cut"
+      node.state = "down"
       over(claim)
       const isClosed = yield* closing(close)
       yield* TestClock.adjust(nodeTimeout)
       assert.isTrue(isClosed())
-      const { length } = node.sent
+      const { length } = node.calls
       yield* TestClock.adjust("1 minute")
-      assert.strictEqual(node.sent.length, length)
+      assert.strictEqual(node.calls.length, length)
     }).pipe(Effect.scoped))
 
   it.effect("a node that refuses is not asked again", () =>
     Effect.gen(function*() {
       const { claimed, close, node, over, releasedAt } = yield* oneNode()
       const claim = claimed("a")
-      node.state = "refusing"
+      node.state = { rejects: "OOM command not allowed" }
       over(claim)
       yield* close
       assert.deepStrictEqual(releasedAt(), [0, 0])
@@ -401,31 +399,31 @@ describe("what changes nothing", () => {
         sendTo: (node) => node.release("a", claim.value),
         isGranted: identity
       })
-      const { length } = node.sent
+      const { length } = node.calls
       service.cleanUps.released(claim, answers)
       assert.strictEqual(waiting(), 0)
       yield* TestClock.adjust("1 minute")
-      assert.strictEqual(node.sent.length, length)
+      assert.strictEqual(node.calls.length, length)
     }).pipe(Effect.scoped))
 
   it.effect("a node that answers again when nothing waits for it", () =>
     Effect.gen(function*() {
       const { hear, node, waiting } = yield* oneNode()
-      node.state = "cut"
+      node.state = "down"
       yield* hear
-      node.state = "running"
+      node.state = "up"
       yield* hear
-      assert.deepStrictEqual(operations(node), ["inspect", "inspect"])
+      assert.deepStrictEqual(TestNodes.operations(node), ["inspect", "inspect"])
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(waiting(), 0)
-      assert.strictEqual(node.sent.length, 2)
+      assert.strictEqual(node.calls.length, 2)
     }).pipe(Effect.scoped))
 
   it.effect("an answer of one that does not answer otherwise: what waits keeps its date", () =>
     Effect.gen(function*() {
       const { claimed, hear, node, over, releasedAt, waiting } = yield* oneNode()
       const claim = claimed("a")
-      node.state = "cut"
+      node.state = "down"
       over(claim)
       yield* hear
       yield* hear
@@ -439,9 +437,9 @@ describe("what changes nothing", () => {
       const { claimed, close, node, over } = yield* oneNode()
       over(claimed("a"))
       yield* close
-      const { length } = node.sent
+      const { length } = node.calls
       yield* close
       yield* TestClock.adjust("1 minute")
-      assert.strictEqual(node.sent.length, length)
+      assert.strictEqual(node.calls.length, length)
     }).pipe(Effect.scoped))
 })

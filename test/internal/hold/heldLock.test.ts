@@ -19,9 +19,8 @@ import {
   unlock
 } from "../../../src/index.ts"
 import type { HeldLock } from "../../../src/internal/hold/heldLock.ts"
-import * as FaultyNode from "../../support/faultyNode.ts"
 import { open } from "../../support/opened.ts"
-import * as Stoppable from "../../support/stoppableNode.ts"
+import * as TestNodes from "../../support/testNodes.ts"
 
 const expiry = 8000
 const lease = expiry - (expiry * 0.01 + 2)
@@ -43,9 +42,9 @@ const begin = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effe
 /** A lock over three nodes, taken at once. */
 const holding = (options: LockOptions = {}) =>
   Effect.gen(function*() {
-    const nodes = yield* Stoppable.makeMany(3)
+    const nodes = yield* TestNodes.makeMany(3)
     const { close, run, service } = yield* open({ nodes, expiry, nodeTimeout })
-    yield* Effect.addFinalizer(() => Effect.sync(() => nodes.forEach((node) => node.goOn())))
+    yield* Effect.addFinalizer(() => Effect.sync(() => nodes.forEach((node) => node.state = "up")))
     const held = yield* run(lock("a", options))
     const lost = yield* begin(held.lost)
     return {
@@ -57,13 +56,13 @@ const holding = (options: LockOptions = {}) =>
       /** The loss, if there is one that those who wait for it have heard of. */
       heard: () => lost.pollUnsafe() === undefined ? undefined : reasonOf(lost.pollUnsafe()),
       remaining: Effect.map(held.remaining, Duration.toMillis),
-      count: (operation: Stoppable.Sent["operation"]) => nodes.map((node) => Stoppable.sentOf(node, operation).length),
+      count: (operation: string) => nodes.map((node) => TestNodes.callsOf(node, operation).length),
       values: () => nodes.map((node) => node.valueOf("a")),
       isHeldHere: () => service.rooms.isHeld("a"),
-      all: (state: Stoppable.State) => {
+      all: (state: TestNodes.State) => {
         for (const node of nodes) node.state = state
       },
-      goOn: () => nodes.forEach((node) => node.goOn())
+      goOn: () => nodes.forEach((node) => node.state = "up")
     }
   })
 
@@ -123,7 +122,7 @@ describe("renewing", () => {
   test(
     "granted, it rests: the lease counts from the sending",
     Effect.fnUntraced(function*({ all, count, goOn, remaining }) {
-      all("stopped")
+      all("silent")
       yield* TestClock.adjust(third + 200)
       goOn()
       // The date was a fraction of a millisecond before.
@@ -136,9 +135,9 @@ describe("renewing", () => {
   test(
     "missed, it backs off: after 50 ms, twice as long each time, up to the node timeout",
     Effect.fnUntraced(function*({ all, heard, nodes }) {
-      all("cut")
+      all("down")
       yield* TestClock.adjust(third + 2000)
-      const sentAt = Stoppable.sentOf(nodes[0]!, "extend").map(({ at }) => at)
+      const sentAt = TestNodes.callsOf(nodes[0]!, "extend").map(({ at }) => at)
       const pauses = sentAt.slice(1).map((at, index) => at - sentAt[index]!)
       assert.deepStrictEqual(pauses.slice(0, 6), [50, 100, 200, 400, 400, 400])
       assert.isUndefined(heard())
@@ -161,13 +160,13 @@ describe("renewing", () => {
 
   it.effect("another extension may be under way at once, and the later end counts whichever is answered first", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const { run } = yield* open({ nodes, expiry, nodeTimeout })
       const held = yield* run(lock("a"))
-      for (const node of nodes) node.behave = 300
+      for (const node of nodes) node.state = { slow: 300 }
       const first = yield* begin(held.extend)
       yield* TestClock.adjust(100)
-      for (const node of nodes) node.behave = "healthy"
+      for (const node of nodes) node.state = "up"
       yield* held.extend
       assert.isUndefined(first.pollUnsafe())
       yield* TestClock.adjust(200)
@@ -178,7 +177,7 @@ describe("renewing", () => {
   test(
     "the end of the lease is a loss, for want of nodes where they were too few",
     Effect.fnUntraced(function*({ all, goOn, heard, values }) {
-      all("stopped")
+      all("silent")
       yield* TestClock.adjust(lease)
       assert.strictEqual(heard(), "NodesUnavailable")
       goOn()
@@ -194,16 +193,16 @@ describe("backing off", () => {
   test(
     "due, it renews; granted, it rests again and starts with short pauses",
     Effect.fnUntraced(function*({ all, count, heard, remaining }) {
-      all("cut")
+      all("down")
       yield* TestClock.adjust(third + 160)
       assert.deepStrictEqual(count("extend"), [3, 3, 3])
-      all("running")
+      all("up")
       yield* TestClock.adjust(190)
       assert.deepStrictEqual(count("extend"), [4, 4, 4])
       assert.isAbove(yield* remaining, lease - 10)
       yield* TestClock.adjust(third - 10)
       assert.deepStrictEqual(count("extend"), [4, 4, 4])
-      all("cut")
+      all("down")
       yield* TestClock.adjust(10 + 50)
       assert.deepStrictEqual(count("extend"), [6, 6, 6])
       assert.isUndefined(heard())
@@ -213,7 +212,7 @@ describe("backing off", () => {
   test(
     "the end of the lease is a loss",
     Effect.fnUntraced(function*({ all, heard }) {
-      all("cut")
+      all("down")
       yield* TestClock.adjust(lease - 1)
       assert.isUndefined(heard())
       yield* TestClock.adjust(1)
@@ -243,11 +242,11 @@ describe("released", () => {
 
   released("resting", () => Effect.void)
   released("renewing", ({ all }) => {
-    all("stopped")
+    all("silent")
     return TestClock.adjust(third)
   })
   released("backing off", ({ all }) => {
-    all("cut")
+    all("down")
     return TestClock.adjust(third)
   })
 
@@ -263,10 +262,10 @@ describe("released", () => {
   test(
     "what failed is cleaned up",
     Effect.fnUntraced(function*({ held, nodes, service, values }) {
-      nodes[2]!.state = "cut"
+      nodes[2]!.state = "down"
       assert.isTrue(yield* held.release)
       assert.strictEqual(service.cleanUps.size, 1)
-      nodes[2]!.state = "running"
+      nodes[2]!.state = "up"
       yield* TestClock.adjust(100)
       assert.deepStrictEqual(values(), gone)
       assert.strictEqual(service.cleanUps.size, 0)
@@ -277,7 +276,7 @@ describe("released", () => {
     "a renewal that is answered later changes nothing but what it has planted, which goes",
     Effect.fnUntraced(function*({ all, goOn, heard, held, nodes, remaining, values }) {
       yield* Effect.orDie(nodes[0]!.remove("a"))
-      all("stopped")
+      all("silent")
       yield* TestClock.adjust(third)
       const releasing = yield* begin(held.release)
       goOn()
@@ -322,17 +321,17 @@ describe("lost", () => {
   lost(
     "extend, remaining, detach and a second loss say so and send nothing",
     Effect.fnUntraced(function*({ held, nodes, remaining, run }) {
-      const sent = nodes[0]!.sent.length
+      const sent = nodes[0]!.calls.length
       assert.strictEqual(reasonOf(yield* Effect.exit(held.extend)), "Expired")
       assert.strictEqual(reasonOf(yield* Effect.exit(held.detach)), "Expired")
       assert.strictEqual(reasonOf(yield* Effect.exit(held.lost)), "Expired")
       yield* held.abandon
       assert.strictEqual(yield* remaining, 0)
-      assert.strictEqual(nodes[0]!.sent.length, sent)
+      assert.strictEqual(nodes[0]!.calls.length, sent)
       yield* run(forceUnlock("a"))
       assert.strictEqual(reasonOf(yield* Effect.exit(held.lost)), "Expired")
       yield* TestClock.adjust("1 minute")
-      assert.strictEqual(nodes[0]!.sent.length, sent + 1)
+      assert.strictEqual(nodes[0]!.calls.length, sent + 1)
     })
   )
 
@@ -351,7 +350,7 @@ describe("lost", () => {
   test(
     "renewals that are executed after the loss leave nothing",
     Effect.fnUntraced(function*({ all, goOn, heard, run, values }) {
-      all("stopped")
+      all("silent")
       yield* TestClock.adjust("10 minutes")
       assert.strictEqual(heard(), "NodesUnavailable")
       goOn()
@@ -365,7 +364,7 @@ describe("detach", () => {
   test(
     "gives the lock up with its value: nothing is sent for it any more, and nobody hears of a loss",
     Effect.fnUntraced(function*({ close, heard, held, isHeldHere, nodes, remaining, values }) {
-      const sent = nodes[0]!.sent.length
+      const sent = nodes[0]!.calls.length
       assert.strictEqual(yield* held.detach, held.value)
       assert.strictEqual(yield* remaining, 0)
       assert.isFalse(isHeldHere())
@@ -375,7 +374,7 @@ describe("detach", () => {
       yield* held.abandon
       yield* close
       assert.isUndefined(heard())
-      assert.strictEqual(nodes[0]!.sent.length, sent)
+      assert.strictEqual(nodes[0]!.calls.length, sent)
       assert.deepStrictEqual(values(), [held.value, held.value, held.value])
     })
   )
@@ -383,13 +382,13 @@ describe("detach", () => {
   test(
     "waits for a renewal that is under way, begins no other, and is not extended meanwhile",
     Effect.fnUntraced(function*({ count, held, nodes, remaining }) {
-      nodes[2]!.state = "stopped"
+      nodes[2]!.state = "silent"
       yield* TestClock.adjust(third)
       const detaching = yield* begin(held.detach)
       assert.isUndefined(detaching.pollUnsafe())
       assert.isAbove(yield* remaining, 0)
       assert.strictEqual(reasonOf(yield* Effect.exit(held.extend)), "Released")
-      nodes[2]!.goOn()
+      nodes[2]!.state = "up"
       assert.strictEqual(yield* Fiber.join(detaching), held.value)
       yield* TestClock.adjust("1 minute")
       assert.deepStrictEqual(count("extend"), [1, 1, 1])
@@ -400,7 +399,7 @@ describe("detach", () => {
   test(
     "waits no longer than the node timeout",
     Effect.fnUntraced(function*({ held, nodes }) {
-      nodes[2]!.state = "stopped"
+      nodes[2]!.state = "silent"
       yield* TestClock.adjust(third)
       const detaching = yield* begin(held.detach)
       yield* TestClock.adjust(nodeTimeout)
@@ -411,11 +410,11 @@ describe("detach", () => {
   test(
     "interrupted before that, it has not happened: the lock is held and extended",
     Effect.fnUntraced(function*({ count, heard, held, nodes, remaining }) {
-      nodes[2]!.state = "stopped"
+      nodes[2]!.state = "silent"
       yield* TestClock.adjust(third)
       const detaching = yield* begin(held.detach)
       yield* Fiber.interrupt(detaching)
-      nodes[2]!.goOn()
+      nodes[2]!.state = "up"
       yield* TestClock.adjust("1 minute")
       assert.isUndefined(heard())
       assert.isAbove(yield* remaining, 0)
@@ -426,8 +425,8 @@ describe("detach", () => {
   test(
     "interrupted while a renewal was due meanwhile: it is sent at once",
     Effect.fnUntraced(function*({ goOn, heard, held, nodes, remaining }) {
-      nodes[0]!.state = nodes[1]!.state = "cut"
-      nodes[2]!.state = "stopped"
+      nodes[0]!.state = nodes[1]!.state = "down"
+      nodes[2]!.state = "silent"
       yield* TestClock.adjust(third)
       const detaching = yield* begin(held.detach)
       yield* TestClock.adjust(100)
@@ -442,7 +441,7 @@ describe("detach", () => {
   test(
     "fails if the lock is lost or released before",
     Effect.fnUntraced(function*({ all, held }) {
-      all("stopped")
+      all("silent")
       yield* TestClock.adjust(third)
       const detaching = yield* begin(Effect.exit(held.detach))
       yield* begin(held.release)
@@ -457,7 +456,7 @@ describe("abandon", () => {
   test(
     "keeps the lock until its lease ends: remaining runs down, nothing is sent, nobody hears of a loss",
     Effect.fnUntraced(function*({ close, heard, held, isHeldHere, nodes, remaining, values }) {
-      const sent = nodes[0]!.sent.length
+      const sent = nodes[0]!.calls.length
       yield* held.abandon
       assert.isFalse(isHeldHere())
       assert.strictEqual(yield* remaining, lease)
@@ -471,7 +470,7 @@ describe("abandon", () => {
       yield* TestClock.adjust(1)
       assert.strictEqual(yield* remaining, 0)
       assert.isUndefined(heard())
-      assert.strictEqual(nodes[0]!.sent.length, sent)
+      assert.strictEqual(nodes[0]!.calls.length, sent)
       yield* TestClock.adjust(expiry - lease)
       assert.deepStrictEqual(values(), gone)
     })
@@ -480,11 +479,11 @@ describe("abandon", () => {
   test(
     "waits for a renewal that is under way",
     Effect.fnUntraced(function*({ count, held, nodes }) {
-      nodes[2]!.state = "stopped"
+      nodes[2]!.state = "silent"
       yield* TestClock.adjust(third)
       const abandoning = yield* begin(held.abandon)
       assert.isUndefined(abandoning.pollUnsafe())
-      nodes[2]!.goOn()
+      nodes[2]!.state = "up"
       yield* Fiber.join(abandoning)
       yield* TestClock.adjust("1 minute")
       assert.deepStrictEqual(count("extend"), [1, 1, 1])
@@ -537,7 +536,7 @@ describe("whoever deletes the key in the service that holds the lock", () => {
   test(
     "also where too few nodes can be reached to tell",
     Effect.fnUntraced(function*({ all, goOn, heard, held, run, values }) {
-      all("cut")
+      all("down")
       assert.instanceOf(errorOf(yield* Effect.exit(run(unlock("a", held.value)))), NodesUnavailable)
       assert.strictEqual(heard(), "Released")
       goOn()

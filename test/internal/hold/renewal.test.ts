@@ -16,8 +16,8 @@ import {
   tryLock,
   withLock
 } from "../../../src/index.ts"
-import * as FaultyNode from "../../support/faultyNode.ts"
 import * as ShiftedClock from "../../support/shiftedClock.ts"
+import * as TestNodes from "../../support/testNodes.ts"
 
 const expiry = 8000
 /** The lease that an expiry of 8 s buys. */
@@ -27,7 +27,7 @@ const third = Math.ceil(expiry / 3)
 describe("extension", () => {
   it.effect("a third of the expiry after the last success, for as long as the program runs", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const fiber = yield* Effect.forkChild(provide(nodes, withLock("a", Effect.as(Effect.sleep("1 minute"), "done"))))
       yield* TestClock.adjust(third - 1)
       assert.deepStrictEqual(nodes.map(extensions), [0, 0, 0])
@@ -42,7 +42,7 @@ describe("extension", () => {
 
   it.effect("an extension by hand puts the next one off", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const held = yield* elsewhere(nodes, lock("a"))
       yield* TestClock.adjust(2000)
       yield* held.extend
@@ -55,19 +55,19 @@ describe("extension", () => {
 
   it.effect("the lease counts from when the extension was sent", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const held = yield* elsewhere(nodes, lock("a"))
-      for (const node of nodes) node.behave = 300
+      for (const node of nodes) node.state = { slow: 300 }
       yield* TestClock.adjust(third + 300)
       assert.strictEqual(yield* remaining(held), lease - 300)
-      for (const node of nodes) node.behave = "healthy"
+      for (const node of nodes) node.state = "up"
     }).pipe(Effect.scoped))
 
   it.effect("a round that misses the quorum is tried again, ever more rarely, until the lease ends", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const held = yield* elsewhere(nodes, lock("a"))
-      nodes[0]!.behave = nodes[1]!.behave = "failing"
+      nodes[0]!.state = nodes[1]!.state = { rejects: "OOM is near" }
       const rounds: Array<number> = []
       let seen = 0
       for (let at = 1; at <= lease + 100; at++) {
@@ -84,27 +84,27 @@ describe("extension", () => {
       const { reason, votes } = yield* lossOf(held)
       assert.strictEqual(reason, "NodesUnavailable")
       assert.deepStrictEqual(votes.map(({ _tag }) => _tag), ["Failed", "Failed", "Pending"])
-      for (const node of nodes) node.behave = "healthy"
+      for (const node of nodes) node.state = "up"
     }).pipe(Effect.scoped))
 
   it.effect("after a round that succeeded the next miss is tried again as soon as the first was", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       yield* elsewhere(nodes, lock("a"))
-      const fail = (behave: "failing" | "healthy") => {
-        nodes[0]!.behave = nodes[1]!.behave = behave
+      const fail = (state: TestNodes.State) => {
+        nodes[0]!.state = nodes[1]!.state = state
       }
       /** Lets one round after the other miss, and tells how long it was from the first to the second of so many. */
       const missed = (count: number) =>
         Effect.gen(function*() {
-          fail("failing")
+          fail({ rejects: "OOM is near" })
           const before = extensions(nodes[2]!)
           const rounds: Array<number> = []
           for (let at = 0; rounds.length < count; at++) {
             yield* TestClock.adjust(1)
             if (extensions(nodes[2]!) > before + rounds.length) rounds.push(at)
           }
-          fail("healthy")
+          fail("up")
           return rounds[1]! - rounds[0]!
         })
       const first = yield* missed(5)
@@ -116,22 +116,22 @@ describe("extension", () => {
 
   it.effect("a majority that comes back a second before the lease ends keeps the lock, time and again", () =>
     Effect.gen(function*() {
-      for (const behave of ["silent", "failing"] as const) {
-        const nodes = FaultyNode.makeMany(3)
+      for (const state of ["deaf", { rejects: "OOM is near" }] as const) {
+        const nodes = yield* TestNodes.makeMany(3)
         const held = yield* elsewhere(nodes, lock("a"))
         for (let i = 0; i < 5; i++) {
-          nodes[0]!.behave = nodes[1]!.behave = behave
+          nodes[0]!.state = nodes[1]!.state = state
           yield* TestClock.adjust((yield* remaining(held)) - 1000)
-          nodes[0]!.behave = nodes[1]!.behave = "healthy"
+          nodes[0]!.state = nodes[1]!.state = "up"
           yield* TestClock.adjust(1000)
-          assert.isAbove(yield* remaining(held), lease - 1000, `${behave} ${i}`)
+          assert.isAbove(yield* remaining(held), lease - 1000, `${JSON.stringify(state)} ${i}`)
         }
       }
     }).pipe(Effect.scoped))
 
   it.effect("stops with the release", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const held = yield* elsewhere(nodes, lock("a"))
       yield* TestClock.adjust(third)
       yield* held.release
@@ -141,13 +141,13 @@ describe("extension", () => {
 
   it.effect("one under way during the release never revives the lock, however late it is answered", () =>
     Effect.gen(function*() {
-      for (const behave of [50, "lateReply"] as const) {
-        const nodes = FaultyNode.makeMany(3)
+      for (const state of [{ slow: 50 }, "mute"] as const) {
+        const nodes = yield* TestNodes.makeMany(3)
         const held = yield* elsewhere(nodes, lock("a"))
-        for (const node of nodes) node.behave = behave
+        for (const node of nodes) node.state = state
         yield* TestClock.adjust(third)
         assert.strictEqual(extensions(nodes[0]!), 1)
-        for (const node of nodes) node.behave = "healthy"
+        for (const node of nodes) node.state = "up"
         yield* held.release
         assert.isTrue(yield* isFree(nodes, "a"))
         yield* TestClock.adjust("1 second")
@@ -158,21 +158,21 @@ describe("extension", () => {
 
   it.effect("one by hand under way during the release is LockLost and leaves no key", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const held = yield* elsewhere(nodes, lock("a"))
-      for (const node of nodes) node.behave = 50
+      for (const node of nodes) node.state = { slow: 50 }
       const extending = yield* Effect.forkChild(Effect.exit(held.extend))
       yield* Effect.yieldNow
       yield* Effect.forkChild(held.release)
       yield* TestClock.adjust("1 second")
       assert.instanceOf(errorOf(yield* Fiber.join(extending)), LockLost)
-      for (const node of nodes) node.behave = "healthy"
+      for (const node of nodes) node.state = "up"
       assert.isTrue(yield* isFree(nodes, "a"))
     }).pipe(Effect.scoped))
 
   it.effect("autoExtend: false asks for nothing and interrupts at the end of the lease, to the millisecond", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const stoppedAt = yield* Ref.make(0)
       const program = Effect.ensuring(
         Effect.never,
@@ -193,7 +193,7 @@ describe("extension", () => {
 describe("nodes that lost the key", () => {
   it.effect("get it back", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const held = yield* elsewhere(nodes, lock("a"))
       yield* nodes[1]!.remove("a")
       yield* TestClock.adjust(third)
@@ -203,20 +203,20 @@ describe("nodes that lost the key", () => {
 
   it.effect("do not vote in that round: with another one silent it is missed, and the next is not", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const held = yield* elsewhere(nodes, lock("a"))
       yield* nodes[1]!.remove("a")
-      nodes[2]!.behave = "failing"
+      nodes[2]!.state = { rejects: "OOM is near" }
       yield* TestClock.adjust(third)
       assert.strictEqual(yield* remaining(held), lease - third)
       yield* TestClock.adjust(50)
       assert.strictEqual(yield* remaining(held), lease)
-      nodes[2]!.behave = "healthy"
+      nodes[2]!.state = "up"
     }).pipe(Effect.scoped))
 
   it.effect("in a majority confirm nothing: Taken, and no key of ours stays behind", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(5)
+      const nodes = yield* TestNodes.makeMany(5)
       const held = yield* elsewhere(nodes, lock("a"))
       for (const index of [0, 2, 4]) yield* nodes[index]!.remove("a")
       yield* TestClock.adjust(third)
@@ -228,7 +228,7 @@ describe("nodes that lost the key", () => {
 
   it.effect("or have another value: Taken by the next round, and the other's key is not touched", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const held = yield* elsewhere(nodes, lock("a"))
       for (const index of [0, 1]) {
         yield* nodes[index]!.remove("a")
@@ -243,7 +243,7 @@ describe("nodes that lost the key", () => {
 describe("loss", () => {
   it.effect("interrupts the program at once; its finalizers run; LockLost does not wait for the release", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const finalized = yield* Ref.make(0)
       const program = Effect.ensuring(
         Effect.never,
@@ -259,10 +259,10 @@ describe("loss", () => {
         )
       ))
       yield* Effect.yieldNow
-      for (const node of nodes) node.behave = "silent"
+      for (const node of nodes) node.state = "silent"
       yield* TestClock.adjust(lease)
       assert.strictEqual(yield* Ref.get(finalized), lease)
-      for (const node of nodes) node.behave = "healthy"
+      for (const node of nodes) node.state = "up"
       yield* TestClock.adjust("10 seconds")
       const error = errorOf(yield* Fiber.join(fiber))
       assert.instanceOf(error, LockLost)
@@ -272,22 +272,22 @@ describe("loss", () => {
 
   it.effect("Expired tells what the nodes said when it could not be extended", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const held = yield* elsewhere(nodes, lock("a"))
       // Neither a majority that refuses nor one that fails.
-      nodes[0]!.behave = "failing"
+      nodes[0]!.state = { rejects: "OOM is near" }
       yield* nodes[1]!.remove("a")
       yield* nodes[1]!.acquire("a", "theirs", 60_000)
       yield* TestClock.adjust(lease)
       const { reason, votes } = yield* lossOf(held)
       assert.strictEqual(reason, "Expired")
       assert.deepStrictEqual(votes.map(({ _tag }) => _tag), ["Failed", "Refused", "Granted"])
-      nodes[0]!.behave = "healthy"
+      nodes[0]!.state = "up"
     }).pipe(Effect.scoped))
 
   it.effect("Lock.lost and Lock.guard say so, and remaining is zero", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const held = yield* elsewhere(nodes, lock("a"))
       const interrupted = yield* Deferred.make<void>()
       const lost = yield* Effect.forkChild(held.lost)
@@ -313,7 +313,7 @@ describe("clocks", () => {
   it.effect("a lease ended by the wall clock is noticed within a second or so", () =>
     ShiftedClock.on((clock) =>
       Effect.gen(function*() {
-        const nodes = FaultyNode.makeMany(3)
+        const nodes = yield* TestNodes.makeMany(3)
         const fiber = yield* Effect.forkChild(provide(nodes, withLock("a", Effect.never)))
         yield* TestClock.adjust("20 seconds")
         clock.wall = hour
@@ -325,7 +325,7 @@ describe("clocks", () => {
   it.effect("so is one that the wall clock ends early without ending it then and there", () =>
     ShiftedClock.on((clock) =>
       Effect.gen(function*() {
-        const nodes = FaultyNode.makeMany(3)
+        const nodes = yield* TestNodes.makeMany(3)
         const fiber = yield* Effect.forkChild(provide(nodes, withLock("a", Effect.never, { autoExtend: false })))
         yield* TestClock.adjust(3000)
         clock.wall = 3000
@@ -337,7 +337,7 @@ describe("clocks", () => {
   it.effect("set back it neither ends nor prolongs anything", () =>
     ShiftedClock.on((clock) =>
       Effect.gen(function*() {
-        const nodes = FaultyNode.makeMany(3)
+        const nodes = yield* TestNodes.makeMany(3)
         const fiber = yield* Effect.forkChild(provide(nodes, withLock("a", Effect.never, { autoExtend: false })))
         yield* TestClock.adjust(1000)
         clock.wall = -hour
@@ -515,7 +515,7 @@ describe("for long, and for many", () => {
     ShiftedClock.on((clock) =>
       Effect.gen(function*() {
         const scope = yield* Scope.make()
-        const nodes = FaultyNode.makeMany(3)
+        const nodes = yield* TestNodes.makeMany(3)
         const context = yield* Layer.buildWithScope(Redsync.layer({ nodes }), scope)
         yield* Effect.forEach(["a", "b", "c"], (name) => lock(name)).pipe(Effect.provide(context), Scope.provide(scope))
         const waiter = yield* Effect.forkChild(Effect.provide(withLock("a", Effect.void), context))
@@ -529,20 +529,20 @@ describe("for long, and for many", () => {
 
   it.effect("all that are lost at once are told so", () =>
     Effect.gen(function*() {
-      const node = FaultyNode.make("node")
+      const node = yield* TestNodes.make("node")
       const context = yield* Layer.build(Redsync.layer({ nodes: [node] }))
       const names = Array.from({ length: 1000 }, (_, index) => `lock-${index}`)
       const locks = yield* Effect.forEach(names, (name) => tryLock(name)).pipe(Effect.provide(context))
-      node.behave = "failing"
+      node.state = { rejects: "OOM is near" }
       yield* TestClock.adjust(lease)
       const reasons = yield* Effect.forEach(locks, (held) =>
         Effect.map(lossOf(Option.getOrThrow(held)), ({ reason }) => reason))
       assert.deepStrictEqual([...new Set(reasons)], ["NodesUnavailable"])
-      node.behave = "healthy"
+      node.state = "up"
     }).pipe(Effect.scoped))
 })
 
-const extensions = (node: FaultyNode.FaultyNode) => node.asked.filter((operation) => operation === "extend").length
+const extensions = (node: TestNodes.TestNode) => TestNodes.callsOf(node, "extend").length
 
 const remaining = (held: Lock) => Effect.map(held.remaining, Duration.toMillis)
 

@@ -17,7 +17,7 @@ import {
   unlock,
   withLock
 } from "../../../src/index.ts"
-import * as Stoppable from "../../support/stoppableNode.ts"
+import * as TestNodes from "../../support/testNodes.ts"
 import * as View from "../../support/view.ts"
 
 const expiry = 8000
@@ -198,8 +198,8 @@ describe("a hand-over while one of three nodes is silent", () => {
   /** How long the waiter takes to get the lock once it is released, where the releaser is 10 ms from one node. */
   const handOver = (isSilent: boolean) =>
     Effect.gen(function*() {
-      const [first, second, third] = [yield* Stoppable.make("first"), MemoryNode.make(), MemoryNode.make()]
-      if (isSilent) first.state = "stopped"
+      const [first, second, third] = [yield* TestNodes.make("first"), MemoryNode.make(), MemoryNode.make()]
+      if (isSilent) first.state = "silent"
       // The list is on the node that is near to both.
       const view = (distance: number) => [
         first,
@@ -208,7 +208,7 @@ describe("a hand-over while one of three nodes is silent", () => {
       ]
       const options = { expiry: "1 minute", nodeTimeout: "1 second" } as const
       const [releaser, waiter] = [yield* open(view(10), options), yield* open(view(1), options)]
-      yield* Effect.addFinalizer(() => Effect.sync(first.goOn))
+      yield* Effect.addFinalizer(() => Effect.sync(() => void (first.state = "up")))
       const now = TestClock.testClockWith((clock) => Effect.sync(() => clock.currentTimeMillisUnsafe()))
       const took: Array<number> = []
       for (let round = 1; round <= 5; round++) {

@@ -3,21 +3,23 @@
  * and is trusted again with its first reply.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Option } from "effect"
+import { Deferred, Effect, Exit, Fiber, Option } from "effect"
 import { TestClock } from "effect/testing"
 import {
   ErrFailed,
   inspect,
   lock,
+  LockError,
+  type LockNode,
+  type NodeError,
   NodesUnavailable,
   retryPolicy,
   type ServiceOptions,
   tryLock
 } from "../../../src/index.ts"
 import type { Timer } from "../../../src/internal/base/timers.ts"
-import * as FaultyNode from "../../support/faultyNode.ts"
 import { open } from "../../support/opened.ts"
-import * as Stoppable from "../../support/stoppableNode.ts"
+import * as TestNodes from "../../support/testNodes.ts"
 
 const nodeTimeout = 400
 const once = { retry: retryPolicy({ tries: 1 }) }
@@ -32,10 +34,10 @@ const errorOf = <A, E>(exit: Exit.Exit<A, E> | undefined): unknown =>
     : Option.getOrUndefined(Exit.findErrorOption(exit))
 
 /** Three nodes in a row and a service over them. */
-const three = (options: Partial<ServiceOptions> = {}, abilities: Stoppable.Abilities = {}) =>
+const three = (options: Partial<ServiceOptions> = {}, abilities: Partial<LockNode> = {}) =>
   Effect.gen(function*() {
-    const first = yield* Stoppable.make("first", abilities)
-    const nodes = [first, yield* Stoppable.make("second"), yield* Stoppable.make("third")] as const
+    const first = yield* TestNodes.make("first", { abilities })
+    const nodes = [first, yield* TestNodes.make("second"), yield* TestNodes.make("third")] as const
     const { run, service } = yield* open({ nodes, nodeTimeout, ...options })
     const timers: Array<Timer> = []
     const after = service.quorum.timers.schedule.bind(service.quorum.timers)
@@ -44,7 +46,7 @@ const three = (options: Partial<ServiceOptions> = {}, abilities: Stoppable.Abili
       timers.push(timer)
       return timer
     }
-    yield* Effect.addFinalizer(() => Effect.sync(() => nodes.forEach((node) => node.goOn())))
+    yield* Effect.addFinalizer(() => Effect.sync(() => nodes.forEach((node) => node.state = "up")))
     return {
       nodes,
       run,
@@ -53,19 +55,29 @@ const three = (options: Partial<ServiceOptions> = {}, abilities: Stoppable.Abili
       /** Timers that have neither run nor been cancelled. */
       timers: () => timers.filter((timer) => timer.next !== timer).length,
       /** Lets nodes be silent for a node timeout. */
-      silence: (...silent: ReadonlyArray<Stoppable.StoppableNode>) =>
+      silence: (...silent: ReadonlyArray<TestNodes.TestNode>) =>
         Effect.gen(function*() {
-          for (const node of silent) node.state = "stopped"
+          for (const node of silent) node.state = "silent"
           yield* begin(run(inspect("is it silent?")))
           yield* TestClock.adjust(nodeTimeout)
         })
     }
   })
 
+/** The same node, whose operations are ordinary effects. */
+const inFibers = (node: LockNode): LockNode => ({
+  id: node.id,
+  acquire: (...args) => Effect.suspend(() => node.acquire(...args)),
+  extend: (...args) => Effect.suspend(() => node.extend(...args)),
+  release: (...args) => Effect.suspend(() => node.release(...args)),
+  inspect: (...args) => Effect.suspend(() => node.inspect(...args)),
+  remove: (...args) => Effect.suspend(() => node.remove(...args))
+})
+
 const release = Effect.scoped(Effect.flatMap(lock("a"), (held) => held.release))
 
 /** Another's lock on these nodes. */
-const holdOn = (...nodes: ReadonlyArray<Stoppable.StoppableNode>) =>
+const holdOn = (...nodes: ReadonlyArray<TestNodes.TestNode>) =>
   Effect.forEach(nodes, (node) => node.acquire("a", "another's", 60_000), { discard: true })
 
 describe("a silent node", () => {
@@ -76,10 +88,10 @@ describe("a silent node", () => {
       yield* silence(first)
       assert.isTrue(health.isSilent(first))
       assert.isTrue(yield* run(release))
-      const before = { inFlight: first.inFlight, timers: timers() }
+      const before = { pending: first.pending, timers: timers() }
       for (let index = 0; index < 100; index++) assert.isTrue(yield* run(release))
-      assert.strictEqual(Stoppable.sentOf(second, "acquire").length, 101)
-      assert.strictEqual(first.inFlight, before.inFlight)
+      assert.strictEqual(TestNodes.callsOf(second, "acquire").length, 101)
+      assert.strictEqual(first.pending, before.pending)
       // That of the probe, which is to be undone; what was not sent is not.
       assert.isAtMost(service.cleanUps.size, 1)
       assert.strictEqual(timers(), before.timers)
@@ -90,9 +102,9 @@ describe("a silent node", () => {
       const { nodes: [first], run, silence } = yield* three()
       yield* silence(first)
       for (let probes = 1; probes <= 5; probes++) {
-        const before = first.inFlight
+        const before = first.pending
         yield* run(Effect.andThen(release, release))
-        assert.strictEqual(first.inFlight, before + 1)
+        assert.strictEqual(first.pending, before + 1)
         yield* TestClock.adjust(nodeTimeout)
       }
     }).pipe(Effect.scoped))
@@ -114,11 +126,11 @@ describe("a silent node", () => {
   it.effect("is one from the sending of what it did not answer, not of what it answered out of time", () =>
     Effect.gen(function*() {
       const { health, nodes: [first], run } = yield* three()
-      first.state = "stopped"
+      first.state = "silent"
       yield* begin(run(inspect("early")))
       yield* TestClock.adjust(nodeTimeout - 1)
       // All is answered just in time, and then it stops again.
-      first.goOn()
+      first.state = "up"
       yield* TestClock.adjust(1)
       assert.isFalse(health.isSilent(first))
       assert.isFalse(health.isFailing(first))
@@ -128,19 +140,19 @@ describe("a silent node", () => {
     Effect.gen(function*() {
       const { health, nodes: [first], run, service } = yield* three()
       const held = yield* Effect.all([run(lock("a")), run(lock("b"))])
-      first.state = "stopped"
+      first.state = "silent"
       yield* begin(Effect.all(held.map((lock) => lock.release), { concurrency: "unbounded" }))
       yield* TestClock.adjust(nodeTimeout)
       assert.isTrue(health.isSilent(first))
       assert.strictEqual(service.cleanUps.size, 2)
-      const sent = first.sent.length
-      first.goOn()
+      const sent = first.calls.length
+      first.state = "up"
       assert.isFalse(health.isSilent(first))
       assert.strictEqual(service.cleanUps.size, 0)
-      assert.deepStrictEqual(first.sent.slice(sent).map(({ operation }) => operation), ["release", "release"])
+      assert.deepStrictEqual(first.calls.slice(sent).map(({ operation }) => operation), ["release", "release"])
       assert.deepStrictEqual(["a", "b"].map(first.valueOf), [undefined, undefined])
       yield* run(inspect("a"))
-      assert.strictEqual(first.sent.at(-1)!.operation, "inspect")
+      assert.strictEqual(first.calls.at(-1)!.operation, "inspect")
     }).pipe(Effect.scoped))
 
   it.effect("does not end to be one because its client throws", () =>
@@ -158,7 +170,7 @@ describe("a silent node", () => {
       Object.assign(first, { release })
       assert.isTrue(health.isSilent(first))
       assert.strictEqual(service.cleanUps.size, 1)
-      first.goOn()
+      first.state = "up"
       assert.strictEqual(service.cleanUps.size, 0)
       assert.isUndefined(first.valueOf("b"))
     }).pipe(Effect.scoped))
@@ -167,37 +179,83 @@ describe("a silent node", () => {
     Effect.gen(function*() {
       const { health, nodes: [first], run, silence } = yield* three()
       yield* silence(first)
-      first.state = "refusing"
+      first.state = { rejects: "OOM command not allowed" }
       yield* run(release)
       assert.isFalse(health.isSilent(first))
       assert.isTrue(health.isFailing(first))
       assert.isFalse(health.isUnreachable(first))
     }).pipe(Effect.scoped))
 
+  describe("whose operations need a fiber", () => {
+    it.effect("ends to be one with a late error of the server, though the fiber has been interrupted", () =>
+      Effect.gen(function*() {
+        const node = yield* TestNodes.make("node-1")
+        const late = yield* Deferred.make<never, NodeError>()
+        const { run, service } = yield* open({
+          nodes: [{ ...node, inspect: () => Effect.uninterruptible(Deferred.await(late)) }],
+          nodeTimeout
+        })
+        const { health, nodes: [asked] } = service.quorum
+        yield* begin(run(inspect("a")))
+        yield* TestClock.adjust(nodeTimeout)
+        assert.isTrue(health.isSilent(asked!))
+        yield* Deferred.fail(
+          late,
+          new LockError.NodeError({ node: "node-1", operation: "inspect", reason: "Rejected" })
+        )
+        yield* Effect.yieldNow
+        assert.isFalse(health.isSilent(asked!))
+      }).pipe(Effect.scoped))
+
+    it.effect("ends to be one with the reply to a clean-up, and all others are sent, without any other request", () =>
+      Effect.gen(function*() {
+        const nodes = yield* TestNodes.makeMany(3)
+        const [first] = nodes as [TestNodes.TestNode]
+        const { run, service } = yield* open({ nodes: nodes.map(inFibers), nodeTimeout, expiry: "1 hour" })
+        const { health, nodes: [asked] } = service.quorum
+        yield* Effect.addFinalizer(() => Effect.sync(() => first.recover()))
+        const held = yield* Effect.forEach(["a", "b", "c"], (name) => run(lock(name)))
+        // What it is sent is lost, so that no late reply tells of it.
+        first.state = "deaf"
+        yield* begin(run(inspect("is it silent?")))
+        yield* TestClock.adjust(nodeTimeout)
+        yield* begin(Effect.forEach(held, (lock) => lock.release, { concurrency: "unbounded" }))
+        yield* TestClock.adjust("10 seconds")
+        assert.isTrue(health.isSilent(asked!))
+        assert.deepStrictEqual(["a", "b", "c"].filter((name) => first.valueOf(name) === undefined), [])
+        first.state = "up"
+        // A probe that is under way, and the longest pause after it.
+        yield* TestClock.adjust(nodeTimeout + 1000)
+        assert.isFalse(health.isSilent(asked!))
+        assert.strictEqual(service.cleanUps.size, 0)
+        assert.deepStrictEqual(["a", "b", "c"].map(first.valueOf), [undefined, undefined, undefined])
+      }).pipe(Effect.scoped))
+  })
+
   it.effect("is a disconnected one once its connection is gone, and is asked all that there is", () =>
     Effect.gen(function*() {
       const { health, nodes: [first], run, silence } = yield* three()
       yield* silence(first)
-      first.state = "cut"
+      first.state = "down"
       yield* run(inspect("a"))
       assert.isFalse(health.isSilent(first))
       assert.isTrue(health.isUnreachable(first))
-      const before = first.sent.length
+      const before = first.calls.length
       yield* run(Effect.all([inspect("a"), inspect("a"), inspect("a")], { concurrency: "unbounded" }))
-      assert.strictEqual(first.sent.length, before + 3)
+      assert.strictEqual(first.calls.length, before + 3)
     }).pipe(Effect.scoped))
 
   it.effect("stays one though what it was asked is interrupted when its time is over", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const { run, service } = yield* open({ nodes, nodeTimeout })
-      nodes[0]!.behave = "silent"
+      nodes[0]!.state = "silent"
       for (let probes = 1; probes <= 3; probes++) {
         yield* begin(run(inspect("a")))
         yield* TestClock.adjust(nodeTimeout)
         assert.isTrue(service.quorum.health.isSilent(nodes[0]!))
       }
-      nodes[0]!.behave = "healthy"
+      nodes[0]!.state = "up"
       yield* run(inspect("a"))
       assert.isFalse(service.quorum.health.isSilent(nodes[0]!))
     }).pipe(Effect.scoped))
@@ -206,12 +264,12 @@ describe("a silent node", () => {
 describe("a node that is slow", () => {
   it.effect("is not silent if it has answered something since", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const { run, service } = yield* open({ nodes, nodeTimeout })
-      nodes[0]!.behave = "silent"
+      nodes[0]!.state = "silent"
       yield* begin(run(inspect("a")))
       yield* TestClock.adjust(nodeTimeout / 2)
-      nodes[0]!.behave = "healthy"
+      nodes[0]!.state = "up"
       yield* run(inspect("a"))
       yield* TestClock.adjust(nodeTimeout / 2)
       assert.isFalse(service.quorum.health.isSilent(nodes[0]!))
@@ -229,7 +287,7 @@ describe("the connection of a silent node is given up", () => {
         return ends ? Effect.void : Effect.never
       })
       const opened = yield* three({ nodeTimeout: timeout }, { reconnect })
-      opened.nodes[0].state = "stopped"
+      opened.nodes[0].state = "silent"
       const probe = Effect.andThen(begin(opened.run(inspect("a"))), TestClock.adjust(timeout))
       return { ...opened, probe, count: () => count }
     })
@@ -265,10 +323,10 @@ describe("the connection of a silent node is given up", () => {
     Effect.gen(function*() {
       const { count, nodes: [first], run } = yield* givenUp(1000, true)
       for (let round = 1; round <= 5; round++) {
-        first.state = "stopped"
+        first.state = "silent"
         yield* begin(run(release))
         yield* TestClock.adjust(1900)
-        first.goOn()
+        first.state = "up"
       }
       assert.strictEqual(count(), 0)
     }).pipe(Effect.scoped))
@@ -277,7 +335,7 @@ describe("the connection of a silent node is given up", () => {
     Effect.gen(function*() {
       const { count, nodes: [first], run } = yield* givenUp(1000, true)
       for (let index = 1; index <= 10; index++) yield* begin(run(inspect("a")))
-      assert.strictEqual(first.inFlight, 10)
+      assert.strictEqual(first.pending, 10)
       yield* TestClock.adjust(1000)
       assert.strictEqual(count(), 0)
     }).pipe(Effect.scoped))
@@ -293,7 +351,7 @@ describe("a decision", () => {
       const exit = yield* Effect.exit(run(Effect.scoped(lock("a", once))))
       const error = errorOf(exit)
       assert.instanceOf(error, ErrFailed)
-      assert.strictEqual(Stoppable.sentOf(first, "acquire").length, 1)
+      assert.strictEqual(TestNodes.callsOf(first, "acquire").length, 1)
     }).pipe(Effect.scoped))
 
   it.effect("waits for such nodes where so many are that no quorum is left: then it is NodesUnavailable", () =>
@@ -312,7 +370,7 @@ describe("a decision", () => {
       const { nodes: [first, second, third], run, silence } = yield* three()
       yield* holdOn(third)
       yield* silence(first)
-      second.state = "refusing"
+      second.state = { rejects: "OOM command not allowed" }
       const fiber = yield* begin(run(Effect.scoped(lock("a", once))))
       assert.strictEqual(errorOf(fiber.pollUnsafe()), "it is not decided")
       yield* TestClock.adjust(nodeTimeout)
@@ -335,7 +393,7 @@ describe("a decision", () => {
       assert.isTrue(Option.isNone(yield* run(Effect.scoped(tryLock("a")))))
       yield* TestClock.adjust(nodeTimeout)
       // One says no and one fails: whether it is held or too few answer the probe has to tell.
-      third.state = "refusing"
+      third.state = { rejects: "OOM command not allowed" }
       const fiber = yield* begin(run(Effect.scoped(tryLock("a"))))
       assert.strictEqual(errorOf(fiber.pollUnsafe()), "it is not decided")
       yield* TestClock.adjust(nodeTimeout)
@@ -347,7 +405,7 @@ describe("a decision", () => {
       const { nodes: [first, , third], run, silence } = yield* three()
       yield* silence(first)
       yield* begin(run(inspect("is its probe")))
-      third.state = "refusing"
+      third.state = { rejects: "OOM command not allowed" }
       assert.instanceOf(errorOf(yield* Effect.exit(run(Effect.scoped(tryLock("a"))))), NodesUnavailable)
     }).pipe(Effect.scoped))
 })
@@ -357,13 +415,13 @@ describe("the look that explains a refusal", () => {
     Effect.gen(function*() {
       const { nodes: [first, second, third], run } = yield* three({ expiry: "5 minutes" })
       yield* holdOn(second, third)
-      first.state = "stopped"
+      first.state = "silent"
       const waiting = run(Effect.scoped(lock("a", { retry: retryPolicy({ delay: 500, tries: 3 }) })))
       const fiber = yield* begin(Effect.exit(waiting))
       yield* TestClock.adjust(2000)
       const error = errorOf(yield* Fiber.join(fiber))
       assert.instanceOf(error, ErrFailed)
-      assert.deepStrictEqual([first, second, third].map((node) => Stoppable.sentOf(node, "inspect").length), [0, 1, 1])
+      assert.deepStrictEqual([first, second, third].map((node) => TestNodes.callsOf(node, "inspect").length), [0, 1, 1])
       assert.deepStrictEqual(error.votes.map(({ _tag }) => _tag).slice(1), ["Refused", "Refused"])
       assert.isTrue(error.votes.slice(1).every((vote) => vote._tag === "Refused" && vote.ttlMillis !== undefined))
     }).pipe(Effect.scoped))
@@ -374,9 +432,9 @@ describe("the look that explains a refusal", () => {
       yield* holdOn(second, third)
       // It stops after it was asked for the lock, when nobody knows yet that it does.
       const waiting = run(Effect.scoped(lock("a", once)))
-      first.state = "stopped"
+      first.state = "silent"
       const fiber = yield* begin(Effect.exit(waiting))
-      assert.strictEqual(Stoppable.sentOf(first, "inspect").length, 1)
+      assert.strictEqual(TestNodes.callsOf(first, "inspect").length, 1)
       yield* TestClock.adjust(250)
       assert.instanceOf(errorOf(yield* Fiber.join(fiber)), ErrFailed)
     }).pipe(Effect.scoped))
@@ -391,7 +449,7 @@ describe("the look that explains a refusal", () => {
       assert.deepStrictEqual(error.votes.map(({ _tag }) => _tag), ["Failed", "Refused", "Free"])
       assert.include(error.message, "first did not answer in time")
       yield* TestClock.adjust(nodeTimeout)
-      first.goOn()
+      first.state = "up"
       // Behind a holder in the same service nobody is asked, so nobody has answered, until a look finds it gone.
       const held = yield* run(Effect.scoped(Effect.flatMap(lock("b"), () => Effect.exit(lock("b", once)))))
       const nested = errorOf(held)
@@ -402,7 +460,7 @@ describe("the look that explains a refusal", () => {
 
   it.effect("leaves those without an answer that nobody asked", () =>
     Effect.gen(function*() {
-      const nodes = yield* Stoppable.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const { close, run } = yield* open({ nodes, nodeTimeout })
       yield* run(lock("a"))
       const fiber = yield* begin(Effect.exit(run(Effect.scoped(lock("a")))))

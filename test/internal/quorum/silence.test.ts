@@ -6,7 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { type LockNode, MemoryNode, NodeError, Redsync, retryPolicy, tryLock, withLock } from "../../../src/index.ts"
-import * as FaultyNode from "../../support/faultyNode.ts"
+import * as TestNodes from "../../support/testNodes.ts"
 
 const once = { retry: retryPolicy({ tries: 1 }) }
 const expiry = 4000
@@ -61,7 +61,7 @@ const refused = (node: LockNode) =>
 describe("what is left on a node", () => {
   it.effect("is asked for all at once when it answers again", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const node = nodes[2]!
       const service = yield* open(nodes)
       const names = Array.from({ length: 10 }, (_, index) => `lock-${index}`)
@@ -71,10 +71,10 @@ describe("what is left on a node", () => {
         }).pipe(Effect.provide(service))
       )
       yield* TestClock.adjust(5)
-      node.behave = "silent"
+      node.state = "deaf"
       yield* TestClock.adjust("20 seconds")
       yield* Fiber.join(held)
-      node.behave = "healthy"
+      node.state = "up"
       const left = keysOn(node, names)
       assert.strictEqual(yield* left, 10)
       while ((yield* left) === 10) yield* TestClock.adjust(1)
@@ -125,10 +125,10 @@ describe("what is left on a node", () => {
 })
 
 describe("a silent node", () => {
-  const asked = (node: FaultyNode.FaultyNode) => node.asked.filter((operation) => operation === "acquire").length
+  const asked = (node: TestNodes.TestNode) => TestNodes.callsOf(node, "acquire").length
 
   /** So many attempts at once; how many of them the last node is asked before it has answered any. */
-  const attempts = (nodes: ReadonlyArray<FaultyNode.FaultyNode>, names: ReadonlyArray<string>) =>
+  const attempts = (nodes: ReadonlyArray<TestNodes.TestNode>, names: ReadonlyArray<string>) =>
     Effect.gen(function*() {
       const before = asked(nodes[2]!)
       const fiber = yield* Effect.forkChild(
@@ -142,15 +142,15 @@ describe("a silent node", () => {
 
   it.effect("is asked one thing at a time, and everything again when a late reply has come", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const service = yield* open(nodes)
-      nodes[2]!.behave = 3 * nodeTimeout
+      nodes[2]!.state = { slow: 3 * nodeTimeout }
       yield* Effect.gen(function*() {
         assert.strictEqual(yield* attempts(nodes, ["a"]), 1)
         yield* TestClock.adjust(nodeTimeout + 1)
         // The release of the first is the one question.
         assert.isAtMost(yield* attempts(nodes, ["b", "c", "d"]), 1)
-        nodes[2]!.behave = "healthy"
+        nodes[2]!.state = "up"
         yield* TestClock.adjust(2 * nodeTimeout)
         assert.strictEqual(yield* attempts(nodes, ["e", "f", "g"]), 3)
       }).pipe(Effect.provide(service))
@@ -159,17 +159,17 @@ describe("a silent node", () => {
 
   it.effect("is none that has answered something since", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const service = yield* open(nodes)
       yield* Effect.gen(function*() {
-        nodes[2]!.behave = "silent"
+        nodes[2]!.state = "silent"
         yield* attempts(nodes, ["a"])
-        nodes[2]!.behave = "healthy"
+        nodes[2]!.state = "up"
         yield* TestClock.adjust(100)
         yield* attempts(nodes, ["b"])
         // The time of the first is over just now.
         yield* TestClock.adjust(nodeTimeout - 100 + 1)
-        nodes[2]!.behave = 10
+        nodes[2]!.state = { slow: 10 }
         assert.strictEqual(yield* attempts(nodes, ["c", "d"]), 2)
       }).pipe(Effect.provide(service))
       yield* TestClock.adjust("10 seconds")
@@ -177,18 +177,18 @@ describe("a silent node", () => {
 
   it.effect("has its connection given up, where it can be", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       let reconnects = 0
       const service = yield* open([
         nodes[0]!,
         nodes[1]!,
         { ...nodes[2]!, reconnect: Effect.sync(() => void reconnects++) }
       ])
-      nodes[2]!.behave = "silent"
+      nodes[2]!.state = "silent"
       yield* Effect.provide(Effect.scoped(tryLock("a")), service)
       yield* TestClock.adjust("10 seconds")
       assert.isAbove(reconnects, 0)
-      nodes[2]!.behave = "healthy"
+      nodes[2]!.state = "up"
       yield* TestClock.adjust("10 seconds")
       const seen = reconnects
       yield* TestClock.adjust("1 minute")

@@ -22,8 +22,8 @@ import {
   withLocks
 } from "../../../src/index.ts"
 import { attributes } from "../../../src/internal/telemetry/attributes.ts"
-import * as FaultyNode from "../../support/faultyNode.ts"
 import { readPage } from "../../support/pages.ts"
+import * as TestNodes from "../../support/testNodes.ts"
 
 const guide = readPage("src/guide/operating.md")
 
@@ -52,7 +52,7 @@ const service = (nodes: ServiceOptions["nodes"]) => Layer.build(Redsync.layer({ 
 describe("metrics", () => {
   it.effect("count what happened to locks, and nothing else", () =>
     counting(Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const ours = yield* service(nodes)
       const theirs = yield* counting(service(nodes))
       const retry = retryPolicy({ tries: 2, delay: 100 })
@@ -93,7 +93,7 @@ describe("metrics", () => {
         yield* Fiber.join(taken)
 
         // too few nodes
-        for (const node of nodes.slice(1)) node.behave = "failing"
+        for (const node of nodes.slice(1)) node.state = { rejects: "OOM is near" }
         yield* Effect.exit(withLock("a", Effect.void, { retry: retryPolicy({ tries: 1 }) }))
       }).pipe(Effect.provide(ours))
       const all = yield* counts
@@ -119,11 +119,11 @@ describe("metrics", () => {
 
   it.effect("add up to what was asked of each node", () =>
     counting(Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
-      nodes[2]!.behave = "failing"
+      const nodes = yield* TestNodes.makeMany(3)
+      nodes[2]!.state = { rejects: "OOM is near" }
       yield* Effect.gen(function*() {
         for (let round = 0; round < 10; round++) yield* withLock("a", Effect.void)
-        nodes[2]!.behave = "healthy"
+        nodes[2]!.state = "up"
         for (let round = 0; round < 5; round++) yield* withLock("a", Effect.void)
         yield* TestClock.adjust("1 minute")
       }).pipe(Effect.provide(Redsync.layer({ nodes })))
@@ -133,7 +133,7 @@ describe("metrics", () => {
           const votes = Object.entries(only(all, "votes_total"))
             .filter(([key]) => key.includes(`node=${node.id},operation=${operation},`))
             .reduce((sum, [, count]) => sum + count, 0)
-          assert.strictEqual(votes, node.asked.filter((asked) => asked === operation).length, `${node.id} ${operation}`)
+          assert.strictEqual(votes, TestNodes.callsOf(node, operation).length, `${node.id} ${operation}`)
         }
         assert.strictEqual(all[`node_up{node=${node.id}}`], 1)
       }
@@ -149,28 +149,28 @@ describe("metrics", () => {
 
   it.effect("tell a node that is down, and one that is back", () =>
     counting(Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       yield* Effect.gen(function*() {
-        for (const behave of ["healthy", "failing", "healthy"] as const) {
-          nodes[0]!.behave = behave
+        for (const state of ["up", { rejects: "OOM is near" }, "up"] as const) {
+          nodes[0]!.state = state
           yield* withLock("a", Effect.void)
-          assert.strictEqual((yield* counts)["node_up{node=node-1}"], behave === "healthy" ? 1 : 0)
+          assert.strictEqual((yield* counts)["node_up{node=node-1}"], state === "up" ? 1 : 0)
         }
       }).pipe(Effect.provide(Redsync.layer({ nodes })))
     })))
 
   it.effect("tell how many nodes may fail before there is no quorum, for as long as the service is there", () =>
     counting(Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(5)
+      const nodes = yield* TestNodes.makeMany(5)
       const margin = Effect.map(counts, (all) => all["quorum_margin{}"])
       yield* Effect.gen(function*() {
         assert.strictEqual(yield* margin, 2)
         for (const [index, expected] of [1, 0, -1, -2, -3].entries()) {
-          nodes[index]!.behave = "failing"
+          nodes[index]!.state = { rejects: "OOM is near" }
           yield* Effect.exit(withLock("a", Effect.void, { retry: retryPolicy({ tries: 1 }) }))
           assert.strictEqual(yield* margin, expected)
         }
-        for (const node of nodes.slice(1)) node.behave = "healthy"
+        for (const node of nodes.slice(1)) node.state = "up"
         yield* withLock("a", Effect.void)
         assert.strictEqual(yield* margin, 1)
         const another = yield* service(nodes)
@@ -182,7 +182,7 @@ describe("metrics", () => {
 
   it.effect("are those of the definitions, with the labels and values named there, and no others", () =>
     counting(Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const retry = retryPolicy({ tries: 1 })
       yield* Effect.gen(function*() {
         const held = yield* Effect.forkChild(Effect.exit(withLock("a", TestClock.adjust("3 seconds"))))
@@ -193,7 +193,7 @@ describe("metrics", () => {
         yield* TestClock.adjust(0)
         yield* forceUnlock("b")
         yield* Fiber.join(lost)
-        for (const node of nodes) node.behave = "failing"
+        for (const node of nodes) node.state = { rejects: "OOM is near" }
         yield* Effect.exit(withLock("c", Effect.void, { retry }))
       }).pipe(Effect.provide(Redsync.layer({ nodes })))
       const node = MemoryNode.make()
@@ -393,10 +393,10 @@ describe("spans", () => {
 
   it.effect("of a failed acquisition tell the attempts and the votes", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const { spans, traced } = recording()
-      nodes[0]!.behave = "failing"
-      nodes[1]!.behave = "failing"
+      nodes[0]!.state = { rejects: "OOM is near" }
+      nodes[1]!.state = { rejects: "OOM is near" }
       const fiber = yield* withLock("a", Effect.void, { retry: retryPolicy({ tries: 3, delay: 100 }) }).pipe(
         Effect.exit,
         Effect.provide(Redsync.layer({ nodes })),
@@ -431,13 +431,13 @@ describe("logs", () => {
       const logger = Logger.make(({ fiber, logLevel, message }) => {
         lines.push([logLevel, [message].flat().join(" "), fiber.getRef(References.CurrentLogAnnotations)])
       })
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       yield* Effect.gen(function*() {
         yield* withLock("a", Effect.void)
         assert.deepStrictEqual(lines, [])
-        nodes[0]!.behave = "failing"
+        nodes[0]!.state = { rejects: "OOM is near" }
         for (let round = 0; round < 3; round++) yield* withLock("a", Effect.void)
-        nodes[0]!.behave = "healthy"
+        nodes[0]!.state = "up"
         for (let round = 0; round < 3; round++) yield* withLock("a", Effect.void)
         yield* TestClock.adjust("1 second")
         yield* Effect.exit(withLock("b", TestClock.adjust("1 minute"), { autoExtend: false }))

@@ -22,7 +22,7 @@ import {
 import * as reply from "../../../src/internal/redis/replies.ts"
 import * as IoredisNode from "../../../src/IoredisNode.ts"
 import { fakeServer, until } from "../../support/faults.ts"
-import * as FaultyNode from "../../support/faultyNode.ts"
+import * as TestNodes from "../../support/testNodes.ts"
 
 const bulk = (text: string) => `$${text.length}\r\n${text}\r\n`
 
@@ -248,7 +248,7 @@ describe("nonsense from a server", () => {
   it.effect("tokens of a node of the caller's that are none are its failed vote", () =>
     Effect.gen(function*() {
       for (const token of [0, -5, 1.5, NaN, Infinity, 2 ** 53, "abc", null, [7]]) {
-        const nodes = FaultyNode.makeMany(3)
+        const nodes = yield* TestNodes.makeMany(3)
         const odd: LockNode = {
           ...nodes[0]!,
           fencing: { ...nodes[0]!.fencing!, acquire: () => Effect.succeed(Option.some(token as number)) }
@@ -335,12 +335,12 @@ describe("clocks that stand far away", () => {
     "a client in %s gets no token, clearly, and asks nobody; others get theirs",
     (date) =>
       Effect.gen(function*() {
-        const nodes = FaultyNode.makeMany(3)
+        const nodes = yield* TestNodes.makeMany(3)
         const far = yield* at(nodes, date)
         const error = yield* Effect.flip(Effect.provide(token, far))
         assert.instanceOf(error, NodesUnavailable)
         assert.include(error.message, `the clock of this client stands at ${new Date(Date.parse(date)).toISOString()}`)
-        assert.deepStrictEqual(nodes.flatMap(({ asked }) => asked), [])
+        assert.deepStrictEqual(nodes.flatMap(({ calls }) => calls), [])
         // What needs no token is given to it.
         yield* Effect.provide(withLock("a", Effect.void), far)
         assert.isTrue(Result.isSuccess(yield* Effect.result(Effect.provide(token, yield* at(nodes, "2026-01-01Z")))))
@@ -349,7 +349,7 @@ describe("clocks that stand far away", () => {
 
   it.effect("before 1970 it is one that is far behind, and counts on from the others", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const before = yield* at(nodes, "1950-01-01T00:00:00Z")
       assert.strictEqual(yield* Effect.provide(token, before), 1)
       const now = yield* Effect.provide(token, yield* at(nodes, "2026-01-01T00:00:00Z"))
@@ -358,7 +358,7 @@ describe("clocks that stand far away", () => {
 
   it.effect("in 2250 it is one that is ahead, and leaves room for others", () =>
     Effect.gen(function*() {
-      const nodes = FaultyNode.makeMany(3)
+      const nodes = yield* TestNodes.makeMany(3)
       const ahead = yield* Effect.provide(token, yield* at(nodes, "2250-01-01T00:00:00Z"))
       assert.strictEqual(yield* Effect.provide(token, yield* at(nodes, "2026-01-01T00:00:00Z")), ahead + 1)
     }).pipe(Effect.scoped))
