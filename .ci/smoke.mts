@@ -4,6 +4,8 @@ import * as root from "effect-redsync"
 import { Redsync, retryPolicy, withLock } from "effect-redsync"
 import * as Fencing from "effect-redsync/Fencing"
 import * as IoredisNode from "effect-redsync/IoredisNode"
+import { Keyed } from "effect-redsync/Keyed"
+import * as Leader from "effect-redsync/Leader"
 import * as Lock from "effect-redsync/Lock"
 import * as LockError from "effect-redsync/LockError"
 import * as LockMetrics from "effect-redsync/LockMetrics"
@@ -16,6 +18,7 @@ import assert from "node:assert/strict"
 
 const modules = {
   Fencing,
+  Leader,
   Lock,
   LockError,
   LockMetrics,
@@ -26,6 +29,7 @@ const modules = {
 for (const [name, module] of Object.entries(modules)) {
   assert.equal(module, root[name as keyof typeof modules], `effect-redsync/${name} is the namespace ${name}`)
 }
+assert.equal(Keyed, root.Keyed)
 assert.equal(typeof IoredisNode.make, "function")
 assert.deepEqual(Object.keys(LockNode), [])
 const hidden: string = "effect-redsync/internal/quorum"

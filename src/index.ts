@@ -20,6 +20,13 @@ import * as RedsyncModule from "./Redsync.ts"
 export * as Fencing from "./Fencing.ts"
 
 /**
+ * Work that one of many instances does: a leader, and cron jobs that run once.
+ *
+ * @since 0.1.0
+ */
+export * as Leader from "./Leader.ts"
+
+/**
  * What can be done with a held lock: `guard`. As a type, a held lock.
  *
  * @since 0.1.0
@@ -83,6 +90,8 @@ export type Redsync = RedsyncModule.Redsync
 
 /** @since 0.1.0 */
 export type { FencingToken } from "./Fencing.ts"
+/** @since 0.1.0 */
+export { Keyed } from "./Keyed.ts"
 /** @since 0.1.0 */
 export type { FencedLock } from "./Lock.ts"
 /** @since 0.1.0 */

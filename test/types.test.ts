@@ -7,6 +7,7 @@ import { describe, it } from "@effect/vitest"
 import {
   Config,
   Context,
+  Cron,
   Data,
   type Duration,
   Effect,
@@ -31,6 +32,8 @@ import {
   health,
   inspect,
   type Inspection,
+  Keyed,
+  Leader,
   Lock,
   lock,
   LockError,
@@ -293,5 +296,49 @@ describe("layers", () => {
     Redsync.layer({ nodes: [Effect.succeed("redis://a")] })
     // @ts-expect-error a node that can fail is no node of an environment
     Redsync.layerEnv({ nodes: [failing] })
+  })
+})
+
+class InvoiceLock extends Keyed<InvoiceLock>()("test/InvoiceLock", {
+  name: (id: number) => `invoices:${id}`,
+  expiry: "30 seconds"
+}) {}
+
+describe("locks of one kind", () => {
+  type Held = Effect.Effect<string, Broken | ErrFailed | NodesUnavailable | LockLost, Db | InvoiceLock>
+  type MaybeHeld = Effect.Effect<Option.Option<string>, Broken | NodesUnavailable | LockLost, Db | InvoiceLock>
+
+  it("require the class instead of Redsync, and take keys instead of names", () => {
+    expectTypeOf(InvoiceLock.withLock(42, program)).toEqualTypeOf<Held>()
+    expectTypeOf(InvoiceLock.withLock(42, (_lock: Lock) => program, { expiry: 1 })).toEqualTypeOf<Held>()
+    expectTypeOf(program.pipe(InvoiceLock.withLock(42))).toEqualTypeOf<Held>()
+    expectTypeOf(InvoiceLock.withLocks([1, 2], program)).toEqualTypeOf<Held>()
+    expectTypeOf(InvoiceLock.withFencedLock(42, (_token: FencingToken) => program)).toEqualTypeOf<Held>()
+    expectTypeOf(InvoiceLock.withLockIfAvailable(42, program)).toEqualTypeOf<MaybeHeld>()
+    expectTypeOf(program.pipe(InvoiceLock.withLockIfAvailable(42))).toEqualTypeOf<MaybeHeld>()
+    expectTypeOf(InvoiceLock.lock(42)).toEqualTypeOf<
+      Effect.Effect<Lock, LockError, InvoiceLock | Scope.Scope>
+    >()
+    expectTypeOf(InvoiceLock.layer).toEqualTypeOf<Layer.Layer<InvoiceLock, never, Redsync>>()
+    expectTypeOf(InvoiceLock.use(({ withLock }) => withLock(42, program))).toEqualTypeOf<Held>()
+    expectTypeOf(Layer.mock(InvoiceLock, { inspect: () => Effect.never })).toEqualTypeOf<Layer.Layer<InvoiceLock>>()
+    // @ts-expect-error -- keys are numbers
+    InvoiceLock.withLock("42", program)
+  })
+})
+
+describe("leaders and cron jobs", () => {
+  it("require what the program requires, except for its scope, and fail with nothing", () => {
+    const scoped = Effect.andThen(Effect.scope, program)
+    type Requiring = Layer.Layer<never, never, Redsync | Db>
+    expectTypeOf(Leader.singleton("a", scoped)).toEqualTypeOf<Requiring>()
+    expectTypeOf(Leader.singleton("a", (lock: FencedLock) => Effect.as(scoped, lock.token))).toEqualTypeOf<Requiring>()
+    expectTypeOf(Leader.lead("a", scoped, { restart: Schedule.recurs(3) })).toEqualTypeOf<
+      Effect.Effect<never, never, Redsync | Db>
+    >()
+    // @ts-expect-error -- a candidate waits until it is elected
+    Leader.singleton("a", scoped, { retry: Schedule.recurs(1) })
+    const execute = Effect.andThen(Leader.CurrentScheduledTime, scoped)
+    expectTypeOf(Leader.cron({ name: "a", cron: Cron.parseUnsafe("* * * * *"), execute })).toEqualTypeOf<Requiring>()
   })
 })

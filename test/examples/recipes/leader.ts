@@ -1,29 +1,26 @@
 // One instance leads; when it ends, dies or loses the lock, another takes over.
-import { Console, Deferred, Effect, Fiber, Schedule } from "effect"
-import { Redsync, withLock } from "effect-redsync"
+import { Console, Deferred, Effect, Layer } from "effect"
+import { Leader, Redsync } from "effect-redsync"
 
-// The others wait for ever. A leader that dies is followed after its expiry, one that ends at once.
-const asLeader = <A, E, R>(work: Effect.Effect<A, E, R>) =>
-  withLock("leader", work, { expiry: "5 seconds", retry: Schedule.spaced("1 second") }).pipe(
-    // The work was interrupted, or too few nodes answered: stand in line again.
-    Effect.retry({ while: Redsync.isLockError, schedule: Schedule.spaced("1 second") })
-  )
-
+// What every instance builds. A leader that crashes is followed after its expiry, one that ends at once.
 const instance = (name: string, elected: Deferred.Deferred<void>) =>
-  asLeader(Effect.gen(function*() {
-    yield* Console.log(`${name} leads`)
-    yield* Deferred.succeed(elected, undefined)
-    return yield* Effect.never
-  })).pipe(Effect.provide(Redsync.layerEnv()))
+  Leader.singleton(
+    "leader",
+    Console.log(`${name} leads`).pipe(
+      Effect.andThen(Deferred.succeed(elected, undefined)),
+      Effect.andThen(Effect.never)
+    ),
+    { expiry: "5 seconds" }
+  ).pipe(Layer.provide(Redsync.layerEnv()))
 
-await Effect.runPromise(Effect.gen(function*() {
+await Effect.runPromise(Effect.scoped(Effect.gen(function*() {
   const [first, second] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
-  const a = yield* Effect.forkChild(instance("a", first))
-  yield* Deferred.await(first)
+  yield* Effect.scoped(Effect.gen(function*() {
+    yield* Layer.build(instance("a", first))
+    yield* Deferred.await(first)
+  }))
   // => a leads
-  const b = yield* Effect.forkChild(instance("b", second))
-  yield* Fiber.interrupt(a)
+  yield* Layer.build(instance("b", second))
   yield* Deferred.await(second)
   // => b leads
-  yield* Fiber.interrupt(b)
-}))
+})))

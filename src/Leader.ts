@@ -1,0 +1,414 @@
+/**
+ * Work that one of many instances of a program does: a leader, and cron jobs that
+ * run once.
+ *
+ * Every instance builds the same layer. {@link singleton} runs its program on one
+ * instance at a time, and on another one when that one ends, crashes or is cut off.
+ * {@link cron} runs each scheduled run of a job on one instance.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Cron from "effect/Cron"
+import * as DateTime from "effect/DateTime"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Pull from "effect/Pull"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import { dieWithIllegalArgument, given, invalidOption, millis } from "./internal/base/arguments.ts"
+import { monotonicMillis } from "./internal/base/clock.ts"
+import { quoted } from "./internal/base/text.ts"
+import { checkName, resolveSettings } from "./internal/claim/settings.ts"
+import { type FencedLock, guard, type Lock } from "./Lock.ts"
+import type { LockError } from "./LockError.ts"
+import type { LockOptions } from "./LockOptions.ts"
+import { type Program, Redsync } from "./RedsyncService.ts"
+
+// -----------------------------------------------------------------------------
+// leaders
+// -----------------------------------------------------------------------------
+
+/**
+ * The options of {@link singleton} and {@link lead}: those of a lock, except how to
+ * wait for it, since a candidate waits until it is elected.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface LeaderOptions extends Omit<LockOptions, "retry"> {
+  /**
+   * The pauses before an instance stands for election again after its program has
+   * failed. The schedule is given the cause, and begins anew after a term of 30
+   * seconds or more. Where it ends, the instance no longer stands for election.
+   *
+   * @default 200 ms, doubled from failure to failure up to 30 s, without end
+   */
+  readonly restart?: Schedule.Schedule<unknown, Cause.Cause<unknown>> | undefined
+}
+
+const defaultRestart = Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("30 seconds")])
+
+/** A program that has run for so long did not fail at once. */
+const longTermMillis = 30_000
+
+/** Candidates are woken by the release. This is for a leader that has crashed, and for nodes that come back. */
+const candidacy = Schedule.jittered(Schedule.spaced("1 second"))
+
+/**
+ * Runs a program on one of all instances that build this layer with the same name.
+ *
+ * **Details**
+ *
+ * The layer is built at once and stands for election in the background, for as long
+ * as it is open. What happens then is what happens with {@link lead}, with one
+ * difference: a program that will never run, because of an invalid option for
+ * instance, makes the layer die.
+ *
+ * **Example** (One instance sends what is in the outbox)
+ *
+ * ```ts
+ * import { Effect, Schedule } from "effect"
+ * import { Leader, Redsync } from "effect-redsync"
+ *
+ * const send = Effect.log("sending").pipe(Effect.repeat(Schedule.spaced("1 second")))
+ *
+ * const layer = Leader.singleton("outbox", send)
+ * ```
+ *
+ * @see {@link lead} for the same as an effect
+ * @category leaders
+ * @since 0.1.0
+ */
+export const singleton = <E, R>(
+  name: string,
+  program: Program<[lock: FencedLock], unknown, E, R>,
+  options?: LeaderOptions
+): Layer.Layer<never, never, Redsync | Exclude<R, Scope.Scope>> => inBackground(lead(name, program, options))
+
+/**
+ * Waits until this instance is elected, runs the program while it leads, and stands
+ * for election again. Never ends by itself.
+ *
+ * **Details**
+ *
+ * The leader is the holder of a fenced lock of that name. The program has a scope of
+ * its own for each term. As a function it gets the lock, with its fencing token:
+ * whoever hands the token on with its writes keeps those of a former leader out, see
+ * `Fencing`.
+ *
+ * - **The program succeeds**: this instance stays the leader, so that the program does not run again on another one. It
+ *   runs again after a loss of the lock or a crash.
+ * - **The program fails or dies**: the lock is released, and another instance leads at once. The cause is logged as a
+ *   warning. This instance stands for election again after a pause, see `restart`.
+ * - **The lock is lost**: the program is interrupted, and this instance stands for election again at once.
+ * - **Too few nodes respond**: this instance tries again every second. The first time is logged as a warning.
+ * - **Interruption**: the program is interrupted, its finalizers run, then the lock is released and another instance leads
+ *   at once.
+ *
+ * A leader that crashes is followed when its lease ends, after at most `expiry`, and a
+ * second. Where the schedule of `restart` ends, this dies with the last failure. Invalid
+ * options are a defect.
+ *
+ * **Gotchas**
+ *
+ * Interrupting a program takes as long as its finalizers. A leader that has lost its
+ * lock may so still be at work while the next one leads, and it hears of a
+ * `forceUnlock` only at its next extension. The fencing token is what keeps its writes
+ * out.
+ *
+ * **Example** (The token goes along with every write)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Leader } from "effect-redsync"
+ *
+ * const program = Leader.lead("outbox", (lock) =>
+ *   Effect.log(`UPDATE outbox SET …, token = ${lock.token} WHERE token <= ${lock.token}`), { expiry: "5 seconds" })
+ * ```
+ *
+ * @category leaders
+ * @since 0.1.0
+ */
+export const lead = <E, R>(
+  name: string,
+  program: Program<[lock: FencedLock], unknown, E, R>,
+  options: LeaderOptions = {}
+): Effect.Effect<never, never, Redsync | Exclude<R, Scope.Scope>> =>
+  Effect.gen(function*() {
+    const { restart = defaultRestart, ...lockOptions } = options
+    if (!Schedule.isSchedule(restart)) {
+      return yield* dieWithIllegalArgument(invalidOption("restart", restart, "it must be a Schedule"))
+    }
+    if (!Effect.isEffect(program) && !Predicate.isFunction(program)) {
+      return yield* dieWithIllegalArgument(
+        invalidOption("program", program, "it must be an Effect, or a function that returns one")
+      )
+    }
+    const redsync = yield* Redsync
+    const clock = yield* Clock.Clock
+    const leader = `leader of ${quoted(name)}`
+
+    let isCutOff = false
+    const retry = candidacy.pipe(
+      Schedule.setInputType<LockError>(),
+      Schedule.tap(({ input }) => {
+        const isFirst = input._tag === "NodesUnavailable" && !isCutOff
+        isCutOff = input._tag === "NodesUnavailable"
+        return isFirst ? Effect.logWarning(`Cannot become ${leader} for now`, input) : Effect.void
+      })
+    )
+
+    let electedAt = 0
+    /** From the election to the failure of the program. */
+    const term = (lock: FencedLock) =>
+      Effect.gen(function*() {
+        isCutOff = false
+        electedAt = monotonicMillis(clock)
+        yield* Effect.logDebug(`Elected ${leader}`)
+        const exit = yield* Effect.exit(Effect.scoped(run(program, lock)))
+        return Exit.isFailure(exit) ? exit.cause : yield* Effect.never
+      }).pipe(Effect.annotateLogs("redsync.token", lock.token))
+
+    /** Succeeds with the cause of the failure, or with nothing if the lock was lost. */
+    const candidate = redsync.withFencedLock(name, (_, lock) => term(lock), { ...lockOptions, retry }).pipe(
+      Effect.catchTag("LockLost", () => Effect.logInfo(`No longer ${leader}: stands for election again`)),
+      // Although the schedule has no end: the service has been closed.
+      Effect.catch((error) => Effect.succeed<Cause.Cause<E | LockError>>(Cause.fail(error)))
+    )
+
+    let pause = yield* Schedule.toStepWithSleep(restart)
+    while (true) {
+      electedAt = Number.POSITIVE_INFINITY
+      const cause = yield* candidate
+      if (cause === undefined) continue
+      yield* Effect.logWarning(`The ${leader} failed: stands for election again`, cause)
+      if (monotonicMillis(clock) - electedAt >= longTermMillis) pause = yield* Schedule.toStepWithSleep(restart)
+      yield* pause(cause).pipe(Pull.catchDone(() => Effect.die(Cause.squash(cause))))
+    }
+  }).pipe(Effect.annotateLogs("redsync.lock", name))
+
+const run = <E, R>(program: Program<[lock: FencedLock], unknown, E, R>, lock: FencedLock) =>
+  Effect.suspend(() => Effect.isEffect(program) ? program : program(lock))
+
+/** Runs in the background for as long as the layer is open. What dies at once makes the layer die. */
+const inBackground = <R>(program: Effect.Effect<never, never, R>): Layer.Layer<never, never, Exclude<R, Scope.Scope>> =>
+  Layer.effectDiscard(Effect.gen(function*() {
+    const fiber = yield* Effect.forkScoped(
+      Effect.tapCause(program, (cause) => Effect.logError("Ended for good", cause)),
+      { startImmediately: true }
+    )
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) yield* exit
+  }))
+
+// -----------------------------------------------------------------------------
+// cron jobs
+// -----------------------------------------------------------------------------
+
+/**
+ * The time for which the current run of a job is scheduled, in `execute` of {@link cron}.
+ *
+ * @stability unstable
+ * @category services
+ * @since 0.1.0
+ */
+export class CurrentScheduledTime extends Context.Service<CurrentScheduledTime, DateTime.Utc>()(
+  "effect-redsync/CurrentScheduledTime"
+) {}
+
+/**
+ * The options of {@link cron}.
+ *
+ * @stability unstable
+ * @category options
+ * @since 0.1.0
+ */
+export interface CronOptions<E, R> extends Omit<LockOptions, "retry" | "autoExtend"> {
+  /** The name of the job: instances that give the same name share its runs. */
+  readonly name: string
+  /**
+   * When it runs. Without a time zone it is that of the process, so give one where
+   * instances could be in different ones.
+   */
+  readonly cron: Cron.Cron
+  /** What is run. It has a scope of its own, and {@link CurrentScheduledTime}. */
+  readonly execute: Effect.Effect<unknown, E, R>
+  /**
+   * The most by which the clocks of any two instances may differ, from a second to a
+   * day. An instance that wakes up this much too late, or finds too few nodes for as
+   * long, leaves the run out.
+   *
+   * @default "1 minute"
+   */
+  readonly clockSkew?: Duration.Input | undefined
+  /**
+   * What to do with a run while an earlier one of the same job is going on, on any
+   * instance: leave it out, or run both.
+   *
+   * @default "skip"
+   */
+  readonly overlap?: "skip" | "allow" | undefined
+}
+
+const defaultSkew = "1 minute"
+
+const longestSleepMillis = 30_000
+
+/** Between the attempts of one instance, while votes are split or nodes do not respond. */
+const contention = Schedule.jittered(Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]))
+
+/**
+ * Runs a job on a cron schedule, each run on one of all instances that build this
+ * layer with the same name.
+ *
+ * **Details**
+ *
+ * There is no leader that could be missing when a run is due: every instance wakes up
+ * for every run and tries to claim it, with a lock of the name of the job and the time
+ * of the run, `nightly@2026-11-26T03:00:00.000Z`. The claim is left to expire after
+ * twice the `clockSkew` and a little more, so that an instance whose clock is behind
+ * finds it. It then runs once, on the instance that has it:
+ *
+ * - **A run fails, or its instance ends or crashes**: it is not repeated. For work that has to be done use a queue,
+ *   such as `PersistedQueue`, or a workflow, and let the run put it there.
+ * - **A run takes longer than to the next**: that one is left out, wherever it would have run. A lock of the name of the
+ *   job is held while it runs; where this is lost, the run is interrupted. With `overlap: "allow"` both run, and no lock
+ *   is held.
+ * - **No instance is up, or too few nodes respond**: the run is missed. Instances try for as long as `clockSkew`.
+ * - **The layer is closed**: the run is interrupted and its finalizers run.
+ *
+ * What has failed, was interrupted or could not be claimed is logged as a warning, what
+ * was left out as information. Invalid options make the layer die.
+ *
+ * **Gotchas**
+ *
+ * Each run happens at most once if the clocks differ by no more than `clockSkew` and no
+ * quorum of servers loses its keys within twice that time: a `delayedRestart` for
+ * servers without persistence has to be longer than this.
+ *
+ * **Example** (A report every night)
+ *
+ * ```ts
+ * import { Cron, Effect } from "effect"
+ * import { Leader } from "effect-redsync"
+ *
+ * const layer = Leader.cron({
+ *   name: "nightly",
+ *   cron: Cron.parseUnsafe("0 3 * * *", "Europe/Berlin"),
+ *   execute: Effect.flatMap(Leader.CurrentScheduledTime, (time) => Effect.log("the report of", time))
+ * })
+ * ```
+ *
+ * @stability unstable
+ * @category cron jobs
+ * @since 0.1.0
+ */
+export const cron = <E, R>(
+  options: CronOptions<E, R>
+): Layer.Layer<never, never, Redsync | Exclude<Exclude<R, CurrentScheduledTime>, Scope.Scope>> =>
+  inBackground(Effect.gen(function*() {
+    const problem = problemOf(options)
+    if (problem !== undefined) return yield* dieWithIllegalArgument(problem)
+    const { clockSkew = defaultSkew, cron, execute, name, overlap = "skip", ...lockOptions } = options
+    const skewMillis = millis(clockSkew)
+    const redsync = yield* Redsync
+    const scope = yield* Effect.scope
+
+    /** `None` if another has it. Where that cannot be said, it tries until the deadline. */
+    const take = (name: string, deadline: number, options: LockOptions) =>
+      Effect.gen(function*() {
+        const taken = yield* redsync.tryLock(name, options)
+        if (Option.isSome(taken)) return taken
+        const { holder } = yield* redsync.inspect(name)
+        return Option.isSome(holder) ? Option.none<Lock>() : yield* Effect.fail("no instance has a quorum")
+      }).pipe(Effect.retry({
+        schedule: contention,
+        while: () => Effect.map(Clock.currentTimeMillis, (now) => now <= deadline)
+      }))
+
+    // From the first claim to the last one, whose clock is behind by `clockSkew` and which comes that much too late.
+    const claimOptions = { ...lockOptions, expiry: 2.2 * skewMillis + 1000, autoExtend: false }
+
+    /** Whether this instance is the one to run it. */
+    const claim = (at: number) =>
+      Effect.gen(function*() {
+        const claimed = yield* take(claimName(name, at), at + skewMillis, claimOptions)
+        if (Option.isNone(claimed)) return false
+        // The scope releases what was claimed too late, and might be a second time.
+        if ((yield* Clock.currentTimeMillis) > at + skewMillis) return yield* Effect.fail("it was claimed too late")
+        yield* claimed.value.abandon
+        return true
+      }).pipe(Effect.scoped)
+
+    const runOnce = Effect.fnUntraced(function*(at: number) {
+      const time = DateTime.makeUnsafe(at)
+      const run = `Run ${DateTime.formatIso(time)} of cron job ${quoted(name)}`
+      const isOurs = yield* claim(at).pipe(
+        Effect.catch((error) => Effect.as(Effect.logWarning(`${run} could not be claimed here`, error), false))
+      )
+      if (!isOurs) return
+      const program = Effect.scoped(Effect.provideService(execute, CurrentScheduledTime, time))
+      const alone = Effect.gen(function*() {
+        const lock = yield* take(name, at + skewMillis, lockOptions)
+        if (Option.isNone(lock)) yield* Effect.logInfo(`${run} is left out: an earlier one is going on`)
+        else yield* guard(lock.value, program)
+      })
+      const guarded: Effect.Effect<unknown, unknown, Exclude<R, CurrentScheduledTime>> = overlap === "allow"
+        ? program
+        : Effect.scoped(alone)
+      yield* guarded.pipe(
+        Effect.catchCause((cause) => Effect.logWarning(`${run} failed and is not repeated`, cause)),
+        Effect.onInterrupt(() => Effect.logWarning(`${run} was interrupted and is not repeated`))
+      )
+    }, Effect.annotateLogs("redsync.lock", name))
+
+    let after = yield* Clock.currentTimeMillis
+    while (true) {
+      const at = Cron.next(cron, after).getTime()
+      const now = yield* sleepUntil(at)
+      // What this instance has slept through counts as long as it can still be claimed.
+      if (now <= at + skewMillis) yield* Effect.forkIn(runOnce(at), scope)
+      after = Math.max(at, now - skewMillis)
+    }
+  }))
+
+const claimName = (name: string, at: number) => `${name}@${new Date(at).toISOString()}`
+
+const cronOptions = ["name", "cron", "execute", "clockSkew", "overlap", "expiry", "driftFactor", "nodeTimeout"] as const
+
+/** Found now, and not when the first run is due. */
+const problemOf = (options: unknown): string | undefined => {
+  const read = given(options, cronOptions)
+  if (Predicate.isString(read)) return read
+  const { clockSkew = defaultSkew, cron, execute, name, overlap = "skip" } = read
+  const skewMillis = millis(clockSkew)
+  if (!Cron.isCron(cron)) return invalidOption("cron", cron, "it must be a Cron, such as Cron.parseUnsafe makes")
+  if (!Effect.isEffect(execute)) return invalidOption("execute", execute, "it must be an Effect")
+  if (!(skewMillis >= 1000 && skewMillis <= 24 * 3600 * 1000)) {
+    return invalidOption("clockSkew", clockSkew, "it must be a duration from a second to a day")
+  }
+  if (overlap !== "skip" && overlap !== "allow") {
+    return invalidOption("overlap", overlap, `it must be "skip" or "allow"`)
+  }
+  const settings = resolveSettings(read, contention)
+  return checkName(name) ?? checkName(claimName(String(name), 0)) ??
+    (Predicate.isString(settings) ? settings : undefined)
+}
+
+/**
+ * Sleeps until the wall clock shows a time, and succeeds with what it shows. A timer
+ * goes by the monotonic clock: the wall clock may be set meanwhile, and goes on while
+ * the machine is suspended.
+ */
+const sleepUntil = (at: number): Effect.Effect<number> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    now >= at
+      ? Effect.succeed(now)
+      : Effect.andThen(Effect.sleep(Math.min(at - now, longestSleepMillis)), sleepUntil(at)))

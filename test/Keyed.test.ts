@@ -1,0 +1,72 @@
+/** Locks of one kind: their names, their options, and the service over which they are. */
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Duration, Effect, Layer, Option } from "effect"
+import { inspect, Keyed, Redsync, withLock } from "../src/index.ts"
+import { layerTest, TestNodes } from "../src/testing.ts"
+
+class InvoiceLock extends Keyed<InvoiceLock>()("test/InvoiceLock", {
+  name: (id: number) => `invoices:${id}`,
+  expiry: "30 seconds"
+}) {}
+
+const nameOf = (lock: { readonly name: string }) => Effect.succeed(lock.name)
+
+const seconds = (lock: { readonly remaining: Effect.Effect<Duration.Duration> }) =>
+  Effect.map(lock.remaining, (left) => Math.round(Duration.toSeconds(left)))
+
+const world = InvoiceLock.layer.pipe(Layer.provideMerge(layerTest({ count: 3, expiry: "10 seconds" })))
+
+describe("Keyed", () => {
+  it.effect("takes the lock of a key's name, by every function and in both forms", () =>
+    Effect.gen(function*() {
+      const held = yield* InvoiceLock.lock(1)
+      assert.strictEqual(held.name, "invoices:1")
+      assert.strictEqual((yield* InvoiceLock.fencedLock(2)).name, "invoices:2")
+      assert.isTrue(Option.isSome(yield* InvoiceLock.tryLock(3)))
+      assert.isTrue(Option.isNone(yield* InvoiceLock.tryLock(1)))
+      assert.strictEqual(yield* InvoiceLock.withLock(4, nameOf), "invoices:4")
+      assert.strictEqual(yield* InvoiceLock.withFencedLock(4, (_, lock) => nameOf(lock)), "invoices:4")
+      assert.deepStrictEqual(yield* InvoiceLock.withLockIfAvailable(4, nameOf), Option.some("invoices:4"))
+      assert.deepStrictEqual(
+        yield* InvoiceLock.withLocks(new Set([5, 4]), (locks) => Effect.succeed(locks.map(({ name }) => name))),
+        ["invoices:5", "invoices:4"]
+      )
+      const holder = Effect.map(inspect("invoices:6"), ({ holder }) => Option.isSome(holder))
+      assert.isTrue(yield* holder.pipe(InvoiceLock.withLock(6)))
+      assert.isTrue(yield* holder.pipe(InvoiceLock.withLocks([6, 7], { expiry: 1000 })))
+      assert.deepStrictEqual(yield* holder.pipe(InvoiceLock.withLockIfAvailable(6)), Option.some(true))
+      assert.deepStrictEqual(
+        Option.map((yield* InvoiceLock.inspect(1)).holder, ({ value }) => value),
+        Option.some(held.value)
+      )
+      assert.strictEqual(InvoiceLock.nameOf(8), "invoices:8")
+    }).pipe(Effect.scoped, Effect.provide(world)))
+
+  it.effect("options of one lock come before those of the class, and these before those of the service", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(yield* withLock("a", seconds), 10)
+      assert.strictEqual(yield* InvoiceLock.withLock(1, seconds), 30)
+      assert.strictEqual(yield* InvoiceLock.withLock(1, seconds, { expiry: "60 seconds" }), 59)
+      assert.strictEqual(yield* InvoiceLock.withLock(1, seconds, { expiry: undefined }), 30)
+    }).pipe(Effect.provide(world)))
+
+  it.effect("is over the quorum that is provided to it", () =>
+    Effect.gen(function*() {
+      class Billing extends Context.Service<Billing, Redsync>()("test/Billing") {}
+      const { nodes } = yield* TestNodes
+      const billing = Redsync.make({ nodes: nodes.map(({ node }) => node), prefix: "billing:" })
+      const layer = Layer.provide(InvoiceLock.layer, Layer.effect(Redsync.Redsync, Billing)).pipe(
+        Layer.provide(Layer.effect(Billing, billing))
+      )
+      yield* InvoiceLock.withLock(
+        1,
+        Effect.map(inspect("billing:invoices:1"), ({ holder }) => assert.isTrue(Option.isSome(holder)))
+      )
+        .pipe(Effect.provide(layer))
+    }).pipe(Effect.provide(layerTest())))
+
+  it.effect("can be stubbed", () =>
+    Effect.gen(function*() {
+      assert.isTrue(Option.isNone(yield* InvoiceLock.tryLock(1)))
+    }).pipe(Effect.scoped, Effect.provide(Layer.mock(InvoiceLock, { tryLock: () => Effect.succeedNone }))))
+})
