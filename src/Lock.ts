@@ -21,7 +21,7 @@ import type { LockLost, NodesUnavailable } from "./LockError.ts"
  * @since 0.1.0
  */
 export interface Lock {
-  /** The name it was acquired under: the key on the nodes. */
+  /** The name it was acquired under. The key on the nodes has the service's prefix before it. */
   readonly name: string
 
   /**

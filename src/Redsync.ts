@@ -163,7 +163,7 @@ export const defaultRetry: Schedule.Schedule<number> = retryPolicy()
 const ioredisNode = Effect.tryPromise({
   try: () => import("./IoredisNode.ts"),
   catch: (error) =>
-    (error as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND"
+    (error as NodeJS.ErrnoException).code?.endsWith("MODULE_NOT_FOUND") === true
       ? new Error(
         "effect-redsync: nodes given as URLs need ioredis; run `npm install ioredis`, or give nodes of RedisNode.",
         { cause: error }
@@ -188,8 +188,8 @@ const open = (checked: CheckedOptions) => Effect.map(makeService(checked), makeR
  * connections are closed.
  *
  * An invalid option is a defect, an `IllegalArgumentError` that names the option,
- * its value and what is allowed; passwords in URLs are masked. So is a URL where
- * ioredis is not installed.
+ * its value and what is allowed; passwords in URLs are masked. It is a defect, too, if
+ * a node is a URL and ioredis is not installed.
  *
  * Use {@link layer} for the one service of a program, and `make` for a service of
  * your own, as where a program has several quorums.
@@ -271,8 +271,8 @@ export const layerConfig = (
     Effect.suspend(() => {
       const wrapped = Config.isConfig(options) ? options : given(options, configOptions)
       const read = given(defaults, lockOptions)
-      if (Predicate.isString(wrapped)) return dieWithIllegalArgument(wrapped)
-      if (Predicate.isString(read)) return dieWithIllegalArgument(read)
+      if (Predicate.isString(wrapped)) return Effect.fail(configError(wrapped))
+      if (Predicate.isString(read)) return Effect.fail(configError(read))
       const configured = Config.unwrap(wrapped as Config.Wrap<ConfigOptions>)
       return Effect.map(configured, (configured) => ({ ...read, ...configured }))
     })
@@ -332,6 +332,8 @@ const fromConfig = (
     }) as Effect.Effect<Redsync, Config.ConfigError, Scope.Scope>
   )
 
+const optionsWithoutNodes = serviceOptions.filter((option) => option !== "nodes")
+
 /**
  * The service over nodes inside this process, one by default: for tests, on
  * `TestClock` too, and for experiments. Provides mutual exclusion within this
@@ -350,7 +352,7 @@ const fromConfig = (
  */
 export const layerMemory = (options: MemoryOptions = {}): Layer.Layer<Redsync> =>
   Layer.unwrap(Effect.suspend(() => {
-    const read = given(options, [...serviceOptions.filter((option) => option !== "nodes"), "count"])
+    const read = given(options, [...optionsWithoutNodes, "count"])
     if (Predicate.isString(read)) return dieWithIllegalArgument(read)
     const { count = 1, ...rest } = read
     return isWhole(count) && count >= 1 && count <= 100
@@ -374,6 +376,8 @@ export const layerMemory = (options: MemoryOptions = {}): Layer.Layer<Redsync> =
 export const layerRedis = (
   options: Omit<ServiceOptions, "nodes"> & RedisNode.Options = {}
 ): Layer.Layer<Redsync, never, Redis.Redis> => {
-  const { id, ...rest } = options
+  const read = given(options, [...optionsWithoutNodes, "id"])
+  if (Predicate.isString(read)) return Layer.effect(Redsync, dieWithIllegalArgument(read))
+  const { id, ...rest } = read as RedisNode.Options & LockOptions
   return layer({ ...rest, nodes: [Effect.map(Redis.Redis, (redis) => RedisNode.make(redis, { id }))] })
 }

@@ -3,7 +3,8 @@
  * with its name before any node is asked anything.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Config, ConfigProvider, Duration, Effect, Exit, type Layer, Option, Schedule, type Scope } from "effect"
+import { Cause, Config, ConfigProvider, Duration, Effect, Exit, Layer, Option, Schedule, type Scope } from "effect"
+import { Redis } from "effect/persistence"
 import * as fc from "fast-check"
 import { runInNewContext } from "node:vm"
 import {
@@ -561,6 +562,16 @@ describe("the options of a layer", () => {
       const layer = (options: object) => Redsync.layer({ nodes: nodes(), ...options })
       yield* refusesLayer("did you mean quorum?", layer({ quorom: 2 }))
       yield* refusesLayer("did you mean delayedRestart?", layer({ delayRestart: 2 }))
+      const overRedis = (options: object) =>
+        Layer.provide(
+          Redsync.layerRedis(options),
+          Layer.succeed(Redis.Redis, {} as Redis.Redis["Service"])
+        )
+      yield* refusesLayer("did you mean quorum?", overRedis({ quorom: 1 }))
+      yield* refusesLayer("did you mean", overRedis({ nodes: [MemoryNode.make()] }))
+      yield* refusesLayer("the option options ", overRedis(null as never))
+      yield* refusesLayer("the option expiry is 0", overRedis({ expiry: 0 }))
+      yield* refusesLayer("did you mean", Redsync.layerMemory({ nodes: [] } as never))
       yield* refusesLayer("did you mean expiry?", Redsync.layerMemory({ count: 1, expiri: 2 } as never))
       yield* refuses("quorum", withLock("a", Effect.void, { quorum: 2 } as never), `there is no option "quorum" here`)
     }))
@@ -843,13 +854,16 @@ describe("configuration", () => {
       }
     }))
 
-  it.effect("of one's own dies with the name of an option that does not exist", () =>
+  it.effect("of one's own fails with the name of an option that does not exist", () =>
     Effect.gen(function*() {
-      const died = (options: object, defaults = {}) =>
-        Effect.map(Effect.exit(configured({ nodes: urls, ...options }, defaults)), message)
-      assert.include(yield* died({ quorom: Config.succeed(2) }), "did you mean quorum?")
-      assert.include(yield* died({ retry: Config.succeed(2) }), `there is no option "retry" here`)
-      assert.include(yield* died({}, { quorum: 2 }), `there is no option "quorum" here`)
+      const refused = (options: object, defaults = {}) =>
+        Effect.map(Effect.flip(configured({ nodes: urls, ...options }, defaults)), (error) => {
+          assert.instanceOf(error, Config.ConfigError)
+          return error.message
+        })
+      assert.include(yield* refused({ quorom: Config.succeed(2) }), "did you mean quorum?")
+      assert.include(yield* refused({ retry: Config.succeed(2) }), `there is no option "retry" here`)
+      assert.include(yield* refused({}, { quorum: 2 }), `there is no option "quorum" here`)
     }))
 
   it.effect.each(Object.entries(wrong))(

@@ -60,7 +60,7 @@ const kinds: Record<string, Kind> = {
   fuzzing: { args: ["test/fuzz/main.ts", "--minutes", String(minutes), "--from", String(1 + seed * 1000)] },
   fire: { args: vitest("fire"), env: { FIRE_SECONDS: String(minutes * 60) } },
   failover: { args: vitest("failover") },
-  model: { args: vitest("model/model") }
+  model: { args: vitest("test/model/") }
 }
 
 const only = flags.only?.split(",") ?? Object.keys(kinds)

@@ -323,6 +323,16 @@ export const mutations: ReadonlyArray<Mutation> = [
     within: 500,
     seed: 8
   },
+  {
+    name: "several tokens without the second round",
+    edits: [edit(
+      "src/internal/acquire/attempt.ts",
+      "(tally, index) => settleToken(service, claims[index]!, claims[index]!.tokenAllocation!, tally)",
+      "(tally, index) => (claims[index]!.tokenAllocation!.chooseToken(tally), Effect.succeed(tally))"
+    )],
+    within: 4000,
+    seed: 1994
+  },
   // 8: nothing that comes in breaks it
   {
     name: "a node that throws ends its caller",

@@ -155,7 +155,7 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
       assert.isAtLeast(performance.now() - startedAt, 2000)
     }).pipe(Effect.scoped))
 
-  it.effect("layerConfig takes it from REDSYNC_DELAYED_RESTART", () =>
+  it.effect("layerEnv takes it from REDSYNC_DELAYED_RESTART", () =>
     Effect.gen(function*() {
       const [a] = yield* five
       const env = { REDSYNC_NODES: a.url, REDSYNC_DELAYED_RESTART: "1 hour" }

@@ -57,7 +57,7 @@ export class Attempt {
       process.world.log(() => `${process.name} ${verb} ${names.join(", ")}`)
       const work = checker.work(process)
       work.verbs++
-      if (verb === "withLocks") this.#together = checker.startTogether(process, names)
+      if (verb === "withLocks" || verb === "withFencedLocks") this.#together = checker.startTogether(process, names)
       return Effect.onExit(this.#verb(), (exit) =>
         Effect.sync(() => {
           work.verbs--
@@ -98,6 +98,8 @@ export class Attempt {
         return Redsync.withLock(name, (lock) => this.#hold([lock], true), settings)
       case "withLocks":
         return Redsync.withLocks(names, (locks) => this.#hold(locks, true), settings)
+      case "withFencedLocks":
+        return Redsync.withFencedLocks(names, (locks) => this.#hold(locks, true), settings)
       case "withFencedLock":
         return Redsync.withFencedLock(name, (_token, lock) => this.#hold([lock], true), settings)
       case "fencedLock":

@@ -11,6 +11,7 @@ export type Verb =
   | "withLock"
   | "withLockIfAvailable"
   | "withLocks"
+  | "withFencedLocks"
   | "withFencedLock"
   | "fencedLock"
   | "adopt"
@@ -99,7 +100,7 @@ const op = (chance: Chance, { kind, names, theme }: About, expiries: [number, nu
         : verbs
     )
   const isLong = theme === "ends" && chance.in(0.5)
-  return {
+  const op: Op = {
     verb,
     names: verb === "withLocks" ? names.filter(() => chance.in(0.7)).concat(chance.pick(names)) : [chance.pick(names)],
     options: {
@@ -133,6 +134,9 @@ const op = (chance: Chance, { kind, names, theme }: About, expiries: [number, nu
       ? chance.between(0, 3000)
       : 0
   }
+  // By what is drawn anyway, so that the plans of all seeds stay what they are.
+  const becomesFenced = verb === "withLocks" || (verb === "withFencedLock" && theme === "tokens")
+  return becomesFenced && op.retry.tries % 2 === 1 ? { ...op, verb: "withFencedLocks" } : op
 }
 
 const besideStep = (chance: Chance): Step => {

@@ -1,0 +1,13 @@
+/** Histories of the library itself, with two deviations: a quarter of an hour. */
+import { describe, it } from "@effect/vitest"
+import { breaksNothing, scenarios } from "./check.ts"
+
+describe("whatever happens twice", () => {
+  for (const [name, scenario] of Object.entries(scenarios)) {
+    it(
+      name,
+      { timeout: 1_800_000 },
+      () => breaksNothing(name, scenario, { deviations: 2, faults: name === "one turn each" ? 2 : 1 })
+    )
+  }
+})

@@ -1,0 +1,190 @@
+/**
+ * What the services do, and what must not happen: two holders at once, a service
+ * that waits for ever, something left that nobody owns.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import { type Lock, LockError, Redsync } from "../../../src/index.ts"
+import type { HeldLock } from "../../../src/internal/hold/heldLock.ts"
+import { Link, Server } from "./node.ts"
+import { Process } from "./process.ts"
+import { World } from "./world.ts"
+
+export interface Scenario {
+  readonly services: number
+  /** How often each takes the lock. */
+  readonly turns: number
+  /** How long it holds it: 10 ms by default. */
+  readonly holdMillis?: number
+  /** Whether each is given a fencing token. */
+  readonly isFenced?: boolean
+}
+
+export const nodeTimeoutMillis = 60
+export const expiryMillis = 4000
+
+const servers = 3
+/** By then everything is over, whatever was lost. */
+const horizonMillis = 60_000
+/** So long after its last turn, and after the last fault, a service has cleaned up: sooner than keys expire. */
+const graceMillis = 2500
+
+const name = "name"
+
+const options = {
+  expiry: expiryMillis,
+  nodeTimeout: nodeTimeoutMillis,
+  retry: Redsync.retryPolicy({ tries: 40, delay: 1000 })
+}
+
+interface Client {
+  readonly process: Process
+  readonly links: ReadonlyArray<Link>
+  isDone: boolean
+}
+
+/** One history. */
+export class History {
+  readonly world: World
+  readonly violations: Array<string> = []
+  readonly #servers: ReadonlyArray<Server>
+  readonly #clients: ReadonlyArray<Client>
+  readonly #holders = new Map<Lock, Process>()
+  /** Those whose program has gone on for longer than its lease. */
+  readonly #outlived = new Set<Process>()
+  readonly #scenario: Scenario
+  #latestToken = 0
+
+  constructor(scenario: Scenario, isRecorded = false) {
+    const { services } = this.#scenario = scenario
+    const world = this.world = new World(isRecorded)
+    this.#servers = Array.from({ length: servers }, (_, index) => {
+      const server = new Server(world, `n${index + 1}`, services + index)
+      world.servers.push(server.process)
+      return server
+    })
+    this.#clients = Array.from({ length: services }, (_, index) => {
+      const process = new Process(world, `p${index + 1}`, index)
+      world.processes.push(process)
+      const links = this.#servers.map((server) => new Link(world, process, server))
+      process.onCrash = () => links.forEach((link) => link.abandon())
+      return { process, links, isDone: false }
+    })
+    for (const client of this.#clients) client.process.turn(() => this.#start(client))
+  }
+
+  /** Whether it is over. */
+  get isOver(): boolean {
+    return this.violations.length > 0 || this.world.now > horizonMillis
+  }
+
+  /** After each step. */
+  check(): void {
+    let holders = 0
+    for (const [lock, process] of this.#holders) {
+      if (!process.isDead && (lock as HeldLock).remainingMillis() > 0) holders++
+    }
+    if (holders > 1) this.#violated("two hold the lock")
+  }
+
+  /** After the last one. */
+  checkEnd(): void {
+    for (const { isDone, process } of this.#clients) {
+      if (!isDone && !process.isDead) this.#violated(`${process.name} has not come to its end`)
+    }
+  }
+
+  #violated(what: string): void {
+    this.world.log(`!!! ${what}`)
+    this.violations.push(what)
+  }
+
+  #start(client: Client): void {
+    const { process } = client
+    process.fork(this.#live(client)).addObserver((exit) => {
+      if (Exit.isFailure(exit)) this.#violated(`${process.name} fails: ${String(Cause.squash(exit.cause))}`)
+      else client.isDone = true
+      if (this.world.hasTimers(process)) this.#violated(`${process.name} has closed its service, and left a timer`)
+    })
+  }
+
+  #live(client: Client): Effect.Effect<void> {
+    const { links, process } = client
+    const { isFenced = false, turns } = this.#scenario
+    const withLock = isFenced
+      ? Redsync.withFencedLock(name, (token, lock) => this.#hold(process, lock, token), options)
+      : Redsync.withLock(name, (lock) => this.#hold(process, lock), options)
+    const interruptible = Effect.flatMap(Effect.forkChild(withLock), (fiber) => {
+      process.interrupt = () => {
+        process.interrupt = undefined
+        fiber.interruptUnsafe()
+      }
+      return Fiber.await(fiber)
+    })
+    const turn = Effect.flatMap(
+      interruptible,
+      (exit) =>
+        Effect.sync(() => {
+          const wasInterrupted = process.interrupt === undefined
+          const hasOutlived = this.#outlived.delete(process)
+          process.interrupt = undefined
+          if (Exit.isSuccess(exit)) {
+            if (hasOutlived) this.#violated(`${process.name} has outlived its lock, and is told of no loss`)
+            return
+          }
+          if (wasInterrupted && Cause.hasInterruptsOnly(exit.cause)) return
+          const error: unknown = Cause.squash(exit.cause)
+          // A lease may end while the process stands still, or while too few nodes answer.
+          if (!(error instanceof LockError.LockLost)) this.#violated(`${process.name} fails: ${String(error)}`)
+        })
+    )
+    const nodes = links.map(({ node }) => node)
+    const quiet = Effect.repeat(Effect.sleep(graceMillis), {
+      while: () => this.world.now < this.world.quietFrom + graceMillis
+    })
+    const left = Effect.sync(() => this.#checkLeft(client))
+    const done = Effect.sync(() => this.world.log(`${process.name} is done`))
+    return Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(Redsync.layer({ nodes }), scope)
+      for (let count = 0; count < turns; count++) yield* Effect.provide(turn, context)
+      yield* done
+      yield* quiet
+      yield* left
+      yield* Scope.close(scope, Exit.void)
+    })
+  }
+
+  #hold(process: Process, lock: Lock, token?: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (token !== undefined) {
+        if (token <= this.#latestToken) this.#violated(`${process.name} has token ${token} after ${this.#latestToken}`)
+        this.#latestToken = Math.max(this.#latestToken, token)
+      }
+      this.#holders.set(lock, process)
+      this.world.log(`${process.name} holds`)
+      return Effect.ensuring(
+        Effect.sleep(this.#scenario.holdMillis ?? 10),
+        Effect.sync(() => {
+          this.world.log(`${process.name} leaves`)
+          if ((lock as HeldLock).remainingMillis() === 0) this.#outlived.add(process)
+          this.#holders.delete(lock)
+        })
+      )
+    })
+  }
+
+  /** A service that has nothing more to do has left nothing. */
+  #checkLeft({ links, process }: Client): void {
+    for (const server of this.#servers) {
+      const state = server.peek(name)
+      if (state !== undefined && links.some(({ values }) => values.has(state))) {
+        this.#violated(`${process.name} has left its value on ${server.name}`)
+      }
+    }
+  }
+}
