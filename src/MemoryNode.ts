@@ -21,8 +21,6 @@ interface Entry {
   readonly expiresAt: number
 }
 
-let created = 0
-
 /**
  * Creates an empty node inside this process.
  *
@@ -32,20 +30,19 @@ let created = 0
  * the millisecond: a key set for 100 ms is there at 99 ms and gone at 100. Two
  * services that are given the same node contend with each other.
  *
- * **Example** (Two nodes for a test)
+ * **Example** (A node for a test)
  *
  * ```ts
  * import { MemoryNode, Redsync } from "effect-redsync"
  *
- * const nodes = [MemoryNode.make(), MemoryNode.make(), MemoryNode.make()]
- * const layer = Redsync.layer({ nodes })
+ * const layer = Redsync.layer({ nodes: [MemoryNode.make()] })
  * ```
  *
- * @param id the name shown in errors; `memory-1`, `memory-2` … by default
+ * @param id the name shown in errors
  * @category constructors
  * @since 0.1.0
  */
-export const make = (id: string = `memory-${++created}`): LockNode => {
+export const make = (id: string = "memory"): LockNode => {
   const entries = new Map<string, Entry>()
   let sweepAt = 1024
 
@@ -224,3 +221,20 @@ export const make = (id: string = `memory-${++created}`): LockNode => {
   }
   return node
 }
+
+/**
+ * Creates several empty nodes, with the ids `memory-1`, `memory-2` and so on.
+ *
+ * **Example** (Three nodes for a test)
+ *
+ * ```ts
+ * import { MemoryNode, Redsync } from "effect-redsync"
+ *
+ * const layer = Redsync.layer({ nodes: MemoryNode.makeMany(3) })
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeMany = (count: number): Array<LockNode> =>
+  Array.from({ length: count }, (_, index) => make(`memory-${index + 1}`))

@@ -357,7 +357,7 @@ export const layerMemory = (options: MemoryOptions = {}): Layer.Layer<Redsync> =
     const { count = 1, ...rest } = read
     return isWhole(count) && count >= 1 && count <= 100
       ? Effect.succeed(
-        layer({ ...rest as LockOptions, nodes: Array.from({ length: count }, () => MemoryNode.make()) })
+        layer({ ...rest as LockOptions, nodes: MemoryNode.makeMany(count) })
       )
       : dieWithIllegalArgument(invalidOption("count", count, "it must be a whole number from 1 to 100"))
   }))

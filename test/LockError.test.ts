@@ -2,7 +2,7 @@
  * What errors say, wherever they are shown.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, Inspectable, Logger, Schema } from "effect"
+import { Duration, Effect, Fiber, Inspectable, Logger, Schedule, Schema } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import {
@@ -198,7 +198,8 @@ describe("ErrFailed", () => {
 
   it.effect("says that the lock would have been free before one more attempt, and only then", () =>
     Effect.gen(function*() {
-      const retry = retryPolicy({ tries: 3, delay: "1 second" })
+      // Without chance in its pauses.
+      const retry = Schedule.upTo(Schedule.spaced("1 second"), { times: 2 })
       const tooSoon = yield* refusal({ retry }, 2800)
       assert.match(
         tooSoon.message,

@@ -129,7 +129,7 @@ describe("what waits to be deleted", () => {
   }
 
   const layerWith = (node: LockNode) =>
-    Redsync.layer({ nodes: [MemoryNode.make(), node, MemoryNode.make()], expiry: "10 minutes" })
+    Redsync.layer({ nodes: [...MemoryNode.makeMany(2), node], expiry: "10 minutes" })
 
   const locks = (count: number) =>
     Effect.forEach(Array.from({ length: count }), () => withLock("a", Effect.void), { discard: true })

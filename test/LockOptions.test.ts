@@ -490,7 +490,7 @@ describe("names and values", () => {
 })
 
 describe("the options of a layer", () => {
-  const nodes = () => [MemoryNode.make(), MemoryNode.make(), MemoryNode.make()]
+  const nodes = () => MemoryNode.makeMany(3)
   const ofLayer: Record<string, fc.Arbitrary<unknown>> = {
     nodes: fc.oneof(
       // ioredis options without any stand for a server on this machine.

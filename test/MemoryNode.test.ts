@@ -64,7 +64,10 @@ describe("MemoryNode on the test clock", () => {
     }).pipe(Effect.scoped))
 
   it("has a name of its own unless given one", () => {
-    assert.notStrictEqual(MemoryNode.make().id, MemoryNode.make().id)
+    assert.strictEqual(MemoryNode.make().id, "memory")
     assert.strictEqual(MemoryNode.make("here").id, "here")
+    for (let again = 0; again < 2; again++) {
+      assert.deepStrictEqual(MemoryNode.makeMany(2).map(({ id }) => id), ["memory-1", "memory-2"])
+    }
   })
 })

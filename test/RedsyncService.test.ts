@@ -187,7 +187,7 @@ describe("fenced locks", () => {
 
   it.effect("withFencedLocks raises the counters of nodes that missed a grant, before the program runs", () =>
     Effect.gen(function*() {
-      const nodes = [MemoryNode.make(), MemoryNode.make(), MemoryNode.make()]
+      const nodes = MemoryNode.makeMany(3)
       const [ahead] = nodes
       // One node has counted further than the others, and the next quorum may do without it.
       yield* Effect.orDie(ahead!.fencing!.acquire("a", "another's", 1, 2 ** 52))

@@ -86,7 +86,7 @@ describe("a prefix", () => {
 
   it.effect("keeps apart what has another: both hold the same name, and neither sees or deletes the other's", () =>
     Effect.gen(function*() {
-      const nodes = [MemoryNode.make(), MemoryNode.make(), MemoryNode.make()]
+      const nodes = MemoryNode.makeMany(3)
       const [a, b, none] = yield* Effect.forEach(
         ["a:", "b:", ""],
         (prefix) => Effect.map(Layer.build(Redsync.layer({ nodes, prefix })), (context) => Effect.provide(context))

@@ -323,7 +323,7 @@ describe("withLocks", () => {
 
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => index)
 
-const memory = (count: number) => numbers(count).map(() => MemoryNode.make())
+const memory = MemoryNode.makeMany
 
 const errorOf = <A, E>(exit: Exit.Exit<A, E>): unknown => Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
 

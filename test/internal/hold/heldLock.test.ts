@@ -68,8 +68,6 @@ const holding = (options: LockOptions = {}) =>
 
 type Holding = Effect.Success<ReturnType<typeof holding>>
 
-const numbers = (count: number) => Array.from({ length: count }, (_, index) => index)
-
 const gone = [undefined, undefined, undefined]
 
 const test = (
@@ -291,10 +289,10 @@ describe("released", () => {
 describe("a renewal that is executed after the release, though it was sent before", () => {
   it.effect("is undone where it has planted the key", () =>
     Effect.gen(function*() {
-      const nodes = numbers(3).map((): LockNode => {
-        const memory = MemoryNode.make()
-        return { ...memory, extend: (...args) => Effect.andThen(Effect.sleep(100), memory.extend(...args)) }
-      })
+      const nodes = MemoryNode.makeMany(3).map((memory): LockNode => ({
+        ...memory,
+        extend: (...args) => Effect.andThen(Effect.sleep(100), memory.extend(...args))
+      }))
       const { run, service } = yield* open({ nodes, expiry, nodeTimeout })
       const held = yield* run(lock("a"))
       const extending = yield* begin(Effect.exit(held.extend))

@@ -351,7 +351,7 @@ describe("clocks", () => {
   it.effect("set forward and back by an hour while holding and waiting: never two holders, and the waiter gets it", () =>
     ShiftedClock.on((clock) =>
       Effect.gen(function*() {
-        const nodes = [MemoryNode.make(), MemoryNode.make(), MemoryNode.make()]
+        const nodes = MemoryNode.makeMany(3)
         const inside = new Set<number>()
         const turns: Array<number> = []
         const work = (who: number) =>
@@ -388,7 +388,7 @@ describe("clocks", () => {
   it.effect("setting the wall clock neither ends nor prolongs a wait", () =>
     ShiftedClock.on((clock) =>
       Effect.gen(function*() {
-        const nodes = [MemoryNode.make(), MemoryNode.make(), MemoryNode.make()]
+        const nodes = MemoryNode.makeMany(3)
         // Somebody else's, who keeps it whatever our clock says.
         for (const node of nodes) yield* node.acquire("a", "theirs", 60_000)
         for (const wall of [hour, -hour]) {
@@ -412,7 +412,7 @@ describe("clocks", () => {
   it.effect("after a blocked event loop the program is interrupted before its next step", () =>
     ShiftedClock.on((clock) =>
       Effect.gen(function*() {
-        const nodes = [MemoryNode.make(), MemoryNode.make(), MemoryNode.make()]
+        const nodes = MemoryNode.makeMany(3)
         const block = Effect.sync(() => void (clock.blocked += lease))
         const steps: Array<string> = []
         const step = (name: string) => Effect.sync(() => void steps.push(name))
@@ -450,7 +450,7 @@ describe("clocks", () => {
   it.effect("a blocked event loop within the lease costs nothing", () =>
     ShiftedClock.on((clock) =>
       Effect.gen(function*() {
-        const nodes = [MemoryNode.make(), MemoryNode.make(), MemoryNode.make()]
+        const nodes = MemoryNode.makeMany(3)
         const program = Effect.repeat(
           Effect.andThen(Effect.sleep(1000), Effect.sync(() => void (clock.blocked += lease - third - 1000))),
           { times: 9 }
@@ -480,7 +480,7 @@ describe("for long, and for many", () => {
       return seconds
     }).pipe(Effect.scoped)
 
-  const memory = () => Array.from({ length: 3 }, () => MemoryNode.make())
+  const memory = () => MemoryNode.makeMany(3)
 
   it.effect("a day of single nodes restarting empty: never lost, and lost without re-planting", () =>
     Effect.gen(function*() {

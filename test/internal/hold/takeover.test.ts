@@ -32,7 +32,7 @@ const reasonOf = (exit: Exit.Exit<unknown, unknown> | undefined) => {
   return error.reason
 }
 
-const memory = (count: number) => Array.from({ length: count }, () => MemoryNode.make())
+const memory = MemoryNode.makeMany
 
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => index)
 
@@ -198,7 +198,11 @@ describe("a hand-over while one of three nodes is silent", () => {
   /** How long the waiter takes to get the lock once it is released, where the releaser is 10 ms from one node. */
   const handOver = (isSilent: boolean) =>
     Effect.gen(function*() {
-      const [first, second, third] = [yield* TestNodes.make("first"), MemoryNode.make(), MemoryNode.make()]
+      const [first, second, third] = [
+        yield* TestNodes.make("first"),
+        MemoryNode.make("second"),
+        MemoryNode.make("third")
+      ]
       if (isSilent) first.state = "silent"
       // The list is on the node that is near to both.
       const view = (distance: number) => [

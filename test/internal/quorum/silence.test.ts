@@ -50,7 +50,7 @@ const disconnected = new NodeError({ node: "late", operation: "release", reason:
 /** An attempt that the two others refuse, while the third stands still. */
 const refused = (node: LockNode) =>
   Effect.gen(function*() {
-    const others = [MemoryNode.make(), MemoryNode.make()]
+    const others = MemoryNode.makeMany(2)
     for (const other of others) yield* other.acquire("a", "theirs", 3_600_000)
     const service = yield* open([...others, node])
     const attempt = yield* Effect.forkChild(Effect.flip(Effect.provide(withLock("a", Effect.void, once), service)))

@@ -617,7 +617,7 @@ const after = (millis: number, times: number) =>
 
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => index)
 
-const memory = (count: number) => numbers(count).map(() => MemoryNode.make())
+const memory = MemoryNode.makeMany
 
 const count = (node: View.View, operation: string) => node.asked.filter((asked) => asked.operation === operation).length
 

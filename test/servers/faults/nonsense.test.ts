@@ -196,7 +196,7 @@ describe("nonsense from a server", () => {
       Effect.gen(function*() {
         const [one, two] = [yield* liar(replies[name][0]), yield* liar(replies[name][0])]
         const options = { retry: retryPolicy({ tries: 1 }) }
-        const minority = Redsync.layer({ nodes: [one.url, MemoryNode.make(), MemoryNode.make()], ...options })
+        const minority = Redsync.layer({ nodes: [one.url, ...MemoryNode.makeMany(2)], ...options })
         yield* Effect.gen(function*() {
           yield* withLock("a", (held) => Effect.andThen(held.extend, held.isHeld))
           assert.isAbove(yield* withFencedLock("a", (token) => Effect.succeed(token)), 0)
@@ -230,7 +230,7 @@ describe("nonsense from a server", () => {
   ])("an error from one of three, too: %s", (error) =>
     Effect.gen(function*() {
       const server = yield* liar(`-${error}\r\n`)
-      const nodes = [server.url, MemoryNode.make(), MemoryNode.make()]
+      const nodes = [server.url, ...MemoryNode.makeMany(2)]
       const layer = Redsync.layer({ nodes, delayedRestart: "1 second", retry: retryPolicy({ tries: 1 }) })
       yield* Effect.gen(function*() {
         yield* withLock("a", Effect.void)
