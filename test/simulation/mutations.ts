@@ -8,17 +8,10 @@
  * them all and prints a line of JSON for each; names as arguments choose some.
  * With `--quick` each is first tried on the history that found it last.
  */
-import { registerHooks } from "node:module"
 import { fileURLToPath } from "node:url"
+import { type Edit, loadMutated } from "../support/mutated.ts"
 import type * as History from "./history.ts"
 import type * as Plan from "./plan/plan.ts"
-
-interface Edit {
-  /** From the root of the repository. */
-  readonly file: string
-  readonly piece: string
-  readonly instead: string
-}
 
 export interface Mutation {
   readonly name: string
@@ -365,40 +358,12 @@ export interface Verdict {
   readonly promise: string | undefined
 }
 
-const root = new URL("../../", import.meta.url)
-
 /** Loads the simulator, and the library under it, as modules of their own that the edits were made to. */
-const load = async (mutation: Mutation): Promise<(seed: number) => string | undefined> => {
-  const { edits } = mutation
-  const query = `?mutation=${mutations.indexOf(mutation)}`
-  const made = new Set<Edit>()
-  const hooks = registerHooks({
-    resolve: (specifier, context, next) => {
-      const found = next(specifier, context)
-      const isOurs = found.url.startsWith(root.href) && !found.url.includes("/node_modules/")
-      return context.parentURL?.endsWith(query) === true && isOurs ? { ...found, url: found.url + query } : found
-    },
-    load: (url, context, next) => {
-      if (!url.endsWith(query)) return next(url, context)
-      const loaded = next(url.slice(0, -query.length), context)
-      let source = typeof loaded.source === "string"
-        ? loaded.source
-        : Buffer.from(loaded.source as Uint8Array).toString()
-      for (const edit of edits) {
-        if (url !== new URL(edit.file, root).href + query) continue
-        const { length } = source.split(edit.piece)
-        if (length !== 2) throw new Error(`${edit.file} has ${length - 1} times what is to be mutated: ${edit.piece}`)
-        source = source.replace(edit.piece, () => edit.instead)
-        made.add(edit)
-      }
-      return { ...loaded, source }
-    }
-  })
-  const { makePlan }: typeof Plan = await import(new URL("plan/plan.ts", import.meta.url).href + query)
-  const { run }: typeof History = await import(new URL("history.ts", import.meta.url).href + query)
-  hooks.deregister()
-  const missing = edits.find((edit) => !made.has(edit))
-  if (missing !== undefined) throw new Error(`${missing.file} was not loaded`)
+const load = async ({ edits }: Mutation): Promise<(seed: number) => string | undefined> => {
+  const [{ makePlan }, { run }] = await loadMutated(edits, [
+    new URL("plan/plan.ts", import.meta.url),
+    new URL("history.ts", import.meta.url)
+  ]) as [typeof Plan, typeof History]
   return (seed) => run(makePlan(seed)).violations[0]?.promise
 }
 

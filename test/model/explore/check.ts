@@ -3,14 +3,6 @@ import { assert } from "@effect/vitest"
 import { type Bounds, explore } from "./explore.ts"
 import type { Scenario } from "./scenario.ts"
 
-/** Two services and three nodes each. */
-export const scenarios = {
-  "one turn each": { services: 2, turns: 1 },
-  "two turns each": { services: 2, turns: 2 },
-  "two fenced turns each": { services: 2, turns: 2, isFenced: true },
-  "one turn each, with extensions": { services: 2, turns: 1, holdMillis: 2000 }
-} as const satisfies Record<string, Scenario>
-
 export const breaksNothing = (name: string, scenario: Scenario, bounds: Bounds): void => {
   // Nobody reads where an error was made, and finding out is slow.
   const { stackTraceLimit } = Error

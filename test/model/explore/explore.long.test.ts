@@ -1,6 +1,7 @@
 /** Histories of the library itself, with two deviations: a quarter of an hour. */
 import { describe, it } from "@effect/vitest"
-import { breaksNothing, scenarios } from "./check.ts"
+import { breaksNothing } from "./check.ts"
+import { scenarios } from "./scenario.ts"
 
 describe("whatever happens twice", () => {
   for (const [name, scenario] of Object.entries(scenarios)) {

@@ -24,6 +24,14 @@ export interface Scenario {
   readonly isFenced?: boolean
 }
 
+/** Two services and three nodes each. */
+export const scenarios = {
+  "one turn each": { services: 2, turns: 1 },
+  "two turns each": { services: 2, turns: 2 },
+  "two fenced turns each": { services: 2, turns: 2, isFenced: true },
+  "one turn each, with extensions": { services: 2, turns: 1, holdMillis: 2000 }
+} as const satisfies Record<string, Scenario>
+
 export const nodeTimeoutMillis = 60
 export const expiryMillis = 4000
 
