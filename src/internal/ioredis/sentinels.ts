@@ -25,6 +25,8 @@ export const keepSentinels = (client: Redis, delayAfter: (times: number) => numb
       // ioredis may call this after it was closed, and nothing would catch an error: it gets a closed client.
       const sentinel = connectToSentinel(endpoint, {
         ...options,
+        // In RESP3 a subscription is answered by a push message, which is no reply.
+        protocol: 2,
         disconnectTimeout: 0,
         ...isClosed && { lazyConnect: true }
       })

@@ -206,6 +206,24 @@ describe("the first moments of a connection", () => {
       yield* until("nobody is connected to it any more", Effect.sync(() => silent.open() === 0))
     }).pipe(Effect.scoped))
 
+  it.live("a Sentinel that is to tell of failovers goes on being listened to", () =>
+    Effect.gen(function*() {
+      const { sentinels } = yield* watched
+      const [{ host, port }] = sentinels as [{ readonly host: string; readonly port: number }]
+      const node = yield* IoredisNode.make({ sentinels: [{ host, port }], name: sentinelName, failoverDetector: true })
+      assert.isTrue(yield* node.ready!)
+      const sentinel = yield* Effect.acquireRelease(
+        Effect.sync(() => new Redis({ host, port, enableReadyCheck: false })),
+        (sentinel) => Effect.sync(() => sentinel.disconnect())
+      )
+      const listeners = Effect.promise(async () =>
+        String(await sentinel.call("CLIENT", "LIST")).match(/sub=1/g)?.length
+      )
+      yield* until("it listens", Effect.map(listeners, (count) => count === 1))
+      // By then the reply to its subscription has long been read.
+      for (let i = 0; i < 50; i++) assert.strictEqual(yield* listeners, 1)
+    }).pipe(Effect.scoped))
+
   it.live("when Sentinels come back, so does the node", () =>
     Effect.gen(function*() {
       const { sentinels: [sentinel] } = yield* watched
