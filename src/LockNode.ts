@@ -127,6 +127,12 @@ export interface LockNode {
   readonly fencing?: FencingCounters
 
   /**
+   * Numbered permits of semaphores. Without it the node cannot be used with
+   * semaphores.
+   */
+  readonly permits?: PermitStore
+
+  /**
    * The same node, which does not vote on new locks while its server has been up
    * for less than the given milliseconds: `acquire` then fails as `"Abstained"` and
    * writes nothing. The server itself has to check, in the same atomic step, so
@@ -205,6 +211,150 @@ export interface FencingCounters {
     expiryMillis: number,
     proposal: number
   ) => Effect.Effect<Option.Option<number>, NodeError>
+}
+
+/**
+ * Semaphores: for each key, which slots are taken, by which value, and until when.
+ *
+ * **Details**
+ *
+ * A slot is a number from 0. A value has one or more slots, all of which expire
+ * together, and no slot has two values. An expired value has none: it is neither
+ * extended nor released. A semaphore and a lock of the same key are independent.
+ *
+ * Each operation is atomic on the node. Slots are counted up like fencing counters,
+ * each for itself, where a proposal is given.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PermitStore {
+  /**
+   * Takes as many free slots as requested, or none if fewer are free, or as many as
+   * the limit are taken by values with whatever limit. A value that has slots already
+   * keeps them, and they are the answer.
+   */
+  readonly acquire: (key: string, value: string, request: PermitRequest) => Effect.Effect<PermitGrant, NodeError>
+
+  /**
+   * Exchanges the slots of the value: takes those of the given slots that are free,
+   * keeps those that it has, gives up all others, and lets all expire anew. Does
+   * nothing if the value's slots were settled in the same or a later round, or
+   * extended: commands may overtake each other.
+   */
+  readonly settle: (key: string, value: string, settlement: PermitSettlement) => Effect.Effect<PermitGrant, NodeError>
+
+  /**
+   * Lets those of the given slots that the value has expire after the given
+   * milliseconds, and answers them. Takes the others if they are free, without
+   * answering them, and gives up all slots that are not given. With `ifPresent` it
+   * takes none.
+   */
+  readonly extend: (
+    key: string,
+    value: string,
+    expiryMillis: number,
+    slots: ReadonlyArray<number>,
+    ifPresent?: boolean
+  ) => Effect.Effect<ReadonlyArray<number>, NodeError>
+
+  /** Gives up all slots of the value. `false` if it has none. */
+  readonly release: (key: string, value: string) => Effect.Effect<boolean, NodeError>
+
+  /** Raises the counters of those of the slots that the value has to at least the tokens, and answers these slots. */
+  readonly raise: (
+    key: string,
+    value: string,
+    slots: ReadonlyArray<number>,
+    tokens: ReadonlyArray<number>
+  ) => Effect.Effect<ReadonlyArray<number>, NodeError>
+
+  /** Who has which slots, without modifying anything: all values, or only the given one. */
+  readonly inspect: (key: string, value?: string) => Effect.Effect<PermitState, NodeError>
+
+  /** Takes the slots from all values. `false` if none has any. Counters are kept. */
+  readonly remove: (key: string) => Effect.Effect<boolean, NodeError>
+}
+
+/**
+ * What is requested of one node for a permit of a semaphore.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PermitRequest {
+  readonly expiryMillis: number
+  /** How many slots the semaphore has. */
+  readonly limit: number
+  /** How many of them are requested. */
+  readonly permits: number
+  /**
+   * The slots are looked through in the order `start`, `start + step` … modulo the
+   * limit, so that all nodes give the same ones. `step` and the limit have no common divisor.
+   */
+  readonly start: number
+  readonly step: number
+  /** Each slot's counter becomes the larger of this and itself plus one. Absent if no tokens are needed. */
+  readonly proposal?: number | undefined
+}
+
+/**
+ * Which slots a value is to have.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PermitSettlement {
+  readonly expiryMillis: number
+  readonly limit: number
+  readonly slots: ReadonlyArray<number>
+  /** The number of this request among those for the value, from 2. */
+  readonly round: number
+  /** Counts up the slots that are taken, as for `acquire`. */
+  readonly proposal?: number | undefined
+}
+
+/**
+ * Which slots a value has on a node.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PermitGrant {
+  /** The slots, in no particular order. Empty if the request was refused. */
+  readonly slots: ReadonlyArray<number>
+  /** The counter of each of the slots. Empty if no tokens were requested. */
+  readonly tokens: ReadonlyArray<number>
+  /** How many slots fewer are taken than the limit; negative if others have a larger limit. */
+  readonly free: number
+  /** The limit with which slots were last taken before, `0` if unknown. */
+  readonly lastLimit: number
+  /** Milliseconds until slots may expire, `0` if unknown. */
+  readonly ttlMillis: number
+}
+
+/**
+ * The values that have slots of a semaphore on one node.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PermitState {
+  /** The limit with which slots were last taken, `0` if unknown. */
+  readonly limit: number
+  readonly holders: ReadonlyArray<PermitHolder>
+}
+
+/**
+ * The slots of one value, and for how many milliseconds it keeps them.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PermitHolder {
+  readonly value: string
+  readonly slots: ReadonlyArray<number>
+  readonly ttlMillis: number
 }
 
 /**

@@ -12,6 +12,7 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { monotonicMillis } from "./internal/base/clock.ts"
+import { type CountTokens, PermitTable } from "./internal/memory/permitTable.ts"
 import { fencingCounterTtlMillis, isToken } from "./internal/nodeContract.ts"
 import { NodeError } from "./LockError.ts"
 import type { KeyState, LockNode, Notice, WaitingList } from "./LockNode.ts"
@@ -55,10 +56,11 @@ export const make = (id: string = "memory"): LockNode => {
 
   // Keys that nobody asks for again would stay for ever.
   const sweep = (now: number) => {
-    if (entries.size + counters.size < sweepAt) return
+    if (entries.size + counters.size + semaphores.size < sweepAt) return
     for (const key of entries.keys()) live(key, now)
     for (const [key, { expiresAt }] of counters) if (expiresAt <= now) counters.delete(key)
-    sweepAt = Math.max(1024, (entries.size + counters.size) * 2)
+    for (const [key, table] of semaphores) if (table.isEmpty(now)) semaphores.delete(key)
+    sweepAt = Math.max(1024, (entries.size + counters.size + semaphores.size) * 2)
   }
 
   const set = (key: string, value: string, expiryMillis: number, now: number): boolean => {
@@ -96,6 +98,31 @@ export const make = (id: string = "memory"): LockNode => {
       const cause = new Error(`the counter cannot go on from ${proposal}`)
       return Effect.fail(new NodeError({ node: id, operation: "acquire", reason: "Rejected", cause }))
     })
+
+  const semaphores = new Map<string, PermitTable>()
+
+  /** Does something with the holders of a semaphore, and forgets it if none is left. */
+  const withPermits = <A>(key: string, f: (table: PermitTable, now: number) => A) => (now: number): A => {
+    sweep(now)
+    const table = semaphores.get(key) ?? new PermitTable()
+    const answer = f(table, now)
+    if (table.isEmpty(now)) semaphores.delete(key)
+    else semaphores.set(key, table)
+    return answer
+  }
+
+  const slotCounter = (key: string, slot: number) => `redsync:1:permit-fencing:${slot}:${key}`
+
+  const countSlots = (key: string, proposal: number | undefined, now: number): CountTokens => (slots, isNew) => {
+    if (proposal === undefined) return []
+    const tokens = slots.map((slot) => {
+      const before = counter(slotCounter(key, slot), now)
+      return isNew(slot) || before === 0 ? Math.max(before + 1, proposal) : before
+    })
+    if (!tokens.every(isToken)) return undefined
+    slots.forEach((slot, index) => count(slotCounter(key, slot), tokens[index]!, now))
+    return tokens
+  }
 
   const lists = new Map<string, Array<string>>()
   const listeners = new Map<string, (notice: Notice) => void>()
@@ -175,6 +202,39 @@ export const make = (id: string = "memory"): LockNode => {
           }),
           (token) => Option.isSome(token) ? changed(key) : Effect.void
         )
+    },
+    permits: {
+      acquire: (key, value, request) =>
+        counting(
+          request.proposal ?? 0,
+          withPermits(key, (table, now) => table.acquire(value, request, countSlots(key, request.proposal, now), now))
+        ),
+      settle: (key, value, settlement) =>
+        counting(
+          settlement.proposal ?? 0,
+          withPermits(
+            key,
+            (table, now) => table.settle(value, settlement, countSlots(key, settlement.proposal, now), now)
+          )
+        ),
+      extend: (key, value, expiryMillis, slots, ifPresent = false) =>
+        at(withPermits(key, (table, now) => table.extend(value, expiryMillis, slots, ifPresent, now))),
+      release: (key, value) => at(withPermits(key, (table, now) => table.release(value, now))),
+      raise: (key, value, slots, tokens) =>
+        counting(
+          tokens.find((token) => !isToken(token)) ?? 0,
+          withPermits(key, (table, now) => {
+            const held = table.slotsOf(value, now)
+            return slots.filter((slot, index) => {
+              if (!held.includes(slot)) return false
+              const counted = slotCounter(key, slot)
+              count(counted, Math.max(counter(counted, now), tokens[index]!), now)
+              return true
+            })
+          })
+        ),
+      inspect: (key, value) => at(withPermits(key, (table, now) => table.inspect(value, now))),
+      remove: (key) => at((now) => semaphores.get(key)?.isEmpty(now) === false && semaphores.delete(key))
     },
     // It lives and dies with this process, and so does all that it excludes.
     delayedRestart: () => node,

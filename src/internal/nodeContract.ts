@@ -21,6 +21,15 @@ export const longestValue = 256
 /** Whether a number can be a fencing token. */
 export const isToken = (number: number): boolean => Number.isSafeInteger(number) && number > 0 && number <= largest
 
+/** The largest limit of a semaphore. */
+export const mostSlots = 10_000
+
+/** The largest number of permits of one holder. */
+export const mostPermits = 1000
+
+/** The round of slots that have been extended, and which no settlement changes any more. */
+export const extendedRound = 9
+
 /** The error of an unexpected reply, which counts as a failed vote. */
 export const unexpected = (
   node: string,

@@ -3,59 +3,28 @@
  * nodes, `redisSuite` adds what a real server shows of it.
  */
 import { assert, layer, type Vitest } from "@effect/vitest"
-import { Context, Effect, type Layer, Option, Schedule } from "effect"
+import { Effect, type Layer, Option } from "effect"
 import type { LockNode, NodeError } from "../../src/index.ts"
+import { permitCases, permitRedisCases } from "./permitConformance.ts"
+import { assertNodeError, assertTtl, Backend, expiry, oddKeys, oldEnough, Subject } from "./subject.ts"
 
-/** The node under test. */
-export class Subject extends Context.Service<Subject, {
-  readonly node: LockNode
-  /** Lets so much time pass for the keys of the node. */
-  readonly elapse: (millis: number) => Effect.Effect<void>
-  /** By how much a time to live may be less than what was set a moment ago. */
-  readonly slackMillis: number
-}>()("effect-redsync/test/Subject") {}
-
-/** Real servers count whole milliseconds, and so do timers: a little more than asked for is on the safe side. */
-export const realTime = {
-  elapse: (millis: number): Effect.Effect<void> => Effect.sleep(millis + 5),
-  slackMillis: 5000
-}
-
-/** The servers behind the node, asked by other means than the node. */
-export class Backend extends Context.Service<Backend, {
-  /** Runs a command on the server that has the key, which is its first argument. */
-  readonly onKey: <A = unknown>(command: string, key: string, ...args: ReadonlyArray<string>) => Effect.Effect<A>
-  /** Makes every server forget its scripts. */
-  readonly flushScripts: Effect.Effect<void>
-}>()("effect-redsync/test/Backend") {}
-
-/** Long against any delay of a test, short enough to come back as a number of milliseconds. */
-const expiry = 60_000
-
-const oddKeys: ReadonlyArray<readonly [kind: string, key: string]> = [
-  ["spaces", "two words "],
-  ["unicode", "ключ-鍵-🔒"],
-  ["braces", "a{b}{c}"],
-  ["an unclosed brace", "{a"],
-  ["a line break and a zero byte", "a\r\nb\0c"],
-  ["1 KB", "k".repeat(1024)]
-]
+export { assertNodeError, Backend, realTime, Subject } from "./subject.ts"
 
 /** The cases of `suite`, on a layer of fakes under the test clock or of real servers in real time. */
 export const suite = (name: string, subject: Layer.Layer<Subject>): void =>
-  layer(subject, { timeout: "60 seconds" })(name, nodeCases)
+  layer(subject, { timeout: "60 seconds" })(name, (it) => {
+    nodeCases(it)
+    permitCases(it)
+  })
 
 /** The cases of `suite`, and those that look at the server. */
 export const redisSuite = (name: string, subject: Layer.Layer<Subject | Backend>): void =>
   layer(subject, { timeout: "60 seconds", excludeTestServices: true })(name, (it) => {
     nodeCases(it)
+    permitCases(it)
     redisCases(it)
+    permitRedisCases(it)
   })
-
-const assertTtl = (slackMillis: number, ttlMillis: number, expected: number) => {
-  assert.isAtMost(ttlMillis, expected)
-  assert.isAtLeast(ttlMillis, expected - slackMillis)
-}
 
 /** Asserts that the node has the value, to expire in so many milliseconds. */
 const assertHeld = (key: string, value: string, expected: number) =>
@@ -361,14 +330,6 @@ const nodeCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void => {
     }))
 }
 
-/** The node as one that delays restarts by a second, once the key's server has been up for so long. */
-const oldEnough = (key: string) =>
-  Effect.gen(function*() {
-    const old = (yield* Subject).node.delayedRestart!(1000)
-    yield* Effect.repeat(old.abstention!(key), { schedule: Schedule.spaced("50 millis"), until: Option.isNone })
-    return old
-  })
-
 const redisCases = (it: Vitest.MethodsNonLive<Subject | Backend>): void => {
   it.effect.each(oddKeys)(
     "stores the value and the expiry under the very name: a key with %s",
@@ -598,17 +559,6 @@ const redisCases = (it: Vitest.MethodsNonLive<Subject | Backend>): void => {
       const failed = yield* Effect.flip(node.extend("not a number", "mine", Number.NaN))
       assertNodeError(failed, node, "extend", "Rejected", /^ERR .*value is not an integer/)
     }))
-}
-
-export const assertNodeError = (
-  error: NodeError,
-  node: LockNode,
-  operation: NodeError["operation"],
-  reason: NodeError["reason"],
-  words: RegExp
-): void => {
-  assert.deepStrictEqual([error.node, error.operation, error.reason], [node.id, operation, reason])
-  assert.match(error.cause instanceof Error ? error.cause.message : String(error.cause), words)
 }
 
 /** So many turns of the event loop: whoever waits for a timer or a connection takes more. */

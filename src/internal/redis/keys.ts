@@ -7,7 +7,7 @@
  */
 
 /** What is kept in a companion key. */
-export type Kind = "fencing" | "label" | "waiting"
+export type Kind = "fencing" | "label" | "permits" | "permit-fencing" | "waiting"
 
 /** The hash tag of a key: the text between its first `{` and the next `}`, unless it is empty. */
 const hashTag = /^[^{]*\{([^}]+)\}/

@@ -3,13 +3,14 @@
  */
 import * as Effect from "effect/Effect"
 import type { NodeError } from "../../LockError.ts"
-import type { LockNode } from "../../LockNode.ts"
+import type { LockNode, PermitStore } from "../../LockNode.ts"
 import { quoted } from "../base/text.ts"
 import { abstentionReason, fencingCounterTtlMillis } from "../nodeContract.ts"
-import type { Arguments, RedisClient, Replicas } from "./client.ts"
+import type { Arguments, RedisClient, Replicas, Requests } from "./client.ts"
 import { toNodeError } from "./errors.ts"
-import { companionKeys } from "./keys.ts"
-import { count, decodeKeyState, decodeToken, okOrNull, oneOrZero } from "./replies.ts"
+import { type CompanionKeys, companionKeys, type Kind } from "./keys.ts"
+import { permitScripts } from "./permitScripts.ts"
+import { count, decodeKeyState, decodeToken, okOrNull, oneOrZero, permitGrant, permitState, slots } from "./replies.ts"
 import { scriptsByName as scripts } from "./scriptsByName.ts"
 import { waitingList } from "./waitingList.ts"
 
@@ -30,13 +31,7 @@ export const make = (client: RedisClient, demands: Demands = {}): LockNode => {
   const withCounter = <A>(
     key: string,
     run: (keys: Arguments) => Effect.Effect<A, NodeError>
-  ): Effect.Effect<A, NodeError> => {
-    if (companions.canExist(key)) return run([key, companions.of("fencing", key)])
-    const error = new Error(
-      `ERR a cluster cannot keep a fencing counter for the name ${quoted(key)}, which has a "}" but no hash tag`
-    )
-    return Effect.fail(toNodeError(id, "acquire", error))
-  }
+  ): Effect.Effect<A, NodeError> => withCompanion(id, companions, "fencing", key, (counter) => run([key, counter]))
 
   return {
     ...traits,
@@ -69,6 +64,7 @@ export const make = (client: RedisClient, demands: Demands = {}): LockNode => {
           return durable.script("acquire", decodeToken, scripts.replaceFenced, keys, args)
         })
     },
+    permits: permitStore(client, durable, companions, minUptimeMillis),
     delayedRestart: (millis) => make(client, { ...demands, minUptimeMillis: millis }),
     ...(minUptimeMillis > 0 && {
       abstention: (key) =>
@@ -83,5 +79,74 @@ export const make = (client: RedisClient, demands: Demands = {}): LockNode => {
     ...(client.notifications !== undefined && {
       waitingList: waitingList(client, client.notifications, companions)
     })
+  }
+}
+
+/** Runs with the key of counters that stand beside those of a name, if the server can keep them there. */
+const withCompanion = <A>(
+  id: string,
+  companions: CompanionKeys,
+  kind: Kind,
+  name: string,
+  run: (key: string) => Effect.Effect<A, NodeError>
+): Effect.Effect<A, NodeError> => {
+  if (companions.canExist(name)) return run(companions.of(kind, name))
+  const error = new Error(
+    `ERR a cluster cannot keep a fencing counter for the name ${quoted(name)}, which has a "}" but no hash tag`
+  )
+  return Effect.fail(toNodeError(id, "acquire", error))
+}
+
+const permitStore = (
+  client: RedisClient,
+  durable: Requests,
+  companions: CompanionKeys,
+  minUptimeMillis: number
+): PermitStore => {
+  const keyOf = (name: string) => companions.of("permits", name)
+
+  const withCounters = <A>(name: string, run: (keys: Arguments) => Effect.Effect<A, NodeError>) =>
+    withCompanion(client.id, companions, "permit-fencing", name, (counters) => run([keyOf(name), counters]))
+
+  /** With the counters of the slots, if tokens are needed. */
+  const take = (
+    name: string,
+    script: typeof permitScripts.acquire,
+    args: Arguments,
+    proposal: number | undefined
+  ) =>
+    proposal === undefined
+      ? durable.script("acquire", permitGrant, script, [keyOf(name)], [...args, 0, 0, minUptimeMillis])
+      : withCounters(name, (keys) =>
+        durable.script("acquire", permitGrant, script, keys, [
+          ...args,
+          proposal,
+          fencingCounterTtlMillis,
+          minUptimeMillis
+        ]))
+
+  return {
+    acquire: (name, value, { expiryMillis, limit, permits, proposal, start, step }) =>
+      take(name, permitScripts.acquire, [value, expiryMillis, limit, permits, start, step], proposal),
+    settle: (name, value, { expiryMillis, limit, proposal, round, slots }) =>
+      take(name, permitScripts.settle, [value, expiryMillis, limit, slots.join(","), round], proposal),
+    extend: (name, value, expiryMillis, all, ifPresent = false) =>
+      durable.script("extend", slots, permitScripts.extend, [keyOf(name)], [
+        value,
+        expiryMillis,
+        all.join(","),
+        ifPresent ? 0 : 1
+      ]),
+    release: (name, value) => client.script("release", oneOrZero, permitScripts.release, [keyOf(name)], [value]),
+    raise: (name, value, all, tokens) =>
+      withCounters(name, (keys) =>
+        durable.script("acquire", slots, permitScripts.raise, keys, [
+          value,
+          all.join(","),
+          tokens.join(","),
+          fencingCounterTtlMillis
+        ])),
+    inspect: (name, value = "") => client.script("inspect", permitState, permitScripts.inspect, [keyOf(name)], [value]),
+    remove: (name) => client.command("remove", oneOrZero, "del", [keyOf(name)])
   }
 }

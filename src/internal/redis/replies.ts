@@ -2,8 +2,9 @@
  * What the replies of servers mean, whichever client reads them.
  */
 import * as Option from "effect/Option"
-import type { KeyState, LinePosition } from "../../LockNode.ts"
-import { longestValue } from "../nodeContract.ts"
+import * as Predicate from "effect/Predicate"
+import type { KeyState, LinePosition, PermitGrant, PermitHolder, PermitState } from "../../LockNode.ts"
+import { isToken, longestValue, mostSlots } from "../nodeContract.ts"
 
 /**
  * What a reply means; `undefined` if it is not a possible reply to our commands. It
@@ -85,4 +86,52 @@ export const wakeUp: Meaning<{
   const sum = wholeNumber(reply)
   if (sum === undefined || ![0, 1, 2, 3, 4, 5, 8, 9].includes(sum)) return undefined
   return { released: (sum & 1) > 0, woke: (sum & 2) > 0, mayTell: (sum & 4) === 0, mayPop: (sum & 8) === 0 }
+}
+
+const numbers = (reply: unknown, isValid: (number: number) => boolean): ReadonlyArray<number> | undefined => {
+  if (reply === "") return []
+  if (typeof reply !== "string" || !/^\d{1,16}(,\d{1,16})*$/.test(reply)) return undefined
+  const all = reply.split(",").map(Number)
+  return all.every(isValid) ? all : undefined
+}
+
+/** Distinct slots of a semaphore. */
+export const slots: Meaning<ReadonlyArray<number>> = (reply) => {
+  const all = numbers(reply, (slot) => slot < mostSlots)
+  return all === undefined || new Set(all).size < all.length ? undefined : all
+}
+
+/** The reply of a script that takes slots; `0` for one that was not executed. */
+export const permitGrant: Meaning<PermitGrant> = (reply) => {
+  if (wholeNumber(reply) === 0) return { slots: [], tokens: [], free: 0, lastLimit: 0, ttlMillis: 0 }
+  if (!Array.isArray(reply)) return undefined
+  const [free, limit, ttl, taken, counted]: ReadonlyArray<unknown> = reply
+  const grant = {
+    slots: slots(taken),
+    tokens: numbers(counted, isToken),
+    free: wholeNumber(free),
+    lastLimit: count(limit),
+    ttlMillis: count(ttl)
+  }
+  if (!Object.values(grant).every(Predicate.isNotUndefined)) return undefined
+  const { length } = grant.tokens!
+  return length === 0 || length === grant.slots!.length ? grant as PermitGrant : undefined
+}
+
+/** The last limit of a semaphore, and for each holder its value, its time to live and its slots. */
+export const permitState: Meaning<PermitState> = (reply) => {
+  if (!Array.isArray(reply) || reply.length % 3 !== 1) return undefined
+  const limit = count(reply[0])
+  if (limit === undefined) return undefined
+  const holders: Array<PermitHolder> = []
+  for (let index = 1; index < reply.length; index += 3) {
+    const [value, ttl, held]: ReadonlyArray<unknown> = reply.slice(index, index + 3)
+    const ttlMillis = count(ttl)
+    const all = slots(held)
+    if (typeof value !== "string" || value.length > longestValue || ttlMillis === undefined || all === undefined) {
+      return undefined
+    }
+    holders.push({ value, slots: all, ttlMillis })
+  }
+  return { limit, holders }
 }

@@ -31,7 +31,7 @@ const uptimeAtLeast =
  * Runs before a new lock is granted. The last argument is the minimum uptime in
  * milliseconds, 0 for none.
  */
-const abstainIfYoung = `local least = tonumber(ARGV[#ARGV])
+export const abstainIfYoung = `local least = tonumber(ARGV[#ARGV])
 if least > 0 then
   local up = ${uptimeAtLeast}
   if up < least then return redis.error_reply(string.format("ABSTAINS %.0f %.0f", up, math.ceil(least))) end

@@ -123,6 +123,13 @@ type Rule = readonly [allowed: string, isAllowed: (u: unknown) => boolean]
 const aFunction: Rule = ["a function", Predicate.isFunction]
 const anEffect: Rule = ["an effect", Effect.isEffect]
 
+const permitOperations = ["acquire", "settle", "extend", "release", "raise", "inspect", "remove"] as const
+
+const aPermitStore: Rule = [
+  `an object with the functions ${permitOperations.join(", ")}`,
+  (u) => Predicate.isObject(u) && permitOperations.every((name) => Predicate.isFunction(u[name]))
+]
+
 const optional: Partial<Record<keyof LockNode, Rule>> = {
   replace: aFunction,
   resends: ["true or false", Predicate.isBoolean],
@@ -132,5 +139,6 @@ const optional: Partial<Record<keyof LockNode, Rule>> = {
   delayedRestart: aFunction,
   abstention: aFunction,
   replicas: aFunction,
-  waitingList: aFunction
+  waitingList: aFunction,
+  permits: aPermitStore
 }

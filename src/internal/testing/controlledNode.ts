@@ -206,10 +206,11 @@ const makeWith = (context: Context.Context<never>, options: Options): Controlled
     for (const { onNotice } of lists) deliver(onNotice, { _tag: "Resync" })
   }
 
-  const { delayedRestart: _, fencing, id, waitingList, ...operations } = memory
+  const { delayedRestart: _, fencing, id, permits, waitingList, ...operations } = memory
   const node: ControlledNode = {
     ...controlled(operations, () => memory),
     ...fencing !== undefined && { fencing: controlled(fencing, () => memory.fencing!) },
+    ...permits !== undefined && { permits: controlled(permits, () => memory.permits!) },
     ...waitingList !== undefined && notices !== "absent" && { waitingList: openList },
     delayedRestart: () => node,
     ...abilities,
