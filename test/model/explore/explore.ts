@@ -5,7 +5,7 @@
  * gone on with.
  */
 import { expiryMillis, History, nodeTimeoutMillis, type Scenario } from "./scenario.ts"
-import type { Choice, World } from "./world.ts"
+import { type Choice, isFault, type World } from "./world.ts"
 
 export interface Bounds {
   /** How often something else happens than the next message's arrival. */
@@ -36,7 +36,7 @@ export const explore = (scenario: Scenario, bounds: Bounds): Explored => {
     const history = new History(scenario)
     const from = deviations.length === 0 ? 0 : deviations.at(-1)![0] + 1
     const left = bounds.deviations - deviations.length
-    const faultsLeft = bounds.faults - deviations.filter(([, { _tag }]) => _tag !== "First" && _tag !== "Last").length
+    const faultsLeft = bounds.faults - deviations.filter(([, choice]) => isFault(choice)).length
     for (let step = 0, next = 0; !history.isOver; step++, steps++) {
       if (step >= from) {
         // It has the faults in it, so whoever has seen as much has as many left.

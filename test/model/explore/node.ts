@@ -51,14 +51,16 @@ export class Link {
   readonly #requests: Channel
   readonly #replies: Channel
   readonly #notices: Channel
+  readonly #handsOver: boolean
   readonly #scope: Scope.Closeable
 
-  constructor(world: World, process: Process, server: Server) {
+  constructor(world: World, process: Process, server: Server, handsOver: boolean) {
     this.#process = process
     this.#server = server
     this.#requests = world.channel(`${process.name} -> ${server.name}`)
     this.#replies = world.channel(`${process.name} <- ${server.name}`, process)
     this.#notices = world.channel(`${process.name} <~ ${server.name}`, process)
+    this.#handsOver = handsOver
     this.#scope = Scope.makeUnsafe()
     const { delayedRestart: _, id, waitingList, ...operations } = server.node
     this.node = {
@@ -101,7 +103,9 @@ export class Link {
   /** The same operations, by messages. */
   #remote<A extends object>(operations: A, path: string): A {
     return Object.fromEntries(
-      Object.entries(operations).map(([name, operation]: [string, unknown]) => [
+      Object.entries(operations).filter(([name]) => this.#handsOver || name !== "handOver").map((
+        [name, operation]: [string, unknown]
+      ) => [
         name,
         typeof operation === "function"
           ? this.#operation(path + name, operation as Operation)

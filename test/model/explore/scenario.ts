@@ -20,6 +20,8 @@ export interface Scenario {
   readonly turns: number
   /** How long it holds it: 10 ms by default. */
   readonly holdMillis?: number
+  /** The services, by number, for which the nodes hand no locks over, as for those with an older client. */
+  readonly unable?: ReadonlyArray<number>
   /** Whether each is given a fencing token. */
   readonly isFenced?: boolean
 }
@@ -29,6 +31,7 @@ export const scenarios = {
   "one turn each": { services: 2, turns: 1 },
   "two turns each": { services: 2, turns: 2 },
   "two fenced turns each": { services: 2, turns: 2, isFenced: true },
+  "two turns each, one of them woken": { services: 2, turns: 2, unable: [1] },
   "one turn each, with extensions": { services: 2, turns: 1, holdMillis: 2000 }
 } as const satisfies Record<string, Scenario>
 
@@ -40,6 +43,9 @@ const servers = 3
 const horizonMillis = 60_000
 /** So long after its last turn, and after the last fault, a service has cleaned up: sooner than keys expire. */
 const graceMillis = 2500
+
+/** How much time may go by beside that for which the lock is held: less than the schedule's pauses. */
+const promptMillis = 200
 
 const name = "name"
 
@@ -68,7 +74,7 @@ export class History {
   #latestToken = 0
 
   constructor(scenario: Scenario, isRecorded = false) {
-    const { services } = this.#scenario = scenario
+    const { services, unable = [] } = this.#scenario = scenario
     const world = this.world = new World(isRecorded)
     this.#servers = Array.from({ length: servers }, (_, index) => {
       const server = new Server(world, `n${index + 1}`, services + index)
@@ -78,11 +84,15 @@ export class History {
     this.#clients = Array.from({ length: services }, (_, index) => {
       const process = new Process(world, `p${index + 1}`, index)
       world.processes.push(process)
-      const links = this.#servers.map((server) => new Link(world, process, server))
+      const links = this.#servers.map((server) => new Link(world, process, server, !unable.includes(index)))
       process.onCrash = () => links.forEach((link) => link.abandon())
       return { process, links, isDone: false }
     })
     for (const client of this.#clients) client.process.turn(() => this.#start(client))
+  }
+
+  get #holdMillis(): number {
+    return this.#scenario.holdMillis ?? 10
   }
 
   /** Whether it is over. */
@@ -155,7 +165,10 @@ export class History {
       while: () => this.world.now < this.world.quietFrom + graceMillis
     })
     const left = Effect.sync(() => this.#checkLeft(client))
-    const done = Effect.sync(() => this.world.log(`${process.name} is done`))
+    const done = Effect.sync(() => {
+      this.world.log(`${process.name} is done`)
+      this.#checkPrompt(process)
+    })
     return Effect.gen(function*() {
       const scope = yield* Scope.make()
       const context = yield* Layer.buildWithScope(Redsync.layer({ nodes }), scope)
@@ -176,7 +189,7 @@ export class History {
       this.#holders.set(lock, process)
       this.world.log(`${process.name} holds`)
       return Effect.ensuring(
-        Effect.sleep(this.#scenario.holdMillis ?? 10),
+        Effect.sleep(this.#holdMillis),
         Effect.sync(() => {
           this.world.log(`${process.name} leaves`)
           if ((lock as HeldLock).remainingMillis() === 0) this.#outlived.add(process)
@@ -184,6 +197,15 @@ export class History {
         })
       )
     })
+  }
+
+  /** Where messages only arrive in another order, nobody waits for his schedule. */
+  #checkPrompt(process: Process): void {
+    const { now, faults } = this.world
+    const { services, turns } = this.#scenario
+    if (faults === 0 && now > services * turns * this.#holdMillis + promptMillis) {
+      this.#violated(`${process.name} is done after ${now} ms only`)
+    }
   }
 
   /** A service that has nothing more to do has left nothing. */

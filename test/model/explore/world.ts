@@ -42,6 +42,9 @@ export class Channel {
   }
 }
 
+/** Messages that only arrive in another order are none. */
+export const isFault = ({ _tag }: Choice): boolean => _tag !== "First" && _tag !== "Last"
+
 interface Timer {
   readonly at: number
   readonly order: number
@@ -66,6 +69,7 @@ export type Choice =
 
 export class World {
   now = 0
+  faults = 0
   /** Since then nothing has been lost, and nobody has stood still. */
   quietFrom = 0
   /** Those that may crash. */
@@ -151,7 +155,10 @@ export class World {
 
   #choose(choice: Choice): void {
     const next = this.next!
-    this.quietFrom = Math.max(this.quietFrom, this.now)
+    if (isFault(choice)) {
+      this.faults++
+      this.quietFrom = Math.max(this.quietFrom, this.now)
+    }
     switch (choice._tag) {
       case "First":
         return this.#arrive(this.channels[choice.channel]!.messages[0]!)
