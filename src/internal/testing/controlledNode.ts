@@ -16,6 +16,7 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode, Notice, WaitingList } from "../../LockNode.ts"
+import { isPlain } from "../base/arguments.ts"
 import { CallbackEffect, type OnResult } from "../base/callbackEffect.ts"
 import { monotonicMillis } from "../base/clock.ts"
 
@@ -100,16 +101,19 @@ const makeWith = (context: Context.Context<never>, options: Options): Controlled
   /** The answers that a slow node has not given yet. */
   const unanswered = new Set<() => void>()
 
-  /** The operations under control; `current` has them as they are at the time. */
+  /** All operations under control, also those of members; `current` has them as they are at the time. */
   const controlled = <T extends object>(operations: T, current: () => T): T => {
-    const names = Object.entries(operations).filter(([, member]) => Predicate.isFunction(member)).map(([name]) => name)
-    const entries = names.map((name) => {
-      const execute = (args: ReadonlyArray<unknown>) => (current() as Record<string, Operation>)[name]!(...args)
-      const operation: Operation = (...args) =>
-        new Request((onResult) => send(name, args, () => execute(args), onResult))
-      return [name, operation]
+    const now = () => current() as Record<string, Operation>
+    const entries = Object.entries(operations).map(([name, member]: [string, unknown]) => {
+      if (Predicate.isFunction(member)) {
+        const operation: Operation = (...args) =>
+          new Request((onResult) => send(name, args, () => now()[name]!(...args), onResult))
+        return [name, operation]
+      }
+      const hasOperations = Predicate.isObject(member) && isPlain(member)
+      return [name, hasOperations ? controlled<object>(member, () => now()[name]!) : member]
     })
-    return { ...operations, ...Object.fromEntries(entries) }
+    return Object.fromEntries(entries) as T
   }
 
   const send = <A>(
@@ -206,11 +210,9 @@ const makeWith = (context: Context.Context<never>, options: Options): Controlled
     for (const { onNotice } of lists) deliver(onNotice, { _tag: "Resync" })
   }
 
-  const { delayedRestart: _, fencing, id, permits, waitingList, ...operations } = memory
+  const { delayedRestart: _, id, waitingList, ...operations } = memory
   const node: ControlledNode = {
     ...controlled(operations, () => memory),
-    ...fencing !== undefined && { fencing: controlled(fencing, () => memory.fencing!) },
-    ...permits !== undefined && { permits: controlled(permits, () => memory.permits!) },
     ...waitingList !== undefined && notices !== "absent" && { waitingList: openList },
     delayedRestart: () => node,
     ...abilities,
