@@ -8,7 +8,7 @@
  * Ten seconds, or as many as FIRE_SECONDS says; part of `npm run test:long`.
  */
 import { assert, layer } from "@effect/vitest"
-import { Effect, Random } from "effect"
+import { Effect, Random, Semaphore } from "effect"
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -62,6 +62,8 @@ interface Run {
 class Fire {
   readonly directory = mkdtempSync(join(tmpdir(), "redsync-fire-"))
   readonly runs: Array<Run> = []
+  /** Servers that were killed cannot be stopped. */
+  readonly troubleWithServers = Semaphore.makeUnsafe(1)
   over = false
 
   constructor() {
@@ -151,7 +153,11 @@ const stopper = (fire: Fire) =>
 const faults = (fire: Fire, servers: ReadonlyArray<RedisServer>) =>
   Effect.gen(function*() {
     yield* pause(100, 500)
-    if (fire.outage) return
+    yield* fire.troubleWithServers.withPermit(Effect.suspend(() => fire.outage ? Effect.void : twoFail(servers)))
+  }).pipe(Effect.uninterruptible, Effect.forever)
+
+const twoFail = (servers: ReadonlyArray<RedisServer>) =>
+  Effect.gen(function*() {
     const first = yield* Random.nextIntBetween(0, servers.length)
     const pair = [servers[first % 5]!, servers[(first + 2) % 5]!]
     yield* Effect.forEach(pair, (server) =>
@@ -165,20 +171,22 @@ const faults = (fire: Fire, servers: ReadonlyArray<RedisServer>) =>
             return yield* server.pause(300)
         }
       }), { concurrency: "unbounded" })
-  }).pipe(Effect.uninterruptible, Effect.forever)
+  })
 
 /** All servers stand still, so that the lease ends or nearly does before they are back, and whoever writes goes on until redsync ends it. */
 const outages = (fire: Fire, servers: ReadonlyArray<RedisServer>) =>
   Effect.gen(function*() {
     yield* Effect.sleep("3 seconds")
     yield* Effect.sync(() => fire.outage = true)
-    // Faults that are under way end first, and a writer that has just begun finds out.
+    // A writer that has just begun finds out.
     const before = fire.lines.length
     yield* Effect.repeat(Effect.sleep("20 millis"), { until: () => fire.lines.length > before + 3 })
-    yield* Effect.forEach(servers, ({ stop }) => stop, { concurrency: "unbounded" })
-    yield* pause(3400, 5200)
-    yield* Effect.forEach(servers, ({ resume }) => resume, { concurrency: "unbounded" })
-    yield* Effect.sync(() => fire.outage = false)
+    yield* fire.troubleWithServers.withPermit(Effect.gen(function*() {
+      yield* Effect.forEach(servers, ({ stop }) => stop, { concurrency: "unbounded" })
+      yield* pause(3400, 5200)
+      yield* Effect.forEach(servers, ({ resume }) => resume, { concurrency: "unbounded" })
+      yield* Effect.sync(() => fire.outage = false)
+    }))
   }).pipe(Effect.uninterruptible, Effect.forever)
 
 const assertNeverTwoWriters = (lines: ReadonlyArray<Line>) => {
