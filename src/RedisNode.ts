@@ -1,22 +1,38 @@
 /**
- * A node over Effect's own Redis service.
+ * Nodes over Effect's own Redis service.
  *
- * Use it where a program already has an `effect/persistence/Redis`, for
+ * Use them where a program already has an `effect/persistence/Redis`, for
  * instance `NodeRedis` from `@effect/platform-node`.
  *
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Redis from "effect/persistence/Redis"
+import type * as Layer from "effect/Layer"
+import * as Redis from "effect/persistence/Redis"
 import * as Predicate from "effect/Predicate"
-import { given } from "./internal/base/arguments.ts"
-import { unexpected } from "./internal/nodeContract.ts"
-import { nameForbiddenCommand, toNodeError } from "./internal/redis/errors.ts"
-import * as Node from "./internal/redis/node.ts"
-import type { Meaning } from "./internal/redis/replies.ts"
-import type { NodeError } from "./LockError.ts"
+import type * as Scope from "effect/Scope"
+import { dieWithIllegalArgument, given, invalidOption } from "./internal/base/arguments.ts"
+import { GivenLink } from "./internal/effectRedis/givenLink.ts"
+import { LayerLink } from "./internal/effectRedis/layerLink.ts"
+import type { NodeRedisClient } from "./internal/effectRedis/link.ts"
+import { nodeOver } from "./internal/effectRedis/node.ts"
 import type { LockNode } from "./LockNode.ts"
+
+/**
+ * What is used of a client of node-redis, if it is known.
+ *
+ * **Details**
+ *
+ * The `client` of platform-node's `NodeRedis` service is one. It is listened to, and
+ * never closed or reconfigured. With `emitInvalidate` it has its server tell it when a
+ * lock is released by other means than this library.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type { NodeRedisClient as Client } from "./internal/effectRedis/link.ts"
 
 /**
  * Options of a node over Effect's Redis service.
@@ -31,53 +47,120 @@ export interface Options {
    * @default "redis"
    */
   readonly id?: string | undefined
+
+  /** The client behind the service, such as `(yield* NodeRedis.NodeRedis).client`. */
+  readonly client?: NodeRedisClient | undefined
 }
 
 /**
- * A node over the given Redis service.
+ * A node over the given Redis service, which is used as it is.
  *
  * **Details**
  *
  * The client decides what happens while the server is down: commands that it queues
- * or sends again cost the node timeout and are cleaned up. Errors of the client are
- * failures of the node, as `NodeError`. Scripts are sent with their source. Waiters
- * rely on their retry schedule: the node has no waiting lists, and it does not wait
- * for `replicas`.
+ * or sends again cost the node timeout and are cleaned up, so give node-redis
+ * `disableOfflineQueue: true`. Errors of the client are failures of the node, as
+ * `NodeError`. Scripts are sent with their source. The node does not wait for `replicas`;
+ * those of {@link node} and {@link fromLayer} do.
+ *
+ * Options that are not allowed throw an `IllegalArgumentError` that names the option.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const make = (redis: Redis.Redis["Service"], options: Options = {}): LockNode => {
-  const read = given(options, ["id"])
+  const read = checkOptions(options)
   if (Predicate.isString(read)) throw new Cause.IllegalArgumentError(read)
-  const { id = "redis" } = read as Options
-
-  const request = <A extends {}>(
-    operation: NodeError["operation"],
-    meaning: Meaning<A>,
-    sent: Effect.Effect<unknown, unknown>
-  ): Effect.Effect<A, NodeError> =>
-    Effect.matchEffect(sent, {
-      onFailure: (error) => Effect.fail(toNodeError(id, operation, error)),
-      onSuccess: (reply) => {
-        const answer = meaning(reply)
-        return answer === undefined ? Effect.fail(unexpected(id, operation, reply)) : Effect.succeed(answer)
-      }
-    })
-
-  return Node.make({
-    id,
-    traits: { resends: true },
-    command: (operation, meaning, name, args) => request(operation, meaning, redis.send(name, ...args.map(String))),
-    // Not `redis.eval`: it may load a script first, and then a release could overtake an extension.
-    script: (operation, meaning, { lua }, keys, args) =>
-      request(
-        operation,
-        meaning,
-        Effect.mapError(
-          redis.send("EVAL", lua, String(keys.length), ...[...keys, ...args].map(String)),
-          (error) => nameForbiddenCommand(lua, error)
-        )
-      )
-  })
+  return nodeOver(read.id, new GivenLink(redis, read.client), Context.empty())
 }
+
+/**
+ * A node over the Redis service in the context, as {@link make} makes it.
+ *
+ * **Details**
+ *
+ * Options that are not allowed die with an `IllegalArgumentError` that names the option.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const node = (options: Options = {}): Effect.Effect<LockNode, never, Redis.Redis | Scope.Scope> =>
+  Effect.suspend(() => {
+    const read = checkOptions(options)
+    if (Predicate.isString(read)) return dieWithIllegalArgument(read)
+    return Effect.contextWith((context: Context.Context<Redis.Redis | Scope.Scope>) =>
+      Effect.succeed(nodeOver(read.id, new GivenLink(Context.get(context, Redis.Redis), read.client), context))
+    )
+  })
+
+/**
+ * A node over a Redis service of its own, built from the given layer and closed with the
+ * scope.
+ *
+ * **When to use**
+ *
+ * Use it for several servers: a layer of `NodeRedis` fails if its server is down when
+ * it is built, and gives up after a socket timeout; this node does not.
+ *
+ * **Details**
+ *
+ * The layer is built in the background, for this node alone, and built again after 50
+ * ms, doubling to 2 seconds, whenever that fails or takes more than 10 seconds, when its
+ * client gives up for good, and when the server has not responded for a second or more.
+ * Requests wait for the first attempt, and fail as `Disconnected` while there is no
+ * connection. Where the layer provides `NodeRedis`, its client is used as the option `client`
+ * of {@link make} would be. The layer's own errors appear in those of the node only.
+ *
+ * When the scope closes, a client of `NodeRedis` is closed at once, and other
+ * finalizers of the layer are waited for, for at most a second.
+ *
+ * **Example** (Three servers)
+ *
+ * ```ts
+ * import { NodeRedis } from "@effect/platform-node"
+ * import { RedisNode, Redsync } from "effect-redsync"
+ *
+ * const node = (host: string) =>
+ *   RedisNode.fromLayer(
+ *     host,
+ *     NodeRedis.layer({ url: `redis://${host}:6379`, disableOfflineQueue: true, emitInvalidate: true })
+ *   )
+ *
+ * const layer = Redsync.layer({ nodes: [node("a"), node("b"), node("c")] })
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const fromLayer = <E, R>(
+  id: string,
+  layer: Layer.Layer<Redis.Redis, E, R>
+): Effect.Effect<LockNode, never, R | Scope.Scope> =>
+  Effect.suspend(() => {
+    const read = checkOptions({ id })
+    if (Predicate.isString(read)) return dieWithIllegalArgument(read)
+    return Effect.gen(function*() {
+      const link = new LayerLink()
+      yield* Effect.forkScoped(link.keep(layer))
+      return nodeOver(read.id, link, yield* Effect.context<never>())
+    })
+  })
+
+interface CheckedOptions {
+  readonly id: string
+  readonly client: NodeRedisClient | undefined
+}
+
+const checkOptions = (options: unknown): CheckedOptions | string => {
+  const read = given(options, ["id", "client"])
+  if (Predicate.isString(read)) return read
+  const { client, id = "redis" } = read
+  if (!Predicate.isString(id) || id === "") return invalidOption("id", id, "it must be a string that is not empty")
+  return client === undefined || isEmitter(client)
+    ? { id, client: client as NodeRedisClient | undefined }
+    : invalidOption("client", client, "it must be a client of node-redis")
+}
+
+const isEmitter = (u: unknown): boolean =>
+  Predicate.hasProperty(u, "on") && Predicate.isFunction(u.on) && Predicate.hasProperty(u, "off") &&
+  Predicate.isFunction(u.off)

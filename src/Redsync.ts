@@ -29,7 +29,7 @@ import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Redis from "effect/persistence/Redis"
+import type * as Redis from "effect/persistence/Redis"
 import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
@@ -376,8 +376,8 @@ export const layerMemory = (options: MemoryOptions = {}): Layer.Layer<Redsync> =
 export const layerRedis = (
   options: Omit<ServiceOptions, "nodes"> & RedisNode.Options = {}
 ): Layer.Layer<Redsync, never, Redis.Redis> => {
-  const read = given(options, [...optionsWithoutNodes, "id"])
+  const read = given(options, [...optionsWithoutNodes, "client", "id"])
   if (Predicate.isString(read)) return Layer.effect(Redsync, dieWithIllegalArgument(read))
-  const { id, ...rest } = read as RedisNode.Options & LockOptions
-  return layer({ ...rest, nodes: [Effect.map(Redis.Redis, (redis) => RedisNode.make(redis, { id }))] })
+  const { client, id, ...rest } = read as RedisNode.Options & LockOptions
+  return layer({ ...rest, nodes: [RedisNode.node({ client, id })] })
 }

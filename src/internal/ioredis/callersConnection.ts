@@ -5,10 +5,10 @@ import type * as Effect from "effect/Effect"
 import { constFalse, constVoid } from "effect/Function"
 import type { Cluster, Redis } from "ioredis"
 import type { Arguments } from "../redis/client.ts"
+import { Entrance, readiness } from "../redis/entrance.ts"
+import { Overtaking } from "../redis/overtaking.ts"
 import { type ReplyListener, type SendCommand, viaClient } from "./batching.ts"
 import type { Connection } from "./connection.ts"
-import { Entrance, readiness } from "./entrance.ts"
-import { Overtaking } from "./overtaking.ts"
 
 export class CallersConnection implements Connection {
   readonly client: Redis | Cluster

@@ -5,8 +5,8 @@
 import type * as Effect from "effect/Effect"
 import type { Cluster, Redis } from "ioredis"
 import type { Arguments } from "../redis/client.ts"
+import type { Entrance } from "../redis/entrance.ts"
 import type { ReplyListener, SendCommand } from "./batching.ts"
-import type { Entrance } from "./entrance.ts"
 
 export interface Connection {
   readonly client: Redis | Cluster

@@ -3,8 +3,8 @@
  */
 import { constVoid } from "effect/Function"
 import type { Redis } from "ioredis"
+import { schedule } from "../redis/realTime.ts"
 import { connectMillis, retryDelay } from "./ownOptions.ts"
-import { schedule } from "./realTime.ts"
 import { guardReplies } from "./replyGuard.ts"
 import { keepSentinels } from "./sentinels.ts"
 

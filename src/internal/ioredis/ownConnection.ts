@@ -2,18 +2,18 @@
  * A connection of the library's own, which reconnects until it is closed.
  *
  * It is open once the server has told its client id and was asked to close the
- * connections before it: see `overtaking.ts` for what could happen otherwise.
+ * connections before it: see `../redis/overtaking.ts` for what could happen otherwise.
  */
 import * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import { Redis, type RedisOptions } from "ioredis"
 import type { Socket } from "node:net"
+import { Entrance, readiness } from "../redis/entrance.ts"
+import { Overtaking } from "../redis/overtaking.ts"
 import { batchedPerTick, isReplyError, type SendCommand } from "./batching.ts"
 import type { Connection } from "./connection.ts"
-import { Entrance, readiness } from "./entrance.ts"
 import { keepConnected, type Kept } from "./keepConnected.ts"
-import { Overtaking } from "./overtaking.ts"
 import { connectMillis, ownOptions, reconnectOnError, retryStrategy } from "./ownOptions.ts"
 
 /** A connection as `CLIENT INFO` shows it. The id is unique only until the server is restarted. */

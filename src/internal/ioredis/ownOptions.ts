@@ -8,7 +8,7 @@ import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import type { RedisOptions } from "ioredis"
 import { withoutPlace } from "../redis/errors.ts"
-import { nowMillis } from "./realTime.ts"
+import { nowMillis } from "../redis/realTime.ts"
 
 /** The default limit for connecting, and for the server to respond on the connection. */
 export const connectMillis = 5000

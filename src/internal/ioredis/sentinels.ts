@@ -3,7 +3,7 @@
  */
 import { constVoid } from "effect/Function"
 import type { Redis } from "ioredis"
-import { schedule } from "./realTime.ts"
+import { schedule } from "../redis/realTime.ts"
 import { guardReplies } from "./replyGuard.ts"
 
 /** Not public in ioredis; the clients that ask the Sentinels cannot be reached in any other way. */

@@ -11,13 +11,20 @@ import { readHeld } from "./scripts.ts"
 export const messageOf = (error: unknown, depth: number = 0): string => {
   if (typeof error === "string") return error
   if (!(error instanceof Error) || depth === 10) return "no reason given"
-  return typeof error.message === "string" && error.message !== "" ? error.message : messageOf(error.cause, depth + 1)
+  if (typeof error.message === "string" && error.message !== "") return error.message
+  // For a host with several addresses there is one error for each.
+  return messageOf(error instanceof AggregateError ? error.errors[0] : error.cause, depth + 1)
 }
 
-/** Whether it, or what caused it, is an error reply of a server, whichever client read it. */
-const isReply = (error: unknown, depth: number = 0): boolean =>
-  error instanceof Error && depth < 10 &&
-  (/^(ReplyError|ErrorReply|SimpleError|BlobError)$/.test(error.constructor?.name) || isReply(error.cause, depth + 1))
+/** Whether an error, or what caused it, is of a class with such a name, whichever client it comes from. */
+const isA = (name: RegExp, error: unknown, depth: number = 0): boolean =>
+  error instanceof Error && depth < 10 && (name.test(error.constructor?.name) || isA(name, error.cause, depth + 1))
+
+/** The error replies of servers. */
+const reply = /^(ReplyError|ErrorReply|SimpleError|BlobError)$/
+
+/** A client, or its pool of connections, has given up waiting. */
+const timeout = /^(TimeoutError|CommandTimeoutDuringMaintenanceError)$/
 
 /** What a server says about a command in a script, without the place in the script that Redis 6.2 puts before it. */
 export const withoutPlace = (message: string): string =>
@@ -41,8 +48,12 @@ export const toNodeError = (
   const [, up = 0, least = 0] = /^ABSTAINS (\d{1,15}) (\d{1,15})$/.exec(message) ?? []
   const abstains = abstentionReason(Number(up), Number(least))
   if (Option.isSome(abstains)) return new NodeError({ node, operation, reason: "Abstained", cause: abstains.value })
-  // Servers' errors begin with a code in capitals, such as READONLY or NOAUTH; all others come from the connection.
-  const reason = isReply(error) || /^[A-Z]{3,} /.test(message) ? "Rejected" : "Disconnected"
+  // Servers' errors begin with a code in capitals, such as READONLY or NOAUTH; all others come from the client.
+  const reason = isA(reply, error) || /^[A-Z]{3,} /.test(message)
+    ? "Rejected"
+    : isA(timeout, error) || message === "Command timed out"
+    ? "Timeout"
+    : "Disconnected"
   return new NodeError({ node, operation, reason, cause: new Error(untrusted(masked(message, secrets, node))) })
 }
 

@@ -15,3 +15,9 @@ export const schedule = (millis: number, run: () => void): () => void => {
   const fiber = Effect.runFork(Effect.andThen(Effect.sleep(millis), Effect.sync(run)))
   return () => fiber.interruptUnsafe()
 }
+
+/** Lets an effect sleep and wait in real time. */
+export const inRealTime: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = Effect.provideService(
+  Clock.Clock,
+  clock
+)

@@ -1,0 +1,41 @@
+/**
+ * What the commands of a node are sent on, by Effect's Redis service.
+ */
+import type * as Redis from "effect/persistence/Redis"
+import type { Entrance } from "../redis/entrance.ts"
+
+export type RedisService = Redis.Redis["Service"]
+
+/** What is used of a client of node-redis. */
+export interface NodeRedisClient {
+  readonly on: (event: string, listener: (...args: ReadonlyArray<unknown>) => void) => unknown
+  readonly off: (event: string, listener: (...args: ReadonlyArray<unknown>) => void) => unknown
+  readonly options?: { readonly emitInvalidate?: boolean | undefined } | undefined
+  /** Counts its connections. */
+  readonly socketEpoch?: number | undefined
+}
+
+export interface Link {
+  /** Where to wait until commands can be sent; `undefined` if they can be sent now, or there is no connection. */
+  readonly entrance: () => Entrance | undefined
+  /** `undefined` if there is no connection. */
+  readonly send: RedisService["send"] | undefined
+  /** Why there is no connection. */
+  readonly lastError: unknown
+  /** A command has failed without a reply. */
+  readonly lost: (error: unknown) => void
+}
+
+/** The link of a node, by which it also subscribes and reserves connections. */
+export interface ServiceLink extends Link {
+  readonly redis: RedisService | undefined
+  /** The client behind the service, where it is known. */
+  readonly client: NodeRedisClient | undefined
+  /** Names the current connection of a client that counts them. */
+  readonly connectionId: () => string | undefined
+  /**
+   * Listens to the client: `ready` on every new connection, `invalidate` with a key that
+   * has changed. The returned function stops it.
+   */
+  readonly listen: (event: "ready" | "invalidate", listener: (key: unknown) => void) => () => void
+}
