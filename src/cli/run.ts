@@ -106,7 +106,7 @@ const supervise = (
     const tooLate = Effect.fail(
       new Failure({
         code: lockLost,
-        message: `Lock ${named(locks)} could not be extended: ended the command before the lease`
+        message: `Lock ${named(locks)} could not be extended: stopped the command before the lease ended`
       })
     )
     const ended = (child: Child) =>

@@ -129,7 +129,7 @@ stand_still() {
   end_pause
   # Another is on watch, if this one was killed.
   kill -s 0 $$ 2> /dev/null || exit
-  end "$2" "" "stood still: ended the command before the lease"
+  end "$2" "" "stood still: stopped the command before the lease ended"
 }
 
 while read -r word first second; do

@@ -217,7 +217,7 @@ const assertCodeTellsWhatHappened = (run: Run, lines: ReadonlyArray<Line>) => {
     case 70:
       return assert.match(
         errors!,
-        /Lock "(fire|of [\d.]+)" (was lost|is no longer held)/,
+        /Lock "(fire|of [\d.]+)" (was lost|could not be extended)/,
         said
       )
     case 137:

@@ -89,7 +89,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run", (it) 
       assert.strictEqual((yield* next.ended).code, 0)
       const { code, errors } = yield* running.ended
       assert.strictEqual(code, 70)
-      assert.include(errors, "could not be extended: ended the command before the lease")
+      assert.include(errors, "could not be extended: stopped the command before the lease ended")
       yield* at.gone
       assert.deepStrictEqual(at.log().slice(at.log().indexOf("next")), ["next"])
     }).pipe(Effect.scoped))
