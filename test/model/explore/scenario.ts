@@ -26,12 +26,13 @@ export interface Scenario {
   readonly isFenced?: boolean
 }
 
-/** Two services and three nodes each. */
+/** Three nodes each. */
 export const scenarios = {
   "one turn each": { services: 2, turns: 1 },
   "two turns each": { services: 2, turns: 2 },
   "two fenced turns each": { services: 2, turns: 2, isFenced: true },
   "two turns each, one of them woken": { services: 2, turns: 2, unable: [1] },
+  "three services, one turn each": { services: 3, turns: 1 },
   "one turn each, with extensions": { services: 2, turns: 1, holdMillis: 2000 }
 } as const satisfies Record<string, Scenario>
 
@@ -42,7 +43,7 @@ const servers = 3
 /** By then everything is over, whatever was lost. */
 const horizonMillis = 60_000
 /** So long after its last turn, and after the last fault, a service has cleaned up: sooner than keys expire. */
-const graceMillis = 2500
+const graceMillis = 500
 
 /** How much time may go by beside that for which the lock is held: less than the schedule's pauses. */
 const promptMillis = 200
@@ -199,7 +200,7 @@ export class History {
     })
   }
 
-  /** Where messages only arrive in another order, nobody waits for his schedule. */
+  /** Where messages only arrive in another order, nobody has to wait for the retry schedule. */
   #checkPrompt(process: Process): void {
     const { now, faults } = this.world
     const { services, turns } = this.#scenario
