@@ -348,13 +348,12 @@ export const cron = <E, R>(
       }).pipe(Effect.scoped)
 
     const runOnce = Effect.fnUntraced(function*(at: number) {
-      const time = DateTime.makeUnsafe(at)
-      const run = `Run ${DateTime.formatIso(time)} of cron job ${quoted(name)}`
+      const run = `Run ${iso(at)} of cron job ${quoted(name)}`
       const isOurs = yield* claim(at).pipe(
         Effect.catch((error) => Effect.as(Effect.logWarning(`${run} could not be claimed here`, error), false))
       )
       if (!isOurs) return
-      const program = Effect.scoped(Effect.provideService(execute, CurrentScheduledTime, time))
+      const program = Effect.scoped(Effect.provideService(execute, CurrentScheduledTime, DateTime.makeUnsafe(at)))
       const alone = Effect.gen(function*() {
         const lock = yield* take(name, at + skewMillis, lockOptions)
         if (Option.isNone(lock)) yield* Effect.logInfo(`${run} is left out: an earlier one is going on`)
@@ -373,13 +372,21 @@ export const cron = <E, R>(
     while (true) {
       const at = Cron.next(cron, after).getTime()
       const now = yield* sleepUntil(at)
-      // What this instance has slept through counts as long as it can still be claimed.
-      if (now <= at + skewMillis) yield* Effect.forkIn(runOnce(at), scope)
+      // What this instance has slept through counts for as long as it can still be claimed.
       after = Math.max(at, now - skewMillis)
+      if (after === at) yield* Effect.forkIn(runOnce(at), scope)
+      else {
+        yield* Effect.logWarning(
+          `Cron job ${quoted(name)} leaves out here what was due from ${iso(at)} to ${iso(after)}: ` +
+            "this process was blocked or suspended, or its clock was set"
+        )
+      }
     }
   }))
 
-const claimName = (name: string, at: number) => `${name}@${new Date(at).toISOString()}`
+const iso = (at: number) => new Date(at).toISOString()
+
+const claimName = (name: string, at: number) => `${name}@${iso(at)}`
 
 const cronOptions = ["name", "cron", "execute", "clockSkew", "overlap", "expiry", "driftFactor", "nodeTimeout"] as const
 

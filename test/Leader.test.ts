@@ -452,6 +452,10 @@ describe("a cron job", () => {
     yield* TestClock.adjust("60 seconds")
     const runs = (yield* events).map((event) => event.replace(/.*run of /, ""))
     assert.deepStrictEqual(runs, ["01:06:00", "01:07:00"])
+    assert.deepStrictEqual(yield* lines, [
+      `Warn: Cron job "job" leaves out here what was due from 1970-01-01T00:02:00.000Z to 1970-01-01T01:05:30.000Z: ` +
+      "this process was blocked or suspended, or its clock was set"
+    ])
   })
 
   test("with an invalid option makes its layer die", function*() {

@@ -59,6 +59,7 @@ const kinds: Record<string, Kind> = {
   },
   fuzzing: { args: ["test/fuzz/main.ts", "--minutes", String(minutes), "--from", String(1 + seed * 1000)] },
   fire: { args: vitest("fire"), env: { FIRE_SECONDS: String(minutes * 60) } },
+  leaders: { args: vitest("leaders"), env: { FIRE_SECONDS: String(minutes * 60) } },
   failover: { args: vitest("failover") },
   model: { args: vitest("test/model/") }
 }
