@@ -90,7 +90,8 @@ export const singleton = <E, R>(
   name: string,
   program: Program<[lock: FencedLock], unknown, E, R>,
   options?: LeaderOptions
-): Layer.Layer<never, never, Redsync | Exclude<R, Scope.Scope>> => inBackground(lead(name, program, options))
+): Layer.Layer<never, never, Redsync | Exclude<R, Scope.Scope>> =>
+  inBackground(`Leader of ${quoted(String(name))}`, lead(name, program, options))
 
 /**
  * Waits until this instance is elected, runs the program while it leads, and stands
@@ -198,10 +199,13 @@ const run = <E, R>(program: Program<[lock: FencedLock], unknown, E, R>, lock: Fe
   Effect.suspend(() => Effect.isEffect(program) ? program : program(lock))
 
 /** Runs in the background for as long as the layer is open. What dies at once makes the layer die. */
-const inBackground = <R>(program: Effect.Effect<never, never, R>): Layer.Layer<never, never, Exclude<R, Scope.Scope>> =>
+const inBackground = <R>(
+  what: string,
+  program: Effect.Effect<never, never, R>
+): Layer.Layer<never, never, Exclude<R, Scope.Scope>> =>
   Layer.effectDiscard(Effect.gen(function*() {
     const fiber = yield* Effect.forkScoped(
-      Effect.tapCause(program, (cause) => Effect.logError("Ended for good", cause)),
+      Effect.tapCause(program, (cause) => Effect.logError(`${what} ended for good`, cause)),
       { startImmediately: true }
     )
     const exit = fiber.pollUnsafe()
@@ -313,76 +317,79 @@ const contention = Schedule.jittered(Schedule.min([Schedule.exponential("50 mill
 export const cron = <E, R>(
   options: CronOptions<E, R>
 ): Layer.Layer<never, never, Redsync | Exclude<Exclude<R, CurrentScheduledTime>, Scope.Scope>> =>
-  inBackground(Effect.gen(function*() {
-    const problem = problemOf(options)
-    if (problem !== undefined) return yield* dieWithIllegalArgument(problem)
-    const { clockSkew = defaultSkew, cron, execute, name, overlap = "skip", ...lockOptions } = options
-    const skewMillis = millis(clockSkew)
-    const redsync = yield* Redsync
-    const scope = yield* Effect.scope
+  inBackground(
+    `Cron job ${quoted(String(options.name))}`,
+    Effect.gen(function*() {
+      const problem = problemOf(options)
+      if (problem !== undefined) return yield* dieWithIllegalArgument(problem)
+      const { clockSkew = defaultSkew, cron, execute, name, overlap = "skip", ...lockOptions } = options
+      const skewMillis = millis(clockSkew)
+      const redsync = yield* Redsync
+      const scope = yield* Effect.scope
+      const nameOfRun = (at: number) => `Run ${iso(at)} of cron job ${quoted(name)}`
 
-    /** `None` if another has it. Where that cannot be said, it tries until the deadline. */
-    const take = (name: string, deadline: number, options: LockOptions) =>
-      Effect.gen(function*() {
-        const taken = yield* redsync.tryLock(name, options)
-        if (Option.isSome(taken)) return taken
-        const { holder } = yield* redsync.inspect(name)
-        return Option.isSome(holder) ? Option.none<Lock>() : yield* Effect.fail("no instance has a quorum")
-      }).pipe(Effect.retry({
-        schedule: contention,
-        while: () => Effect.map(Clock.currentTimeMillis, (now) => now <= deadline)
-      }))
+      /** `None` if another has it. Where that cannot be said, it tries until the deadline. */
+      const take = (name: string, deadline: number, options: LockOptions) =>
+        Effect.gen(function*() {
+          const taken = yield* redsync.tryLock(name, options)
+          if (Option.isSome(taken)) return taken
+          const { holder } = yield* redsync.inspect(name)
+          return Option.isSome(holder) ? Option.none<Lock>() : yield* Effect.fail("no instance has a quorum")
+        }).pipe(Effect.retry({
+          schedule: contention,
+          while: () => Effect.map(Clock.currentTimeMillis, (now) => now <= deadline)
+        }))
 
-    // From the first claim to the last one, whose clock is behind by `clockSkew` and which comes that much too late.
-    const claimOptions = { ...lockOptions, expiry: 2.2 * skewMillis + 1000, autoExtend: false }
+      // From the first claim to the last one, whose clock is behind by `clockSkew` and which comes that much too late.
+      const claimOptions = { ...lockOptions, expiry: 2.2 * skewMillis + 1000, autoExtend: false }
 
-    /** Whether this instance is the one to run it. */
-    const claim = (at: number) =>
-      Effect.gen(function*() {
-        const claimed = yield* take(claimName(name, at), at + skewMillis, claimOptions)
-        if (Option.isNone(claimed)) return false
-        // The scope releases what was claimed too late, and might be a second time.
-        if ((yield* Clock.currentTimeMillis) > at + skewMillis) return yield* Effect.fail("it was claimed too late")
-        yield* claimed.value.abandon
-        return true
-      }).pipe(Effect.scoped)
+      /** Whether this instance is the one to run it. */
+      const claim = (at: number) =>
+        Effect.gen(function*() {
+          const claimed = yield* take(claimName(name, at), at + skewMillis, claimOptions)
+          if (Option.isNone(claimed)) return false
+          // The scope releases what was claimed too late, and might be a second time.
+          if ((yield* Clock.currentTimeMillis) > at + skewMillis) return yield* Effect.fail("it was claimed too late")
+          yield* claimed.value.abandon
+          return true
+        }).pipe(Effect.scoped)
 
-    const runOnce = Effect.fnUntraced(function*(at: number) {
-      const run = `Run ${iso(at)} of cron job ${quoted(name)}`
-      const isOurs = yield* claim(at).pipe(
-        Effect.catch((error) => Effect.as(Effect.logWarning(`${run} could not be claimed here`, error), false))
-      )
-      if (!isOurs) return
-      const program = Effect.scoped(Effect.provideService(execute, CurrentScheduledTime, DateTime.makeUnsafe(at)))
-      const alone = Effect.gen(function*() {
-        const lock = yield* take(name, at + skewMillis, lockOptions)
-        if (Option.isNone(lock)) yield* Effect.logInfo(`${run} is left out: an earlier one is going on`)
-        else yield* guard(lock.value, program)
-      })
-      const guarded: Effect.Effect<unknown, unknown, Exclude<R, CurrentScheduledTime>> = overlap === "allow"
-        ? program
-        : Effect.scoped(alone)
-      yield* guarded.pipe(
-        Effect.catchCause((cause) => Effect.logWarning(`${run} failed and is not repeated`, cause)),
-        Effect.onInterrupt(() => Effect.logWarning(`${run} was interrupted and is not repeated`))
-      )
-    }, Effect.annotateLogs("redsync.lock", name))
-
-    let after = yield* Clock.currentTimeMillis
-    while (true) {
-      const at = Cron.next(cron, after).getTime()
-      const now = yield* sleepUntil(at)
-      // What this instance has slept through counts for as long as it can still be claimed.
-      after = Math.max(at, now - skewMillis)
-      if (after === at) yield* Effect.forkIn(runOnce(at), scope)
-      else {
-        yield* Effect.logWarning(
-          `Cron job ${quoted(name)} leaves out here what was due from ${iso(at)} to ${iso(after)}: ` +
-            "this process was blocked or suspended, or its clock was set"
+      const runOnce = Effect.fnUntraced(function*(at: number) {
+        const run = nameOfRun(at)
+        const isOurs = yield* claim(at).pipe(
+          Effect.catch((error) => Effect.as(Effect.logWarning(`${run} could not be claimed here`, error), false))
         )
+        if (!isOurs) return
+        const program = Effect.scoped(Effect.provideService(execute, CurrentScheduledTime, DateTime.makeUnsafe(at)))
+        const alone = Effect.gen(function*() {
+          const lock = yield* take(name, at + skewMillis, lockOptions)
+          if (Option.isNone(lock)) yield* Effect.logInfo(`${run} is left out: an earlier one is going on`)
+          else yield* guard(lock.value, program)
+        })
+        const guarded: Effect.Effect<unknown, unknown, Exclude<R, CurrentScheduledTime>> = overlap === "allow"
+          ? program
+          : Effect.scoped(alone)
+        yield* guarded.pipe(
+          Effect.catchCause((cause) => Effect.logWarning(`${run} failed and is not repeated`, cause))
+        )
+      }, (runs, at) => Effect.onInterrupt(runs, () => Effect.logWarning(`${nameOfRun(at)} was interrupted here`)))
+
+      let after = yield* Clock.currentTimeMillis
+      while (true) {
+        const at = Cron.next(cron, after).getTime()
+        const now = yield* sleepUntil(at)
+        // What this instance has slept through counts for as long as it can still be claimed.
+        after = Math.max(at, now - skewMillis)
+        if (after === at) yield* Effect.forkIn(runOnce(at), scope)
+        else {
+          yield* Effect.logWarning(
+            `Cron job ${quoted(name)} leaves out here what was due from ${iso(at)} to ${iso(after)}: ` +
+              "this process was blocked or suspended, or its clock was set"
+          )
+        }
       }
-    }
-  }))
+    }).pipe(Effect.annotateLogs("redsync.lock", options.name))
+  )
 
 const iso = (at: number) => new Date(at).toISOString()
 
