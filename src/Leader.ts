@@ -91,7 +91,7 @@ export const singleton = <E, R>(
   program: Program<[lock: FencedLock], unknown, E, R>,
   options?: LeaderOptions
 ): Layer.Layer<never, never, Redsync | Exclude<R, Scope.Scope>> =>
-  inBackground(`Leader of ${quoted(String(name))}`, lead(name, program, options))
+  inBackground(`Leader of ${quoted(name)}`, lead(name, program, options))
 
 /**
  * Waits until this instance is elected, runs the program while it leads, and stands
@@ -209,7 +209,7 @@ const inBackground = <R>(
       { startImmediately: true }
     )
     const exit = fiber.pollUnsafe()
-    if (exit !== undefined) yield* exit
+    if (exit !== undefined) return yield* exit
   }))
 
 // -----------------------------------------------------------------------------
@@ -318,7 +318,7 @@ export const cron = <E, R>(
   options: CronOptions<E, R>
 ): Layer.Layer<never, never, Redsync | Exclude<Exclude<R, CurrentScheduledTime>, Scope.Scope>> =>
   inBackground(
-    `Cron job ${quoted(String(options.name))}`,
+    `Cron job ${quoted(options.name)}`,
     Effect.gen(function*() {
       const problem = problemOf(options)
       if (problem !== undefined) return yield* dieWithIllegalArgument(problem)
@@ -421,8 +421,10 @@ const problemOf = (options: unknown): string | undefined => {
  * goes by the monotonic clock: the wall clock may be set meanwhile, and goes on while
  * the machine is suspended.
  */
-const sleepUntil = (at: number): Effect.Effect<number> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) =>
-    now >= at
-      ? Effect.succeed(now)
-      : Effect.andThen(Effect.sleep(Math.min(at - now, longestSleepMillis)), sleepUntil(at)))
+const sleepUntil = Effect.fnUntraced(function*(at: number) {
+  while (true) {
+    const now = yield* Clock.currentTimeMillis
+    if (now >= at) return now
+    yield* Effect.sleep(Math.min(at - now, longestSleepMillis))
+  }
+})

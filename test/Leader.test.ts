@@ -57,7 +57,7 @@ const instance = Effect.fnUntraced(function*(program: Layer.Layer<never, never, 
   const scope = yield* Scope.fork(yield* Effect.scope)
   const service = Redsync.layer({ nodes: nodes.map(({ node }) => node) })
   yield* Layer.buildWithScope(Layer.provide(program, Layer.fresh(service)), scope)
-  return Scope.close(scope, Exit.void)
+  return { close: Scope.close(scope, Exit.void) }
 })
 
 /** What it does until it is interrupted. */
@@ -140,7 +140,7 @@ describe("a leader", () => {
     ([, end]) =>
       Effect.gen(function*() {
         yield* singleton("a", {}, Effect.andThen(Effect.sleep("1 second"), Effect.andThen(happens("a fails"), end)))
-        const close = yield* singleton("b")
+        const { close } = yield* singleton("b")
         yield* TestClock.adjust("1 second")
         assert.deepStrictEqual(yield* events, ["1 s: a fails", "1 s: b leads"])
         const [warning] = yield* lines
@@ -187,7 +187,7 @@ describe("a leader", () => {
     const { all, occupy } = yield* TestNodes
     for (const state of ["down", "silent", { rejects: "OOM" }] as const) {
       yield* occupy("outbox", "10 seconds")
-      const close = yield* singleton("a")
+      const { close } = yield* singleton("a")
       yield* all(state)
       yield* TestClock.adjust("5 minutes")
       assert.deepStrictEqual(yield* lines, [
@@ -213,14 +213,14 @@ describe("a leader", () => {
   })
 
   test("that is closed is interrupted, and followed at the same instant", function*() {
-    const a = yield* singleton(
+    const { close } = yield* singleton(
       "a",
       {},
       Effect.scoped(Effect.andThen(Effect.addFinalizer(() => happens("a closes")), leads("a")))
     )
     yield* singleton("b")
     yield* TestClock.adjust("41.5 seconds")
-    yield* a
+    yield* close
     yield* TestClock.adjust(0)
     assert.deepStrictEqual(yield* events, [
       "0 s: a leads",
@@ -245,7 +245,7 @@ describe("a leader", () => {
   test("whose candidacy is interrupted leaves nothing behind", function*() {
     const { occupy } = yield* TestNodes
     yield* occupy("outbox", "10 seconds")
-    const close = yield* singleton("a")
+    const { close } = yield* singleton("a")
     yield* TestClock.adjust("1 second")
     yield* close
     yield* TestClock.adjust("10 seconds")
@@ -305,7 +305,7 @@ const cronOn = (
     const layer = Leader.cron({ name: "job", cron: Cron.parseUnsafe("* * * * *", "UTC"), execute, ...options })
     return Effect.map(
       Effect.provideService(instance(layer), Clock.Clock, clock),
-      (close) => ({ clock, close: Effect.provideService(close, Clock.Clock, clock) })
+      ({ close }) => ({ clock, close: Effect.provideService(close, Clock.Clock, clock) })
     )
   })
 
