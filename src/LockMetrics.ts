@@ -128,5 +128,11 @@ export const definitions = {
     type: "counter",
     description: "Wake-ups that gave a waiter of this service its turn",
     attributes: { mode, outcome: "used (the lock was granted), wasted" }
+  },
+  handOvers: {
+    name: "redsync_hand_overs_total",
+    type: "counter",
+    description: "Hand-overs of a lock to this service by its previous holder",
+    attributes: { mode, outcome: "taken, wasted (too few nodes, or nobody waited any more)" }
   }
 } satisfies { readonly [key: string]: Definition }

@@ -157,9 +157,13 @@ export interface LockNode {
   readonly replicas?: (count: number, withinMillis: number) => LockNode
 
   /**
-   * The node's waiting lists from the point of view of one waiter; notifications
+   * The node's waiting lists from the point of view of one service; notifications
    * are delivered while the scope is open. Any connections this requires are opened
    * by the first `join`. Without it waiters rely on their schedule alone.
+   *
+   * The last 12 characters of `waiterId` are those with which all values of the
+   * service begin; what stands before them is shared by all services that contend.
+   * A notification about a value goes to the service with whose characters it begins.
    */
   readonly waitingList?: (
     waiterId: string,
@@ -362,45 +366,137 @@ export interface PermitHolder {
  *
  * **Details**
  *
- * It is a hint: a notice may be lost, come late or come twice, at no cost but
- * time, since waiters attempt on their schedule too. A waiter is a process, or
- * rather a service in it; it stands in the list of a key once, however many of
- * its fibers wait for it. A list is forgotten a minute after the last join.
+ * It is a hint: a notification may be lost, arrive late or twice, at no cost but
+ * time, since waiters attempt on their schedule too. A service has one entry in the
+ * list of a key, however many of its fibers wait for it. A list is forgotten a minute
+ * after the last join; waiters join again, keeping their position, well within that.
  *
  * @category models
  * @since 0.1.0
  */
 export interface WaitingList {
   /**
-   * Enqueues the waiter, or keeps its position, and reads the key. From then on the
-   * head of the queue is notified of every change of the key, whoever makes it.
+   * Appends or prepends the entry, or leaves it where it is, and reads the key. If the
+   * entry is the first, the holder of the key is told (`Successor`); where nobody
+   * receives that, the service is notified of the next change of the key (`KeyChanged`). An entry to remove, which the
+   * service has given up, is removed first.
    */
-  readonly join: (key: string, place: "front" | "back") => Effect.Effect<LinePosition, NodeError>
+  readonly join: (
+    key: string,
+    entry: LineEntry,
+    place: "front" | "back",
+    remove?: LineEntry
+  ) => Effect.Effect<LinePosition, NodeError>
 
   /**
-   * Removes the waiter from the list. If the key is free, wakes the head of the
-   * queue.
+   * Removes the entry, and deletes the key if it has the entry's value. If the key is
+   * free then, wakes the next in line; otherwise, if the entry was the first, tells the
+   * holder and the new first.
    */
-  readonly leave: (key: string) => Effect.Effect<void, NodeError>
+  readonly leave: (key: string, entry: LineEntry) => Effect.Effect<void, NodeError>
 
   /**
-   * `release`, and if the key is free then, wakes the head of the queue. Removes
-   * the waiter itself from the list first if `inLine`.
+   * `release`, and if the key is free then, wakes the next in line. Removes the given
+   * entry first.
    */
   readonly release: (
     key: string,
     value: string,
-    inLine: boolean
+    entry: LineEntry | undefined
   ) => Effect.Effect<{ readonly released: boolean; readonly woke: boolean }, NodeError>
+
+  /** Handing a lock over to the next in line. Without it the next in line is woken and asks the nodes. */
+  readonly handOver?: HandOver
 }
 
 /**
- * A waiter's position in a waiting list.
+ * One service in the waiting list of a key.
  *
- * **Details**
+ * `value` is a value of its own, under which it will hold the lock if it is handed
+ * over, and `fenced` whether it then needs a fencing token.
  *
- * `ahead` is the number of waiters before it, `ttlMillis` the remaining time to live
- * of the key in milliseconds, `0` if there is no such key.
+ * @category models
+ * @since 0.1.0
+ */
+export interface LineEntry {
+  readonly value: string
+  readonly mode: "exclusive"
+  readonly weight: number
+  readonly fenced: boolean
+}
+
+/**
+ * Handing a lock over to the next in line, which then holds it without asking.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HandOver {
+  /**
+   * Makes sure that notifications are delivered, and reads the clock of the server
+   * that has the key.
+   */
+  readonly listen: (key: string) => Effect.Effect<NodeTime, NodeError>
+
+  /**
+   * If the key has the value, takes the successor's entry out of the list, sets the
+   * key to the successor's value, to expire after the given milliseconds, and tells
+   * the successor (`HandedOver`) and the next in line (`First`). If the successor does
+   * not receive that, or the server is younger than the delayed restart requires,
+   * it deletes the key and wakes the next in line instead. Nothing happens to a key
+   * that has another value; for one that is free, the next in line is woken.
+   *
+   * A fenced successor gets a token as `FencingCounters.acquire` would count it.
+   */
+  readonly transfer: (
+    key: string,
+    value: string,
+    successor: LineEntry,
+    terms: HandOverTerms
+  ) => Effect.Effect<{ readonly released: boolean; readonly woke: boolean; readonly handedOver: boolean }, NodeError>
+}
+
+/**
+ * `proposal` is the smallest fencing token, should the successor need one. `chain`
+ * passes through to the successor.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HandOverTerms {
+  readonly expiryMillis: number
+  readonly proposal: number
+  readonly chain: HandOverChain
+}
+
+/**
+ * The number of hand-overs since the lock was last free, and how long ago the first
+ * of them was.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HandOverChain {
+  readonly length: number
+  readonly millis: number
+}
+
+/**
+ * A reading of a server's clock. Readings can be compared where `clock` is the same.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface NodeTime {
+  readonly millis: number
+  readonly clock: string
+}
+
+/**
+ * A position in a waiting list: the number of entries ahead, and the remaining time to
+ * live of the blocking key, `0` if it does not exist. `time` is the server's clock
+ * when it answered, if the node can tell. `isOurs` if the key has the entry's value: the
+ * lock was handed over, and the entry is not in the list any more.
  *
  * @category models
  * @since 0.1.0
@@ -408,28 +504,57 @@ export interface WaitingList {
 export interface LinePosition {
   readonly ahead: number
   readonly ttlMillis: number
+  readonly time?: NodeTime | undefined
+  readonly isOurs?: boolean
 }
 
 /**
- * A notification to a waiter.
+ * A notification.
  *
- * **Details**
- *
- * - `WakeUp`: it is the waiter's turn for the key, and the waiter is no longer in
- *   the list of that key.
- * - `KeyChanged`: the key, which the waiter watches, has changed.
- * - `Resync`: notifications may have been lost, so the waiter should read its keys
- *   again.
- * - `Unsupported`: the node cannot deliver some notifications; `why` is the reason.
+ * - `WakeUp`: it is the turn of the entry with this value, which is no longer in the
+ *   list; `next` is the entry behind it
+ * - `Successor`: the first in line for the lock that is held with this value
+ * - `First`: the entry with this value is the first in line now; the key lives for
+ *   `ttlMillis`, `0` if the list should be joined again to find out
+ * - `HandedOver`: the key was set to this value, at the given time and for `ttlMillis`;
+ *   `next` is the first in line, where the node has the list
+ * - `KeyChanged`: a key that the service watches has changed
+ * - `Resync`: notifications may have been lost
+ * - `Unsupported`: the node cannot deliver some notifications, with the reason
  *
  * @category models
  * @since 0.1.0
  */
 export type Notice =
-  | { readonly _tag: "WakeUp"; readonly key: string }
+  | { readonly _tag: "WakeUp"; readonly key: string; readonly value: string; readonly next: LineEntry | undefined }
+  | {
+    readonly _tag: "Successor"
+    readonly key: string
+    readonly value: string
+    readonly successor: LineEntry | undefined
+  }
+  | { readonly _tag: "First"; readonly key: string; readonly value: string; readonly ttlMillis: number }
+  | HandedOver
   | { readonly _tag: "KeyChanged"; readonly key: string }
   | { readonly _tag: "Resync" }
   | { readonly _tag: "Unsupported"; readonly why: string }
+
+/**
+ * A node handed a lock over. `token` is what it counted for a fenced successor.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HandedOver {
+  readonly _tag: "HandedOver"
+  readonly key: string
+  readonly value: string
+  readonly ttlMillis: number
+  readonly time: NodeTime
+  readonly chain: HandOverChain
+  readonly next: LineEntry | undefined
+  readonly token: number | undefined
+}
 
 /**
  * What a node stores under a key.

@@ -13,14 +13,17 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { monotonicMillis } from "./internal/base/clock.ts"
 import { type CountTokens, PermitTable } from "./internal/memory/permitTable.ts"
-import { fencingCounterTtlMillis, isToken } from "./internal/nodeContract.ts"
+import { fencingCounterTtlMillis, isToken, waiterOf } from "./internal/nodeContract.ts"
 import { NodeError } from "./LockError.ts"
-import type { KeyState, LockNode, Notice, WaitingList } from "./LockNode.ts"
+import type { KeyState, LineEntry, LockNode, Notice, WaitingList } from "./LockNode.ts"
 
 interface Entry {
   readonly value: string
   readonly expiresAt: number
 }
+
+/** Tells a waiter, and returns whether it can be told. */
+type Tell = (waiterId: string, notice: Notice) => boolean
 
 /**
  * Creates an empty node inside this process.
@@ -91,12 +94,16 @@ export const make = (id: string = "memory"): LockNode => {
     return token
   }
 
+  const uncountable = (operation: NodeError["operation"], proposal: number) => {
+    const cause = new Error(`the counter cannot go on from ${proposal}`)
+    return new NodeError({ node: id, operation, reason: "Rejected", cause })
+  }
+
   /** Nothing is done where the proposal, or what comes of it, could not be a token. */
   const counting = <A>(proposal: number, f: (now: number) => A | undefined): Effect.Effect<A, NodeError> =>
     Effect.flatMap(at((now) => proposal === 0 || isToken(proposal) ? f(now) : undefined), (answer) => {
       if (answer !== undefined) return Effect.succeed(answer)
-      const cause = new Error(`the counter cannot go on from ${proposal}`)
-      return Effect.fail(new NodeError({ node: id, operation: "acquire", reason: "Rejected", cause }))
+      return Effect.fail(uncountable("acquire", proposal))
     })
 
   const semaphores = new Map<string, PermitTable>()
@@ -124,39 +131,151 @@ export const make = (id: string = "memory"): LockNode => {
     return tokens
   }
 
-  const lists = new Map<string, Array<string>>()
+  const lists = new Map<string, Array<LineEntry>>()
   const listeners = new Map<string, (notice: Notice) => void>()
   const watchers = new Map<string, Set<string>>()
 
-  // Later, as over a network: whoever hears may act at once, and what happens now is to be over first.
-  const notify = (waiter: string, notice: Notice) =>
-    Effect.forkDetach(Effect.andThen(Effect.yieldNow, Effect.sync(() => listeners.get(waiter)?.(notice))))
+  /** Runs a step in which nothing comes between, and then delivers what it has to tell. */
+  const step = <A>(f: (now: number, tell: Tell) => A): Effect.Effect<A> =>
+    Effect.flatMap(
+      at((now) => {
+        const told: Array<readonly [waiterId: string, notice: Notice]> = []
+        return [
+          f(now, (waiterId, notice) => listeners.has(waiterId) && told.push([waiterId, notice]) > 0),
+          told
+        ] as const
+      }),
+      ([answer, told]) =>
+        Effect.as(Effect.forEach(told, ([waiterId, notice]) => deliver(waiterId, notice), { discard: true }), answer)
+    )
+
+  // Later, as over a network: whoever is told may act at once, and what happens now is to be over first.
+  const deliver = (waiterId: string, notice: Notice) =>
+    Effect.forkDetach(Effect.andThen(Effect.yieldNow, Effect.sync(() => listeners.get(waiterId)?.(notice))))
 
   /** Tells those that watch the key that it has changed; each look buys one notice. */
-  const changed = (key: string) => {
+  const changed = (key: string, tell: Tell) => {
     const waiters = watchers.get(key)
-    if (waiters === undefined) return Effect.void
     watchers.delete(key)
-    return Effect.forEach(waiters, (waiter) => notify(waiter, { _tag: "KeyChanged", key }), { discard: true })
+    for (const waiterId of waiters ?? []) tell(waiterId, { _tag: "KeyChanged", key })
   }
 
   const change = (key: string, f: (now: number) => boolean): Effect.Effect<boolean> =>
-    Effect.tap(at(f), (done) => done ? changed(key) : Effect.void)
+    step((now, tell) => {
+      const done = f(now)
+      if (done) changed(key, tell)
+      return done
+    })
 
-  const removeFromList = (key: string, waiter: string) => {
-    const left = (lists.get(key) ?? []).filter((other) => other !== waiter)
-    if (left.length === 0) lists.delete(key)
-    else lists.set(key, left)
+  const release = (key: string, value: string, now: number): boolean =>
+    live(key, now)?.value === value && entries.delete(key)
+
+  const first = (key: string): LineEntry | undefined => lists.get(key)?.[0]
+
+  const takeOut = (key: string, { value }: LineEntry) => {
+    const left = (lists.get(key) ?? []).filter((other) => other.value !== value)
+    if (left.length > 0) lists.set(key, left)
+    else lists.delete(key)
   }
 
-  /** Tells the first in line that can hear, if the key is free. */
-  const wakeNext = (key: string): Effect.Effect<boolean> =>
-    Effect.flatMap(at((now) => live(key, now)), (entry) => {
-      const waiter = entry === undefined ? lists.get(key)?.find((waiter) => listeners.has(waiter)) : undefined
-      if (waiter === undefined) return Effect.succeed(false)
-      removeFromList(key, waiter)
-      return Effect.as(notify(waiter, { _tag: "WakeUp", key }), true)
-    })
+  /** What one service sees of the waiting lists. */
+  const waitingList = (waiterId: string): WaitingList => {
+    const owner = (value: string) => waiterOf(value, waiterId)
+
+    /** Wakes the first in line for a free key that can be told; those whose service is gone are skipped. */
+    const wakeNext = (key: string, now: number, tell: Tell): boolean => {
+      if (live(key, now) !== undefined) return false
+      for (let next = first(key); next !== undefined; next = first(key)) {
+        takeOut(key, next)
+        const { value } = next
+        if (tell(owner(value), { _tag: "WakeUp", key, value, next: first(key) })) return true
+      }
+      return false
+    }
+
+    return {
+      join: (key, entry, place, remove) =>
+        step((now, tell) => {
+          if (remove !== undefined) takeOut(key, remove)
+          const held = live(key, now)
+          const ttlMillis = held === undefined ? 0 : Math.ceil(held.expiresAt - now)
+          const time = { millis: now, clock: id }
+          // Nobody would take it out of the list again.
+          if (!listeners.has(waiterId)) return { ahead: 0, ttlMillis, time }
+          if (held?.value === entry.value) return { ahead: 0, ttlMillis, time, isOurs: true }
+          const list = lists.get(key) ?? []
+          const others = list.filter(({ value }) => value !== entry.value)
+          if (place === "front") lists.set(key, [entry, ...others])
+          else if (others.length === list.length) lists.set(key, [...list, entry])
+          const ahead = lists.get(key)!.findIndex(({ value }) => value === entry.value)
+          if (ahead > 0) return { ahead, ttlMillis, time }
+          const isTold = held !== undefined &&
+            tell(owner(held.value), { _tag: "Successor", key, value: held.value, successor: entry })
+          if (!isTold) watchers.set(key, (watchers.get(key) ?? new Set()).add(waiterId))
+          return { ahead, ttlMillis, time }
+        }),
+      leave: (key, entry) =>
+        step((now, tell) => {
+          const wasFirst = first(key)?.value === entry.value
+          takeOut(key, entry)
+          if (release(key, entry.value, now)) changed(key, tell)
+          const held = live(key, now)
+          if (held === undefined) {
+            wakeNext(key, now, tell)
+          } else if (wasFirst) {
+            const successor = first(key)
+            tell(owner(held.value), { _tag: "Successor", key, value: held.value, successor })
+            if (successor === undefined) return
+            const { value } = successor
+            tell(owner(value), { _tag: "First", key, value, ttlMillis: 0 })
+          }
+        }),
+      release: (key, value, entry) =>
+        step((now, tell) => {
+          const released = release(key, value, now)
+          if (released) changed(key, tell)
+          if (entry !== undefined) takeOut(key, entry)
+          return { released, woke: wakeNext(key, now, tell) }
+        }),
+      handOver: {
+        listen: () => at((now) => ({ millis: now, clock: id })),
+        transfer: (key, value, successor, { chain, expiryMillis, proposal }) =>
+          Effect.flatMap(
+            step((now, tell) => {
+              if (live(key, now)?.value !== value) {
+                return { released: false, woke: wakeNext(key, now, tell), handedOver: false }
+              }
+              const token = successor.fenced ? Math.max(counter(key, now) + 1, proposal) : undefined
+              if (token !== undefined && !isToken(token)) return undefined
+              takeOut(key, successor)
+              const next = first(key)
+              const handedOver = tell(owner(successor.value), {
+                _tag: "HandedOver",
+                key,
+                value: successor.value,
+                ttlMillis: expiryMillis,
+                time: { millis: now, clock: id },
+                chain,
+                next,
+                token
+              })
+              changed(key, tell)
+              if (!handedOver) {
+                entries.delete(key)
+                return { released: true, woke: wakeNext(key, now, tell), handedOver }
+              }
+              entries.set(key, { value: successor.value, expiresAt: now + expiryMillis })
+              if (token !== undefined) count(key, token, now)
+              if (next !== undefined) {
+                tell(owner(next.value), { _tag: "First", key, value: next.value, ttlMillis: expiryMillis })
+              }
+              return { released: true, woke: true, handedOver }
+            }),
+            (answer) => answer === undefined ? Effect.fail(uncountable("release", proposal)) : Effect.succeed(answer)
+          )
+      }
+    }
+  }
 
   const node: LockNode = {
     id,
@@ -168,7 +287,7 @@ export const make = (id: string = "memory"): LockNode => {
         if (ours || (entry === undefined && !ifPresent)) entries.set(key, { value, expiresAt: now + expiryMillis })
         return ours
       }),
-    release: (key, value) => change(key, (now) => live(key, now)?.value === value && entries.delete(key)),
+    release: (key, value) => change(key, (now) => release(key, value, now)),
     inspect: (key) =>
       at((now) =>
         Option.fromUndefinedOr(live(key, now)).pipe(
@@ -200,7 +319,7 @@ export const make = (id: string = "memory"): LockNode => {
               ? Option.some(count(key, token, now))
               : Option.none()
           }),
-          (token) => Option.isSome(token) ? changed(key) : Effect.void
+          (token) => Option.isSome(token) ? step((_now, tell) => changed(key, tell)) : Effect.void
         )
     },
     permits: {
@@ -238,43 +357,20 @@ export const make = (id: string = "memory"): LockNode => {
     },
     // It lives and dies with this process, and so does all that it excludes.
     delayedRestart: () => node,
-    waitingList: (waiter, onNotice) =>
+    waitingList: (waiterId, onNotice) =>
       Effect.acquireRelease(
-        Effect.sync((): WaitingList => {
-          listeners.set(waiter, onNotice)
-          return {
-            join: (key, place) =>
-              at((now) => {
-                const entry = live(key, now)
-                const ttlMillis = entry === undefined ? 0 : Math.ceil(entry.expiresAt - now)
-                // Nobody would take it out of the list again.
-                if (!listeners.has(waiter)) return { ahead: 0, ttlMillis }
-                let list = lists.get(key) ?? []
-                if (place === "front") list = [waiter, ...list.filter((other) => other !== waiter)]
-                else if (!list.includes(waiter)) list = [...list, waiter]
-                lists.set(key, list)
-                const ahead = list.indexOf(waiter)
-                if (ahead === 0) watchers.set(key, (watchers.get(key) ?? new Set()).add(waiter))
-                return { ahead, ttlMillis }
-              }),
-            leave: (key) =>
-              Effect.suspend(() => {
-                removeFromList(key, waiter)
-                return Effect.asVoid(wakeNext(key))
-              }),
-            release: (key, value, inLine) =>
-              Effect.flatMap(node.release(key, value), (released) => {
-                if (inLine) removeFromList(key, waiter)
-                return Effect.map(wakeNext(key), (woke) => ({ released, woke }))
-              })
-          }
+        Effect.sync(() => {
+          listeners.set(waiterId, onNotice)
+          return waitingList(waiterId)
         }),
         () =>
           Effect.sync(() => {
-            listeners.delete(waiter)
-            for (const key of lists.keys()) removeFromList(key, waiter)
+            listeners.delete(waiterId)
+            for (const [key, list] of lists) {
+              for (const entry of list) if (waiterOf(entry.value, waiterId) === waiterId) takeOut(key, entry)
+            }
             for (const [key, waiters] of watchers) {
-              if (waiters.delete(waiter) && waiters.size === 0) watchers.delete(key)
+              if (waiters.delete(waiterId) && waiters.size === 0) watchers.delete(key)
             }
           })
       )

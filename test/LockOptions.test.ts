@@ -414,7 +414,7 @@ describe("names and values", () => {
     "a\udc00b",
     tooLong,
     "é".repeat(2049),
-    "redsync:1:waiting:{x}",
+    "redsync:1:line:{x}",
     "redsync:1:",
     "redsync:999:a",
     revoked()

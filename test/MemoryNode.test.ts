@@ -3,6 +3,7 @@ import { Effect, Exit, Layer, Option, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { MemoryNode } from "../src/index.ts"
 import { Subject, suite } from "./support/conformance.ts"
+import { entryOf, waiterIdOf } from "./support/line.ts"
 
 suite(
   "MemoryNode",
@@ -50,16 +51,16 @@ describe("MemoryNode on the test clock", () => {
   it.effect("a waiter that is gone stands in none of its lists, and joins none", () =>
     Effect.gen(function*() {
       const node = MemoryNode.make()
-      const open = (waiter: string) => node.waitingList!(waiter, () => {})
+      const open = (waiter: string) => node.waitingList!(waiterIdOf(waiter), () => {})
       const scope = yield* Scope.make()
       const gone = yield* Scope.provide(open("gone"), scope)
       const keys = ["a", "b", "c"]
-      for (const key of keys) yield* gone.join(key, "back")
+      for (const key of keys) yield* gone.join(key, entryOf("gone"), "back")
       yield* Scope.close(scope, Exit.void)
       const next = yield* open("next")
       for (const key of keys) {
-        yield* gone.join(key, "front")
-        assert.strictEqual((yield* next.join(key, "back")).ahead, 0)
+        yield* gone.join(key, entryOf("gone"), "front")
+        assert.strictEqual((yield* next.join(key, entryOf("next"), "back")).ahead, 0)
       }
     }).pipe(Effect.scoped))
 

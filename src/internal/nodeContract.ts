@@ -3,11 +3,29 @@
  */
 import * as Option from "effect/Option"
 import { NodeError } from "../LockError.ts"
-import type { KeyState } from "../LockNode.ts"
+import type { KeyState, LineEntry } from "../LockNode.ts"
 import { masked, quoted } from "./base/text.ts"
 
 /** Whether the key of a lock would have the form of the library's own keys. */
 export const isReserved = (name: string): boolean => /^redsync:\d+:/.test(name)
+
+/** The number of characters with which all values of a service begin. */
+export const serviceIdLength = 12
+
+/** The waiter to which a value belongs, given the id of another one behind the same prefix. */
+export const waiterOf = (value: string, waiterId: string): string =>
+  waiterId.slice(0, -serviceIdLength) + value.slice(0, serviceIdLength)
+
+/** An entry of a waiting list as text: mode, weight, `f` if fenced, and the value. */
+export const entryText = ({ fenced, value, weight }: LineEntry): string => `x${weight}${fenced ? "f" : ""}:${value}`
+
+/** What the text stands for, if it is an entry. */
+export const entryOf = (text: string): LineEntry | undefined => {
+  const [, weight, fenced, value] = /^x(\d{1,6})(f?):([\w+/]{13,64})$/.exec(text) ?? []
+  return value === undefined
+    ? undefined
+    : { value, mode: "exclusive", weight: Number(weight), fenced: fenced === "f" }
+}
 
 /** A key that never exists, read to check that a node replies. */
 export const healthKey = "redsync:1:health"

@@ -21,7 +21,7 @@ import {
   withLock,
   withLocks
 } from "../../src/index.ts"
-import { onEach } from "../support/faults.ts"
+import { onEach, until } from "../support/faults.ts"
 import { RedisServers } from "../support/servers/RedisServers.ts"
 import * as TestNodes from "../support/testNodes.ts"
 import { channelsOf, hourly, onThree, service, untilListed } from "../support/trouble.ts"
@@ -113,20 +113,21 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
       const waitingA = yield* Effect.forkScoped(a2.run(withLock("x", Effect.void, hourly)))
       const waitingB = yield* Effect.forkScoped(b2.run(withLock("x", Effect.void, hourly)))
       const listA = yield* untilListed(servers, "a:x", 1)
-      const listB = yield* untilListed(servers, "b:x", 1)
+      yield* untilListed(servers, "b:x", 1)
       const keys = (yield* onEach(servers, (server) => server.command<Array<string>>("KEYS", "redsync:*"))).flat()
-      assert.deepStrictEqual(keys.sort(), ["redsync:1:waiting:{a:x}", "redsync:1:waiting:{b:x}"])
-      const channels = (yield* onEach([...new Set([listA, listB])], channelsOf)).flat()
-      // One for each that waits: the prefix and the twelve characters of its service.
-      assert.deepStrictEqual(channels.map((channel) => channel.slice(0, -12)).sort(), [
-        "redsync:turn:a:",
-        "redsync:turn:b:"
-      ])
+      assert.deepStrictEqual(keys.sort(), ["redsync:1:line:{a:x}", "redsync:1:line:{b:x}"])
+      // One for each that waits, on every server: the prefix and the twelve characters of its service.
+      const channels = Effect.map(
+        onEach(servers, channelsOf),
+        (channels) => [...new Set(channels.flat().map((channel) => channel.slice(0, -12)))].sort()
+      )
+      yield* until("both listen", Effect.map(channels, ({ length }) => length === 2))
+      assert.deepStrictEqual(yield* channels, ["redsync:turn:a:", "redsync:turn:b:"])
       // Whoever is woken is taken out of its list by that.
       yield* holdB.release
       yield* Fiber.join(waitingB)
       assert.isUndefined(waitingA.pollUnsafe())
-      assert.strictEqual(yield* listA.command<number>("LLEN", "redsync:1:waiting:{a:x}"), 1)
+      assert.strictEqual(yield* listA.command<number>("LLEN", "redsync:1:line:{a:x}"), 1)
       assert.isTrue(yield* holdA.isHeld)
       yield* holdA.release
       yield* Fiber.join(waitingA)

@@ -47,6 +47,8 @@ export const run = (plan: Plan, record = false): History => {
       onReconnect: () => checker.count("connections given up"),
       onRaise: (value) => checker.raising(value),
       onTurn: () => checker.count("turns given notice of"),
+      onHandedOver: (server, value) => checker.told(server, value),
+      onJoin: (key, value) => checker.standsInLine(process, key, value),
       short: (value) => checker.short(value)
     }
     const own = servers.map((server) => new Link(process, server, plan.link))
@@ -55,6 +57,7 @@ export const run = (plan: Plan, record = false): History => {
     const nodes = own.map((link) =>
       Node.make(link, calls, {
         hasList: plan.hasLists,
+        handsOver: options.handsOver,
         breaks: () => link.isFaulty && plan.link.fails && chance.in(0.02) ? chance.pick(["throws", "dies"]) : undefined,
         minUptimeMillis: 0,
         acknowledgedWithin: undefined

@@ -325,7 +325,7 @@ const answer = ([name = "", script = ""]: ReadonlyArray<string>, error: string):
       return "-NOSCRIPT No matching script\r\n"
     case "eval":
       if (error !== "") return `-${error}\r\n`
-      if (script.includes("RPUSH")) return "*2\r\n:0\r\n:-2\r\n"
+      if (script.includes("RPUSH")) return "*4\r\n:0\r\n:-2\r\n:0\r\n:0\r\n"
       return script.includes("STRLEN") ? "*3\r\n$4\r\nnone\r\n$0\r\n\r\n:-2\r\n" : ":1\r\n"
     default:
       return `-ERR unknown command ${name}\r\n`

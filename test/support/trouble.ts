@@ -80,7 +80,7 @@ export const deleteOn = (servers: ReadonlyArray<RedisServer>, key: string) =>
 
 /** How many wait in the list of a name, on each of the servers. */
 export const waitingOn = (servers: ReadonlyArray<RedisServer>, name: string) =>
-  onEach(servers, (server) => server.command<number>("LLEN", companionKey("waiting", name)))
+  onEach(servers, (server) => server.command<number>("LLEN", companionKey("line", name)))
 
 /**
  * The server that has the waiting list of a name, once so many services stand in it.

@@ -21,11 +21,16 @@ export interface View extends LockNode {
 
 export interface Options {
   readonly hints?: Hints
+  /** Whether the node hands locks over; it does by default. */
+  readonly handsOver?: boolean
   /** The time a message takes to the node, and as much back. */
   readonly oneWayMillis?: number
 }
 
-export const make = (node: LockNode, { hints = "heard", oneWayMillis = 0 }: Options = {}): View => {
+export const make = (
+  node: LockNode,
+  { handsOver = true, hints = "heard", oneWayMillis = 0 }: Options = {}
+): View => {
   const asked: View["asked"] = []
   const ask = <A, E>(operation: string, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
     Effect.clockWith((clock: Clock.Clock) => {
@@ -41,8 +46,14 @@ export const make = (node: LockNode, { hints = "heard", oneWayMillis = 0 }: Opti
       })
       return {
         join: (...args) => ask("join", list.join(...args)),
-        leave: (key) => ask("leave", list.leave(key)),
-        release: (...args) => ask("release", list.release(...args))
+        leave: (...args) => ask("leave", list.leave(...args)),
+        release: (...args) => ask("release", list.release(...args)),
+        ...handsOver && {
+          handOver: {
+            listen: (key) => ask("listen", list.handOver!.listen(key)),
+            transfer: (...args) => ask("transfer", list.handOver!.transfer(...args))
+          }
+        }
       }
     })
   return {

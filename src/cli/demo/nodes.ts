@@ -80,11 +80,17 @@ export const observed = (board: Board) => (node: LockNode, index: number): LockN
     release: (key, value) => reaching("release", node.release(key, value)),
     inspect: (key) => reaching("inspect", node.inspect(key)),
     remove: (key) => reaching("remove", node.remove(key)),
-    waitingList: (waiter, onNotice) =>
-      Effect.map(node.waitingList!(waiter, onNotice), (list) => ({
-        join: (key, place) => reaching("inspect", list.join(key, place)),
-        leave: (key) => reaching("release", list.leave(key)),
-        release: (key, value, listed) => reaching("release", list.release(key, value, listed))
+    waitingList: (waiter, hear) =>
+      Effect.map(node.waitingList!(waiter, hear), (list) => ({
+        join: (...args) => reaching("inspect", list.join(...args)),
+        leave: (...args) => reaching("release", list.leave(...args)),
+        release: (...args) => reaching("release", list.release(...args)),
+        ...list.handOver !== undefined && {
+          handOver: {
+            listen: (key) => reaching("inspect", list.handOver!.listen(key)),
+            transfer: (...args) => reaching("release", list.handOver!.transfer(...args))
+          }
+        }
       }))
   }
 }
@@ -97,7 +103,7 @@ export const clear = (nodes: ReadonlyArray<LockNode>, name: string): Effect.Effe
   Effect.forEach(
     nodes,
     (node) =>
-      Effect.andThen(node.remove(companionKey("waiting", name)), node.remove(name)).pipe(
+      Effect.andThen(node.remove(companionKey("line", name)), node.remove(name)).pipe(
         Effect.timeout("1 second"),
         Effect.orElseSucceed(() => false)
       ),

@@ -5,9 +5,10 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { serviceIdLength } from "../../internal/nodeContract.ts"
 import { companionKey } from "../../internal/redis/keys.ts"
 import { NodeError } from "../../LockError.ts"
-import type { LockNode, Notice } from "../../LockNode.ts"
+import type { LineEntry, LockNode, Notice } from "../../LockNode.ts"
 import { error, type Finding, note, warning } from "./finding.ts"
 
 export const isItRedis = "Is it a Redis or Valkey server, with nothing before it that answers in its place?"
@@ -116,6 +117,9 @@ const fencing = (node: LockNode, name: string, value: string): Effect.Effect<Rea
     )
   )
 
+/** What stands in line. */
+const entry: LineEntry = { value: "doctor".padEnd(28, "0"), mode: "exclusive", weight: 1, fenced: false }
+
 /** Stands in line for the lock while it is held, and waits for word of its release, both ways. */
 const wakeUps = (node: LockNode, name: string, value: string): Effect.Effect<ReadonlyArray<Finding>> =>
   Effect.gen(function*() {
@@ -129,10 +133,10 @@ const wakeUps = (node: LockNode, name: string, value: string): Effect.Effect<Rea
       if (notice._tag === "Unsupported") unable = notice.why
     }
     // Channels have the prefix that the user is confined to, as names have.
-    const list = yield* node.waitingList(name, onNotice)
+    const list = yield* node.waitingList(name + entry.value.slice(0, serviceIdLength), onNotice)
     yield* node.acquire(name, value, 5000)
-    yield* list.join(name, "back")
-    yield* list.release(name, value, false)
+    yield* list.join(name, entry, "back")
+    yield* list.release(name, value, undefined)
     const heard = (word: Deferred.Deferred<void>) =>
       Effect.map(Effect.timeoutOption(Deferred.await(word), "1 second"), Option.isSome)
     const [isTurn, isChanged] = yield* Effect.all([heard(turn), heard(changed)], { concurrency: 2 })

@@ -12,8 +12,9 @@ import { clockError } from "../claim/tokenAllocation.ts"
 import { HeldLock } from "../hold/heldLock.ts"
 import { nodesUnavailable, type Tally, unavailable } from "../quorum/ballot.ts"
 import type { AcquireOutcome } from "../telemetry/metrics.ts"
-import type { Waiter } from "../waiting/waitQueues.ts"
+import type { Waiter } from "../waiting/waitQueue.ts"
 import { type AcquireContext, attempt, type RestoreInterruptibility } from "./attempt.ts"
+import { PlaceClaim } from "./placeClaim.ts"
 import { waitForTurn } from "./waitForTurn.ts"
 
 /** Makes one attempt that distinguishes a lock held by another from too few nodes. */
@@ -28,7 +29,7 @@ export const tryAcquire = (
     if (unusable !== undefined) return Effect.fail(unusable)
     const at = monotonicMillis(service.clock)
     // A lock held by this service is known without asking the nodes.
-    const tried = service.rooms.isHeld(service.key(name))
+    const tried = service.waitQueues.isHeldHere(service.key(name))
       ? Effect.succeed(undefined)
       : attempt(service, name, settings, restore, true)
     const acquired = Effect.flatMap(tried, (result) =>
@@ -64,20 +65,25 @@ export const acquire = (
   Effect.suspend(() => {
     const unusable = settings.isFenced ? clockError(service.quorum, { name, key: service.key(name) }) : undefined
     if (unusable !== undefined) return Effect.fail(unusable)
-    const waiter: Waiter = { wake: undefined }
-    const room = service.rooms.enter(service.key(name), waiter)
+    const waiter: Waiter<PlaceClaim> = {
+      terms: settings,
+      wake: undefined,
+      claim: () => new PlaceClaim(service, service.claim(name, settings))
+    }
+    const queue = service.waitQueues.enter(service.key(name), waiter)
     const startedAt = before?.at ?? monotonicMillis(service.clock)
-    const isTurn = room.isTurnOf(waiter)
-    if (isTurn) room.attemptedAt = startedAt
-    const first = isTurn && before === undefined
+    const isHead = queue.isHead(waiter)
+    const attempts = isHead && before === undefined && !queue.joinsFirst
+    if (isHead && (attempts || before !== undefined)) queue.lastAttemptAt = startedAt
+    const first = attempts
       ? attempt(service, name, settings, restore)
-      : Effect.succeed(isTurn ? before?.tally : undefined)
+      : Effect.succeed(isHead ? before?.tally : undefined)
     const acquired = Effect.flatMap(first, (result): Effect.Effect<HeldLock, LockError> =>
       result instanceof HeldLock
         ? Effect.succeed(result)
-        : waitForTurn(service, name, room, waiter, settings, restore, startedAt, result))
+        : waitForTurn(service, name, queue, waiter, settings, restore, startedAt, result))
     return Effect.onExitPrimitive(acquired, (exit) => {
-      service.rooms.leave(room, waiter)
+      service.waitQueues.leave(queue, waiter)
       service.quorum.metrics.acquisitionEnded(outcomeOf(exit), monotonicMillis(service.clock) - startedAt)
       return undefined
     })

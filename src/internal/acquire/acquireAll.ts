@@ -34,7 +34,7 @@ export const acquireAll = (
     const held: Array<HeldLock> = []
     const next = (names: ReadonlyArray<string>): Effect.Effect<Array<HeldLock>, LockError | LockLost> => {
       const at = monotonicMillis(service.clock)
-      const busy = names.findIndex((name) => service.rooms.isBusy(service.key(name)))
+      const busy = names.findIndex((name) => service.waitQueues.hasQueue(service.key(name)))
       const tried = busy === -1 ? names : names.slice(0, busy)
       const attempts = tried.length === 0 ? Effect.succeed([]) : attemptAll(service, tried, settings, restore)
       return Effect.flatMap(attempts, (results: Array<HeldLock | Tally<boolean>>) => {

@@ -13,11 +13,12 @@ import { HeldLock } from "../hold/heldLock.ts"
 import type { HoldContext } from "../hold/hold.ts"
 import { leaseEndFrom, remainingMillis } from "../lease/lease.ts"
 import { granted, type Tally, toVotes } from "../quorum/ballot.ts"
-import type { Rooms } from "../waiting/waitQueues.ts"
+import type { WaitQueues } from "../waiting/waitQueues.ts"
+import type { PlaceClaim } from "./placeClaim.ts"
 
 /** What acquiring needs from the service. */
 export interface AcquireContext extends HoldContext, AdminContext {
-  readonly rooms: Rooms<Tally<boolean>>
+  readonly waitQueues: WaitQueues<Tally<boolean>, PlaceClaim>
   /** Whether debug messages are logged. */
   readonly logsDebug: boolean
   /** A claim with a fresh value. */

@@ -15,41 +15,49 @@ import { HeldLock } from "../hold/heldLock.ts"
 import { markIfNested } from "../hold/nested.ts"
 import type { Tally } from "../quorum/ballot.ts"
 import { attributes } from "../telemetry/attributes.ts"
-import type { Room, Waiter } from "../waiting/waitQueues.ts"
+import type { Waiter, WaitQueue } from "../waiting/waitQueue.ts"
 import { type AcquireContext, attempt, type RestoreInterruptibility } from "./attempt.ts"
+import type { PlaceClaim } from "./placeClaim.ts"
 import { failExplained, refusalError } from "./refusal.ts"
+import { takeHandOver } from "./takeHandOver.ts"
 
 /** How often in a row a split vote is tried again before the schedule decides. */
 const maxSplitRetries = 2
 
-/** All that comes after the first attempt, or after finding others waiting. */
+/** All that comes after the first attempt, or instead of it where others wait or the name is contended. */
 export const waitForTurn = Effect.fnUntraced(function*(
   service: AcquireContext,
   name: string,
-  room: Room<Tally<boolean>>,
-  waiter: Waiter,
+  queue: WaitQueue<Tally<boolean>, PlaceClaim>,
+  waiter: Waiter<PlaceClaim>,
   settings: LockSettings,
   restore: RestoreInterruptibility,
   startedAt: number,
   first: Tally<boolean> | undefined
 ) {
-  const { clock, rooms } = service
+  const { clock, waitQueues } = service
   const step = yield* Schedule.toStep(settings.retry)
   let splits = 0
+  let hasAttempted = first !== undefined
   if (first !== undefined) yield* onRefused(first)
+  else if (queue.isHead(waiter) && queue.joinsFirst) queue.place.join()
   if (service.logsDebug) service.quorum.background(logWaiting(service, name, settings))
   for (let attempts = 1;; attempts++) {
     // The schedule decides when the next attempt is due, and is told the monotonic time: setting the wall clock must
     // not end or prolong a wait.
     const now = monotonicMillis(clock)
-    const error = refusalError(name, service, room.answers, attempts, now - startedAt)
+    const error = refusalError(name, service, queue.lastRefusal, attempts, now - startedAt)
     const delay = yield* restore(step(now, error)).pipe(
       Effect.map(([, delay]) => Option.some(Duration.toMillis(delay))),
       Pull.catchDone(() => Effect.succeedNone)
     )
     if (Option.isNone(delay)) {
+      if (!hasAttempted && queue.isHead(waiter) && !queue.place.isVoted) {
+        const lock = yield* attemptOrWait()
+        if (lock !== undefined) return lock
+      }
       // The next in line need not wait for what we find out.
-      rooms.leave(room, waiter)
+      waitQueues.leave(queue, waiter)
       const failure = failExplained(service, settings, error, () => monotonicMillis(clock) - startedAt)
       return yield* restore(markIfNested(service, failure))
     }
@@ -58,40 +66,53 @@ export const waitForTurn = Effect.fnUntraced(function*(
     if (delay.value <= 0) yield* Effect.yieldNow
     // Whatever wakes the head before it is due leads to an attempt that uses up no step.
     while (true) {
-      if (rooms.closed) return yield* Effect.fail(error)
+      if (waitQueues.closed) return yield* Effect.fail(error)
       const isDue = monotonicMillis(clock) >= dueAt
-      if (room.isTurnOf(waiter)) {
+      if (queue.isHead(waiter)) {
         if (isDue) splits = 0
-        if (room.behindOthers) {
-          room.behindOthers = room.changed = false
-          rooms.join(room)
-        } else if (room.changed || isDue) {
-          room.changed = false
-          room.attemptedAt = monotonicMillis(clock)
-          const result = yield* attempt(service, name, settings, restore)
-          if (result instanceof HeldLock) return result
-          yield* onRefused(result)
-        }
-      } else if (isDue && now >= room.attemptedAt) {
+        const taken = queue.take(settings)
+        if (taken !== undefined) {
+          const lock = yield* takeHandOver(service, settings, taken, restore)
+          if (lock !== undefined) return lock
+          queue.place.join()
+        } else if (queue.wakePending || isDue) {
+          // While some nodes have handed the lock over, an attempt would contend with that.
+          if (queue.place.isVoted) queue.wakePending = false
+          else {
+            const lock = yield* attemptOrWait()
+            if (lock !== undefined) return lock
+          }
+        } else if (queue.joinsFirst) queue.place.join()
+      } else if (isDue && now >= queue.lastAttemptAt) {
         // Nobody has asked since we were last due: the head's schedule must not keep us waiting.
-        room.wake()
+        queue.wake()
       }
       if (isDue) break
-      yield* restore(sleepUntilWoken(service, room, waiter, dueAt))
+      yield* restore(sleepUntilWoken(service, queue, waiter, dueAt))
     }
+  }
+
+  /** Makes an attempt; without success, waits for the next. */
+  function* attemptOrWait() {
+    hasAttempted = true
+    queue.wakePending = false
+    queue.lastAttemptAt = monotonicMillis(clock)
+    const result = yield* attempt(service, name, settings, restore)
+    if (result instanceof HeldLock) return result
+    yield* onRefused(result)
+    return undefined
   }
 
   /** Stands in line, or tries again soon if the votes were split. */
   function* onRefused(tally: Tally<boolean>) {
-    const took = monotonicMillis(clock) - room.attemptedAt
-    room.answers = tally
-    rooms.refused(room)
+    const took = monotonicMillis(clock) - queue.lastAttemptAt
+    queue.lastRefusal = tally
     // Contenders who have parted the nodes among them: perhaps nobody has a quorum.
     if (tally.grants > 0 && tally.refusals > 0 && splits < maxSplitRetries) {
       const random = yield* Random.next
-      rooms.wakeAfter(room, random * 2 ** ++splits * Math.max(1, took))
+      queue.wakeAfter(random * 2 ** ++splits * Math.max(1, took))
     } else {
-      rooms.join(room)
+      queue.refused()
     }
   }
 })
@@ -111,13 +132,13 @@ const logWaiting = (service: AcquireContext, name: string, settings: LockSetting
 /** Sleeps until an instant on the monotonic clock, or until the waiter is woken. */
 const sleepUntilWoken = (
   service: AcquireContext,
-  room: Room<Tally<boolean>>,
-  waiter: Waiter,
+  queue: WaitQueue<Tally<boolean>, PlaceClaim>,
+  waiter: Waiter<PlaceClaim>,
   until: number
 ): Effect.Effect<void> =>
   Effect.callback((resume) => {
     // It may have happened since we looked.
-    if (service.rooms.closed || (room.changed && room.isTurnOf(waiter))) return resume(Effect.void)
+    if (service.waitQueues.closed || queue.hasNewsFor(waiter)) return resume(Effect.void)
     const { timers } = service.quorum
     const wake = () => {
       waiter.wake = undefined

@@ -15,7 +15,7 @@ export interface AdminContext {
   readonly nodes: ReadonlyArray<LockNode>
   readonly quorum: Quorum
   readonly cleanUps: CleanUps
-  readonly rooms: { holders(key: string): ReadonlyArray<Holder> }
+  readonly waitQueues: { holders(key: string): ReadonlyArray<Holder> }
   key(name: string): string
 }
 
@@ -26,7 +26,7 @@ interface Holder {
 
 /** The holds of this service with the given value. */
 export const holdersOf = (service: AdminContext, key: string, value: string): ReadonlyArray<Holder> =>
-  service.rooms.holders(key).filter((held) => held.value === value)
+  service.waitQueues.holders(key).filter((held) => held.value === value)
 
 /** Releases the lock with the given value, and ends the hold if it belongs to this service. */
 export const unlock = (
@@ -70,6 +70,6 @@ export const forceUnlock = (
       resume(
         unavailable(tally) ? Effect.fail(nodesUnavailable({ name, key }, tally)) : Effect.succeed(tally.grants > 0)
       ))
-    for (const held of service.rooms.holders(key)) held.markLost("Taken", [])
+    for (const held of service.waitQueues.holders(key)) held.markLost("Taken", [])
   })
 }

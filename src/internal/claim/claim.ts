@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type { NodeError } from "../../LockError.ts"
 import type { KeyState, LockNode } from "../../LockNode.ts"
+import type { Instant } from "../base/clock.ts"
 import { isTrue, type Named, type NodeRequest } from "../quorum/ballot.ts"
 import type { LockSettings } from "./settings.ts"
 import type { TokenAllocation } from "./tokenAllocation.ts"
@@ -70,6 +71,12 @@ export class OwnClaim implements Claim {
     this.untouched = undefined
     this.madeAt = madeAt
   }
+
+  /** The same value, for a lock with the settings of the waiter that takes it. */
+  heldWith(settings: LockSettings): OwnClaim {
+    const { key, madeAt, name, tokenAllocation, value } = this
+    return new OwnClaim(name, key, value, settings, settings.isFenced ? tokenAllocation : undefined, madeAt)
+  }
 }
 
 /**
@@ -102,6 +109,60 @@ export class AcquireRequest implements NodeRequest<boolean> {
 
   onUnsent(node: LockNode): void {
     ;(this.#claim.untouched ??= new Set()).add(node)
+  }
+}
+
+/**
+ * Asks nodes that have not handed the lock over, or whose notification was lost: each sets the key, or extends it
+ * if it has the value. `onVote` is called for each that does, with the time of the request.
+ */
+export class TopUpRequest implements NodeRequest<boolean> {
+  readonly operation = "acquire"
+  readonly timeoutMillis: number
+  readonly nodes: ReadonlyArray<LockNode>
+  readonly awaitAll = true
+  readonly #claim: OwnClaim
+  readonly #sentAt: Instant
+  readonly #onVote: (node: LockNode, sentAt: Instant, expiryMillis: number) => void
+  readonly #onSettled: () => void
+
+  constructor(
+    claim: OwnClaim,
+    nodes: ReadonlyArray<LockNode>,
+    sentAt: Instant,
+    onVote: (node: LockNode, sentAt: Instant, expiryMillis: number) => void,
+    onSettled: () => void
+  ) {
+    this.timeoutMillis = claim.settings.nodeTimeoutMillis
+    this.nodes = nodes
+    this.#claim = claim
+    this.#sentAt = sentAt
+    this.#onVote = onVote
+    this.#onSettled = onSettled
+  }
+
+  sendTo(node: LockNode): Effect.Effect<boolean, NodeError> {
+    const { tokenAllocation, key, settings: { expiryMillis }, value } = this.#claim
+    const requests = tokenAllocation === undefined
+      ? [node.acquire(key, value, expiryMillis), node.extend(key, value, expiryMillis, true)]
+      // A vote without a count would be worth nothing: its token might be a smaller one than another lock's.
+      : [
+        tokenAllocation.acquire(node, key, value, expiryMillis),
+        ...node.fencing!.replace === undefined ? [] : [tokenAllocation.replace(node, key, value, value, expiryMillis)]
+      ]
+    return Effect.map(Effect.all(requests, { concurrency: "unbounded" }), (answers) => {
+      const isVote = answers.map(isTrue).includes(true)
+      if (isVote) this.#onVote(node, this.#sentAt, expiryMillis)
+      return isVote
+    })
+  }
+
+  isGranted(answer: boolean): boolean {
+    return isTrue(answer)
+  }
+
+  onAllAnswered(): void {
+    this.#onSettled()
   }
 }
 

@@ -26,6 +26,12 @@ const latest = 9_000_000_000_000_000
 /** The client's wall clock in microseconds; a time before 1970 counts as 0, which is merely far behind. */
 const microseconds = (clock: Clock): number => Math.max(0, Number(clock.currentTimeNanosUnsafe() / 1000n))
 
+/** The smallest token that a lock is to be handed over with. 0, if the clock is too far ahead, leaves it to the counters. */
+export const proposalOf = (clock: Clock): number => {
+  const time = microseconds(clock)
+  return time <= latest ? time : 0
+}
+
 /**
  * The error if the client's clock is too far ahead to propose a token. Nothing is
  * sent then: a counter raised to that time would block the name for everyone.
@@ -91,6 +97,16 @@ export class TokenAllocation {
     )
   }
 
+  /** The node has handed the lock over, and has counted up to this token. */
+  counted(node: LockNode, token: number): void {
+    this.#counterByNode.set(node, token)
+  }
+
+  /** Chooses the largest token of the nodes that have handed the lock over; true if their counters have all reached it. */
+  chooseAmong(nodes: ReadonlyArray<LockNode>): boolean {
+    return this.#choose(nodes.flatMap((node) => this.#counterByNode.get(node) ?? []))
+  }
+
   /** Chooses the token from the replies of the granting nodes; true if the counters of all of them have reached it. */
   chooseToken({ byNode, nodes }: Tally<boolean>): boolean {
     const counted = nodes.flatMap((node, index) => {
@@ -99,6 +115,10 @@ export class TokenAllocation {
         ? [this.#counterByNode.get(node) ?? 0]
         : []
     })
+    return this.#choose(counted)
+  }
+
+  #choose(counted: ReadonlyArray<number>): boolean {
     const token = Math.max(...counted)
     this.token = token as FencingToken
     return counted.every((count) => count === token)

@@ -27,6 +27,12 @@ import { RenewalRequest } from "./renewal.ts"
 /** Initial backoff after a renewal that missed the quorum; doubles up to the node timeout. */
 const initialRenewalBackoffMillis = 50
 
+/** When a lock that was handed over gets its full lease. One that is held for less time is not extended at all. */
+const firstRenewalMillis = 30
+
+/** The fraction of its lease without which a lock is extended early. */
+const fullLeaseShare = 0.9
+
 /**
  * The state of a hold. It is held in the first three states; each of the others is
  * final, except that a lost lock may still be released.
@@ -53,6 +59,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
   readonly #listeners = new Set<(lost: LockLost) => void>()
   #state: HoldState = "resting"
   #leaseEnd: Instant
+  #isLeaseFull: boolean
   #wasExtended = false
   #lost: LockLost | undefined
   #released: Deferred.Deferred<boolean> | undefined
@@ -64,16 +71,22 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
   #lastMissedRenewal: Tally<boolean> | undefined
   #renewalBackoffMillis = initialRenewalBackoffMillis
 
-  /** `start` is when the successful attempt or adoption was sent. */
-  constructor(service: HoldContext, claim: OwnClaim, start: Instant) {
+  /**
+   * `start` is when the successful attempt or adoption was sent. A lock that was handed over has a `leaseEnd` of its
+   * own, and is extended soon.
+   */
+  constructor(service: HoldContext, claim: OwnClaim, start: Instant, leaseEnd?: Instant) {
     super()
+    const { autoExtend, expiryMillis, validityMillis } = claim.settings
     this.#context = service
     this.#claim = claim
-    this.#leaseEnd = leaseEndFrom(start, claim.settings.validityMillis)
+    this.#leaseEnd = leaseEnd ?? leaseEndFrom(start, validityMillis)
+    this.#isLeaseFull = this.#leaseEnd.monotonic - start.monotonic >= validityMillis * fullLeaseShare
     this.#grantedAt = start.monotonic
     service.quorum.metrics.holdStarted()
-    service.leaseTimers.schedule(this.#leaseTimer, claim.settings.expiryMillis / 3)
-    service.rooms.hold(this)
+    const firstRenewal = this.#isLeaseFull ? expiryMillis / 3 : autoExtend ? firstRenewalMillis : 0
+    service.leaseTimers.schedule(this.#leaseTimer, firstRenewal)
+    service.waitQueues.lockHeld(this)
   }
 
   get name(): string {
@@ -219,7 +232,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     this.#lost = lost
     const { reason } = lost
     this.#recordEnd("lost")
-    const { cleanUps, nodes, quorum, rooms } = this.#context
+    const { cleanUps, nodes, quorum, waitQueues } = this.#context
     if (reason !== "Released") {
       // Clean up before the listeners run: a renewal may have restored a missing key, or may still do so.
       cleanUps.over(this, nodes)
@@ -228,7 +241,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     }
     for (const listener of this.#listeners) listener(lost)
     this.#listeners.clear()
-    rooms.ended(this, false)
+    waitQueues.lockEnded(this, false)
   }
 
   beginRelease(): Deferred.Deferred<boolean> {
@@ -240,13 +253,15 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
       Deferred.doneUnsafe(released, Effect.succeed(false))
       return released
     }
+    const { quorum, waitQueues } = this.#context
+    const handOver = this.#isHeld ? waitQueues.handOver(this) : undefined
+    // Before anything is sent: the successor may have the lock before we know.
     if (this.#isHeld) this.#recordEnd("released")
     else this.#state = "released"
     this.#listeners.clear()
-    const { quorum, rooms } = this.#context
-    const release = new ReleaseRequest(this.#context, this)
+    const release = new ReleaseRequest(this.#context, this, { handOver })
     quorum.send(release, (tally) => {
-      rooms.ended(this, release.woke)
+      waitQueues.lockEnded(this, release.woke)
       Deferred.doneUnsafe(released, Effect.succeed(granted(tally)))
     })
     return released
@@ -255,7 +270,8 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
   /** Called when the renewal is due, or the lease has ended. */
   onRenewalDue(): void {
     if (this.checkLease() !== undefined || !this.#isHeld) return
-    const { autoExtend, nodeTimeoutMillis } = this.settings
+    const { nodeTimeoutMillis } = this.settings
+    const autoExtend = this.settings.autoExtend || !this.#isLeaseFull
     const remaining = this.remainingMillis()
     const isRenewing = this.#state === "renewing" || this.#leaving !== undefined
     // A renewal is decided within twice the node timeout, so the end of the lease needs a timer only if it is nearer.
@@ -311,6 +327,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
       // Of two concurrent renewals, the later one may have been answered first.
       if (until.monotonic > this.#leaseEnd.monotonic) this.#leaseEnd = until
       this.#wasExtended = true
+      this.#isLeaseFull = true
       this.#lastMissedRenewal = undefined
       this.#renewalBackoffMillis = initialRenewalBackoffMillis
       this.#state = "resting"
@@ -354,7 +371,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
         if (this.#isHeld) {
           this.#recordEnd(state)
           this.#listeners.clear()
-          this.#context.rooms.ended(this, false)
+          this.#context.waitQueues.lockLeft(this, this.settings.expiryMillis)
         }
         resume(Effect.void)
       }

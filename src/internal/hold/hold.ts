@@ -11,7 +11,8 @@ import type { Guardable } from "../lease/guard.ts"
 import type { LeaseTimers } from "../lease/leaseTimers.ts"
 import type { Tally } from "../quorum/ballot.ts"
 import type { Quorum } from "../quorum/quorum.ts"
-import type { Rooms } from "../waiting/waitQueues.ts"
+import type { LineClaim } from "../waiting/placeInLine.ts"
+import type { WaitQueues } from "../waiting/waitQueues.ts"
 
 /** What a hold needs from its service. */
 export interface HoldContext {
@@ -20,7 +21,10 @@ export interface HoldContext {
   readonly quorum: Quorum
   readonly cleanUps: CleanUps
   readonly leaseTimers: LeaseTimers
-  readonly rooms: Rooms<Tally<boolean>>
+  readonly waitQueues: Pick<
+    WaitQueues<Tally<boolean>, LineClaim>,
+    "lockHeld" | "lockEnded" | "lockLeft" | "releaseOrder" | "handOver" | "release" | "transfer"
+  >
 }
 
 /** One or several locks held as a unit: losing any of them loses all. */

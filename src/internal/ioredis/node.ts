@@ -53,10 +53,24 @@ const nodeOver = (connection: Connection, { resends }: Pick<LockNode, "resends">
       mayOvertake: (ageMillis = Infinity) => connection.mayOvertake(ageMillis)
     },
     cluster: client.isCluster ? { keyPrefix } : undefined,
+    connectionId: client.isCluster ? undefined : connectionIdOf(client as Redis),
     ...requestsOver(calls, send),
     replicated: (replicas) => requestsOver(calls, replicated(connection, replicas)),
     notifications: notifications(calls.id, client)
   })
+}
+
+/** Numbers the client's connections. */
+const connectionIdOf = (client: Redis) => {
+  let stream: Redis["stream"] | undefined
+  let connections = 0
+  return () => {
+    if (client.stream !== stream) {
+      stream = client.stream
+      connections++
+    }
+    return String(connections)
+  }
 }
 
 /** The id of a client's node. */

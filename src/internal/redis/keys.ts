@@ -5,9 +5,10 @@
  * collides with this one. A lock's key is its name, and names of that form are
  * refused: no lock can collide with the companion key of another.
  */
+import { serviceIdLength } from "../nodeContract.ts"
 
 /** What is kept in a companion key. */
-export type Kind = "fencing" | "label" | "permits" | "permit-fencing" | "waiting"
+export type Kind = "fencing" | "label" | "permits" | "permit-fencing" | "line"
 
 /** The hash tag of a key: the text between its first `{` and the next `}`, unless it is empty. */
 const hashTag = /^[^{]*\{([^}]+)\}/
@@ -31,8 +32,11 @@ export const canHaveCompanion = (name: string, prefix: string = ""): boolean => 
   return hashTag.test(name) || !(prefix + name).includes("}")
 }
 
-/** The channel on which a waiter is woken. The message is the name of the lock. */
-export const wakeUpChannel = (waiter: string): string => `redsync:turn:${waiter}`
+/** The channel of a waiter. */
+export const wakeUpChannel = (waiterId: string): string => `redsync:turn:${waiterId}`
+
+/** What the channels of all waiters with the same prefix begin with. */
+export const wakeUpChannels = (waiterId: string): string => wakeUpChannel(waiterId.slice(0, -serviceIdLength))
 
 /** The companion keys of a node. */
 export interface CompanionKeys {

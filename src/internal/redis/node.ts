@@ -77,7 +77,10 @@ export const make = (client: RedisClient, demands: Demands = {}): LockNode => {
       replicas: (count, withinMillis) => make(client, { ...demands, replicas: { count, withinMillis } })
     }),
     ...(client.notifications !== undefined && {
-      waitingList: waitingList(client, client.notifications, companions)
+      waitingList: waitingList(client, client.notifications, companions, {
+        hasReplicas: replicas !== undefined,
+        minUptimeMillis
+      })
     })
   }
 }

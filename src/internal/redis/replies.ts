@@ -3,7 +3,7 @@
  */
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import type { KeyState, LinePosition, PermitGrant, PermitHolder, PermitState } from "../../LockNode.ts"
+import type { KeyState, PermitGrant, PermitHolder, PermitState } from "../../LockNode.ts"
 import { isToken, longestValue, mostSlots } from "../nodeContract.ts"
 
 /**
@@ -65,27 +65,50 @@ export const decodeToken: Meaning<Option.Option<number>> = (reply) => {
   return token === undefined ? undefined : token === 0 ? Option.none() : Option.some(token)
 }
 
-/** The position in a waiting list, and the time to live of the blocking key, `0` if it does not exist. */
-export const place: Meaning<LinePosition> = (reply) => {
+/** The reply of the join script. */
+export const joined: Meaning<{
+  readonly ahead: number
+  readonly ttlMillis: number
+  /** Whether the holder was told. */
+  readonly told: boolean
+  readonly isOurs: boolean
+  /** The server's clock in microseconds, if the user may read it. */
+  readonly serverMicros: number | undefined
+}> = (reply) => {
   if (!Array.isArray(reply)) return undefined
-  const ahead = count(reply[0])
-  const millis = timeToLive(reply[1])
-  if (ahead === undefined || millis === undefined) return undefined
-  return { ahead, ttlMillis: millis === -2 ? 0 : Math.max(1, expiring(millis)) }
+  const [ahead, millis] = [count(reply[0]), timeToLive(reply[1])]
+  const [told, isOurs] = [oneOrZero(reply[2]), oneOrZero(reply[3])]
+  if (ahead === undefined || millis === undefined || told === undefined || isOurs === undefined) return undefined
+  const ttlMillis = millis === -2 ? 0 : Math.max(1, expiring(millis))
+  return { ahead, ttlMillis, told, isOurs, serverMicros: serverTime(reply.slice(4)) }
 }
 
-/** The reply of a script that wakes the next waiter: a sum of flags for what it did and could not do. */
+/** The reply to `TIME` in microseconds. */
+export const serverTime: Meaning<number> = (reply) => {
+  if (!Array.isArray(reply)) return undefined
+  const [seconds, micros] = [count(reply[0]), count(reply[1])]
+  return seconds === undefined || micros === undefined ? undefined : wholeNumber(seconds * 1_000_000 + micros)
+}
+
+/** The reply of a script that wakes the next waiter or hands the lock over: a sum of flags for what it did and could not do. */
 export const wakeUp: Meaning<{
   readonly released: boolean
   readonly woke: boolean
+  readonly handedOver: boolean
   /** Whether the user may `PUBLISH` to the next waiter. */
   readonly mayTell: boolean
   /** Whether the user may remove it from the list. */
   readonly mayPop: boolean
 }> = (reply) => {
   const sum = wholeNumber(reply)
-  if (sum === undefined || ![0, 1, 2, 3, 4, 5, 8, 9].includes(sum)) return undefined
-  return { released: (sum & 1) > 0, woke: (sum & 2) > 0, mayTell: (sum & 4) === 0, mayPop: (sum & 8) === 0 }
+  if (sum === undefined || ![0, 1, 2, 3, 4, 5, 8, 9, 19].includes(sum)) return undefined
+  return {
+    released: (sum & 1) > 0,
+    woke: (sum & 2) > 0,
+    handedOver: (sum & 16) > 0,
+    mayTell: (sum & 4) === 0,
+    mayPop: (sum & 8) === 0
+  }
 }
 
 const numbers = (reply: unknown, isValid: (number: number) => boolean): ReadonlyArray<number> | undefined => {

@@ -6,11 +6,14 @@
  * instead of failing the script. Any other error, such as a missing permission, is the
  * script's reply.
  */
-import { largest, longestValue } from "../nodeContract.ts"
+import { largest, longestValue, serviceIdLength } from "../nodeContract.ts"
 
 export const readHeld = `local held = redis.pcall("GET", KEYS[1])
 if type(held) == "table" and held.err and not string.find(held.err, "WRONGTYPE", 1, true) then return held end
 `
+
+/** Whether the key has a value of the library's form, so that its holder may have a channel. */
+const isOurs = `type(held) == "string" and #held == 28 and string.find(held, "^[%w+/]+$")`
 
 /** The remaining time to live of the lock's key in milliseconds. */
 const timeToLive = `math.min(redis.call("PTTL", KEYS[1]), ${largest})`
@@ -50,12 +53,13 @@ return 1`
 /**
  * A counter that was modified by hand or cannot be incremented any more is an error,
  * because reusing a token would be unsafe. So is a proposal that cannot be a token, since
- * the counter would keep it for an hour. `proposal` is the index of its argument.
+ * the counter would keep it for an hour. `proposal` is the index of its argument,
+ * `key` that of the counter.
  */
-const readCounter = (proposal: number) =>
-  `local counter, proposal = redis.call("GET", KEYS[2]) or "0", ARGV[${proposal}]
+const readCounter = (proposal: number, key = 2) =>
+  `local counter, proposal = redis.call("GET", KEYS[${key}]) or "0", ARGV[${proposal}]
 if not string.find(counter, "^%d+$") or tonumber(counter) >= ${largest} then
-  return redis.error_reply("ERR the fencing counter " .. KEYS[2] .. " is no number that can be counted up")
+  return redis.error_reply("ERR the fencing counter " .. KEYS[${key}] .. " is no number that can be counted up")
 end
 if not string.find(proposal, "^%d+$") or tonumber(proposal) > ${largest} then
   return redis.error_reply("ERR what was proposed cannot be a fencing token")
@@ -106,53 +110,88 @@ export const extend = `${readHeld}if held == ARGV[1] then return redis.call("PEX
 if held == false and ARGV[3] == "1" then redis.call("SET", KEYS[1], ARGV[1], "NX", "PX", ARGV[2]) end
 return 0`
 
-/** Wakes the head of the queue. A waiter whose channel has no subscriber is gone, and skipped. */
+/**
+ * Sends messages to the service that a value belongs to, on its channel. `channels` is
+ * what all channels begin with. An entry of a list ends with a colon and the value.
+ */
+const messages = `local function valueOf(entry) return string.match(entry, "^[^:]*:(.*)$") or entry end
+local function tell(value, message)
+  return redis.pcall("PUBLISH", channels .. string.sub(value, 1, ${serviceIdLength}), message)
+end
+local function first()
+  local entry = redis.pcall("LINDEX", KEYS[2], 0)
+  return type(entry) == "string" and entry or "-"
+end
+`
+
+/** Wakes the next in line. An entry whose channel has no subscriber is of a service that is gone, and skipped. */
 const wakeNext = `repeat
-  local waiter = redis.pcall("LPOP", KEYS[2])
-  if type(waiter) ~= "string" then
-    local forbidden = type(waiter) == "table" and
-      (string.find(waiter.err, "permissions", 1, true) or string.find(waiter.err, "can't run", 1, true))
+  local entry = redis.pcall("LPOP", KEYS[2])
+  if type(entry) ~= "string" then
+    local forbidden = type(entry) == "table" and
+      (string.find(entry.err, "permissions", 1, true) or string.find(entry.err, "can't run", 1, true))
     if forbidden and redis.call("PTTL", KEYS[2]) >= 0 then woke = 8 end
     break
   end
-  local heard = redis.pcall("PUBLISH", "redsync:turn:" .. waiter, name)
-  if type(heard) ~= "number" then
-    redis.call("LPUSH", KEYS[2], waiter)
+  local value = valueOf(entry)
+  local receivers = tell(value, "W " .. value .. " " .. first() .. " " .. name)
+  if type(receivers) ~= "number" then
+    redis.call("LPUSH", KEYS[2], entry)
     woke = 4
-  elseif heard > 0 then
+  elseif receivers > 0 then
     woke = 2
   end
 until woke > 0
 `
 
 /**
- * KEYS: the lock, its waiting list. ARGV: value, name, the releasing waiter to remove
- * from the list or "". Returns 1 if the key had the value and is deleted, plus 2 if a
+ * KEYS: the lock, its waiting list. ARGV: value, name, beginning of the channels, an
+ * entry to remove or "". Returns 1 if the key had the value and is deleted, plus 2 if a
  * waiter was woken, 4 if the user may not publish, or 8 if it may not read the list.
  */
-export const releaseAndWake = `${readHeld}local name, released, woke = ARGV[2], 0, 0
+export const releaseAndWake = `${readHeld}local name, channels, released, woke = ARGV[2], ARGV[3], 0, 0
 if held == ARGV[1] then
   released = redis.call("DEL", KEYS[1])
 elseif held ~= false then
   return 0
 end
-if ARGV[3] ~= "" then redis.pcall("LREM", KEYS[2], 0, ARGV[3]) end
-${wakeNext}return released + woke`
+if ARGV[4] ~= "" then redis.pcall("LREM", KEYS[2], 0, ARGV[4]) end
+${messages}${wakeNext}return released + woke`
 
-/** KEYS: the lock, its waiting list. ARGV: name, waiter. Returns the same flags. */
-export const leave = `local name, woke = ARGV[1], 0
-redis.pcall("LREM", KEYS[2], 0, ARGV[2])
-if redis.call("PTTL", KEYS[1]) == -2 then
-${wakeNext}end
+/**
+ * KEYS: the lock, its waiting list. ARGV: name, beginning of the channels, the entry to
+ * remove. Returns the same flags. A lock that was handed over to the entry is deleted. If the lock is held and the entry was the first, tells
+ * the holder and the new first.
+ */
+export const leave = `local name, channels, woke = ARGV[1], ARGV[2], 0
+${messages}local wasFirst = first() == ARGV[3]
+redis.pcall("LREM", KEYS[2], 0, ARGV[3])
+local held = redis.pcall("GET", KEYS[1])
+if held == valueOf(ARGV[3]) then
+  redis.call("DEL", KEYS[1])
+  held = false
+end
+if held == false then
+${wakeNext}elseif wasFirst then
+  local successor = first()
+  if ${isOurs} then tell(held, "J " .. held .. " " .. successor .. " " .. name) end
+  if successor ~= "-" then tell(valueOf(successor), "F 0 " .. valueOf(successor) .. " " .. name) end
+end
 return woke`
 
 /**
- * KEYS: the lock, its waiting list. ARGV: waiter, "front" or "back". Returns the number
- * of waiters ahead, and the remaining time to live of the lock in milliseconds. A key
+ * KEYS: the lock, its waiting list. ARGV: entry, "front" or "back", name, beginning of
+ * the channels, an entry to remove or "". Returns the number of entries ahead, the remaining time to live of the
+ * lock in milliseconds, 1 if the holder was told that the entry is the first, 1 if the lock
+ * has the value of the entry already, and the server's time if the user may read it. A key
  * that was modified by hand and is not a list is replaced.
  */
-export const join = `local kind = redis.call("TYPE", KEYS[2]).ok
+export const join = `${readHeld}local name, channels = ARGV[3], ARGV[4]
+${messages}local time = redis.pcall("TIME")
+if held == valueOf(ARGV[1]) then return {0, ${timeToLive}, 1, 1, time[1], time[2]} end
+local kind = redis.call("TYPE", KEYS[2]).ok
 if kind ~= "list" and kind ~= "none" then redis.call("DEL", KEYS[2]) end
+if ARGV[5] ~= "" then redis.call("LREM", KEYS[2], 0, ARGV[5]) end
 if ARGV[2] == "front" then redis.call("LREM", KEYS[2], 0, ARGV[1]) end
 local ahead = redis.call("LPOS", KEYS[2], ARGV[1])
 if not ahead then
@@ -164,7 +203,72 @@ if not ahead then
   end
 end
 redis.call("PEXPIRE", KEYS[2], 60000)
-return {ahead, ${timeToLive}}`
+local told = 0
+if ahead == 0 and ${isOurs} then
+  local receivers = tell(held, "J " .. held .. " " .. ARGV[1] .. " " .. name)
+  if type(receivers) == "number" and receivers > 0 then told = 1 end
+end
+return {ahead, ${timeToLive}, told, 0, time[1], time[2]}`
+
+/** Returns early unless the key has the value, on a server that is old enough. A server that is not deletes the key. */
+const beforeTransfer = `${readHeld}local name, channels, released, woke = ARGV[4], ARGV[5], 0, 0
+${messages}local least = tonumber(ARGV[#ARGV])
+if held == ARGV[1] and least > 0 and ${uptimeAtLeast} < least then
+  released = redis.call("DEL", KEYS[1])
+  held = false
+end
+if held ~= ARGV[1] then
+  if held == false then
+${wakeNext}  end
+  return released + woke
+end
+`
+
+/**
+ * Hands the lock over; `token` is known. The key expires at a time counted from the one
+ * that the successor is told, even if the server stops in between.
+ */
+const handOver = `local time = redis.call("TIME")
+local millis = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local value, following = valueOf(ARGV[2]), "-"
+if redis.call("TYPE", KEYS[2]).ok == "list" then
+  redis.call("LREM", KEYS[2], 0, ARGV[2])
+  following = redis.call("LINDEX", KEYS[2], 0) or "-"
+end
+if not redis.pcall("SET", KEYS[1], value, "PXAT", string.format("%.0f", millis + ARGV[3])).err then
+  local receivers = tell(value, table.concat(
+    {"T", value, string.format("%.0f", millis), ARGV[3], ARGV[6], ARGV[7], token, following, name}, " "))
+  if type(receivers) == "number" and receivers > 0 then
+    if following ~= "-" then
+      tell(valueOf(following), "F " .. ARGV[3] .. " " .. valueOf(following) .. " " .. name)
+    end
+    return 19
+  end
+end
+released = redis.call("DEL", KEYS[1])
+${wakeNext}return released + woke`
+
+/**
+ * KEYS: the lock, its waiting list. ARGV: value, entry of the successor, expiry in
+ * milliseconds, name, beginning of the channels, length and age of the chain, minimum
+ * uptime. Returns the same flags as `releaseAndWake`, or 19 if the key has the successor's
+ * value now. If the successor cannot be told, or the server has no memory left, the key is deleted.
+ */
+export const transfer = `${beforeTransfer}local token = "-"
+${handOver}`
+
+/**
+ * KEYS: the lock, its waiting list, its fencing counter. ARGV: as `transfer`, with the
+ * proposal and the time to live of the counter in milliseconds before the minimum uptime.
+ */
+export const transferFenced = `${beforeTransfer}${
+  readCounter(8, 3)
+}local token = string.format("%.0f", math.max(counter + 1, proposal))
+redis.call("SET", KEYS[3], token, "PX", ARGV[9])
+${handOver}`
+
+/** The server's time. The key selects the server of a cluster. */
+export const time = `return redis.call("TIME")`
 
 /**
  * KEYS: the lock. Returns its type, its value if it is a string, and its time to live in

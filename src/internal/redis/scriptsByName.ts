@@ -17,5 +17,8 @@ export const scriptsByName = {
   replaceFenced: script(lua.replaceFenced, { sets: 1 }),
   release: script(lua.release, { deletes: 0 }),
   releaseAndWake: script(lua.releaseAndWake, { deletes: 0 }),
+  time: script(lua.time),
+  transfer: script(lua.transfer, { deletes: 0 }),
+  transferFenced: script(lua.transferFenced, { deletes: 0 }),
   uptime: script(lua.uptime)
 }

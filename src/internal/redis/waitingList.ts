@@ -1,36 +1,48 @@
 /**
  * The waiting lists of a node.
  *
- * A list is a key beside the lock's. A waiterId is woken by a message on a channel of
- * its own. The head of the queue watches the lock's key as well, since holders that use
- * other libraries know nothing of the list.
+ * A list is a key beside the lock's. Its entries are values of the services that wait,
+ * and each service has a channel of its own for notifications. The first in line watches
+ * the lock's key as well, unless its holder was told of it: holders that use other
+ * libraries know nothing of the list.
  */
 import * as Effect from "effect/Effect"
-import type { LockNode, Notice } from "../../LockNode.ts"
+import type { LockNode, Notice, WaitingList } from "../../LockNode.ts"
 import { quoted } from "../base/text.ts"
+import { entryText, fencingCounterTtlMillis } from "../nodeContract.ts"
 import type { RedisClient } from "./client.ts"
-import { type CompanionKeys, wakeUpChannel } from "./keys.ts"
-import { type Meaning, oneOrZero, place, wakeUp } from "./replies.ts"
+import { type CompanionKeys, wakeUpChannel, wakeUpChannels } from "./keys.ts"
+import { decodeNotice } from "./notices.ts"
+import { joined, type Meaning, oneOrZero, serverTime, wakeUp } from "./replies.ts"
 import { scriptsByName as scripts } from "./scriptsByName.ts"
+
+/** With replicas a node hands no locks over: the successor would be told before they have acknowledged it. */
+interface Demands {
+  readonly minUptimeMillis: number
+  readonly hasReplicas: boolean
+}
 
 export const waitingList = (
   client: RedisClient,
   open: NonNullable<RedisClient["notifications"]>,
-  companions: CompanionKeys
+  companions: CompanionKeys,
+  { hasReplicas, minUptimeMillis }: Demands
 ): NonNullable<LockNode["waitingList"]> =>
 (waiterId, onNotice) => {
-  const notifications = open(
-    wakeUpChannel(waiterId),
-    (notification) =>
-      onNotice(notification._tag === "Message" ? { _tag: "WakeUp", key: notification.message } : notification)
-  )
-  return Effect.map(notifications, ({ subscribe, watchKey }) => {
-    let hasJoined = false
+  const { connectionId } = client
+  const notifications = open(wakeUpChannel(waiterId), (notification) => {
+    const notice = notification._tag === "Message"
+      ? decodeNotice(notification.message, connectionId?.() ?? "")
+      : notification
+    if (notice !== undefined) onNotice(notice)
+  })
+  return Effect.map(notifications, ({ subscribe, watchKey }): WaitingList => {
     let hasWarned = false
-    const keysOf = (key: string) => [key, companions.of("waiting", key)]
+    const channels = wakeUpChannels(waiterId)
+    const keysOf = (key: string) => [key, companions.of("line", key)]
     const released = releasedBy(onNotice)
     return {
-      join: Effect.fnUntraced(function*(key, end) {
+      join: Effect.fnUntraced(function*(key, entry, place, remove) {
         if (!companions.canExist(key)) {
           if (!hasWarned) {
             onNotice({ _tag: "Unsupported", why: `in a cluster no list can stand beside the name ${quoted(key)}` })
@@ -39,38 +51,72 @@ export const waitingList = (
           return { ahead: 0, ttlMillis: Infinity }
         }
         yield* subscribe(key)
-        hasJoined = true
+        const clock = connectionId?.()
         // Join, then read, then sleep; otherwise a release in between is missed.
-        const { ahead, ttlMillis } = yield* client.script("inspect", place, scripts.join, keysOf(key), [waiterId, end])
-        const isHeld = ahead > 0 || (yield* watchKey(key))
-        return { ahead, ttlMillis: isHeld ? ttlMillis : 0 }
+        const { ahead, isOurs, serverMicros, told, ttlMillis } = yield* client.script(
+          "inspect",
+          joined,
+          scripts.join,
+          keysOf(key),
+          [entryText(entry), place, key, channels, remove === undefined ? "" : entryText(remove)]
+        )
+        const isHeld = ahead > 0 || told || isOurs || (yield* watchKey(key))
+        const time = serverMicros === undefined || clock === undefined
+          ? undefined
+          : { millis: serverMicros / 1000, clock }
+        return { ahead, ttlMillis: isHeld ? ttlMillis : 0, time, isOurs }
       }),
-      leave: (key) =>
+      leave: (key, entry) =>
         companions.canExist(key)
-          ? Effect.asVoid(client.script("release", released, scripts.leave, keysOf(key), [key, waiterId]))
+          ? Effect.asVoid(
+            client.script("release", released, scripts.leave, keysOf(key), [key, channels, entryText(entry)])
+          )
           : Effect.void,
-      release: (key, value, inLine) =>
+      release: (key, value, entry) =>
         companions.canExist(key)
           ? client.script("release", released, scripts.releaseAndWake, keysOf(key), [
             value,
             key,
-            inLine && hasJoined ? waiterId : ""
+            channels,
+            entry === undefined ? "" : entryText(entry)
           ])
           : Effect.map(
             client.script("release", oneOrZero, scripts.release, [key], [value]),
             (released) => ({ released, woke: false })
-          )
+          ),
+      ...!hasReplicas && connectionId !== undefined && {
+        handOver: {
+          listen: Effect.fnUntraced(function*(key) {
+            yield* subscribe(key)
+            const clock = connectionId()
+            const micros = yield* client.script("inspect", serverTime, scripts.time, [key], [])
+            return { millis: micros / 1000, clock }
+          }),
+          transfer: (key, value, successor, { chain, expiryMillis, proposal }) => {
+            const args = [value, entryText(successor), expiryMillis, key, channels, chain.length, chain.millis]
+            return successor.fenced
+              ? client.script(
+                "release",
+                released,
+                scripts.transferFenced,
+                [...keysOf(key), companions.of("fencing", key)],
+                [...args, proposal, fencingCounterTtlMillis, minUptimeMillis]
+              )
+              : client.script("release", released, scripts.transfer, keysOf(key), [...args, minUptimeMillis])
+          }
+        }
+      }
     }
   })
 }
 
-/** Reads the reply of a script that wakes the next waiter, and reports what the user lacks permission for. */
+/** Reads the reply of a script that wakes the next in line, and reports what the user lacks permission for. */
 const releasedBy = (
   onNotice: (notice: Notice) => void
-): Meaning<{ readonly released: boolean; readonly woke: boolean }> =>
+): Meaning<{ readonly released: boolean; readonly woke: boolean; readonly handedOver: boolean }> =>
 (reply) => {
   const answer = wakeUp(reply)
   if (answer?.mayTell === false) onNotice({ _tag: "Unsupported", why: "this user may not PUBLISH turns" })
   if (answer?.mayPop === false) onNotice({ _tag: "Unsupported", why: "this user may not LPOP those that wait" })
-  return answer && { released: answer.released, woke: answer.woke }
+  return answer
 }

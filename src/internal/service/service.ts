@@ -6,12 +6,13 @@ import * as Context from "effect/Context"
 import { WebCrypto } from "effect/crypto/WebCrypto"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { constFalse } from "effect/Function"
+import { constFalse, constVoid } from "effect/Function"
 import * as Latch from "effect/Latch"
 import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
 import type { LockNode } from "../../LockNode.ts"
 import type { LockOptions } from "../../LockOptions.ts"
+import type { PlaceClaim } from "../acquire/placeClaim.ts"
 import { given } from "../base/arguments.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import { OwnClaim } from "../claim/claim.ts"
@@ -19,10 +20,11 @@ import { CleanUps } from "../claim/cleanUps.ts"
 import { lockOptions, type LockSettings, resolveSettings } from "../claim/settings.ts"
 import { TokenAllocation } from "../claim/tokenAllocation.ts"
 import { Values } from "../claim/values.ts"
+import { ReleaseRequest } from "../hold/release.ts"
 import { LeaseTimers } from "../lease/leaseTimers.ts"
 import type { Tally } from "../quorum/ballot.ts"
 import { Quorum } from "../quorum/quorum.ts"
-import { Rooms } from "../waiting/waitQueues.ts"
+import { WaitQueues } from "../waiting/waitQueues.ts"
 
 const connectTimeout = Duration.seconds(2)
 
@@ -37,7 +39,7 @@ interface Shared {
   readonly quorum: Quorum
   readonly cleanUps: CleanUps
   readonly leaseTimers: LeaseTimers
-  readonly rooms: Rooms<Tally<boolean>>
+  readonly waitQueues: WaitQueues<Tally<boolean>, PlaceClaim>
   readonly values: Values
   /** Whether what is said at debug level is heard. */
   readonly logsDebug: boolean
@@ -51,7 +53,7 @@ export class LockService implements Shared {
   readonly quorum: Quorum
   readonly cleanUps: CleanUps
   readonly leaseTimers: LeaseTimers
-  readonly rooms: Rooms<Tally<boolean>>
+  readonly waitQueues: WaitQueues<Tally<boolean>, PlaceClaim>
   readonly values: Values
   readonly logsDebug: boolean
   readonly options: LockOptions
@@ -65,7 +67,7 @@ export class LockService implements Shared {
     this.quorum = shared.quorum
     this.cleanUps = shared.cleanUps
     this.leaseTimers = shared.leaseTimers
-    this.rooms = shared.rooms
+    this.waitQueues = shared.waitQueues
     this.values = shared.values
     this.logsDebug = shared.logsDebug
     this.options = shared.options
@@ -84,13 +86,16 @@ export class LockService implements Shared {
   ): LockService {
     const clock = Context.get(context, Clock.Clock)
     const quorum = new Quorum(nodes, size, context)
-    const shared = {
+    const shared: Shared = {
       nodes,
       clock,
       quorum,
       cleanUps: new CleanUps(quorum),
       leaseTimers: new LeaseTimers(clock, quorum.timers),
-      rooms: new Rooms<Tally<boolean>>(quorum),
+      waitQueues: new WaitQueues<Tally<boolean>, PlaceClaim>(quorum, (node, key, value) => {
+        const claimed = { name: key, key, value, settings: defaults, untouched: undefined, madeAt: -Infinity }
+        quorum.send(new ReleaseRequest(shared, claimed, { nodes: [node] }), constVoid)
+      }),
       values: new Values(Context.get(context, WebCrypto)),
       logsDebug: !LogLevel.isGreaterThan(Context.get(context, References.MinimumLogLevel), "Debug"),
       options,
@@ -139,7 +144,7 @@ export class LockService implements Shared {
   /** Ends every hold, waits for pending clean-ups, and leaves nothing running. */
   get close(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      this.rooms.close()
+      this.waitQueues.close()
       this.leaseTimers.close()
       this.cleanUps.close()
       return this.quorum.close

@@ -102,7 +102,7 @@ export const makeService = Effect.fnUntraced(function*(checked: CheckedOptions) 
     .map((node) => replicas > 0 ? node.replicas!(replicas, settings.nodeTimeoutMillis / 3) : node)
   const service = LockService.make(nodes, quorum, prefix, options, settings, yield* Effect.context<never>())
   yield* Effect.addFinalizer(() => service.close)
-  yield* service.rooms.open(prefix + service.values.serviceId)
+  yield* service.waitQueues.open(prefix + service.values.serviceId)
   yield* service.ready
   return service
 })

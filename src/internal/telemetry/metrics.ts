@@ -46,6 +46,7 @@ export class Metrics {
   readonly #waiters = gauge(definitions.waiters, { mode })
   readonly #extensions = memoizeByAttribute((outcome) => counter(definitions.extensions, { mode, outcome }))
   readonly #losses = memoizeByAttribute((reason) => counter(definitions.losses, { mode, reason }))
+  readonly #handOvers = memoizeByAttribute((outcome) => counter(definitions.handOvers, { mode, outcome }))
   readonly #wakeUps = memoizeByAttribute((outcome) => counter(definitions.wakeUps, { mode, outcome }))
   readonly #up = memoizeByAttribute((node) => gauge(definitions.up, { node }))
   readonly #quorumMargin = gauge(definitions.quorumMargin, {})
@@ -102,6 +103,10 @@ export class Metrics {
 
   quorumMarginChanged(change: number): void {
     this.#quorumMargin.modifyUnsafe(change, this.#context)
+  }
+
+  handOverEnded(outcome: "taken" | "wasted"): void {
+    this.#handOvers(outcome).updateUnsafe(1, this.#context)
   }
 
   wakeUpEnded(outcome: "used" | "wasted"): void {

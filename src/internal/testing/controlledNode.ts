@@ -197,7 +197,11 @@ const makeWith = (context: Context.Context<never>, options: Options): Controlled
         Effect.sync(() => lists.add(list)),
         () => Effect.sync(() => lists.delete(list))
       )
-      return controlled(list.list, () => list.list)
+      const { handOver } = list.list
+      return {
+        ...controlled(list.list, () => list.list),
+        ...handOver !== undefined && { handOver: controlled(handOver, () => list.list.handOver!) }
+      }
     })
 
   const deliver = (onNotice: (notice: Notice) => void, notice: Notice): void => {
@@ -258,8 +262,10 @@ const kindOf = (operation: string): NodeError["operation"] => {
     case "remove":
       return operation
     case "join":
+    case "listen":
       return "inspect"
     case "leave":
+    case "transfer":
       return "release"
     default:
       return "acquire"

@@ -173,7 +173,9 @@ describe("withLocks", () => {
           assert.deepStrictEqual([error.lock, error.reason], ["a", autoExtend ? "Taken" : "Expired"])
           assert.isFalse(Deferred.isDoneUnsafe(ran))
           assert.deepStrictEqual(yield* elsewhere(nodes, heldOf(["a", "b", "c"])), ["b"])
-          assert.isFalse(yield* Effect.provide(Effect.map(Opened.Parts, ({ rooms }) => rooms.isBusy("b")), service))
+          assert.isFalse(
+            yield* Effect.provide(Effect.map(Opened.Parts, ({ waitQueues }) => waitQueues.hasQueue("b")), service)
+          )
         }
       }).pipe(scoped)
   )

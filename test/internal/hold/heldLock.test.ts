@@ -58,7 +58,7 @@ const holding = (options: LockOptions = {}) =>
       remaining: Effect.map(held.remaining, Duration.toMillis),
       count: (operation: string) => nodes.map((node) => TestNodes.callsOf(node, operation).length),
       values: () => nodes.map((node) => node.valueOf("a")),
-      isHeldHere: () => service.rooms.isHeld("a"),
+      isHeldHere: () => service.waitQueues.isHeldHere("a"),
       all: (state: TestNodes.State) => {
         for (const node of nodes) node.state = state
       },
@@ -147,7 +147,9 @@ describe("renewing", () => {
     Effect.fnUntraced(function*({ count, heard, held, isHeldHere, nodes, service }) {
       for (const node of nodes.slice(1)) yield* Effect.orDie(node.remove("a"))
       const heardOf: Array<unknown> = []
-      for (const lock of service.rooms.holders("a")) (lock as HeldLock).onLost(() => heardOf.push(count("release")))
+      for (const lock of service.waitQueues.holders("a")) {
+        ;(lock as HeldLock).onLost(() => heardOf.push(count("release")))
+      }
       assert.strictEqual(reasonOf(yield* Effect.exit(held.extend)), "Taken")
       assert.strictEqual(heard(), "Taken")
       assert.deepStrictEqual(heardOf, [[1, 1, 1]])

@@ -15,7 +15,7 @@ const hashed = (key: string): string => {
 
 /** Short and full of all that means something in a key, so that names meet often. */
 const name = fc.oneof(
-  fc.array(fc.constantFrom("{", "}", "=", ":", "a", "b", "redsync:1:waiting:", "{a}"), { minLength: 1, maxLength: 6 })
+  fc.array(fc.constantFrom("{", "}", "=", ":", "a", "b", "redsync:1:line:", "{a}"), { minLength: 1, maxLength: 6 })
     .map((parts) => parts.join("")),
   fc.string({ unit: "binary", minLength: 1 })
 ).filter((name) => !isReserved(name))
@@ -23,14 +23,14 @@ const name = fc.oneof(
 const prefix = fc.array(fc.constantFrom("{", "}", "a", "app:", "{app}:"), { maxLength: 3 })
   .map((parts) => parts.join(""))
 
-const kind = fc.constantFrom<Kind>("fencing", "waiting")
+const kind = fc.constantFrom<Kind>("fencing", "line")
 
 describe("keys beside a lock", () => {
   it("are as documented, for plain names and for names with a hash tag", () => {
-    assert.strictEqual(companionKey("waiting", "a"), "redsync:1:waiting:{a}")
+    assert.strictEqual(companionKey("line", "a"), "redsync:1:line:{a}")
     assert.strictEqual(companionKey("fencing", "{a}"), "redsync:1:fencing:={a}")
     assert.strictEqual(companionKey("fencing", "locks:{user}:b"), "redsync:1:fencing:=locks:{user}:b")
-    assert.strictEqual(companionKey("waiting", "a", "app:"), "redsync:1:waiting:{app:a}")
+    assert.strictEqual(companionKey("line", "a", "app:"), "redsync:1:line:{app:a}")
   })
 
   it("differ wherever the name or the kind does", () => {
@@ -47,7 +47,7 @@ describe("keys beside a lock", () => {
     fc.assert(fc.property(kind, name, (kind, name) => isReserved(companionKey(kind, name))))
     assert.isTrue(isReserved(healthKey))
     assert.isTrue(isReserved("redsync:27:anything"))
-    for (const name of ["redsync:", "redsync:x:1", "redsync:turn:a", " redsync:1:waiting:{a}", "Redsync:1:"]) {
+    for (const name of ["redsync:", "redsync:x:1", "redsync:turn:a", " redsync:1:line:{a}", "Redsync:1:"]) {
       assert.isFalse(isReserved(name), name)
     }
   })

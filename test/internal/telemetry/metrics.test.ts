@@ -3,7 +3,7 @@
  * format.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Metric } from "effect"
+import { type Context, Effect, Fiber, Layer, Metric } from "effect"
 import { PrometheusMetrics } from "effect/observability"
 import { TestClock } from "effect/testing"
 import {
@@ -18,6 +18,7 @@ import {
   withLock,
   withLocks
 } from "../../../src/index.ts"
+import { withoutHandOver } from "../../support/line.ts"
 import { readPage } from "../../support/pages.ts"
 import * as TestNodes from "../../support/testNodes.ts"
 
@@ -194,14 +195,8 @@ describe("metrics", () => {
       }).pipe(Effect.provide(Redsync.layer({ nodes })))
       const node = MemoryNode.make()
       const ours = yield* service([node])
-      const theirs = yield* service([node])
-      const other = yield* Effect.forkChild(Effect.provide(withLock("a", Effect.never), theirs))
-      yield* TestClock.adjust(1)
-      const waiting = yield* Effect.forkChild(Effect.provide(withLock("a", Effect.void), ours))
-      yield* TestClock.adjust(1)
-      yield* Fiber.interrupt(other)
-      yield* TestClock.adjust(1)
-      yield* Fiber.join(waiting)
+      yield* inTurn("d", yield* service([withoutHandOver(node)]), ours)
+      yield* inTurn("e", yield* service([node]), ours)
 
       const definitions = Object.values<LockMetrics.Definition>(LockMetrics.definitions)
       const values = (text: string) => text.replaceAll(/ \(.*?\)/g, "").split(", ")
@@ -221,21 +216,42 @@ describe("metrics", () => {
       }
     })).pipe(Effect.scoped))
 
+  /** One after the other has the lock, and the second waits for the first to release it. */
+  const inTurn = (name: string, first: Context.Context<Redsync>, second: Context.Context<Redsync>) =>
+    Effect.gen(function*() {
+      const holder = yield* Effect.forkChild(Effect.provide(withLock(name, Effect.never), first))
+      yield* TestClock.adjust(1)
+      const waiter = yield* Effect.forkChild(Effect.provide(withLock(name, Effect.void), second))
+      // In two steps, so that the notifications arrive.
+      yield* TestClock.adjust(1)
+      yield* TestClock.adjust(1)
+      yield* Fiber.interrupt(holder)
+      yield* TestClock.adjust(1)
+      yield* Fiber.join(waiter)
+    })
+
   it.effect("tell wake-ups that were used from those that were wasted", () =>
+    counting(Effect.gen(function*() {
+      const node = MemoryNode.make("m")
+      const ours = yield* service([node])
+      const theirs = yield* counting(service([withoutHandOver(node)]))
+      for (let round = 1; round <= 3; round++) {
+        yield* inTurn(`lock-${round}`, theirs, ours)
+        assert.deepStrictEqual(only(yield* counts, "wake_ups_total"), {
+          "wake_ups_total{mode=exclusive,outcome=used}": round
+        })
+      }
+    })).pipe(Effect.scoped))
+
+  it.effect("tell locks that were handed over", () =>
     counting(Effect.gen(function*() {
       const nodes = [MemoryNode.make("m")]
       const ours = yield* service(nodes)
       const theirs = yield* counting(service(nodes))
       for (let round = 1; round <= 3; round++) {
-        const other = yield* Effect.forkChild(Effect.provide(withLock("a", Effect.never), theirs))
-        yield* TestClock.adjust(1)
-        const waiting = yield* Effect.forkChild(Effect.provide(withLock("a", Effect.void), ours))
-        yield* TestClock.adjust(1)
-        yield* Fiber.interrupt(other)
-        yield* TestClock.adjust(1)
-        yield* Fiber.join(waiting)
-        assert.deepStrictEqual(only(yield* counts, "wake_ups_total"), {
-          "wake_ups_total{mode=exclusive,outcome=used}": round
+        yield* inTurn(`lock-${round}`, theirs, ours)
+        assert.deepStrictEqual(only(yield* counts, "hand_overs_total", "wake_ups_total"), {
+          "hand_overs_total{mode=exclusive,outcome=taken}": round
         })
       }
     })).pipe(Effect.scoped))

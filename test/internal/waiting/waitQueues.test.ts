@@ -420,7 +420,7 @@ describe("wake-ups", () => {
   it.effect("the release wakes the first in line, and only that one", () =>
     Effect.gen(function*() {
       const nodes = memory(3)
-      const holder = yield* elsewhere(nodes, lock("a"))
+      const holder = yield* elsewhere(View.makeMany(nodes, { handsOver: false }), lock("a"))
       const waiting = yield* Effect.forEach(numbers(4), () => waiter(nodes, { oneWayMillis: 1 }))
       yield* TestClock.adjust(100)
       const before = waiting.map(({ asked }) => asked())
@@ -488,7 +488,7 @@ describe("wake-ups", () => {
     Effect.gen(function*() {
       const nodes = memory(3)
       const order: Array<string> = []
-      const near = yield* open(nodes)
+      const near = yield* open(View.makeMany(nodes, { handsOver: false }))
       let holder = yield* Effect.provide(lock("a"), near)
       const enter = (who: string) =>
         Effect.flatMap(open(View.makeMany(nodes, { oneWayMillis: 5 })), (service) =>
@@ -659,14 +659,15 @@ function waiter(
 }
 
 const isBusy = (service: Context.Context<Opened.Parts>, name: string) =>
-  Effect.provide(Effect.map(Opened.Parts, ({ rooms }) => rooms.isBusy(name)), service)
+  Effect.provide(Effect.map(Opened.Parts, ({ waitQueues }) => waitQueues.hasQueue(name)), service)
 
 /** How many wait in the node's list. */
 const waitersAt = (node: LockNode, name: string) =>
   Effect.scoped(Effect.gen(function*() {
     const list = yield* node.waitingList!("probe", () => {})
-    const { ahead } = yield* list.join(name, "back")
-    yield* list.leave(name)
+    const entry = { value: "probe", mode: "exclusive", weight: 1, fenced: false } as const
+    const { ahead } = yield* list.join(name, entry, "back")
+    yield* list.leave(name, entry)
     return ahead
   }))
 

@@ -108,7 +108,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run --label
 
   it.effect("is no matter of the lock: without rights to it the command runs all the same", () =>
     Effect.gen(function*() {
-      yield* onEach("ACL", "SETUSER", "plain", "on", ">pw", "~confined", "~redsync:1:waiting:*", "&*", "+@all")
+      yield* onEach("ACL", "SETUSER", "plain", "on", ">pw", "~confined", "~redsync:1:line:*", "&*", "+@all")
       const urls = (yield* nodes).map((url) => url.replace("//", "//plain:pw@"))
       const script = "echo ran; sleep 0.2"
       const { code, errors, output } = yield* redsync(["run", "--label", "x", "confined", "--", "sh", "-c", script], {

@@ -31,8 +31,7 @@ const keys = (name: string) =>
   })
 
 /** Waits until somebody waits for the lock, in the list on whichever node that is. */
-const untilInLine = (name: string) =>
-  Effect.repeat(keys(`redsync:1:waiting:{${name}}`), { until: (count) => count > 0 })
+const untilInLine = (name: string) => Effect.repeat(keys(`redsync:1:line:{${name}}`), { until: (count) => count > 0 })
 
 /** Waits until the command has ended that prints its number. */
 const untilEnded = (running: Running) =>

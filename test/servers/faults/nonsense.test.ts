@@ -22,6 +22,7 @@ import {
 import * as reply from "../../../src/internal/redis/replies.ts"
 import * as IoredisNode from "../../../src/IoredisNode.ts"
 import { fakeServer, until } from "../../support/faults.ts"
+import { entryOf, waiterIdOf } from "../../support/line.ts"
 import * as TestNodes from "../../support/testNodes.ts"
 
 const bulk = (text: string) => `$${text.length}\r\n${text}\r\n`
@@ -81,12 +82,22 @@ const questions: ReadonlyArray<readonly [what: string, means: ReadonlyArray<Repl
 ]
 
 const waitingQuestions: typeof questions = [
-  ["join", [], (node) => Effect.flatMap(node.waitingList!("we", () => {}), (list) => list.join("a", "back"))],
-  ["leave", ["0", "1", "2"], (node) => Effect.flatMap(node.waitingList!("we", () => {}), (list) => list.leave("a"))],
+  [
+    "join",
+    [],
+    (node) =>
+      Effect.flatMap(node.waitingList!(waiterIdOf("we"), () => {}), (list) => list.join("a", entryOf("we"), "back"))
+  ],
+  [
+    "leave",
+    ["0", "1", "2"],
+    (node) => Effect.flatMap(node.waitingList!(waiterIdOf("we"), () => {}), (list) => list.leave("a", entryOf("we")))
+  ],
   [
     "release and wake",
     ["0", "1", "2"],
-    (node) => Effect.flatMap(node.waitingList!("we", () => {}), (list) => list.release("a", "mine", false))
+    (node) =>
+      Effect.flatMap(node.waitingList!(waiterIdOf("we"), () => {}), (list) => list.release("a", "mine", undefined))
   ]
 ]
 
@@ -154,8 +165,8 @@ describe("nonsense from a server", () => {
     }))
 
   it("means nothing, whatever it is", () => {
-    const { place, decodeKeyState, decodeToken, wholeNumber, count, wakeUp, oneOrZero, okOrNull } = reply
-    const meanings = [place, decodeKeyState, decodeToken, wholeNumber, count, wakeUp, oneOrZero, okOrNull]
+    const { joined, serverTime, decodeKeyState, decodeToken, wholeNumber, count, wakeUp, oneOrZero, okOrNull } = reply
+    const meanings = [joined, serverTime, decodeKeyState, decodeToken, wholeNumber, count, wakeUp, oneOrZero, okOrNull]
     const anything = fc.oneof(fc.anything(), fc.array(fc.oneof(fc.integer(), fc.double(), fc.string(), fc.anything())))
     fc.assert(
       fc.property(anything, (reply) => {
@@ -306,11 +317,11 @@ describe("what ioredis cannot digest", () => {
     Effect.gen(function*() {
       const server = yield* fakeServer("")
       const node = yield* IoredisNode.make(server.url)
-      const list = yield* node.waitingList!("we", () => {})
+      const list = yield* node.waitingList!(waiterIdOf("we"), () => {})
       let subscriptions = 0
       server.says = (command) => command === "subscribe" && ++subscriptions < 3 ? raw : undefined
-      const joined = list.join("a", "back").pipe(Effect.eventually)
-      assert.deepStrictEqual(yield* joined, { ahead: 0, ttlMillis: 0 })
+      const joined = list.join("a", entryOf("we"), "back").pipe(Effect.eventually)
+      assert.strictEqual((yield* joined).ahead, 0)
       yield* until("it subscribes again", Effect.sync(() => subscriptions > 1))
       // Its two connections do not give each other up in turns.
       assert.isAtMost(subscriptions, 8)

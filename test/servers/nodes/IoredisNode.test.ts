@@ -8,6 +8,7 @@ import { type LockNode, NodeError, Redsync, retryPolicy, withLock } from "../../
 import { canHaveCompanion } from "../../../src/internal/redis/keys.ts"
 import * as IoredisNode from "../../../src/IoredisNode.ts"
 import { assertDown, assertNodeError, Backend, realTime, redisSuite, Subject } from "../../support/conformance.ts"
+import { entryOf, waiterIdOf } from "../../support/line.ts"
 import { eventually } from "../../support/servers/Instance.ts"
 import { RedisCluster, type RedisServer, RedisServers } from "../../support/servers/RedisServers.ts"
 
@@ -156,10 +157,12 @@ layer(RedisServers.layer(1), { excludeTestServices: true, timeout: "60 seconds" 
       assert.strictEqual(Option.getOrThrow(yield* node.inspect("blob")).bytes, 50 * 1024 * 1024)
       assert.isFalse(yield* node.extend("blob", "mine", 60_000))
       assert.isFalse(yield* node.replace!("blob", "mine", "new", 60_000))
-      const list = yield* node.waitingList!("we", () => {})
-      assert.deepStrictEqual(yield* list.join("blob", "back"), { ahead: 0, ttlMillis: Infinity })
-      yield* list.leave("blob")
-      assert.deepStrictEqual(yield* list.release("blob", "mine", false), { released: false, woke: false })
+      const list = yield* node.waitingList!(waiterIdOf("we"), () => {})
+      const { ahead, ttlMillis } = yield* list.join("blob", entryOf("we"), "back")
+      assert.deepStrictEqual({ ahead, ttlMillis }, { ahead: 0, ttlMillis: Infinity })
+      yield* list.leave("blob", entryOf("we"))
+      const { released, woke } = yield* list.release("blob", "mine", undefined)
+      assert.deepStrictEqual({ released, woke }, { released: false, woke: false })
       const message = yield* Effect.flip(withLock("blob", Effect.void, { retry: retryPolicy({ tries: 1 }) })).pipe(
         Effect.map((error) => error.message),
         Effect.provide(Redsync.layer({ nodes: [server.url] }))
@@ -347,7 +350,7 @@ layer(Layer.merge(RedisServers.layer(1), RedisCluster.layer), { excludeTestServi
           )
           const node = IoredisNode.fromClient(cluster)
           const fencing = node.fencing!
-          const list = yield* node.waitingList!("we", () => {})
+          const list = yield* node.waitingList!(waiterIdOf("we"), () => {})
           for (const name of ["a", "{a}", "a{b}c", "{a", "a}b", "{}a"]) {
             const counted = yield* Effect.result(fencing.acquire(name, "mine", 60_000, 7))
             if (canHaveCompanion(name, keyPrefix)) {
@@ -359,9 +362,10 @@ layer(Layer.merge(RedisServers.layer(1), RedisCluster.layer), { excludeTestServi
               assert.match(counted.failure.message, /a cluster cannot keep a fencing counter for the name/)
               yield* node.acquire(name, "new", 60_000)
             }
-            yield* list.join(name, "back")
-            yield* list.leave(name)
-            assert.deepStrictEqual(yield* list.release(name, "new", false), { released: true, woke: false })
+            yield* list.join(name, entryOf("we"), "back")
+            yield* list.leave(name, entryOf("we"))
+            const { released, woke } = yield* list.release(name, "new", undefined)
+            assert.deepStrictEqual({ released, woke }, { released: true, woke: false })
           }
         })
     )

@@ -15,6 +15,7 @@ import type { Notice } from "../../../src/LockNode.ts"
 import { assertNodeError } from "../../support/conformance.ts"
 import { callsOf, fakeServer, until } from "../../support/faults.ts"
 import { type Front, front } from "../../support/front.ts"
+import { entryOf, waiterIdOf } from "../../support/line.ts"
 import { allOfClientBut } from "../../support/servers/abilities.ts"
 import { replicatedCluster, sentinelName, watched } from "../../support/servers/failover.ts"
 import { RedisCluster, type RedisServer, startServer } from "../../support/servers/RedisServers.ts"
@@ -618,27 +619,27 @@ describe("connections for hearing", () => {
       const node = yield* IoredisNode.make(network.url)
       assert.isTrue(yield* node.ready!)
       const heard: Array<Notice> = []
-      const list = yield* node.waitingList!("waiter", (notice) => heard.push(notice))
+      const list = yield* node.waitingList!(waiterIdOf("waiter"), (notice) => heard.push(notice))
       yield* server.command("SET", "name", "theirs", "PX", "60000")
-      yield* list.join("name", "back")
+      yield* list.join("name", entryOf("waiter"), "back")
       network.hold()
       const unanswered = yield* Effect.forkScoped(Effect.exit(node.inspect("name")))
       yield* until("the network has it", Effect.sync(() => network.held() > 0))
       yield* node.reconnect!
       assert.isTrue(Exit.isFailure(yield* Fiber.join(unanswered)))
       yield* untilAnswered(node.inspect("name"))
-      yield* list.join("name", "back")
+      yield* list.join("name", entryOf("waiter"), "back")
       yield* until("notices may have been missed", Effect.sync(() => heard.some(({ _tag }) => _tag === "Resync")))
       yield* until(
         "the change is heard",
         Effect.gen(function*() {
-          yield* list.join("name", "back")
+          yield* list.join("name", entryOf("waiter"), "back")
           yield* server.command("PEXPIRE", "name", "60000")
           return heard.some(({ _tag }) => _tag === "KeyChanged")
         })
       )
       yield* server.command("DEL", "name")
-      yield* list.leave("name")
+      yield* list.leave("name", entryOf("waiter"))
     }).pipe(Effect.scoped))
 })
 
@@ -671,8 +672,8 @@ describe("the last moments of a connection", () => {
       client.options.port = network.port
       network.behind = "nothing is said"
       yield* Effect.gen(function*() {
-        const list = yield* IoredisNode.fromClient(client).waitingList!("waiter", constVoid)
-        yield* Effect.forkScoped(list.join("name", "back"))
+        const list = yield* IoredisNode.fromClient(client).waitingList!(waiterIdOf("waiter"), constVoid)
+        yield* Effect.forkScoped(list.join("name", entryOf("waiter"), "back"))
         yield* until("it is connected", Effect.sync(() => network.open() > 0))
       }).pipe(Effect.scoped)
       yield* until("no connection is left", Effect.sync(() => network.open() === 0))

@@ -6,11 +6,13 @@ import { assert, layer } from "@effect/vitest"
 import { Effect, Option, type Scope } from "effect"
 import { Redis } from "ioredis"
 import type { LockNode, NodeError } from "../../../src/index.ts"
+import { entryText } from "../../../src/internal/nodeContract.ts"
 import { companionKey, wakeUpChannel } from "../../../src/internal/redis/keys.ts"
 import { releaseAndWake } from "../../../src/internal/redis/scripts.ts"
 import * as IoredisNode from "../../../src/IoredisNode.ts"
 import type { Notice } from "../../../src/LockNode.ts"
 import { until } from "../../support/faults.ts"
+import { entryOf, waiterIdOf } from "../../support/line.ts"
 import { readPage } from "../../support/pages.ts"
 import { abilities } from "../../support/servers/abilities.ts"
 import { type RedisServer, RedisServers } from "../../support/servers/RedisServers.ts"
@@ -72,14 +74,17 @@ const complaints = (node: LockNode): Effect.Effect<Array<string>, never, Scope.S
     yield* ask(node.delayedRestart!(1).abstention!("locks:c"))
     yield* ask(node.replicas!(0, 10).acquire("locks:d", "mine", 60_000))
     // Two wait for a lock whose release tells the first of them; the second goes to the front, and leaves.
-    const waiter = (name: string) => node.waitingList!(`locks:${name}`, hear)
+    const waiter = (name: string) => node.waitingList!(waiterIdOf(name, "locks:"), hear)
     const [first, second] = [yield* waiter("first"), yield* waiter("second")]
     for (const name of ["locks:e", "locks:{e}:e"]) {
       yield* ask(node.acquire(name, "mine", 60_000))
-      yield* ask(first.join(name, "back"))
-      yield* ask(second.join(name, "front"))
-      yield* ask(second.leave(name))
-      yield* ask(first.release(name, "mine", false))
+      yield* ask(first.join(name, entryOf("first"), "back"))
+      yield* ask(second.join(name, entryOf("second"), "front"))
+      yield* ask(second.leave(name, entryOf("second")))
+      const terms = { expiryMillis: 60_000, proposal: 1, chain: { length: 1, millis: 0 } }
+      yield* ask(second.handOver!.listen(name))
+      yield* ask(first.handOver!.transfer(name, "mine", entryOf("second", { fenced: true }), terms))
+      yield* ask(first.release(name, entryOf("second").value, undefined))
     }
     return heard
   })
@@ -136,28 +141,40 @@ layer(RedisServers.layer(1), { excludeTestServices: true, timeout: "60 seconds" 
       const others = yield* nodeOf(server!, rule.map((right) => right.replace("locks:", "others:")), "neighbour")
       for (const name of ["others:a", "others:{x}:a"]) {
         const heard: Array<Notice> = []
-        const list = yield* others.waitingList!("others:waiter", (notice) => heard.push(notice))
+        const list = yield* others.waitingList!(waiterIdOf("waiter", "others:"), (notice) => heard.push(notice))
         assert.deepStrictEqual(yield* others.fencing!.acquire(name, "theirs", 60_000, 7), Option.some(7))
-        yield* list.join(name, "back")
+        yield* list.join(name, entryOf("waiter"), "back")
 
-        const [counter, queue] = [companionKey("fencing", name), companionKey("waiting", name)]
+        const [counter, queue] = [companionKey("fencing", name), companionKey("line", name)]
         const attacks = [
           ["get", name],
           ["get", counter],
           ["set", counter, "9007199254740900"],
           ["del", counter],
           ["lpop", queue],
-          ["rpush", queue, "locks:waiter"],
+          ["rpush", queue, entryText(entryOf("waiter"))],
           ["del", queue],
-          ["publish", wakeUpChannel("others:waiter"), name],
-          ["subscribe", wakeUpChannel("others:waiter")],
+          ["publish", wakeUpChannel(waiterIdOf("waiter", "others:")), name],
+          ["subscribe", wakeUpChannel(waiterIdOf("waiter", "others:"))],
           ["subscribe", wakeUpChannel("*")],
           // Whoever releases our lock would tell the neighbour that it is its turn.
-          ["eval", releaseAndWake, "2", "locks:a", companionKey("waiting", "locks:a"), "mine", name, ""]
+          [
+            "eval",
+            releaseAndWake,
+            "2",
+            "locks:a",
+            companionKey("line", "locks:a"),
+            "mine",
+            name,
+            "redsync:turn:others:",
+            ""
+          ]
         ]
-        yield* as(server!, "locker", (client) => client.rpush(companionKey("waiting", "locks:a"), "others:waiter"))
+        yield* as(server!, "locker", (client) =>
+          client.rpush(companionKey("line", "locks:a"), entryText(entryOf("waiter"))))
         for (const [command, ...args] of attacks) {
-          const answer = yield* as(server!, "locker", (client) => client.call(command!, ...args))
+          const answer = yield* as(server!, "locker", (client) =>
+            client.call(command!, ...args))
           assert.match(String(answer), command === "eval" ? /^4$/ : /NOPERM/, `${command} ${args.join(" ")}`)
         }
         const questions: ReadonlyArray<Effect.Effect<unknown, NodeError>> = [
@@ -166,12 +183,20 @@ layer(RedisServers.layer(1), { excludeTestServices: true, timeout: "60 seconds" 
           ours.fencing!.raise(name, "theirs", 100),
           ours.release(name, "theirs")
         ]
-        for (const question of questions) assert.match((yield* Effect.flip(question)).message, /NOPERM/)
-        yield* Effect.flip((yield* ours.waitingList!("locks:waiter", () => {})).join(name, "back"))
-        yield* as(server!, "locker", (client) => client.publish("__redis__:invalidate", "nothing"))
+        for (const question of questions) {
+          assert.match((yield* Effect.flip(question)).message, /NOPERM/)
+        }
+        yield* Effect.flip(
+          (yield* ours.waitingList!(waiterIdOf("waiter", "locks:"), () => {})).join(name, entryOf("waiter"), "back")
+        )
+        yield* as(server!, "locker", (client) =>
+          client.publish("__redis__:invalidate", "nothing"))
 
         // All is as it was, and whoever waits hears of nothing but the release.
-        assert.deepStrictEqual(yield* list.release(name, "theirs", false), { released: true, woke: true })
+        assert.deepStrictEqual(
+          yield* Effect.map(list.release(name, "theirs", undefined), ({ released, woke }) => ({ released, woke })),
+          { released: true, woke: true }
+        )
         const turns = () => heard.filter(({ _tag }) => _tag === "WakeUp").length
         yield* until("it is its turn", Effect.sync(() => turns() > 0))
         assert.strictEqual(turns(), 1)

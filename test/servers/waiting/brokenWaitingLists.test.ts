@@ -78,7 +78,7 @@ const crowd = (servers: Three, schedule: () => Counted, fibersEach: number) =>
  */
 const toTheNextAttempt = 3
 
-const list = companionKey("waiting", "a")
+const list = companionKey("line", "a")
 
 interface Trouble {
   /** What is done to the server that has the waiting list. */
@@ -277,10 +277,10 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
       yield* holdByAnother("a", servers)
       const waiter = yield* waiting(run)
       const server = yield* untilListed(servers, "a", 1)
-      const expected = servers.map((other) => other === server ? ["asks", "hears", "looks"] : ["asks"])
+      const expected = servers.map((other) => other === server ? ["asks", "hears", "looks"] : ["asks", "hears"])
       const areThere = (what: string) =>
         until(what, Effect.map(kinds, (kinds) => JSON.stringify(kinds) === JSON.stringify(expected)))
-      yield* areThere("two more to the node with the list, and none to the others")
+      yield* areThere("one to hear from each node, and one to watch the key on the node with the list")
       for (const kill of [killSubscribers, killTrackers]) {
         const looks = yield* callsOf(server, "pttl")
         yield* kill(server)

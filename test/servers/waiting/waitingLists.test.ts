@@ -7,6 +7,7 @@ import { Context, Effect, Layer } from "effect"
 import { type LockNode, MemoryNode } from "../../../src/index.ts"
 import * as IoredisNode from "../../../src/IoredisNode.ts"
 import { until } from "../../support/faults.ts"
+import { entryOf, waiterIdOf } from "../../support/line.ts"
 import { RedisServers } from "../../support/servers/RedisServers.ts"
 
 class Subject extends Context.Service<Subject, LockNode>()("effect-redsync/test/waitingLists/Subject") {}
@@ -30,10 +31,11 @@ for (const [name, subject] of Object.entries(subjects)) {
       Effect.gen(function*() {
         const node = yield* Subject
         const heard = { turns: 0 }
-        const list = yield* node.waitingList!(name, (notice) => {
+        const list = yield* node.waitingList!(waiterIdOf(name), (notice) => {
           if (notice._tag === "WakeUp") heard.turns++
         })
-        return { ...list, heard }
+        const entry = entryOf(name)
+        return { ...list, entry, heard }
       })
 
     const setUp = (key: string) =>
@@ -52,9 +54,13 @@ for (const [name, subject] of Object.entries(subjects)) {
           b,
           c,
           node,
-          ahead: (who: typeof a, end: "front" | "back") => Effect.map(who.join(key, end), ({ ahead }) => ahead),
+          ahead: (who: typeof a, end: "front" | "back") =>
+            Effect.map(who.join(key, who.entry, end), ({ ahead }) => ahead),
           /** A release, and another lock after it. */
-          release: Effect.tap(holder.release(key, "held", false), held),
+          release: Effect.tap(
+            Effect.map(holder.release(key, "held", undefined), ({ released, woke }) => ({ released, woke })),
+            held
+          ),
           untilTurn: (who: typeof a, turns = 1) =>
             until("it is their turn", Effect.sync(() => who.heard.turns >= turns)),
           turns: () => [a.heard.turns, b.heard.turns, c.heard.turns]
@@ -82,12 +88,12 @@ for (const [name, subject] of Object.entries(subjects)) {
       Effect.gen(function*() {
         const { a, ahead, b, c, node, release, turns, untilTurn } = yield* setUp("left")
         for (const who of [a, b, c]) yield* ahead(who, "back")
-        yield* a.leave("left")
+        yield* a.leave("left", a.entry)
         yield* release
         yield* untilTurn(b)
         assert.isTrue(yield* node.release("left", "held"))
         // It is b's turn, which does not take it.
-        yield* b.leave("left")
+        yield* b.leave("left", b.entry)
         yield* untilTurn(c)
         assert.deepStrictEqual(turns(), [0, 1, 1])
       }))
@@ -96,7 +102,8 @@ for (const [name, subject] of Object.entries(subjects)) {
       Effect.gen(function*() {
         const { a, ahead, b, turns, untilTurn } = yield* setUp("own")
         for (const who of [a, b]) yield* ahead(who, "back")
-        assert.deepStrictEqual(yield* a.release("own", "held", true), { released: true, woke: true })
+        const { released, woke } = yield* a.release("own", "held", a.entry)
+        assert.deepStrictEqual({ released, woke }, { released: true, woke: true })
         yield* untilTurn(b)
         assert.deepStrictEqual(turns(), [0, 1, 0])
       }))

@@ -76,6 +76,11 @@ export class Checker implements ServerObserver {
     if (this.claims.asked(process, name, value)) this.count("attempts")
   }
 
+  /** A process stands in line with a value, which others may set. */
+  standsInLine(process: Process, name: string, value: string): void {
+    if (this.claims.asked(process, name, value)) this.count("places in line")
+  }
+
   /** A process sends what changes the key of a value, or of a name whoever has it. */
   touching(process: Process, operation: Touch, about: string): void {
     if (this.#given.get(process)?.has(about) === true) return
@@ -183,6 +188,18 @@ export class Checker implements ServerObserver {
       this.#votes.set(value, "split")
       this.count("attempts with split votes")
     }
+  }
+
+  /** A process hears of what was handed over to it. */
+  told(server: Server, value: string): void {
+    this.claims.told(server, value)
+    this.count("notices of hand-overs")
+  }
+
+  onHandedOver(server: Server, value: string, until: number): void {
+    this.claims.handedOver(server, value, until)
+    this.leases.handedOver(server.name, value, until)
+    this.count("keys handed over")
   }
 
   onExtended(server: Server, value: string): void {

@@ -38,6 +38,8 @@ export class Claims {
   readonly #claims = new Map<string, Claim>()
   /** Values of a server that came back there without anybody's doing, such as by a replica that had not seen it deleted. */
   readonly #excused = new Set<string>()
+  /** Until when what was handed over may live, as long as its owner has not heard of it. */
+  readonly #unheard = new Map<string, number>()
   #lookAt = 0
 
   constructor(world: World, checker: Checker, assumptions: Assumptions) {
@@ -79,6 +81,14 @@ export class Claims {
   isGivenUp(value: string, process: Process): boolean {
     const claim = this.#claims.get(value)
     return claim?.process === process && claim.givenUpAt !== undefined
+  }
+
+  handedOver(server: Server, value: string, until: number): void {
+    this.#unheard.set(`${server.name} ${value}`, until)
+  }
+
+  told(server: Server, value: string): void {
+    this.#unheard.delete(`${server.name} ${value}`)
   }
 
   cameBack(server: Server, value: string): void {
@@ -123,7 +133,15 @@ export class Claims {
       const { givenUpAt } = claim
       const { longest } = process.nodeTimeouts
       const grace = longestPause / process.rate + 2 * longest + 50
-      const since = Math.max(claim.ownedUntil, setAt, link.steadySince, process.stoodStillUntil, wallTouchedAt)
+      const unheardUntil = this.#unheard.get(`${link.server.name} ${value}`) ?? 0
+      const since = Math.max(
+        claim.ownedUntil,
+        unheardUntil,
+        setAt,
+        link.steadySince,
+        process.stoodStillUntil,
+        wallTouchedAt
+      )
       if (givenUpAt !== undefined) {
         // What was sent before may be executed late.
         if (setAt > Math.max(givenUpAt, link.steadySince + link.options.late.millis) + longest) {
@@ -133,7 +151,8 @@ export class Claims {
       }
       const isForgotten = this.#world.now > since + grace
       // What is pending when a service closes is done before it has closed, where it can be.
-      const isLeft = closing.endedAt + 50 < this.#world.now && claim.ownedUntil < closing.endedAt &&
+      const isLeft = unheardUntil < this.#world.now && closing.endedAt + 50 < this.#world.now &&
+        claim.ownedUntil < closing.endedAt &&
         setAt < closing.beganAt && link.steadySince + longest < closing.beganAt &&
         process.stoodStillUntil < closing.beganAt
       // One that has closed can do no more.

@@ -42,6 +42,8 @@ export class Leases {
   readonly #released = new Set<string>()
   /** When each server last said yes to each value. */
   readonly #votes = new Map<string, Map<string, number>>()
+  /** Until which true time each server has each value at least, where it was handed over. */
+  readonly #handedOver = new Map<string, Map<string, number>>()
   /** The largest token under each name. */
   readonly #tokens = new Map<string, number>()
   /** Pairs of holders that were found already. */
@@ -104,6 +106,14 @@ export class Leases {
     else votes.set(server, this.#world.now)
   }
 
+  handedOver(server: string, value: string, until: number): void {
+    const votes = this.#handedOver.get(value)
+    // What a clock that runs off does to a lock is no fault of the lease.
+    if (this.#assumptions.runsOff(server)) until = Number.POSITIVE_INFINITY
+    if (votes === undefined) this.#handedOver.set(value, new Map([[server, until]]))
+    else votes.set(server, until)
+  }
+
   /** A process may have got a lease, or a longer one. */
   afterTurn(process: Process): void {
     for (const holder of this.#byProcess.get(process) ?? []) {
@@ -136,7 +146,10 @@ export class Leases {
     }
   }
 
-  /** A lease lasts as long as the expiry less the drift from when the question was sent to which a quorum said yes. */
+  /**
+   * A lease lasts as long as the expiry less the drift from when the question was sent to which a quorum said yes, or
+   * ends before the keys do that were handed over.
+   */
   #quorumBehind(holder: Holder, end: number): void {
     const { expiry, isForsaken, lock, process } = holder
     if (isForsaken || process.dead || this.#assumptions.runsOff(process.name)) return
@@ -144,7 +157,12 @@ export class Leases {
     const sentAt = end - validityMillis(expiry, driftFactor) / process.rate
     // Where the monotonic clock stood still the wall clock decides, which counts whole milliseconds.
     const precision = process.wallTouched > 0 ? 1.1 : 0.01
-    const votes = [...this.#votes.get(lock.value)?.values() ?? []].filter((at) => at >= sentAt - precision).length
+    const servers = new Set<string>()
+    for (const [server, at] of this.#votes.get(lock.value) ?? []) if (at >= sentAt - precision) servers.add(server)
+    for (const [server, until] of this.#handedOver.get(lock.value) ?? []) {
+      if (until >= end - precision) servers.add(server)
+    }
+    const votes = servers.size
     if (votes >= quorum) return
     this.#checker.violated(
       "1 a quorum behind every lease",

@@ -35,6 +35,8 @@ export type Theme = "everything" | "tokens" | "ends" | "silence" | "hands" | "fa
 
 export interface ProcessPlan extends ProcessOptions {
   readonly startsAt: number
+  /** Whether its nodes hand locks over. */
+  readonly handsOver: boolean
   /** The times at which it closes its service though it is busy, or stays until the network has healed, or just ends. */
   readonly closes: { readonly at: number } | "healed" | "done"
   /** What its fibers do, one after the other. */
@@ -76,7 +78,7 @@ export const makePlan = (seed: number): Plan => {
   const isWide = theme === "everything" || theme === "silence" || theme === "hands"
   const names = ["a", "b", "c"].slice(0, isWide ? chance.skewedInt(1, 3) : 1)
   const healedAt = theme === "silence" ? chance.between(2000, 10_000) : chance.between(500, 4000)
-  const processes = makeProcesses(chance, { kind, theme, driftFactor, names, healedAt })
+  const processes = makeProcesses(chance, { seed, kind, theme, driftFactor, names, healedAt })
   const longest = Math.max(...processes.flatMap(({ workers }) => workers.flat().map(({ options }) => options.expiry)))
   // Long enough for every lease that was granted before, on any two clocks.
   const delayedRestart = kind !== "minority" && chance.in(theme === "ends" ? 0.6 : 0.3)
@@ -155,7 +157,10 @@ const makeLink = (chance: Chance, kind: Kind, theme: Theme): LinkOptions => {
 
 const makeProcesses = (
   chance: Chance,
-  { driftFactor, healedAt, kind, names, theme }: Pick<Plan, "driftFactor" | "healedAt" | "kind" | "names" | "theme">
+  { driftFactor, healedAt, kind, names, seed, theme }: Pick<
+    Plan,
+    "driftFactor" | "healedAt" | "kind" | "names" | "seed" | "theme"
+  >
 ): Array<ProcessPlan> => {
   const count = kind === "minority" && chance.in(0.5)
     ? 1
@@ -163,11 +168,14 @@ const makeProcesses = (
   const wallApart = theme === "tokens" ? 5000 : 200
   // Enough to contend, and no more than a history of some milliseconds can do.
   const budget = chance.int(6, 24)
+  // Those of an older version, or with fewer rights, are among the others.
+  const isOld = new Chance(seed, 3)
   return Array.from({ length: count }, (_, index) => ({
     name: `p${index + 1}`,
     rate: kind === "wild" && chance.in(0.1) ? chance.pick([0.6, 1.4]) : rateWithin(chance, driftFactor),
     wallAhead: chance.between(-wallApart, wallApart),
     yields: chance.in(theme === "hands" ? 0.6 : 0.15) ? chance.pick([0.02, 0.1, 0.4]) : 0,
+    handsOver: !isOld.in(0.2),
     startsAt: index === 0 ? 0 : chance.skewed(0, healedAt),
     closes: kind !== "minority" && chance.in(theme === "hands" || theme === "silence" ? 0.4 : 0.1)
       ? { at: chance.between(0, healedAt * 1.5) }

@@ -81,6 +81,7 @@ export class Link {
   readonly onBroken = new Set<() => void>()
   readonly #chance: Chance
   #connection: Connection
+  #connections = 0
   /** Connections that were replaced with requests on them, and that the server was not told to end. */
   #replaced: Array<Connection> = []
   #hasOvertaken = false
@@ -96,6 +97,11 @@ export class Link {
     this.#chance = process.world.chance.fork()
     this.#connection = new Connection(server.epoch)
     this.#connection.isReady = true
+  }
+
+  /** Another one for each connection. */
+  get connectionId(): string {
+    return `${this.server.name} ${this.#connections}`
   }
 
   /** Whether whatever is sent now is executed and answered soon. */
@@ -212,6 +218,7 @@ export class Link {
     world.log(() => `${name} -/- ${server.name} the connection breaks`)
     old.isOpen = false
     this.disturbedAt = world.now
+    this.#connections++
     this.#connection = new Connection(server.epoch)
     if (old.unexecuted.length > 0 && old.epoch === server.epoch) this.#leave(old)
     const pending = [...old.unanswered]

@@ -19,6 +19,9 @@ export interface Calls {
   readonly onReconnect: () => void
   readonly onRaise: (value: string) => void
   readonly onTurn: () => void
+  readonly onHandedOver: (server: Server, value: string) => void
+  /** A value stands in line from now on. */
+  readonly onJoin: (key: string, value: string) => void
   readonly short: (value: string) => string
 }
 
@@ -34,6 +37,8 @@ export type Touch = "extend" | "release" | "replace" | "remove"
 
 export interface NodeOptions {
   readonly hasList: boolean
+  /** Whether locks are handed over. */
+  readonly handsOver: boolean
   /** The node fails without an answer: it throws, or its effect dies. */
   readonly breaks: () => "throws" | "dies" | undefined
   readonly minUptimeMillis: number
@@ -108,7 +113,9 @@ export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode =
               link.notify(() => `${notice._tag} ${"key" in notice ? notice.key : ""}`, () => {
                 if (!isListening) return
                 if (notice._tag === "WakeUp") calls.onTurn()
-                hear(notice)
+                if (notice._tag !== "HandedOver") return hear(notice)
+                calls.onHandedOver(server, notice.value)
+                hear({ ...notice, time: { ...notice.time, clock: link.connectionId } })
               })
           }
           link.onBroken.add(missed)
@@ -129,19 +136,49 @@ export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode =
         ({ close }) => Effect.sync(close)
       ),
       ({ listen }): WaitingList => ({
-        join: (key, place) =>
-          ask("inspect", () => `join ${key} ${place}`, (server) => {
+        join: (key, entry, place, remove) => {
+          calls.onJoin(key, entry.value)
+          const clock = link.connectionId
+          return ask("inspect", () => `join ${key} ${calls.short(entry.value)} ${place}`, (server) => {
             listen()
-            return server.join(key, waiter, place)
-          }),
-        leave: (key) => ask("release", () => `leave ${key}`, (server) => server.leave(key, waiter)),
-        release: (key, value, listed) => {
+            return { ...server.join(key, waiter, entry, place, remove), time: { millis: server.clock(), clock } }
+          })
+        },
+        leave: (key, entry) =>
+          ask(
+            "release",
+            () => `leave ${key} ${calls.short(entry.value)}`,
+            (server) => server.leave(key, waiter, entry)
+          ),
+        release: (key, value, entry) => {
           calls.onTouch("release", value)
           return ask(
             "release",
             () => `release ${key} ${calls.short(value)} and wake`,
-            (server) => server.releaseAndWake(key, value, waiter, listed)
+            (server) => server.releaseAndWake(key, value, waiter, entry)
           )
+        },
+        ...options.handsOver && options.acknowledgedWithin === undefined && {
+          handOver: {
+            listen: (key) => {
+              const clock = link.connectionId
+              return ask("inspect", () => `listen ${key}`, (server) => {
+                listen()
+                return { millis: server.clock(), clock }
+              })
+            },
+            transfer: (key, value, successor, terms) => {
+              calls.onTouch("release", value)
+              return ask(
+                "release",
+                () => `transfer ${key} from ${calls.short(value)} to ${calls.short(successor.value)}`,
+                (server) => {
+                  const isYoung = server.uptime() < options.minUptimeMillis
+                  return server.transfer(key, value, waiter, successor, terms, isYoung)
+                }
+              )
+            }
+          }
         }
       })
     )

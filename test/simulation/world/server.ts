@@ -2,8 +2,8 @@
  * A server: keys that expire by its own clock, waiting lists, and what happens to
  * machines. It does what the commands and scripts of a real one do.
  */
-import { fencingCounterTtlMillis } from "../../../src/internal/nodeContract.ts"
-import type { KeyState, LinePosition, Notice } from "../../../src/LockNode.ts"
+import { fencingCounterTtlMillis, waiterOf } from "../../../src/internal/nodeContract.ts"
+import type { HandOverTerms, KeyState, LineEntry, Notice } from "../../../src/LockNode.ts"
 import type { World } from "./world.ts"
 
 export interface ServerOptions {
@@ -39,6 +39,8 @@ export interface Ear {
 export interface ServerObserver {
   readonly onGone: (server: Server, key: string, value: string, how: Gone) => void
   readonly onVote: (server: Server, value: string, isYes: boolean) => void
+  /** A value was set in the place of its holder's, to live until this true time. */
+  readonly onHandedOver: (server: Server, value: string, until: number) => void
   readonly onExtended: (server: Server, value: string) => void
   readonly onPlanted: () => void
   /** A key that was deleted is there again. */
@@ -61,7 +63,7 @@ export class Server {
   readonly ears = new Map<string, Ear>()
   readonly #observer: ServerObserver
   readonly #keys = new Map<string, Entry>()
-  readonly #lists = new Map<string, Array<string>>()
+  readonly #lists = new Map<string, Array<LineEntry>>()
   readonly #watchers = new Map<string, Set<string>>()
   readonly #counters = new Map<string, { readonly token: number; readonly expiresAt: number }>()
   /** How to take back what was done last, for a replica that has not seen it. */
@@ -269,26 +271,93 @@ export class Server {
     return true
   }
 
-  join(key: string, waiter: string, place: "front" | "back"): LinePosition {
+  join(
+    key: string,
+    waiterId: string,
+    entry: LineEntry,
+    place: "front" | "back",
+    remove: LineEntry | undefined
+  ) {
+    if (remove !== undefined) this.#unlist(key, remove)
+    const held = this.live(key)
+    const ttlMillis = this.inspect(key)?.ttlMillis ?? 0
+    if (held?.value === entry.value) return { ahead: 0, ttlMillis, isOurs: true }
     let list = this.#lists.get(key) ?? []
-    if (place === "front") list = [waiter, ...list.filter((other) => other !== waiter)]
-    else if (!list.includes(waiter)) list = [...list, waiter]
+    const others = list.filter(({ value }) => value !== entry.value)
+    if (place === "front") list = [entry, ...others]
+    else if (others.length === list.length) list = [...list, entry]
     this.#put(this.#lists, key, list)
-    const ahead = list.indexOf(waiter)
-    if (ahead === 0) this.#watchers.set(key, (this.#watchers.get(key) ?? new Set()).add(waiter))
-    return { ahead, ttlMillis: this.inspect(key)?.ttlMillis ?? 0 }
+    const ahead = list.findIndex(({ value }) => value === entry.value)
+    const isTold = ahead === 0 && held !== undefined &&
+      this.#tell(waiterId, held.value, { _tag: "Successor", key, value: held.value, successor: entry })
+    if (ahead === 0 && !isTold) this.#watchers.set(key, (this.#watchers.get(key) ?? new Set()).add(waiterId))
+    return { ahead, ttlMillis, isOurs: false }
   }
 
-  leave(key: string, waiter: string): void {
-    this.#unlist(key, waiter)
-    this.#wakeNext(key)
+  leave(key: string, waiterId: string, entry: LineEntry): void {
+    const wasFirst = this.#first(key)?.value === entry.value
+    this.#unlist(key, entry)
+    this.release(key, entry.value)
+    const held = this.live(key)
+    if (held === undefined) {
+      this.#wakeNext(key, waiterId)
+      return
+    }
+    if (!wasFirst) return
+    const successor = this.#first(key)
+    this.#tell(waiterId, held.value, { _tag: "Successor", key, value: held.value, successor })
+    if (successor === undefined) return
+    this.#tell(waiterId, successor.value, { _tag: "First", key, value: successor.value, ttlMillis: 0 })
   }
 
-  releaseAndWake(key: string, value: string, waiter: string, isListed: boolean) {
+  releaseAndWake(key: string, value: string, waiterId: string, entry: LineEntry | undefined) {
     const released = this.release(key, value)
     if (!released && this.live(key) !== undefined) return { released, woke: false }
-    if (isListed) this.#unlist(key, waiter)
-    return { released, woke: this.#wakeNext(key) }
+    if (entry !== undefined) this.#unlist(key, entry)
+    return { released, woke: this.#wakeNext(key, waiterId) }
+  }
+
+  /** Hands a lock over. `clock` is what the successor knows this server's clock by, once it is told. */
+  transfer(
+    key: string,
+    value: string,
+    waiterId: string,
+    successor: LineEntry,
+    { chain, expiryMillis, proposal }: HandOverTerms,
+    isYoung: boolean
+  ) {
+    const held = this.live(key)
+    if (held?.value !== value || isYoung) {
+      return { ...this.releaseAndWake(key, value, waiterId, undefined), handedOver: false }
+    }
+    this.#unlist(key, successor)
+    const next = this.#first(key)
+    const millis = Math.floor(this.clock())
+    const token = successor.fenced ? Math.max(this.#counter(key) + 1, proposal) : undefined
+    const isTold = this.#tell(waiterId, successor.value, {
+      _tag: "HandedOver",
+      key,
+      value: successor.value,
+      ttlMillis: expiryMillis,
+      time: { millis, clock: "" },
+      chain,
+      next,
+      token
+    })
+    if (!isTold) return { ...this.releaseAndWake(key, value, waiterId, undefined), handedOver: false }
+    this.#observer.onGone(this, key, value, "released")
+    this.#set(key, successor.value, expiryMillis)
+    this.#changed(key)
+    if (token !== undefined) this.#count(key, token)
+    this.#observer.onHandedOver(
+      this,
+      successor.value,
+      this.world.now + (millis + expiryMillis - this.clock()) / this.rate
+    )
+    if (next !== undefined) {
+      this.#tell(waiterId, next.value, { _tag: "First", key, value: next.value, ttlMillis: expiryMillis })
+    }
+    return { released: true, woke: true, handedOver: true }
   }
 
   // ---------------------------------------------------------------------------
@@ -339,8 +408,19 @@ export class Server {
     return token
   }
 
-  #unlist(key: string, waiter: string) {
-    const left = (this.#lists.get(key) ?? []).filter((other) => other !== waiter)
+  #first(key: string): LineEntry | undefined {
+    return this.#lists.get(key)?.[0]
+  }
+
+  /** Tells the process that a value belongs to, if it listens. */
+  #tell(waiterId: string, value: string, notice: Notice): boolean {
+    const ear = this.ears.get(waiterOf(value, waiterId))
+    ear?.hear(notice)
+    return ear !== undefined
+  }
+
+  #unlist(key: string, { value }: LineEntry) {
+    const left = (this.#lists.get(key) ?? []).filter((other) => other.value !== value)
     this.#put(this.#lists, key, left.length === 0 ? undefined : left)
   }
 
@@ -352,16 +432,13 @@ export class Server {
     for (const waiter of waiters) this.ears.get(waiter)?.hear({ _tag: "KeyChanged", key })
   }
 
-  #wakeNext(key: string): boolean {
+  #wakeNext(key: string, waiterId: string): boolean {
     if (this.live(key) !== undefined) return false
-    while (true) {
-      const waiter = this.#lists.get(key)?.[0]
-      if (waiter === undefined) return false
-      this.#unlist(key, waiter)
-      const ear = this.ears.get(waiter)
-      if (ear === undefined) continue
-      ear.hear({ _tag: "WakeUp", key })
-      return true
+    for (let next = this.#first(key); next !== undefined; next = this.#first(key)) {
+      this.#unlist(key, next)
+      const { value } = next
+      if (this.#tell(waiterId, value, { _tag: "WakeUp", key, value, next: this.#first(key) })) return true
     }
+    return false
   }
 }

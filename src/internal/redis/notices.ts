@@ -1,0 +1,60 @@
+/**
+ * The messages that scripts send to waiters. Fixed fields come first; the name of the
+ * lock, which may contain anything, comes last.
+ */
+import type { Notice } from "../../LockNode.ts"
+import { entryOf, isToken } from "../nodeContract.ts"
+
+/** The notice that the message stands for, if any. `clock` names the clock of the server that sent it. */
+export const decodeNotice = (message: string, clock: string): Notice | undefined => {
+  switch (message.slice(0, 2)) {
+    case "W ": {
+      const [value, next, key] = fields(message, 2)
+      return key === undefined ? undefined : { _tag: "WakeUp", key, value: value!, next: entryOf(next!) }
+    }
+    case "J ": {
+      const [value, successor, key] = fields(message, 2)
+      return key === undefined ? undefined : { _tag: "Successor", key, value: value!, successor: entryOf(successor!) }
+    }
+    case "F ": {
+      const [ttl, value, key] = fields(message, 2)
+      const [ttlMillis] = wholeNumbers(ttl)
+      return key === undefined || ttlMillis === undefined ? undefined : { _tag: "First", key, value: value!, ttlMillis }
+    }
+    case "T ": {
+      const [value, time, ttl, length, age, token, next, key] = fields(message, 7)
+      const [serverMillis, ttlMillis, chainLength, millis] = wholeNumbers(time, ttl, length, age)
+      if (key === undefined || millis === undefined) return undefined
+      const [counted = 0] = wholeNumbers(token)
+      return {
+        _tag: "HandedOver",
+        key,
+        value: value!,
+        ttlMillis: ttlMillis!,
+        time: { millis: serverMillis!, clock },
+        chain: { length: chainLength!, millis },
+        next: entryOf(next!),
+        token: isToken(counted) ? counted : undefined
+      }
+    }
+  }
+  return undefined
+}
+
+/** The given number of fields behind the kind of the message, and the name. */
+const fields = (message: string, count: number): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  let from = 2
+  for (let index = 0; index < count; index++) {
+    const to = message.indexOf(" ", from)
+    if (to === -1) return []
+    found.push(message.slice(from, to))
+    from = to + 1
+  }
+  found.push(message.slice(from))
+  return found
+}
+
+/** The numbers; none if one of them is not an exact whole number. */
+const wholeNumbers = (...texts: ReadonlyArray<string | undefined>): ReadonlyArray<number> =>
+  texts.every((text) => text !== undefined && /^\d{1,15}$/.test(text)) ? texts.map(Number) : []

@@ -1,0 +1,251 @@
+/**
+ * The waiting lists of the nodes: which one is used for a name, and what to do
+ * without where a node refuses part of it.
+ */
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import { constVoid } from "effect/Function"
+import * as Hash from "effect/Hash"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import type { NodeError } from "../../LockError.ts"
+import type { HandOverTerms, LineEntry, LinePosition, LockNode, WaitingList } from "../../LockNode.ts"
+import { mapResult } from "../base/callbackEffect.ts"
+import { monotonicMillis } from "../base/clock.ts"
+import { attributes } from "../telemetry/attributes.ts"
+import type { WaitingContext } from "./context.ts"
+import { Stopwatches } from "./stopwatch.ts"
+
+/** What a node did with a lock that was released or handed over. */
+export interface Released {
+  readonly released: boolean
+  /** Whether another service was woken, or has the lock now. */
+  readonly woke: boolean
+}
+
+/** The waiting lists of one node. */
+export class NodeWaitingList {
+  readonly node: LockNode
+  readonly list: WaitingList
+  /** All nodes, this one first. */
+  readonly nodesOwnFirst: ReadonlyArray<LockNode>
+  /** Until when it is not used, because the node refuses waiting lists. */
+  unsupportedUntil: number | undefined
+  /** Until when locks are not handed over on it, because the node refuses that. */
+  handOverUnsupportedUntil: number | undefined
+  /** Until when another is used instead, because it did not answer. */
+  unreachableUntil: number | undefined
+  readonly #hash: number
+
+  constructor(node: LockNode, list: WaitingList, nodes: ReadonlyArray<LockNode>) {
+    this.node = node
+    this.list = list
+    this.nodesOwnFirst = [node, ...nodes.filter((other) => other !== node)]
+    this.#hash = Hash.string(node.id)
+  }
+
+  /** Its rank among the lists for a name, given the hash of that. */
+  rank(name: number): number {
+    const mixed = Math.imul(name ^ this.#hash, 0x9e3779b1)
+    return Math.imul(mixed ^ (mixed >>> 15), 0x85ebca77)
+  }
+}
+
+const listTimeoutMillis = 1000
+
+const unsupportedRetryMillis = 60_000
+
+/** A reading of a node's clock is taken anew when it is older than this. */
+const oldReadingMillis = 1000
+
+export class NodeWaitingLists {
+  readonly stopwatches: Stopwatches
+  readonly #context: WaitingContext
+  readonly #lists = new Map<LockNode, NodeWaitingList>()
+  #listening: Fiber.Fiber<unknown> | undefined
+
+  constructor(context: WaitingContext) {
+    this.#context = context
+    this.stopwatches = new Stopwatches(context.clock)
+  }
+
+  add(node: LockNode, list: WaitingList): void {
+    this.#lists.set(node, new NodeWaitingList(node, list, this.#context.nodes))
+  }
+
+  /** Whether any node has waiting lists. */
+  get areThere(): boolean {
+    return this.#lists.size > 0
+  }
+
+  /** The list for a name: the same in every process, as long as its node responds. */
+  firstInRank(key: string): NodeWaitingList | undefined {
+    const hash = Hash.string(key)
+    let first: NodeWaitingList | undefined
+    let highest = Number.NEGATIVE_INFINITY
+    for (const list of this.#lists.values()) {
+      const rank = list.rank(hash)
+      if (rank <= highest || !this.#isUsable(list)) continue
+      highest = rank
+      first = list
+    }
+    return first
+  }
+
+  /** Whether a lock can be handed over on a quorum of the nodes. */
+  get canHandOver(): boolean {
+    let able = 0
+    for (const list of this.#lists.values()) if (this.#handOverOf(list) !== undefined) able++
+    return able >= this.#context.size
+  }
+
+  join(
+    { list, node }: NodeWaitingList,
+    key: string,
+    entry: LineEntry,
+    place: "front" | "back",
+    dead: LineEntry | undefined,
+    settled: (answer: Result.Result<LinePosition, NodeError | undefined>) => void
+  ): Fiber.Fiber<void> {
+    const sentAt = this.stopwatches.start()
+    const joined = Effect.timeoutOption(Effect.suspend(() => list.join(key, entry, place, dead)), listTimeoutMillis)
+    return this.#context.fork(Effect.match(joined, {
+      onSuccess: (position) => {
+        if (Option.isNone(position)) return settled(Result.fail(undefined))
+        if (position.value.time !== undefined) this.stopwatches.read(node, sentAt, position.value.time)
+        settled(Result.succeed(position.value))
+      },
+      onFailure: (error) => settled(Result.fail(error))
+    }))
+  }
+
+  /** The list is not used for some time: it refused or did not answer. */
+  failed(list: NodeWaitingList, error: NodeError | undefined): void {
+    const now = monotonicMillis(this.#context.clock)
+    list.unreachableUntil = now + listTimeoutMillis
+    if (error?.reason === "Rejected") this.#markUnsupported(list, error)
+  }
+
+  /** The node's connection is new: what was known of it is out of date. */
+  renewed(node: LockNode): void {
+    this.stopwatches.forget(node)
+    const list = this.#lists.get(node)
+    if (list !== undefined) list.unreachableUntil = undefined
+  }
+
+  /** How long until a list may be usable that was not. */
+  readonly retryMillis = listTimeoutMillis
+
+  leave(node: LockNode, key: string, entry: LineEntry): void {
+    const list = this.#lists.get(node)
+    if (list === undefined) return
+    const left = Effect.suspend(() => list.list.leave(key, entry))
+    this.#context.background(Effect.timeoutOption(Effect.ignore(left), listTimeoutMillis))
+  }
+
+  /** Makes all nodes but one tell us of hand-overs, and reads their clocks, if that was long ago. */
+  listen(key: string, except: LockNode): void {
+    if (this.#listening !== undefined) return
+    const listens = [...this.#lists.values()].flatMap((list) => {
+      const { node } = list
+      const handOver = node === except || !this.#isUsable(list) ? undefined : this.#handOverOf(list)
+      if (handOver === undefined || !this.stopwatches.isOlderThan(node, oldReadingMillis)) return []
+      const sentAt = this.stopwatches.start()
+      return [Effect.matchCause(Effect.suspend(() => handOver.listen(key)), {
+        onSuccess: (time) => this.stopwatches.read(node, sentAt, time),
+        onFailure: constVoid
+      })]
+    })
+    if (listens.length === 0) return
+    const listened = Effect.all(listens, { concurrency: "unbounded", discard: true })
+    this.#listening = this.#context.fork(Effect.timeoutOption(listened, listTimeoutMillis))
+    this.#listening.addObserver(() => {
+      this.#listening = undefined
+    })
+  }
+
+  close(): void {
+    this.#listening?.interruptUnsafe()
+  }
+
+  /** Releases on a node, and wakes the first in its waiting list if it has one. */
+  release(
+    node: LockNode,
+    key: string,
+    value: string,
+    entry: LineEntry | undefined,
+    onReleased: (released: Released) => void
+  ): Effect.Effect<boolean, NodeError> {
+    const list = this.#lists.get(node)
+    if (list === undefined || this.#isBefore(list.unsupportedUntil)) return node.release(key, value)
+    return mapResult(list.list.release(key, value, entry), (answer) => {
+      if (Result.isSuccess(answer)) {
+        onReleased(answer.success)
+        return Result.succeed(answer.success.released)
+      }
+      const error = answer.failure
+      if (error.reason !== "Rejected") return Result.fail(error)
+      // Perhaps it is only the waiting list that is refused.
+      return mapResult(node.release(key, value), (answer) => {
+        if (Result.isSuccess(answer)) this.#markUnsupported(list, error)
+        return answer
+      })
+    })
+  }
+
+  /** Hands the lock over on a node; where that is refused, releases it there. */
+  transfer(
+    node: LockNode,
+    key: string,
+    value: string,
+    successor: LineEntry,
+    terms: HandOverTerms,
+    onReleased: (released: Released) => void
+  ): Effect.Effect<boolean, NodeError> {
+    const list = this.#lists.get(node)
+    const handOver = list && this.#handOverOf(list)
+    if (list === undefined || handOver === undefined) return this.release(node, key, value, undefined, onReleased)
+    return mapResult(handOver.transfer(key, value, successor, terms), (answer) => {
+      if (Result.isSuccess(answer)) {
+        onReleased(answer.success)
+        return Result.succeed(answer.success.released)
+      }
+      if (answer.failure.reason !== "Rejected") return Result.fail(answer.failure)
+      this.#markHandOverUnsupported(list, answer.failure)
+      return this.release(node, key, value, undefined, onReleased)
+    })
+  }
+
+  /** Goes on without the waiting lists of a node that refuses them, and says so the first time. */
+  #markUnsupported(list: NodeWaitingList, { summary }: NodeError) {
+    const { node } = list
+    const isFirst = list.unsupportedUntil === undefined
+    list.unsupportedUntil = monotonicMillis(this.#context.clock) + unsupportedRetryMillis
+    if (isFirst) this.#warn(node, `Lock node ${node.id} keeps no waiting lists, so waiters poll: it ${summary}`)
+  }
+
+  #markHandOverUnsupported(list: NodeWaitingList, { summary }: NodeError) {
+    const { node } = list
+    const isFirst = list.handOverUnsupportedUntil === undefined
+    list.handOverUnsupportedUntil = monotonicMillis(this.#context.clock) + unsupportedRetryMillis
+    if (isFirst) this.#warn(node, `Lock node ${node.id} hands no locks over, so waiters are woken: it ${summary}`)
+  }
+
+  #warn(node: LockNode, message: string) {
+    this.#context.log("Warn", message, { [attributes.node]: node.id })
+  }
+
+  #handOverOf(list: NodeWaitingList) {
+    return this.#isBefore(list.unsupportedUntil) || this.#isBefore(list.handOverUnsupportedUntil)
+      ? undefined
+      : list.list.handOver
+  }
+
+  #isUsable({ node, unreachableUntil, unsupportedUntil }: NodeWaitingList): boolean {
+    return !this.#isBefore(unsupportedUntil) && !this.#isBefore(unreachableUntil) && !this.#context.isFailing(node)
+  }
+
+  #isBefore(until: number | undefined): boolean {
+    return until !== undefined && monotonicMillis(this.#context.clock) < until
+  }
+}

@@ -1,0 +1,129 @@
+/**
+ * How long a lock that was handed over is valid.
+ *
+ * A node tells at which time of its own clock it set the key; it may have done so
+ * long before the notification arrives. So for every node the service keeps an
+ * earlier request: when it was sent, and which time the node answered. The lease is
+ * counted from that request, as any other lease is, by as much as has gone by on the
+ * node's clock since.
+ */
+import type { Clock } from "effect/Clock"
+import type { LockNode, NodeTime } from "../../LockNode.ts"
+import { type Instant, instantNow, monotonicMillis } from "../base/clock.ts"
+import { remainingMillis, validityMillis } from "../lease/lease.ts"
+
+/** A key that lives for the given milliseconds, counted from a request that was sent at `sentAt`. */
+export interface TimedVote {
+  readonly sentAt: Instant
+  readonly millis: number
+  /** The part of it that had gone by when the key was set. */
+  readonly elapsedMillis: number
+}
+
+interface Reading {
+  readonly sentAt: Instant
+  readonly time: NodeTime
+  readonly roundTripMillis: number
+}
+
+/** Nodes tell when a key expires in whole milliseconds. Further apart than that, the clocks do not only run at different speeds. */
+const precisionMillis = 1
+
+export class Stopwatches {
+  readonly #clock: Clock
+  readonly #readings = new Map<LockNode, Reading>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** When a request is sent whose answer tells the time. */
+  start(): Instant {
+    return instantNow(this.#clock)
+  }
+
+  /** The answer to a request that was sent at `sentAt`. */
+  read(node: LockNode, sentAt: Instant, time: NodeTime): void {
+    const before = this.#readings.get(node)
+    if (before !== undefined && before.sentAt.monotonic > sentAt.monotonic) return
+    const roundTripMillis = monotonicMillis(this.#clock) - sentAt.monotonic
+    this.#readings.set(node, { sentAt, time, roundTripMillis })
+  }
+
+  /** Nothing is known of the node's clock any more: perhaps it is another server now. */
+  forget(node: LockNode): void {
+    this.#readings.delete(node)
+  }
+
+  isOlderThan(node: LockNode, millis: number): boolean {
+    const reading = this.#readings.get(node)
+    return reading === undefined || monotonicMillis(this.#clock) - reading.sentAt.monotonic > millis
+  }
+
+  /** The longest round trip to one of the nodes, when it was last measured. */
+  get roundTripMillis(): number {
+    let longest = 0
+    for (const { roundTripMillis } of this.#readings.values()) longest = Math.max(longest, roundTripMillis)
+    return longest
+  }
+
+  /**
+   * A key that the node has just reported to have set. None where the node's clock has not been read,
+   * went backwards, or has gone on by more than ours: one of them was set, or stood still.
+   */
+  vote(node: LockNode, { clock, millis }: NodeTime, ttlMillis: number, driftFactor: number): TimedVote | undefined {
+    const reading = this.#readings.get(node)
+    if (reading === undefined || reading.time.clock !== clock) return undefined
+    const elapsedMillis = millis - reading.time.millis
+    const ours = monotonicMillis(this.#clock) - reading.sentAt.monotonic
+    if (elapsedMillis < -precisionMillis || elapsedMillis > ours * (1 + driftFactor) + precisionMillis) return undefined
+    return { sentAt: reading.sentAt, elapsedMillis, millis: ttlMillis }
+  }
+}
+
+/** The votes of the nodes for a lock that is being handed over to us. */
+export class HandOverVotes {
+  readonly #byNode = new Map<LockNode, TimedVote | undefined>()
+
+  /** The node has set the key; without a vote it is not known until when. */
+  add(node: LockNode, vote: TimedVote | undefined): void {
+    if (vote !== undefined || !this.#byNode.has(node)) this.#byNode.set(node, vote)
+  }
+
+  /** The nodes that have set the key. */
+  get nodes(): ReadonlyArray<LockNode> {
+    return [...this.#byNode.keys()]
+  }
+
+  has(node: LockNode): boolean {
+    return this.#byNode.has(node)
+  }
+
+  isTimed(node: LockNode): boolean {
+    return this.#byNode.get(node) !== undefined
+  }
+
+  /**
+   * Until when a quorum of the nodes has the key, if it has it now. A later extension sets it to
+   * `expiryMillis`, so more than that does not count.
+   */
+  end(
+    clock: Clock,
+    quorum: number,
+    { driftFactor, expiryMillis }: { readonly driftFactor: number; readonly expiryMillis: number }
+  ): Instant | undefined {
+    const left: Array<number> = []
+    for (const vote of this.#byNode.values()) {
+      if (vote === undefined) continue
+      const { elapsedMillis, millis, sentAt } = vote
+      const validity = validityMillis(elapsedMillis + Math.min(millis, expiryMillis), driftFactor)
+      left.push(
+        remainingMillis(clock, { monotonic: sentAt.monotonic + validity, wall: sentAt.wall + validity })
+      )
+    }
+    const least = left.sort((a, b) => b - a)[quorum - 1]
+    if (least === undefined || least <= 0) return undefined
+    const { monotonic, wall } = instantNow(clock)
+    return { monotonic: monotonic + least, wall: wall + least }
+  }
+}

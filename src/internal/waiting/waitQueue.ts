@@ -1,0 +1,216 @@
+/**
+ * Who waits in this service for one name, and who holds it.
+ *
+ * | mode | event | next | does |
+ * | - | - | - | - |
+ * | Open | a lock is held here | HeldHere | leaves the line |
+ * | HeldHere | the last hold ends, and nobody else was woken | Open | wakes the head |
+ * | HeldHere | the last hold ends, and another service was woken or has the lock now | Yielding | wakes the head, which joins the line |
+ * | Yielding | its time is over | Open | – |
+ *
+ * A name that others want too stays contended for a second: whoever comes then joins
+ * the line first, instead of making an attempt that would be refused or overtake others.
+ */
+import type { LockLost, Vote } from "../../LockError.ts"
+import type { HandOverChain, LineEntry } from "../../LockNode.ts"
+import { monotonicMillis } from "../base/clock.ts"
+import type { Timer } from "../base/timers.ts"
+import type { WaitingContext } from "./context.ts"
+import type { NodeWaitingLists } from "./nodeWaitingLists.ts"
+import { entryFor, type LineClaim, PlaceInLine, type PlaceQueue, type Taken, type Terms } from "./placeInLine.ts"
+
+/** Who holds a lock in this service. */
+export interface Holder {
+  readonly key: string
+  readonly value: string
+  /** Ends the hold. */
+  markLost(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void
+}
+
+/** A fiber that waits for a name. */
+export interface Waiter<C> {
+  readonly terms: Terms
+  /** Ends its sleep, while it sleeps. */
+  wake: (() => void) | undefined
+  /** A fresh value to stand in line with. */
+  claim(): C
+}
+
+/** For how long a name counts as contended after it was found held by others, or wanted by them. */
+const contendedMillis = 1000
+
+/** How long whoever has just let another service go first leaves a free key to it. */
+const yieldMillis = 50
+
+/** A chain of hand-overs ends here, and the key is free for a moment: those who only poll get their chance. */
+const longestChain: HandOverChain = { length: 64, millis: 1000 }
+
+export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
+  readonly key: string
+  readonly waiters = new Set<Waiter<C>>()
+  readonly holders = new Set<Holder>()
+  readonly place: PlaceInLine<C>
+  /** What the nodes last said to anybody in here. */
+  lastRefusal: Refusal | undefined
+  /** The head should attempt now, without waiting for its schedule. */
+  wakePending = false
+  /** When a fiber in here last asked the nodes, on the monotonic clock. */
+  lastAttemptAt = Number.NEGATIVE_INFINITY
+  /** A turn was given to us, and no attempt has been made since. */
+  wasWokenUp = false
+  /** Until when whoever comes joins the line first, on the monotonic clock. */
+  contendedUntil = Number.NEGATIVE_INFINITY
+  /** Until when others go first. */
+  yieldUntil = Number.NEGATIVE_INFINITY
+  /** Keeps the queue while it is contended, though nobody waits. */
+  lingering: Timer | undefined
+  /** The first in line, as told about the lock with this value. */
+  successor: { readonly value: string; readonly entry: LineEntry | undefined } | undefined
+  /** What the line last handed over to us, while it is held. */
+  taken: Taken<C> | undefined
+  /** When the chain of hand-overs began that has led to us, on the monotonic clock. */
+  #chainSince = 0
+  readonly #context: WaitingContext
+  readonly #lists: NodeWaitingLists
+
+  constructor(key: string, lists: NodeWaitingLists, context: WaitingContext) {
+    this.key = key
+    this.#context = context
+    this.#lists = lists
+    this.place = new PlaceInLine<C>(this, lists, context)
+  }
+
+  get head(): Waiter<C> | undefined {
+    for (const waiter of this.waiters) return waiter
+    return undefined
+  }
+
+  get terms(): Terms | undefined {
+    return this.head?.terms
+  }
+
+  /** Whether this waiter is the one to ask the nodes. */
+  isHead(waiter: Waiter<C>): boolean {
+    return this.holders.size === 0 && this.head === waiter
+  }
+
+  /** Whether anybody in here holds the lock or waits for it. */
+  get isBusy(): boolean {
+    return this.waiters.size > 0 || this.holders.size > 0
+  }
+
+  /** Whether the head waits for others, so that a place in line is of use. */
+  get isWaiting(): boolean {
+    return this.waiters.size > 0 && this.holders.size === 0
+  }
+
+  get isContended(): boolean {
+    return this.#now < this.contendedUntil
+  }
+
+  /** Whether the head joins the line instead of asking the nodes. */
+  get joinsFirst(): boolean {
+    return this.isContended && this.place.isOut && this.#lists.firstInRank(this.key) !== undefined
+  }
+
+  claim(): C {
+    return this.head!.claim()
+  }
+
+  markContended(): void {
+    this.contendedUntil = this.#now + contendedMillis
+  }
+
+  wake(): void {
+    this.wakePending = true
+    if (this.holders.size === 0) this.head?.wake?.()
+  }
+
+  wakeToTake(): void {
+    if (this.holders.size === 0) this.head?.wake?.()
+  }
+
+  /** Whether the waiter has a reason to act now. */
+  hasNewsFor(waiter: Waiter<C>): boolean {
+    return this.isHead(waiter) && (this.wakePending || this.place.isReady)
+  }
+
+  /** The votes were split: the head attempts again after so many milliseconds. */
+  wakeAfter(millis: number): void {
+    this.recordWakeUp("wasted")
+    this.markContended()
+    this.place.refusedFor(millis)
+  }
+
+  /** An attempt of ours was refused. */
+  refused(): void {
+    this.recordWakeUp("wasted")
+    this.markContended()
+    this.place.refused()
+  }
+
+  /** Takes what the line has handed over, if it is enough. */
+  take(terms: Terms): Taken<C> | undefined {
+    const taken = this.place.take(terms)
+    if (taken === undefined) return undefined
+    const { chain, claim, next } = taken
+    this.taken = taken
+    this.markContended()
+    this.#chainSince = this.#now - chain.millis
+    this.successor = { value: claim.value, entry: next }
+    return taken
+  }
+
+  /** What was taken is not held any more, or never was. */
+  forget(value: string): void {
+    if (this.taken?.claim.value === value) this.taken = undefined
+    if (this.successor?.value === value) this.successor = undefined
+  }
+
+  /** A lock is held here now. */
+  held(holder: Holder): void {
+    this.holders.add(holder)
+    this.recordWakeUp("used")
+    if (this.taken?.claim.value === holder.value) return
+    const next = this.place.nextBehindTurn
+    if (next !== undefined) this.successor = { value: holder.value, entry: next }
+    this.place.granted()
+  }
+
+  /** The next in line for a lock, and how long the chain is that leads to it; none if the lock is to be free for a moment. */
+  handOver(holder: Holder): { readonly successor: LineEntry; readonly chain: HandOverChain } | undefined {
+    const { successor, taken } = this
+    if (successor?.value !== holder.value || successor.entry === undefined) return undefined
+    // What was in line for ourselves is given up.
+    if (successor.entry.value.slice(0, 12) === holder.value.slice(0, 12)) return undefined
+    if (taken?.claim.value !== holder.value) return { successor: successor.entry, chain: { length: 1, millis: 0 } }
+    const chain = { length: taken.chain.length + 1, millis: Math.round(this.#now - this.#chainSince) }
+    if (chain.length > longestChain.length || chain.millis > longestChain.millis) return undefined
+    return { successor: successor.entry, chain }
+  }
+
+  /** A lock held here was lost or released; `woke` if another service was woken by that, or has it now. */
+  ended(holder: Holder, woke: boolean): boolean {
+    if (!this.holders.delete(holder)) return false
+    const { taken } = this
+    if (taken?.claim.value === holder.value && (taken.wasJoining || !taken.votes.has(taken.list.node))) {
+      // Only now: to leave the line is to give up the value.
+      this.#lists.leave(taken.list.node, this.key, entryFor(taken.claim))
+    }
+    this.forget(holder.value)
+    if (!woke) return true
+    this.markContended()
+    this.yieldUntil = this.#now + yieldMillis
+    this.wakePending = false
+    return true
+  }
+
+  recordWakeUp(outcome: "used" | "wasted"): void {
+    if (this.wasWokenUp) this.#context.metrics.wakeUpEnded(outcome)
+    this.wasWokenUp = false
+  }
+
+  get #now(): number {
+    return monotonicMillis(this.#context.clock)
+  }
+}
