@@ -160,16 +160,15 @@ export const defaultRetry: Schedule.Schedule<number> = retryPolicy()
 // -----------------------------------------------------------------------------
 
 /** The dynamic import keeps ioredis out of programs whose nodes are no URLs. */
-const ioredisNode = Effect.tryPromise({
-  try: () => import("./IoredisNode.ts"),
-  catch: (error) =>
-    (error as NodeJS.ErrnoException).code?.endsWith("MODULE_NOT_FOUND") === true
-      ? new Error(
-        "effect-redsync: nodes given as URLs need ioredis; run `npm install ioredis`, or give nodes of RedisNode.",
-        { cause: error }
-      )
-      : error
-}).pipe(Effect.orDie)
+const ioredisNode = Effect.promise(() =>
+  import("./IoredisNode.ts").catch((error: NodeJS.ErrnoException) => {
+    if (error.code?.endsWith("MODULE_NOT_FOUND") !== true) throw error
+    throw new Error(
+      "effect-redsync: nodes given as URLs need ioredis; run `npm install ioredis`, or give nodes of RedisNode.",
+      { cause: error }
+    )
+  })
+)
 
 const urls = urlNodes((options) => Effect.flatMap(ioredisNode, ({ make }) => make(options)))
 

@@ -1,3 +1,4 @@
+// What follows is checked by the compiler and not run: @effect-diagnostics floatingEffect:off missingEffectError:off
 /**
  * The error channel and the requirements of every function, in both calling forms,
  * and what a signature, a layer and a stub look like. Checked by the compiler; at

@@ -102,7 +102,7 @@ export const doctor = Cli.make(
         [...lines, ...together, verdict(patients.length, quorum, count("error"), count("warning"))].join("\n")
       )
     }
-    if (count("error") > 0) return yield* Effect.fail(new Failure({ code: 1, message: "" }))
+    if (count("error") > 0) return yield* new Failure({ code: 1, message: "" })
   })
 ).pipe(
   Cli.withDescription(

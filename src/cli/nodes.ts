@@ -74,7 +74,7 @@ export const givenNodes = Effect.gen(function*() {
   const urls = given.length > 0 ? given : splitUrls(process.env["REDSYNC_NODES"] ?? "")
   const targets = urls.map(checkTarget)
   const wrong = targets.find(Predicate.isString)
-  if (wrong !== undefined) return yield* Effect.fail(wrongUsageOf(wrong))
+  if (wrong !== undefined) return yield* wrongUsageOf(wrong)
   const ids = (targets as ReadonlyArray<RedisOptions>).map(nodeAddress)
   const twice = ids.find((id, index) => ids.indexOf(id) !== index)
   if (twice !== undefined) return yield* fail(wrongUsage, `the nodes have ${twice} twice; each counts once`)
@@ -157,7 +157,7 @@ export const givenOptions = Effect.gen(function*() {
     Effect.mapError(({ message }) => wrongUsageOf(message))
   )
   const checked = checkOptions(all, Redsync.defaultRetry, urls)
-  if (Predicate.isString(checked)) return yield* Effect.fail(wrongUsageOf(checked))
+  if (Predicate.isString(checked)) return yield* wrongUsageOf(checked)
   const { nodes: _, ...options } = all
   return { ...options, targets } satisfies Given
 })

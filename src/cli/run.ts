@@ -282,7 +282,7 @@ export const run = Cli.make(
         wrongOptionsAreUsage,
         Effect.provide(logToStandardError)
       )
-      if (code !== 0) return yield* Effect.fail(new Failure({ code, message: "" }))
+      if (code !== 0) return yield* new Failure({ code, message: "" })
     }
   )
 ).pipe(

@@ -94,6 +94,6 @@ export const demo = Effect.fnUntraced(function*(targets: ReadonlyArray<RedisOpti
   )
   yield* Console.log(View.summary(board, (yield* View.now) - board.startedAt))
   if (board.overlaps > 0) {
-    return yield* Effect.fail(new Failure({ code: 1, message: "two workers held the lock at once" }))
+    return yield* new Failure({ code: 1, message: "two workers held the lock at once" })
   }
 }, Effect.scoped)

@@ -11,7 +11,7 @@ const nodes = process.argv.slice(2)
 const program = Effect.gen(function*() {
   yield* Effect.forEach(Array.from({ length: 50 }), (_, index) => lock(`lock ${index}`), { concurrency: "unbounded" })
   yield* fencedLock("fenced")
-  yield* withLock("outer", withLocks(["one", "two"], Effect.andThen(Console.log("holding"), Effect.never)))
+  return yield* withLock("outer", withLocks(["one", "two"], Effect.andThen(Console.log("holding"), Effect.never)))
 })
 
 program.pipe(
