@@ -13,7 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import type { Cluster, Redis, RedisOptions } from "ioredis"
-import { dieWithIllegalArgument, invalidOption } from "./internal/base/arguments.ts"
+import { dieWithIllegalArgument, invalidOption, passes } from "./internal/base/arguments.ts"
 import * as Node from "./internal/ioredis/node.ts"
 import { checkTarget } from "./internal/ioredis/nodeOptions.ts"
 import type { LockNode } from "./LockNode.ts"
@@ -110,4 +110,6 @@ export const fromClient = (client: Redis | Cluster): LockNode => {
  * @since 0.1.0
  */
 export const isClient = (u: unknown): u is Redis | Cluster =>
-  Predicate.hasProperty(u, "sendCommand") && Predicate.isFunction(u.sendCommand) && Predicate.hasProperty(u, "status")
+  passes(() =>
+    Predicate.hasProperty(u, "sendCommand") && Predicate.isFunction(u.sendCommand) && Predicate.hasProperty(u, "status")
+  )

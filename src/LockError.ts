@@ -327,7 +327,7 @@ export class LockLost extends untraced(
       case "NodesUnavailable":
         return `${lock} was lost: too few nodes extended it before its lease ended${history(this)}${votes}`
       case "Released":
-        return `${lock} is no longer held: it was released, detached or abandoned`
+        return `${lock} is no longer held: it was released, detached or abandoned, or its service was closed`
     }
   }
 
@@ -380,9 +380,16 @@ export type LockError = ErrFailed | NodesUnavailable
  * @category guards
  * @since 0.1.0
  */
-export const isLockError: (u: unknown) => u is LockError | LockLost = Schema.is(
-  Schema.Union([ErrFailed, NodesUnavailable, LockLost])
-)
+export const isLockError = (u: unknown): u is LockError | LockLost => {
+  try {
+    return isError(u)
+  } catch {
+    // A proxy that cannot be read.
+    return false
+  }
+}
+
+const isError = Schema.is(Schema.Union([ErrFailed, NodesUnavailable, LockLost]))
 
 /** What is not there is not shown. */
 const shown = (fields: { readonly [name: string]: unknown }): unknown => Record.filter(fields, Predicate.isNotUndefined)
@@ -395,8 +402,13 @@ const millis = (duration: Duration.Duration | undefined) =>
   duration === undefined ? undefined : Math.round(Duration.toMillis(duration))
 
 const wordsOf = (cause: unknown): string | undefined => {
-  const words = cause instanceof Error ? cause.message : cause
-  return typeof words === "string" ? untrusted(words) : undefined
+  try {
+    const words = cause instanceof Error ? cause.message : cause
+    return typeof words === "string" ? untrusted(words) : undefined
+  } catch {
+    // Its getters or traps throw.
+    return undefined
+  }
 }
 
 /** How the lease of a lost lock came to its end. */

@@ -33,7 +33,7 @@ import type * as Redis from "effect/persistence/Redis"
 import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import { dieWithIllegalArgument, given, invalidOption, isWhole, millis } from "./internal/base/arguments.ts"
+import { dieWithIllegalArgument, given, invalidOption, isWhole, millis, passes } from "./internal/base/arguments.ts"
 import { lockOptions, serviceOptions } from "./internal/claim/settings.ts"
 import { urlNodes } from "./internal/ioredis/nodes.ts"
 import { configError, fromEnvironment } from "./internal/service/environment.ts"
@@ -268,17 +268,31 @@ export const layerConfig = (
 ): Layer.Layer<Redsync, Config.ConfigError> =>
   fromConfig(
     Effect.suspend(() => {
-      const wrapped = Config.isConfig(options) ? options : given(options, configOptions)
+      const configs = passes(() => Config.isConfig(options)) ? options : checkConfigs(options)
       const read = given(defaults, lockOptions)
-      if (Predicate.isString(wrapped)) return Effect.fail(configError(wrapped))
+      if (Predicate.isString(configs)) return Effect.fail(configError(configs))
       if (Predicate.isString(read)) return Effect.fail(configError(read))
-      const configured = Config.unwrap(wrapped as Config.Wrap<ConfigOptions>)
-      return Effect.map(configured, (configured) => ({ ...read, ...configured }))
+      return Effect.flatMap(Config.unwrap(configs), (values) => {
+        const configured = given(values, configOptions)
+        return Predicate.isString(configured)
+          ? Effect.fail(configError(configured))
+          : Effect.succeed({ ...read, ...configured })
+      })
     })
   )
 
 /** A schedule is in no configuration. */
 const configOptions = serviceOptions.filter((option) => option !== "retry")
+
+/** The options, each a `Config`, or what is wrong with them. */
+const checkConfigs = (options: unknown): Config.Wrap<ConfigOptions> | string => {
+  const read = given(options, configOptions)
+  if (Predicate.isString(read)) return read
+  const plain = Object.entries(read).find(([, value]) => !passes(() => Config.isConfig(value)))
+  return plain === undefined
+    ? read as Config.Wrap<ConfigOptions>
+    : invalidOption(...plain, "it must be a Config, such as Config.succeed makes of a fixed value")
+}
 
 /**
  * The service with its options from environment variables, which take precedence

@@ -32,7 +32,8 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { dieWithIllegalArgument, invalidOption, isWhole } from "./internal/base/arguments.ts"
+import * as Predicate from "effect/Predicate"
+import { dieWithIllegalArgument, given, invalidOption, isWhole } from "./internal/base/arguments.ts"
 import * as ControlledNode from "./internal/testing/controlledNode.ts"
 import type { LockNode } from "./LockNode.ts"
 import type { MemoryOptions } from "./LockOptions.ts"
@@ -142,7 +143,9 @@ export class TestNodes extends Context.Service<TestNodes, {
  */
 export const layerTest = (options: MemoryOptions = {}): Layer.Layer<Redsync.Redsync | TestNodes> =>
   Layer.unwrap(Effect.gen(function*() {
-    const { count = 1, ...layerOptions } = options
+    const read = given(options, known)
+    if (Predicate.isString(read)) return yield* dieWithIllegalArgument(read)
+    const { count = 1, ...layerOptions } = read as MemoryOptions
     if (!(isWhole(count) && count >= 1 && count <= 100)) {
       return yield* dieWithIllegalArgument(invalidOption("count", count, "it must be a whole number from 1 to 100"))
     }
@@ -162,6 +165,19 @@ export const layerTest = (options: MemoryOptions = {}): Layer.Layer<Redsync.Reds
     )
     return Layer.provideMerge(controlled, Redsync.layer({ ...layerOptions, nodes: nodes.map(({ node }) => node) }))
   }))
+
+const known: ReadonlyArray<keyof MemoryOptions> = [
+  "count",
+  "expiry",
+  "retry",
+  "autoExtend",
+  "driftFactor",
+  "nodeTimeout",
+  "prefix",
+  "quorum",
+  "delayedRestart",
+  "replicas"
+]
 
 const makeNode = Effect.fnUntraced(function*(index: number, prefix: string) {
   const node = yield* ControlledNode.make({ memory: () => MemoryNode.make(`test-${index + 1}`) })

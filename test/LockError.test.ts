@@ -41,6 +41,18 @@ const inWords = (refusal: string) => [
   "c:6379 is not connected: connect ECONNREFUSED 10.0.0.3:6379"
 ]
 
+const unreadable = new Proxy(new Error("no"), {
+  get() {
+    throw new Error("it cannot be read")
+  },
+  has() {
+    throw new Error("it cannot be read")
+  },
+  getPrototypeOf() {
+    throw new Error("it cannot be read")
+  }
+})
+
 const errors = [
   refused,
   new ErrFailed({
@@ -159,6 +171,30 @@ describe("errors show their message first", () => {
     }
   })
 
+  it("whatever their cause is, if it can be read or not", () => {
+    const ring = new Error("a ring")
+    ring.cause = ring
+    const silent = Object.defineProperty(new Error(), "message", {
+      get() {
+        throw new Error("it cannot be read")
+      }
+    })
+    const causes: ReadonlyArray<readonly [cause: unknown, words: string]> = [
+      [ring, ": a ring"],
+      [{ toString: undefined }, ""],
+      [Object.assign(new Error(), { message: 7 }), ""],
+      [silent, ""],
+      [unreadable, ""]
+    ]
+    for (const [cause, words] of causes) {
+      const error = new LockError.NodeError({ node: "a", operation: "acquire", reason: "Rejected", cause })
+      const unavailable = new NodesUnavailable({ lock: "l", quorum: 1, votes: [{ _tag: "Failed", node: "a", error }] })
+      assert.strictEqual(error.message, `Node a answered with an error${words} (acquire)`)
+      assert.include(unavailable.message, `a answered with an error${words}`)
+      assert.include(JSON.stringify(unavailable), `a answered with an error${words}`)
+    }
+  })
+
   it("without the library's own functions", () => {
     const limit = Error.stackTraceLimit
     for (const error of errors) {
@@ -174,7 +210,7 @@ describe("errors show their message first", () => {
 describe("isLockError", () => {
   it("is true of the three errors of a lock", () => {
     assert.deepStrictEqual(errors.map(LockError.isLockError), [false, true, true, true])
-    for (const other of [undefined, new Error("no"), { _tag: "ErrFailed" }]) {
+    for (const other of [undefined, new Error("no"), { _tag: "ErrFailed" }, unreadable]) {
       assert.isFalse(LockError.isLockError(other))
     }
   })

@@ -3,7 +3,7 @@
  * cost their own vote and nothing else.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Exit, Layer, Option } from "effect"
+import { Clock, Effect, Exit, Layer, Option, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import {
   inspect,
@@ -11,12 +11,14 @@ import {
   type LockNode,
   MemoryNode,
   NodeError,
+  NodesUnavailable,
   Redsync,
   retryPolicy,
   tryLock,
   unlock,
   withLock
 } from "../src/index.ts"
+import type * as LockErrors from "../src/LockError.ts"
 
 const never = new Proxy({}, {
   get: () => {
@@ -93,6 +95,51 @@ describe("a node that cannot", () => {
       yield* TestClock.adjust("1 second")
       yield* withLock("a", Effect.void)
     }).pipe(Effect.scoped, Effect.provide(oneOf(trait))))
+
+  const unreadable = new Proxy(new Error(), {
+    get: throws,
+    getPrototypeOf: throws
+  })
+  const silent = Object.defineProperty(new Error(), "message", { get: throws })
+
+  // Closing the layer asks the node once more, a while later.
+  it.live.each<readonly [string, () => Effect.Effect<never, never>]>([
+    ["throws what cannot be read", () => {
+      throw unreadable
+    }],
+    ["throws an error without words", () => {
+      throw silent
+    }],
+    ["dies with what cannot be read", () => Effect.die(unreadable)],
+    ["fails with it", () => Effect.fail(unreadable as never)],
+    ["is it", () => unreadable as never]
+  ])("do anything, and %s, is told so", ([_, operation]) =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(withLock("a", Effect.void, { retry: retryPolicy({ tries: 1 }) }))
+      assert.strictEqual(error._tag, "NodesUnavailable")
+      assert.include(error.message, "odd answered with an error: ")
+      assert.include(JSON.stringify(Schema.encodeSync(NodesUnavailable)(error as NodesUnavailable)), "odd")
+      assert.isFalse((yield* Redsync.health).isReady)
+    }).pipe(Effect.provide(Redsync.layer({
+      nodes: [{
+        ...MemoryNode.make("odd"),
+        acquire: operation,
+        release: operation,
+        inspect: operation
+      }]
+    }))))
+
+  it.effect("answer may say why with an error of another copy of this package", () =>
+    Effect.gen(function*() {
+      const path = "../src/LockError.ts?copy"
+      const copy: typeof LockErrors = yield* Effect.promise(() => import(path))
+      assert.notStrictEqual(copy.NodeError, NodeError)
+      const failure = new copy.NodeError({ node: "odd", operation: "acquire", reason: "Disconnected" })
+      const error = yield* Effect.flip(withLock("a", Effect.void, { retry: retryPolicy({ tries: 1 }) })).pipe(
+        Effect.provide(Redsync.layer({ nodes: [{ ...MemoryNode.make("odd"), acquire: () => Effect.fail(failure) }] }))
+      )
+      assert.include(error.message, "1 required: odd is not connected")
+    }))
 
   it.effect.each(["ready", "reconnect", "resends", "replace", "mayOvertake", "waitingList", "replicas"])(
     "be used for its %s is refused",

@@ -16,6 +16,7 @@ import {
   inspect,
   Lock,
   lock,
+  type LockNode,
   type LockOptions,
   MemoryNode,
   Redsync,
@@ -32,6 +33,7 @@ import {
   withLocks
 } from "../src/index.ts"
 import * as IoredisNode from "../src/IoredisNode.ts"
+import { layerTest } from "../src/testing.ts"
 import { open } from "./support/opened.ts"
 import * as TestNodes from "./support/testNodes.ts"
 
@@ -490,6 +492,9 @@ describe("names and values", () => {
 })
 
 describe("the options of a layer", () => {
+  /** No command is sent. */
+  const redis = Layer.succeed(Redis.Redis, {} as Redis.Redis["Service"])
+
   const nodes = () => MemoryNode.makeMany(3)
   const ofLayer: Record<string, fc.Arbitrary<unknown>> = {
     nodes: fc.oneof(
@@ -550,11 +555,35 @@ describe("the options of a layer", () => {
         ]
       ) {
         yield* refusesLayer("the option options ", Redsync.layer(options as ServiceOptions))
+        yield* refusesLayer("the option options ", Redsync.layerConfig(options as never))
+        if (options === undefined) continue
+        yield* refusesLayer("the option options ", Redsync.layerMemory(options as object))
+        yield* refusesLayer("the option options ", Layer.provide(Redsync.layerRedis(options as object), redis))
+        yield* refusesLayer("the option options ", layerTest(options as object))
       }
+      const given = { nodes: nodes() }
+      yield* refusesLayer(`there is no option "nodes"`, Redsync.layerMemory(given as object))
+      yield* refusesLayer(`there is no option "nodes"`, Layer.provide(Redsync.layerRedis(given as object), redis))
+      yield* refusesLayer(`there is no option "nodes"`, layerTest(given as object))
       yield* refusesLayer("the option nodes ", Redsync.layer({} as ServiceOptions))
       for (const count of [0, -1, 1.5, Number.NaN, "3", 1e9, null]) {
         yield* refusesLayer("the option count ", Redsync.layerMemory({ count: count as number }))
       }
+    }))
+
+  it.effect("never show the password of a URL that is in the wrong place", () =>
+    Effect.gen(function*() {
+      const url = "redis://ada:hunter2@a"
+      const masked = `"redis://***@a"`
+      yield* refusesLayer(`the option options is ${masked}`, Redsync.layer(url as unknown as ServiceOptions))
+      yield* refusesLayer(`the option options is ${masked}`, Redsync.layerConfig(url as never))
+      yield* refusesLayer(`the option options is ${masked}`, Redsync.layerMemory(url as never))
+      yield* refusesLayer(`the option quorum is ${masked}`, Redsync.layerMemory({ quorum: url as never }))
+      yield* refusesLayer(
+        `entry 1, is ${masked}`,
+        Redsync.layer<LockNode>({ nodes: [Effect.succeed(url) as never] })
+      )
+      assert.throws(() => IoredisNode.fromClient(url as never), `the option client is ${masked}`)
     }))
 
   it.effect("that are misspelt are refused with what was meant", () =>
@@ -711,7 +740,7 @@ describe("ioredis options", () => {
 
 describe("what is no client, no lock and no token", () => {
   it("is no node", () => {
-    for (const client of [undefined, null, 7, {}, "redis://a"]) {
+    for (const client of [undefined, null, 7, {}, "redis://a", hostile, revoked()]) {
       assert.throws(() => IoredisNode.fromClient(client as never), /the option client is /)
     }
   })
@@ -864,6 +893,26 @@ describe("configuration", () => {
       assert.include(yield* refused({ quorom: Config.succeed(2) }), "did you mean quorum?")
       assert.include(yield* refused({ retry: Config.succeed(2) }), `there is no option "retry" here`)
       assert.include(yield* refused({}, { quorum: 2 }), `there is no option "quorum" here`)
+    }))
+
+  it.effect("of one's own fails with the name of an option that is no Config", () =>
+    Effect.gen(function*() {
+      const wrong: ReadonlyArray<readonly [option: string, value: unknown]> = [
+        ["nodes", ["redis://a"]],
+        ["nodes", [Config.String("A")]],
+        ["expiry", "1 hour"],
+        ["quorum", 2]
+      ]
+      for (const [option, value] of wrong) {
+        const died = message(yield* Effect.exit(configured({ nodes: urls, [option]: value })))
+        assert.match(died, new RegExp(`the option ${option} is .*; it must be a Config`))
+      }
+    }))
+
+  it.effect("of one's own leaves the default where it has no value", () =>
+    Effect.gen(function*() {
+      const exit = yield* Effect.exit(configured({ nodes: urls, expiry: Config.succeed(undefined) }, { expiry: 1 }))
+      assert.include(message(exit), "the option expiry is 1;")
     }))
 
   it.effect.each(Object.entries(wrong))(

@@ -8,7 +8,7 @@ import { promisify } from "node:util"
 const library = new URL("../src/index.ts", import.meta.url).href
 
 /** Runs a program that ends with a text, in a process where ioredis cannot be found. */
-const runWithoutIoredis = async (program: string): Promise<string> => {
+const runWithoutIoredis = async (program: string, code: string = "ERR_MODULE_NOT_FOUND"): Promise<string> => {
   const { stdout } = await promisify(execFile)(process.execPath, [
     "--input-type=module",
     "-e",
@@ -17,7 +17,7 @@ const runWithoutIoredis = async (program: string): Promise<string> => {
       registerHooks({
         resolve: (specifier, context, next) => {
           if (specifier !== "ioredis") return next(specifier, context)
-          throw Object.assign(new Error("Cannot find package 'ioredis'"), { code: "ERR_MODULE_NOT_FOUND" })
+          throw Object.assign(new Error("Cannot find package 'ioredis'"), { code: "${code}" })
         }
       })
       const { Effect } = await import("effect")
@@ -41,10 +41,13 @@ describe("without ioredis", () => {
   })
 
   it("a URL says what to install", async () => {
-    const said = await runWithoutIoredis("lock(Redsync.layer({ nodes: [\"redis://127.0.0.1:1\"] })).catch(String)")
-    assert.include(
-      said,
-      "effect-redsync: nodes given as URLs need ioredis; run `npm install ioredis`, or give nodes of RedisNode."
-    )
+    const locking = "lock(Redsync.layer({ nodes: [\"redis://127.0.0.1:1\"] })).catch(String)"
+    // The second is what `require` says, in a program bundled as CommonJS.
+    for (const code of ["ERR_MODULE_NOT_FOUND", "MODULE_NOT_FOUND"]) {
+      assert.include(
+        await runWithoutIoredis(locking, code),
+        "effect-redsync: nodes given as URLs need ioredis; run `npm install ioredis`, or give nodes of RedisNode."
+      )
+    }
   })
 })

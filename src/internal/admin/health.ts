@@ -7,6 +7,7 @@ import * as Result from "effect/Result"
 import type { Health, NodeHealth } from "../../Inspection.ts"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
+import { passes } from "../base/arguments.ts"
 import { askAbstention, inspectKey } from "../claim/claim.ts"
 import type { LockSettings } from "../claim/settings.ts"
 import { healthKey } from "../nodeContract.ts"
@@ -14,7 +15,7 @@ import type { AdminContext } from "./unlock.ts"
 
 /** A node that denies access to the health key may still allow locks under other keys. */
 const countsAsUp = ({ cause, reason }: NodeError): boolean =>
-  reason === "Rejected" && cause instanceof Error && cause.message.startsWith("NOPERM")
+  reason === "Rejected" && passes(() => cause instanceof Error && cause.message.startsWith("NOPERM"))
 
 /** Checks that the node replies, and whether it would abstain from voting. */
 const askHealth = (node: LockNode): Effect.Effect<Option.Option<string>, NodeError> =>

@@ -5,7 +5,7 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
-import { quoted } from "./text.ts"
+import { maskPassword, quoted } from "./text.ts"
 
 /**
  * Reads each known option exactly once, so that the value that was checked is the
@@ -35,6 +35,15 @@ export const given = <K extends string>(
     }
   }
   return read
+}
+
+/** Whether something passes a test. What cannot be tested, such as a revoked proxy, does not. */
+export const passes = (test: () => boolean): boolean => {
+  try {
+    return test()
+  } catch {
+    return false
+  }
 }
 
 /** A plain object, or an instance of a class that has at least one of the known keys. */
@@ -97,11 +106,11 @@ export const isWhole = (u: unknown): u is number => Number.isSafeInteger(u)
 export const invalidOption = (option: string, value: unknown, allowed: string): string =>
   `effect-redsync: the option ${option} is ${showValue(value)}; ${allowed}.`
 
-/** Never shows the contents of an object, which may include a password. */
+/** Never shows the contents of an object, or the password in a URL that was passed by mistake. */
 const showValue = (value: unknown): string => {
   try {
     if (Duration.isDuration(value)) return Duration.format(value)
-    if (Predicate.isString(value)) return quoted(value)
+    if (Predicate.isString(value)) return quoted(value.includes("://") ? maskPassword(value) : value)
     if (Array.isArray(value)) return value.length === 0 ? "[]" : "an array"
     return Predicate.isObject(value) ? "an object" : Predicate.isFunction(value) ? "a function" : String(value)
   } catch {

@@ -68,3 +68,16 @@ const inUrl = (secret: string): string => {
     return secret
   }
 }
+
+export const isHostAndPort = (text: string) => /^[a-z\d][a-z\d.-]*:\d{1,5}$/i.test(text)
+
+/** A URL, or what should be one: everything is masked that is not clearly the scheme or the host. */
+export const maskPassword = (input: string): string => {
+  if (isHostAndPort(input)) return input
+  const scheme = /^[a-z][a-z0-9+.-]*:(?:\/\/)?/i.exec(input)?.[0] ?? ""
+  const host = input.slice(Math.max(scheme.length, input.lastIndexOf("@") + 1))
+  const hasSecret = input.includes("@")
+  // Without an "@" the password may be in place of the port: only what parses as a URL has none.
+  if (!hasSecret && scheme.endsWith("//") && URL.canParse(input) && !/[?#]/.test(input)) return input
+  return `${scheme}***${hasSecret && /^[\w.:[\]/-]*$/.test(host) ? `@${host}` : ""}`
+}

@@ -5,7 +5,7 @@ import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
 import type { LockError } from "../../LockError.ts"
 import type { LockOptions } from "../../LockOptions.ts"
-import { invalidOption, isWhole, millis } from "../base/arguments.ts"
+import { invalidOption, isWhole, millis, passes } from "../base/arguments.ts"
 import { validityMillis } from "../lease/lease.ts"
 import { isReserved, longestValue } from "../nodeContract.ts"
 import type { Traced } from "../telemetry/tracing.ts"
@@ -80,13 +80,7 @@ export const resolveSettings = (
   }
 }
 
-const isSchedule = (u: unknown): u is LockSettings["retry"] => {
-  try {
-    return Schedule.isSchedule(u)
-  } catch {
-    return false
-  }
-}
+const isSchedule = (u: unknown): u is LockSettings["retry"] => passes(() => Schedule.isSchedule(u))
 
 /** The distinct names of several locks in order of appearance, or a sentence if they are invalid. */
 export const checkNames = (names: unknown, prefix?: string): ReadonlyArray<string> | string => {

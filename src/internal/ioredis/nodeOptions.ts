@@ -5,8 +5,9 @@
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type { RedisOptions } from "ioredis"
-import { given, invalidOption, isPlain, isWhole } from "../base/arguments.ts"
-import { hasCredentials, maskPassword, parseRedisUrl } from "./url.ts"
+import { given, invalidOption, isPlain, isWhole, passes } from "../base/arguments.ts"
+import { maskPassword } from "../base/text.ts"
+import { hasCredentials, parseRedisUrl } from "./url.ts"
 
 /** What an option must be, in words, and the check. */
 type Rule = readonly [allowed: string, isAllowed: (u: unknown) => boolean]
@@ -134,8 +135,8 @@ const checkIoredisOptions = (options: unknown): RedisOptions | string => {
 
 /** The ioredis options that a URL or options stand for, or what is wrong with them. */
 export const checkTarget = (target: unknown): RedisOptions | string => {
-  if (Predicate.isString(target)) return Result.merge(parseRedisUrl(target))
-  return Predicate.isObject(target) && isPlain(target)
+  if (Predicate.isString(target)) return Result.merge(parseRedisUrl(target, "target"))
+  return passes(() => Predicate.isObject(target) && isPlain(target))
     ? checkIoredisOptions(target)
     : invalidOption("target", target, "it must be a URL or ioredis options")
 }

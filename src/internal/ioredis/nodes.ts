@@ -10,8 +10,12 @@ import { nodeAddress, parseRedisUrl, splitUrls } from "./url.ts"
 /** Checks URLs, and names their nodes; `open` loads ioredis and opens one. */
 export const urlNodes = <A, R>(open: (options: RedisOptions) => Effect.Effect<A, never, R>) => ({
   split: splitUrls,
-  node: (url: string, option: string): { readonly id: string; readonly open: Effect.Effect<A, never, R> } | string => {
-    const options = Result.merge(parseRedisUrl(url, option))
+  node: (
+    url: string,
+    option: string,
+    shown?: string
+  ): { readonly id: string; readonly open: Effect.Effect<A, never, R> } | string => {
+    const options = Result.merge(parseRedisUrl(url, option, shown))
     return Predicate.isString(options) ? options : { id: nodeAddress(options), open: open(options) }
   }
 })

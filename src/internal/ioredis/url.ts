@@ -8,7 +8,7 @@ import * as Result from "effect/Result"
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from "ioredis"
 import type { ConnectionOptions } from "node:tls"
 import { invalidOption } from "../base/arguments.ts"
-import { untrusted } from "../base/text.ts"
+import { isHostAndPort, maskPassword, untrusted } from "../base/text.ts"
 
 const allowed = `it must be like "redis://host:6379", "rediss://user:password@host:6379/0" or "unix:/path/to.sock"`
 
@@ -16,13 +16,20 @@ const allowed = `it must be like "redis://host:6379", "rediss://user:password@ho
 export const splitUrls = (text: string): ReadonlyArray<string> =>
   text.split(/,(?=\s*(?:,|$|[a-z][a-z\d+.-]*:\/\/|unix:))/i).map((url) => url.trim()).filter((url) => url !== "")
 
-/** The ioredis options that a URL stands for, or what is wrong with it. `option` names the option that has the URL. */
-export const parseRedisUrl = (input: string, option: string = "nodes"): Result.Result<RedisOptions, string> => {
-  const refuse = (why: string = allowed) => Result.fail(invalidOption(option, maskPassword(input), why))
+/**
+ * The ioredis options that a URL stands for, or what is wrong with it. `option` names
+ * the option that has the URL, and `shown` is what is shown of it.
+ */
+export const parseRedisUrl = (
+  input: string,
+  option: string = "nodes",
+  shown: string = maskPassword(input)
+): Result.Result<RedisOptions, string> => {
+  const refuse = (why: string = allowed) => Result.fail(invalidOption(option, shown, why))
   if (/^rediss?\+sentinel:/i.test(input)) {
-    return Result.mapError(parseSentinelUrl(input), (why) => invalidOption(option, maskPassword(input), why))
+    return Result.mapError(parseSentinelUrl(input), (why) => invalidOption(option, shown, why))
   }
-  if (isHostAndPort(input)) return refuse(`it has no scheme; write "redis://${input}"`)
+  if (isHostAndPort(input)) return refuse(`it has no scheme; write "redis://${shown}"`)
   if (!URL.canParse(input)) return refuse()
   const url = new URL(input)
   const [username, password, path] = [url.username, url.password, url.pathname].map(decode)
@@ -51,8 +58,6 @@ export const parseRedisUrl = (input: string, option: string = "nodes"): Result.R
     ...url.protocol === "rediss:" && { tls: {} }
   })
 }
-
-const isHostAndPort = (text: string) => /^[a-z\d][a-z\d.-]*:\d{1,5}$/i.test(text)
 
 const allowedOfSentinels =
   `it must be like "redis+sentinel://user:password@host:26379,host:26379/name-of-the-primary/0", with rediss+sentinel for TLS`
@@ -167,15 +172,4 @@ const credentialsIn = (text: unknown): ReadonlyArray<string> => {
   const credentials = text.slice(text.indexOf("://") + 1).replace(/^\/\//, "").replace(/@[^@]*$/, "")
   const parts = [credentials, credentials.slice(credentials.indexOf(":") + 1)]
   return [text, ...parts, ...parts.map(decode)].filter(Predicate.isString)
-}
-
-/** Masks everything that is not clearly the scheme or the host. */
-export const maskPassword = (input: string): string => {
-  if (isHostAndPort(input)) return input
-  const scheme = /^[a-z][a-z0-9+.-]*:(?:\/\/)?/i.exec(input)?.[0] ?? ""
-  const host = input.slice(Math.max(scheme.length, input.lastIndexOf("@") + 1))
-  const hasSecret = input.includes("@")
-  // Without an "@" the password may be in place of the port: only what parses as a URL has none.
-  if (!hasSecret && scheme.endsWith("//") && URL.canParse(input) && !/[?#]/.test(input)) return input
-  return `${scheme}***${hasSecret && /^[\w.:[\]/-]*$/.test(host) ? `@${host}` : ""}`
 }

@@ -7,9 +7,12 @@ import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { constUndefined } from "effect/Function"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
+import { passes } from "../base/arguments.ts"
 import { type CallbackResult, isCallbackEffect } from "../base/callbackEffect.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import type { Timer, Timers } from "../base/timers.ts"
@@ -203,10 +206,12 @@ export class QuorumRound<A> {
 
   /** The error of a client that threw or failed with anything but a `NodeError`. */
   #defect(node: LockNode, error: unknown): NodeError {
-    return error instanceof NodeError ? error : markClientError(this.#rejected(node, error))
+    return passes(() => isNodeError(error)) ? error as NodeError : markClientError(this.#rejected(node, error))
   }
 
-  #rejected({ id: node }: LockNode, cause: unknown): NodeError {
+  #rejected({ id: node }: LockNode, error: unknown): NodeError {
+    const isReadable = passes(() => !(error instanceof Error) || Predicate.isString(error.message))
+    const cause = isReadable ? error : new Error("an error that cannot be read")
     return new NodeError({ node, operation: this.#request.operation, reason: "Rejected", cause })
   }
 
@@ -225,6 +230,9 @@ export class QuorumRound<A> {
     })
   }
 }
+
+/** Also one of another copy of this package, which is not an instance of our class. */
+const isNodeError = Schema.is(NodeError)
 
 /** Whether the server replied, even with an error. */
 const isReply = (answer: Result.Result<unknown, NodeError>): boolean =>

@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type { LockOptions } from "../../LockOptions.ts"
+import { passes } from "../base/arguments.ts"
 
 /** `f(name, program, options)` that can also be called as `f(name, options)(program)`. */
 // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- inferred from the annotation of the result
@@ -21,11 +22,4 @@ export function dualWithOptions<F>(
       : (program: unknown) => run(name, program, first)) as F
 }
 
-export const isProgram = (u: unknown): boolean => {
-  try {
-    return Effect.isEffect(u) || Predicate.isFunction(u)
-  } catch {
-    // A proxy that cannot be asked.
-    return false
-  }
-}
+export const isProgram = (u: unknown): boolean => passes(() => Effect.isEffect(u) || Predicate.isFunction(u))

@@ -22,8 +22,8 @@ export interface NodeSource {
 export interface UrlNodes {
   /** Text with several URLs. */
   readonly split: (text: string) => ReadonlyArray<string>
-  /** A node, or what is wrong with the URL; `option` is what it is called there. */
-  readonly node: (url: string, option: string) => UrlNode | string
+  /** A node, or what is wrong with the URL. `option` names the option that has it, `shown` is how it is shown if it is secret. */
+  readonly node: (url: string, option: string, shown?: string) => UrlNode | string
 }
 
 export interface UrlNode {
@@ -38,7 +38,10 @@ export const checkNodes = (inputs: unknown, urlNodes: UrlNodes): ReadonlyArray<N
     if (!Array.isArray(inputs) || inputs.length === 0) {
       return invalidOption("nodes", inputs, "it must be an array of at least one node")
     }
-    const sources = Array.from(inputs, (input, index) => checkNode(input, `nodes, entry ${index + 1},`, urlNodes))
+    const sources = Array.from(inputs, (input, index) => {
+      const option = `nodes, entry ${index + 1},`
+      return ifReadable(option, input, () => checkNode(input, option, urlNodes))
+    })
     const problem = sources.find(Predicate.isString)
     return problem ?? checkIds(sources as ReadonlyArray<NodeSource>) ?? sources as ReadonlyArray<NodeSource>
   } catch {
@@ -46,10 +49,20 @@ export const checkNodes = (inputs: unknown, urlNodes: UrlNodes): ReadonlyArray<N
   }
 }
 
+/** The result of a check, or a sentence if the getters or traps of what is checked throw. */
+const ifReadable = <A>(option: string, input: unknown, check: () => A): A | string => {
+  try {
+    return check()
+  } catch {
+    return invalidOption(option, input, "it must be a node that can be read")
+  }
+}
+
 const checkNode = (input: unknown, option: string, urlNodes: UrlNodes): NodeSource | string => {
-  const url = Redacted.isRedacted(input) ? Redacted.value(input) : input
+  const isRedacted = Redacted.isRedacted(input)
+  const url = isRedacted ? Redacted.value(input) : input
   if (Predicate.isString(url)) {
-    const node = urlNodes.node(url, option)
+    const node = urlNodes.node(url, option, isRedacted ? "<redacted>" : undefined)
     return Predicate.isString(node) ? node : { ...node, node: undefined }
   }
   if (isLockNode(input)) {
@@ -74,9 +87,10 @@ export const openNodes = (
     const problem = opened
       .map((node: unknown, index) => {
         const option = `nodes, entry ${index + 1},`
-        return isLockNode(node)
-          ? checkLockNode(node, option)
-          : invalidOption(option, node, "the effect must open a LockNode")
+        return ifReadable(option, node, () =>
+          isLockNode(node)
+            ? checkLockNode(node, option)
+            : invalidOption(option, node, "the effect must open a LockNode"))
       })
       .find(Predicate.isString)
     return problem ?? checkIds(opened) ?? opened

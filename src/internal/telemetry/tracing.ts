@@ -14,6 +14,7 @@ import type * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type { FencingToken } from "../../Fencing.ts"
 import { LockLost, type Vote } from "../../LockError.ts"
+import { passes } from "../base/arguments.ts"
 import { attributes } from "./attributes.ts"
 
 /** Follows the attempts of one acquisition. */
@@ -114,13 +115,16 @@ const setErrorType = (span: Tracer.Span, exit: Exit.Exit<unknown, unknown>): voi
   if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return
   const error = Cause.squash(exit.cause)
   span.attribute(attributes.errorType, errorType(error))
-  if (error instanceof LockLost) span.attribute(attributes.reason, error.reason)
+  if (passes(() => error instanceof LockLost)) span.attribute(attributes.reason, (error as LockLost).reason)
 }
 
 /** What OpenTelemetry has for an error of no known type is `_OTHER`. */
-const errorType = (error: unknown): string =>
-  Predicate.hasProperty(error, "_tag") && typeof error._tag === "string"
-    ? error._tag
-    : error instanceof Error
-    ? error.name
-    : "_OTHER"
+const errorType = (error: unknown): string => {
+  try {
+    if (Predicate.hasProperty(error, "_tag") && Predicate.isString(error._tag)) return error._tag
+    return error instanceof Error ? error.name : "_OTHER"
+  } catch {
+    // The program failed with something whose getters or traps throw.
+    return "_OTHER"
+  }
+}

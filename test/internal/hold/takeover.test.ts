@@ -94,7 +94,7 @@ describe("a lock that is detached", () => {
       assert.strictEqual(reasonOf(yield* Effect.exit(first.extend)), "Released")
       assert.strictEqual(
         (yield* Effect.flip(first.extend)).message,
-        `Lock "a" is no longer held: it was released, detached or abandoned`
+        `Lock "a" is no longer held: it was released, detached or abandoned, or its service was closed`
       )
       assert.isFalse(yield* first.release)
       // Long after the first lease, it is still the second's.

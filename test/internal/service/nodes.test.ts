@@ -41,6 +41,18 @@ describe("a URL", () => {
       assert.include(yield* refusal([Redacted.make(7)]), "the option nodes, entry 1, is ")
     }))
 
+  it.effect("that is redacted is not shown even where it looks like no secret", () =>
+    Effect.gen(function*() {
+      for (const secret of ["hunter2:6379", "http://hunter2/token", "redis://h/hunter2", "redis+sentinel://hunter2"]) {
+        const said = yield* refusal([Redacted.make(secret)])
+        assert.include(said, `the option nodes, entry 1, is "<redacted>"; it `)
+        assert.notInclude(said, "hunter2")
+      }
+      const wiped = Redacted.make("redis://a")
+      Redacted.wipeUnsafe(wiped)
+      assert.include(yield* refusal([wiped]), "entry 1, is an object; it must be a node that can be read")
+    }))
+
   it.effect("without a scheme is shown, with what is missing", () =>
     Effect.gen(function*() {
       const said = yield* refusal(["localhost:6379"])
@@ -101,6 +113,23 @@ describe("a node that is opened", () => {
         Effect.as(Deferred.succeed(second, undefined), MemoryNode.make("second"))
       ]
       assert.deepStrictEqual(yield* idsOf({ nodes }), ["first", "second"])
+    }))
+
+  it.effect("is refused where it cannot be read, as one that is given", () =>
+    Effect.gen(function*() {
+      const { proxy, revoke } = Proxy.revocable({}, {})
+      revoke()
+      const secretive = Object.defineProperty({ ...MemoryNode.make("secretive") }, "waitingList", {
+        get() {
+          throw new Error("no")
+        }
+      })
+      for (const unreadable of [proxy, secretive]) {
+        for (const node of [unreadable, Effect.succeed(unreadable)]) {
+          const said = yield* refusal([MemoryNode.make("a"), node])
+          assert.match(said, /the option nodes, entry 2, is .*; it must be a node that can be read/)
+        }
+      }
     }))
 
   it.effect("is checked like one that is given", () =>
