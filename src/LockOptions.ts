@@ -84,8 +84,8 @@ export interface LockOptions {
  * opens them, keeps them open and closes them. For options of ioredis, or an
  * existing client, use `IoredisNode.make` and `IoredisNode.fromClient`.
  *
- * An effect is run when the service is made. What it opens stays open as long as
- * the service's scope. Its errors and requirements become those of the service's
+ * An effect is run when the service is made, which waits for it. What it opens stays
+ * open as long as the service's scope. Its errors and requirements become those of the service's
  * layer.
  *
  * @category options

@@ -3,7 +3,7 @@
  * cost their own vote and nothing else.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Exit, Layer, Option, Schema } from "effect"
+import { Clock, Effect, Exit, Fiber, Layer, Option, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import {
   inspect,
@@ -140,6 +140,22 @@ describe("a node that cannot", () => {
       )
       assert.include(error.message, "1 required: odd is not connected")
     }))
+
+  it.effect.each<readonly [string, () => unknown]>([
+    ["never ends", () => Effect.never],
+    ["is none", () => undefined]
+  ])(
+    "open its waiting lists, since that %s, does not keep the layer from being built",
+    ([_, waitingList]) =>
+      Effect.gen(function*() {
+        const locking = withLock("a", Effect.succeed("held")).pipe(
+          Effect.provide(oneOf({ waitingList: waitingList as LockNode["waitingList"] & {} }))
+        )
+        const fiber = yield* Effect.forkChild(locking)
+        yield* TestClock.adjust("2 seconds")
+        assert.strictEqual(yield* Fiber.join(fiber), "held")
+      })
+  )
 
   it.effect.each(["ready", "reconnect", "resends", "replace", "mayOvertake", "waitingList", "replicas"])(
     "be used for its %s is refused",

@@ -9,6 +9,7 @@
  * over; or the first is woken early, and asks. The line is a hint: exclusion is the
  * quorum's alone, and each waiter attempts on its own schedule whatever it is told.
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { NodeError } from "../../LockError.ts"
 import type { HandOverChain, LineEntry, LockNode, Notice } from "../../LockNode.ts"
@@ -17,6 +18,11 @@ import type { WaitingContext } from "./context.ts"
 import { NodeWaitingLists, type Released } from "./nodeWaitingLists.ts"
 import type { LineClaim } from "./placeInLine.ts"
 import { type Holder, type Waiter, WaitQueue } from "./waitQueue.ts"
+
+type OpenList = ReturnType<NonNullable<LockNode["waitingList"]>>
+
+/** A custom node that takes longer has no waiting lists. */
+const openTimeout = Duration.seconds(2)
 
 /** How a lock is to be handed over. */
 export interface HandOverOrder {
@@ -50,7 +56,10 @@ export class WaitQueues<Refusal, C extends LineClaim> {
       node.waitingList === undefined
         ? Effect.void
         : Effect.matchCause(
-          Effect.suspend(() => node.waitingList!(waiterId, (notice) => this.#onNotice(node, notice))),
+          Effect.suspend(() => {
+            const opened: unknown = node.waitingList!(waiterId, (notice) => this.#onNotice(node, notice))
+            return Effect.isEffect(opened) ? opened as OpenList : Effect.die(opened)
+          }).pipe(Effect.timeout(openTimeout)),
           {
             onSuccess: (list) => this.#lists.add(node, list),
             onFailure: () => this.#warn(node, `Lock node ${node.id} keeps no waiting lists: it could not open them`)
