@@ -133,6 +133,12 @@ export interface LockNode {
   readonly permits?: PermitStore
 
   /**
+   * Shared locks: readers that hold a key together. Without it the node cannot be
+   * used with shared locks.
+   */
+  readonly shared?: SharedHolds
+
+  /**
    * The same node, which does not vote on new locks while its server has been up
    * for less than the given milliseconds: `acquire` then fails as `"Abstained"` and
    * writes nothing. The server itself has to check, in the same atomic step, so
@@ -215,6 +221,128 @@ export interface FencingCounters {
     expiryMillis: number,
     proposal: number
   ) => Effect.Effect<Option.Option<number>, NodeError>
+}
+
+/**
+ * Shared locks: the readers that hold a key together, each with a value of its own
+ * and for its own time.
+ *
+ * **Details**
+ *
+ * While there are readers, the key has a constant value, `"redsync:shared"`, so that
+ * it is taken for everybody else, until the last of them has expired. All that is
+ * known of readers is void once the key has another value, or none. A reader that has
+ * expired is none, even if others remain.
+ *
+ * Each operation is atomic on the node, together with the key. Who waits is remembered
+ * for a given time, and only decides who comes next.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SharedHolds {
+  /**
+   * Makes the value a reader, to expire after the given milliseconds: `true` if the key
+   * was free or held by readers. `false` if a writer holds it; also if a writer waits,
+   * unless the last one left the key to readers a moment ago. Then a reader is
+   * remembered to wait for the given milliseconds, 0 by default.
+   */
+  readonly acquire: (
+    key: string,
+    value: string,
+    expiryMillis: number,
+    waitMillis?: number
+  ) => Effect.Effect<boolean, NodeError>
+
+  /**
+   * If the value is a reader, sets its time to live and answers `true`. If it is not,
+   * makes it one where the key is free or held by readers, but still answers `false`.
+   * With `ifPresent` it does not. Waiting writers make no difference.
+   */
+  readonly extend: (
+    key: string,
+    value: string,
+    expiryMillis: number,
+    ifPresent?: boolean
+  ) => Effect.Effect<boolean, NodeError>
+
+  /** Removes the reader; without readers the key is deleted. `false` if the value is no reader. */
+  readonly release: (key: string, value: string) => Effect.Effect<boolean, NodeError>
+
+  /**
+   * If the key has the value of a writer, makes the new value the only reader instead,
+   * and answers `true`. Makes it a reader, but answers `false`, where the key is free or
+   * held by readers: in between, another writer may have held it.
+   */
+  readonly downgrade: (
+    key: string,
+    value: string,
+    newValue: string,
+    expiryMillis: number
+  ) => Effect.Effect<boolean, NodeError>
+
+  /** The readers, without modifying anything: of all values, or of the given one. */
+  readonly inspect: (key: string, value?: string) => Effect.Effect<SharedState, NodeError>
+
+  /**
+   * `release` of a writer, which keeps the key for readers for the given milliseconds
+   * if a reader is remembered to wait. Until then readers come in even if a writer waits.
+   */
+  readonly yieldToReaders: (key: string, value: string, graceMillis: number) => Effect.Effect<boolean, NodeError>
+
+  /** Remembers for the given milliseconds that a writer waits; with 0 forgets it. Answers `true`. */
+  readonly announce: (key: string, waitMillis: number) => Effect.Effect<boolean, NodeError>
+
+  /** Fencing tokens of readers. Without it the node cannot be used with fenced shared locks. */
+  readonly fencing?: SharedCounters
+}
+
+/**
+ * Fencing tokens of readers, from the counters that count writers.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SharedCounters {
+  /**
+   * `acquire`, and where that makes the value a reader, answers the counter, which it
+   * does not change. If there is no counter, it becomes the proposal.
+   */
+  readonly acquire: (
+    key: string,
+    value: string,
+    expiryMillis: number,
+    proposal: number,
+    waitMillis?: number
+  ) => Effect.Effect<Option.Option<number>, NodeError>
+
+  /** If the value is a reader, lets the counter be at least the token, and only then answers `true`. */
+  readonly raise: (key: string, value: string, token: number) => Effect.Effect<boolean, NodeError>
+}
+
+/**
+ * The readers of one key.
+ *
+ * `readers` is their number, `holders` some of them, at most a hundred.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SharedState {
+  readonly readers: number
+  readonly holders: ReadonlyArray<SharedHolder>
+  readonly isWriterWaiting: boolean
+}
+
+/**
+ * One reader, and for how many milliseconds it remains one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SharedHolder {
+  readonly value: string
+  readonly ttlMillis: number
 }
 
 /**

@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { monotonicMillis } from "./internal/base/clock.ts"
 import { type CountTokens, PermitTable } from "./internal/memory/permitTable.ts"
+import { ReaderTables } from "./internal/memory/readerTable.ts"
 import { fencingCounterTtlMillis, isToken, waiterOf } from "./internal/nodeContract.ts"
 import { NodeError } from "./LockError.ts"
 import type { KeyState, LineEntry, LockNode, Notice, WaitingList } from "./LockNode.ts"
@@ -59,11 +60,12 @@ export const make = (id: string = "memory"): LockNode => {
 
   // Keys that nobody asks for again would stay for ever.
   const sweep = (now: number) => {
-    if (entries.size + counters.size + semaphores.size < sweepAt) return
+    if (entries.size + counters.size + semaphores.size + readers.size < sweepAt) return
     for (const key of entries.keys()) live(key, now)
     for (const [key, { expiresAt }] of counters) if (expiresAt <= now) counters.delete(key)
     for (const [key, table] of semaphores) if (table.isEmpty(now)) semaphores.delete(key)
-    sweepAt = Math.max(1024, (entries.size + counters.size + semaphores.size) * 2)
+    readers.sweep(now)
+    sweepAt = Math.max(1024, (entries.size + counters.size + semaphores.size + readers.size) * 2)
   }
 
   const set = (key: string, value: string, expiryMillis: number, now: number): boolean => {
@@ -117,6 +119,12 @@ export const make = (id: string = "memory"): LockNode => {
     else semaphores.set(key, table)
     return answer
   }
+
+  const readers = new ReaderTables({
+    get: live,
+    set: (key, entry) => void entries.set(key, entry),
+    delete: (key) => void entries.delete(key)
+  })
 
   const slotCounter = (key: string, slot: number) => `redsync:1:permit-fencing:${slot}:${key}`
 
@@ -354,6 +362,41 @@ export const make = (id: string = "memory"): LockNode => {
         ),
       inspect: (key, value) => at(withPermits(key, (table, now) => table.inspect(value, now))),
       remove: (key) => at((now) => semaphores.get(key)?.isEmpty(now) === false && semaphores.delete(key))
+    },
+    shared: {
+      acquire: (key, value, expiryMillis, waitMillis = 0) =>
+        at((now) => {
+          sweep(now)
+          return readers.acquire(key, value, expiryMillis, waitMillis, now)
+        }),
+      extend: (key, value, expiryMillis, ifPresent = false) =>
+        change(key, (now) => readers.extend(key, value, expiryMillis, ifPresent, now)),
+      release: (key, value) => change(key, (now) => readers.release(key, value, now)),
+      downgrade: (key, value, newValue, expiryMillis) =>
+        change(key, (now) => readers.downgrade(key, value, newValue, expiryMillis, now)),
+      inspect: (key, value = "") => at((now) => readers.inspect(key, value, now)),
+      yieldToReaders: (key, value, graceMillis) =>
+        change(key, (now) => readers.yieldToReaders(key, value, graceMillis, now)),
+      announce: (key, waitMillis) =>
+        at((now) => {
+          readers.announce(key, waitMillis, now)
+          return true
+        }),
+      fencing: {
+        acquire: (key, value, expiryMillis, proposal, waitMillis = 0) =>
+          counting(proposal, (now) => {
+            const token = counter(key, now) || Math.max(1, proposal)
+            if (!isToken(token)) return undefined
+            if (!readers.acquire(key, value, expiryMillis, waitMillis, now)) return Option.none()
+            return Option.some(counter(key, now) || count(key, token, now))
+          }),
+        raise: (key, value, token) =>
+          counting(token, (now) => {
+            if (!readers.isReader(key, value, now)) return false
+            count(key, Math.max(counter(key, now), token), now)
+            return true
+          })
+      }
     },
     // It lives and dies with this process, and so does all that it excludes.
     delayedRestart: () => node,

@@ -27,6 +27,9 @@ export const entryOf = (text: string): LineEntry | undefined => {
     : { value, mode: "exclusive", weight: Number(weight), fenced: fenced === "f" }
 }
 
+/** The value of a key while readers hold the lock. No lock has it as its own. */
+export const sharedMarker = "redsync:shared"
+
 /** A key that never exists, read to check that a node replies. */
 export const healthKey = "redsync:1:health"
 

@@ -6,6 +6,7 @@ import { assert, layer, type Vitest } from "@effect/vitest"
 import { Effect, type Layer, Option } from "effect"
 import type { LockNode, NodeError } from "../../src/index.ts"
 import { permitCases, permitRedisCases } from "./permitConformance.ts"
+import { sharedCases, sharedRedisCases } from "./sharedConformance.ts"
 import { assertNodeError, assertTtl, Backend, expiry, oddKeys, oldEnough, Subject } from "./subject.ts"
 
 export { assertNodeError, Backend, realTime, Subject } from "./subject.ts"
@@ -15,6 +16,7 @@ export const suite = (name: string, subject: Layer.Layer<Subject>): void =>
   layer(subject, { timeout: "60 seconds" })(name, (it) => {
     nodeCases(it)
     permitCases(it)
+    sharedCases(it)
   })
 
 /** The cases of `suite`, and those that look at the server. */
@@ -22,8 +24,10 @@ export const redisSuite = (name: string, subject: Layer.Layer<Subject | Backend>
   layer(subject, { timeout: "60 seconds", excludeTestServices: true })(name, (it) => {
     nodeCases(it)
     permitCases(it)
+    sharedCases(it)
     redisCases(it)
     permitRedisCases(it)
+    sharedRedisCases(it)
   })
 
 /** Asserts that the node has the value, to expire in so many milliseconds. */

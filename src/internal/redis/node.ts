@@ -12,6 +12,7 @@ import { type CompanionKeys, companionKeys, type Kind } from "./keys.ts"
 import { permitScripts } from "./permitScripts.ts"
 import { count, decodeKeyState, decodeToken, okOrNull, oneOrZero, permitGrant, permitState, slots } from "./replies.ts"
 import { scriptsByName as scripts } from "./scriptsByName.ts"
+import { sharedHolds, withReaders } from "./sharedHolds.ts"
 import { waitingList } from "./waitingList.ts"
 
 /** What must be certain before the node grants anything. */
@@ -65,6 +66,12 @@ export const make = (client: RedisClient, demands: Demands = {}): LockNode => {
         })
     },
     permits: permitStore(client, durable, companions, minUptimeMillis),
+    shared: sharedHolds(
+      client,
+      durable,
+      withReaders(companions, (key) => impossible(id, "readers", key)),
+      minUptimeMillis
+    ),
     delayedRestart: (millis) => make(client, { ...demands, minUptimeMillis: millis }),
     ...(minUptimeMillis > 0 && {
       abstention: (key) =>
@@ -93,9 +100,13 @@ const withCompanion = <A>(
   name: string,
   run: (key: string) => Effect.Effect<A, NodeError>
 ): Effect.Effect<A, NodeError> => {
-  if (companions.canExist(name)) return run(companions.of(kind, name))
+  return companions.canExist(name) ? run(companions.of(kind, name)) : impossible(id, "a fencing counter", name)
+}
+
+/** A cluster cannot keep a key beside one of that name. */
+const impossible = (id: string, what: string, name: string): Effect.Effect<never, NodeError> => {
   const error = new Error(
-    `ERR a cluster cannot keep a fencing counter for the name ${quoted(name)}, which has a "}" but no hash tag`
+    `ERR a cluster cannot keep ${what} for the name ${quoted(name)}, which has a "}" but no hash tag`
   )
   return Effect.fail(toNodeError(id, "acquire", error))
 }

@@ -56,7 +56,7 @@ return 1`
  * the counter would keep it for an hour. `proposal` is the index of its argument,
  * `key` that of the counter.
  */
-const readCounter = (proposal: number, key = 2) =>
+export const readCounter = (proposal: number, key = 2) =>
   `local counter, proposal = redis.call("GET", KEYS[${key}]) or "0", ARGV[${proposal}]
 if not string.find(counter, "^%d+$") or tonumber(counter) >= ${largest} then
   return redis.error_reply("ERR the fencing counter " .. KEYS[${key}] .. " is no number that can be counted up")

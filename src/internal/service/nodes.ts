@@ -144,6 +144,21 @@ const aPermitStore: Rule = [
   (u) => Predicate.isObject(u) && permitOperations.every((name) => Predicate.isFunction(u[name]))
 ]
 
+const sharedOperations = [
+  "acquire",
+  "extend",
+  "release",
+  "downgrade",
+  "inspect",
+  "yieldToReaders",
+  "announce"
+] as const
+
+const sharedHolds: Rule = [
+  `an object with the functions ${sharedOperations.join(", ")}`,
+  (u) => Predicate.isObject(u) && sharedOperations.every((name) => Predicate.isFunction(u[name]))
+]
+
 const optional: Partial<Record<keyof LockNode, Rule>> = {
   replace: aFunction,
   resends: ["true or false", Predicate.isBoolean],
@@ -154,5 +169,6 @@ const optional: Partial<Record<keyof LockNode, Rule>> = {
   abstention: aFunction,
   replicas: aFunction,
   waitingList: aFunction,
-  permits: aPermitStore
+  permits: aPermitStore,
+  shared: sharedHolds
 }
