@@ -7,6 +7,7 @@ import * as Node from "../redis/node.ts"
 import { Overtaking } from "../redis/overtaking.ts"
 import { NodeCalls, requestsOver } from "./calls.ts"
 import type { ServiceLink } from "./link.ts"
+import { notifications } from "./notifications.ts"
 
 /** `context` is what the commands run in. */
 export const nodeOver = (
@@ -24,6 +25,7 @@ export const nodeOver = (
       ...(reconnect !== undefined && { reconnect }),
       mayOvertake: (ageMillis = Infinity) => overtaking.isPossible(ageMillis)
     },
-    ...requestsOver(new NodeCalls(id, overtaking, context), link)
+    ...requestsOver(new NodeCalls(id, overtaking, context), link),
+    notifications: notifications(id, link, context)
   })
 }
