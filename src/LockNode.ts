@@ -534,7 +534,7 @@ export interface WaitingList {
   ) => Effect.Effect<{ readonly released: boolean; readonly woke: boolean }, NodeError>
 
   /** Handing a lock over to the next in line. Without it the next in line is woken and asks the nodes. */
-  readonly handOver?: HandOver
+  readonly handOver?: HandOver | undefined
 }
 
 /**

@@ -60,8 +60,15 @@ export interface Options {
  * The client decides what happens while the server is down: commands that it queues
  * or sends again cost the node timeout and are cleaned up, so give node-redis
  * `disableOfflineQueue: true`. Errors of the client are failures of the node, as
- * `NodeError`. Scripts are sent with their source. The node does not wait for `replicas`;
- * those of {@link node} and {@link fromLayer} do.
+ * `NodeError`. Scripts are sent with their source.
+ *
+ * The first waiter opens a subscription, which is a connection of its own. Locks are
+ * handed over to the next in line only if `client` is given and counts its connections,
+ * as node-redis 6 does; without it the next in line is woken and asks the nodes. A
+ * release by another library is noticed at once if the client has `emitInvalidate`, which
+ * needs permission for `CLIENT TRACKING`; otherwise on the waiter's schedule. Give such a
+ * client nothing else to do: its server then notifies it of every key that is read on
+ * it.
  *
  * Options that are not allowed throw an `IllegalArgumentError` that names the option.
  *

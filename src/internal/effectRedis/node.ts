@@ -25,6 +25,7 @@ export const nodeOver = (
       ...(reconnect !== undefined && { reconnect }),
       mayOvertake: (ageMillis = Infinity) => overtaking.isPossible(ageMillis)
     },
+    connectionId: () => link.connectionId(),
     ...requestsOver(new NodeCalls(id, overtaking, context), link),
     notifications: notifications(id, link, context)
   })

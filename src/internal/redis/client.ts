@@ -81,10 +81,10 @@ export interface RedisClient extends Requests {
   /** Present for a cluster, with what the client adds in front of every key. */
   readonly cluster?: { readonly keyPrefix: string } | undefined
   /**
-   * Names the connection to the server, and changes with every new one. Without it, as for a cluster, the node hands no
-   * locks over: only the clock of one and the same server tells how long ago it did.
+   * Names the connection to the server, and changes with every new one. Without it, as for a cluster, and while it is
+   * `undefined` the node hands no locks over: only the clock of one and the same server tells how long ago it did.
    */
-  readonly connectionId?: (() => string) | undefined
+  readonly connectionId?: (() => string | undefined) | undefined
   /**
    * The same requests, which succeed only once the replicas have acknowledged what was
    * written. Without it the node cannot be used with `replicas`.

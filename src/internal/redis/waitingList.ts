@@ -7,10 +7,11 @@
  * libraries know nothing of the list.
  */
 import * as Effect from "effect/Effect"
-import type { LockNode, Notice, WaitingList } from "../../LockNode.ts"
+import type { HandOver, LockNode, Notice, WaitingList } from "../../LockNode.ts"
 import { quoted } from "../base/text.ts"
 import { entryText, fencingCounterTtlMillis } from "../nodeContract.ts"
 import type { RedisClient } from "./client.ts"
+import { toNodeError } from "./errors.ts"
 import { type CompanionKeys, wakeUpChannel, wakeUpChannels } from "./keys.ts"
 import { decodeNotice } from "./notices.ts"
 import { joined, type Meaning, oneOrZero, serverTime, wakeUp } from "./replies.ts"
@@ -41,6 +42,27 @@ export const waitingList = (
     const channels = wakeUpChannels(waiterId)
     const keysOf = (key: string) => [key, companions.of("line", key)]
     const released = releasedBy(onNotice)
+    const handOver: HandOver = {
+      listen: Effect.fnUntraced(function*(key) {
+        yield* subscribe(key)
+        const clock = connectionId?.()
+        if (clock === undefined) return yield* toNodeError(client.id, "inspect", new Error("the connection was lost"))
+        const micros = yield* client.script("inspect", serverTime, scripts.time, [key], [])
+        return { millis: micros / 1000, clock }
+      }),
+      transfer: (key, value, successor, { chain, expiryMillis, proposal }) => {
+        const args = [value, entryText(successor), expiryMillis, key, channels, chain.length, chain.millis]
+        return successor.fenced
+          ? client.script(
+            "release",
+            released,
+            scripts.transferFenced,
+            [...keysOf(key), companions.of("fencing", key)],
+            [...args, proposal, fencingCounterTtlMillis, minUptimeMillis]
+          )
+          : client.script("release", released, scripts.transfer, keysOf(key), [...args, minUptimeMillis])
+      }
+    }
     return {
       join: Effect.fnUntraced(function*(key, entry, place, remove) {
         if (!companions.canExist(key)) {
@@ -84,27 +106,8 @@ export const waitingList = (
             client.script("release", oneOrZero, scripts.release, [key], [value]),
             (released) => ({ released, woke: false })
           ),
-      ...!hasReplicas && connectionId !== undefined && {
-        handOver: {
-          listen: Effect.fnUntraced(function*(key) {
-            yield* subscribe(key)
-            const clock = connectionId()
-            const micros = yield* client.script("inspect", serverTime, scripts.time, [key], [])
-            return { millis: micros / 1000, clock }
-          }),
-          transfer: (key, value, successor, { chain, expiryMillis, proposal }) => {
-            const args = [value, entryText(successor), expiryMillis, key, channels, chain.length, chain.millis]
-            return successor.fenced
-              ? client.script(
-                "release",
-                released,
-                scripts.transferFenced,
-                [...keysOf(key), companions.of("fencing", key)],
-                [...args, proposal, fencingCounterTtlMillis, minUptimeMillis]
-              )
-              : client.script("release", released, scripts.transfer, keysOf(key), [...args, minUptimeMillis])
-          }
-        }
+      get handOver() {
+        return hasReplicas || connectionId?.() === undefined ? undefined : handOver
       }
     }
   })

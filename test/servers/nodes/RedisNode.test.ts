@@ -1,17 +1,16 @@
 import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import { assert, layer } from "@effect/vitest"
-import { Cause, Context, Effect, Fiber, Layer, Logger } from "effect"
+import { Cause, Context, Effect, Fiber, Layer } from "effect"
 import { Redis } from "effect/persistence"
 import { health, type LockNode, RedisNode, Redsync, withLock } from "../../../src/index.ts"
 import { assertDown, assertNodeError, Backend, realTime, redisSuite, Subject } from "../../support/conformance.ts"
+import { nodeOver, type NodeRedisOptions } from "../../support/effectRedis.ts"
 import { until } from "../../support/faults.ts"
 import { type RedisServer, RedisServers } from "../../support/servers/RedisServers.ts"
 import { onThree, service } from "../../support/trouble.ts"
 
-type Options = NonNullable<Parameters<typeof NodeRedis.layer>[0]>
-
 /** Effect's Redis service over the first server. */
-const redis = (options: Options = {}) =>
+const redis = (options: NodeRedisOptions = {}) =>
   Layer.unwrap(Effect.map(RedisServers, ([server]) => Layer.orDie(NodeRedis.layer({ ...options, url: server!.url }))))
 
 redisSuite(
@@ -51,12 +50,7 @@ layer(RedisServers.layer(1), { excludeTestServices: true, timeout: "60 seconds" 
 // nodes with a service of their own
 // -----------------------------------------------------------------------------
 
-/** What the clients say of each attempt to connect is not looked at. */
-const nodeOf = ({ url }: RedisServer, options: Options = {}) =>
-  RedisNode.fromLayer(
-    url,
-    Layer.provide(NodeRedis.layer({ disableOfflineQueue: true, ...options, url }), Logger.layer([]))
-  )
+const nodeOf = ({ url }: RedisServer, options?: NodeRedisOptions) => nodeOver(url, options)
 
 redisSuite(
   "RedisNode.fromLayer",

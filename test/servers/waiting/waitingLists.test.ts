@@ -4,8 +4,10 @@
  */
 import { assert, layer } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
-import { type LockNode, MemoryNode } from "../../../src/index.ts"
+import { Redis } from "effect/persistence"
+import { type LockNode, MemoryNode, RedisNode } from "../../../src/index.ts"
 import * as IoredisNode from "../../../src/IoredisNode.ts"
+import { clientLayer } from "../../support/effectRedis.ts"
 import { until } from "../../support/faults.ts"
 import { entryOf, waiterIdOf } from "../../support/line.ts"
 import { RedisServers } from "../../support/servers/RedisServers.ts"
@@ -22,7 +24,19 @@ const overIoredis = Layer.effect(
   })
 ).pipe(Layer.provide(RedisServers.layer(1)))
 
-const subjects = { "in memory": Layer.sync(Subject, () => MemoryNode.make()), "over ioredis": overIoredis }
+const overEffectRedis = Layer.effect(
+  Subject,
+  Effect.gen(function*() {
+    const [server] = yield* RedisServers
+    return RedisNode.make(Context.get(yield* Layer.build(clientLayer(server!.url)), Redis.Redis))
+  })
+).pipe(Layer.provide(RedisServers.layer(1)))
+
+const subjects = {
+  "in memory": Layer.sync(Subject, () => MemoryNode.make()),
+  "over ioredis": overIoredis,
+  "over Effect's Redis": overEffectRedis
+}
 
 for (const [name, subject] of Object.entries(subjects)) {
   layer(subject, { excludeTestServices: true, timeout: "60 seconds" })(`waiting lists ${name}`, (it) => {

@@ -2,15 +2,13 @@
  * Wake-ups: by our own release, by other libraries and by hand, over clusters, and
  * where the servers refuse part of what they take.
  */
-import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import { assert, layer } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer } from "effect"
-import { Redis as EffectRedis } from "effect/persistence"
+import { Effect, Fiber } from "effect"
 import { Cluster, Redis } from "ioredis"
 import * as IoredisNode from "../../../src/IoredisNode.ts"
 // @ts-expect-error its package.json does not say where its types are
 import Redlock from "redlock"
-import { RedisNode, withLock } from "../../../src/index.ts"
+import { withLock } from "../../../src/index.ts"
 import { companionKey } from "../../../src/internal/redis/keys.ts"
 import { callsOf, holdByAnother, logged, onEach, until, untilAllAnswer, untilEmpty } from "../../support/faults.ts"
 import { allOfClientBut } from "../../support/servers/abilities.ts"
@@ -306,12 +304,8 @@ layer(RedisCluster.layer, { excludeTestServices: true, timeout: "60 seconds" })(
 layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" })("a node without lists", (it) => {
   it.effect("waits on the schedule", () =>
     onThree(Effect.fnUntraced(function*(servers) {
-      const nodes = yield* Effect.forEach(servers, ({ url }, index) =>
-        Effect.map(
-          Layer.build(Layer.orDie(NodeRedis.layer({ url }))),
-          (context) => RedisNode.make(Context.get(context, EffectRedis.Redis), { id: `redis-${index}` })
-        ))
-      const { logs, run } = yield* service(nodes)
+      const nodes = yield* Effect.forEach(servers, ({ url }) => IoredisNode.make(url))
+      const { logs, run } = yield* service(nodes.map(({ waitingList: _, ...node }) => node))
       yield* holdByAnother("a", servers)
       const before = yield* callsOf(servers[0], "set")
       const waiter = yield* waitFor(run, "a", often)
