@@ -113,8 +113,8 @@ export const singleton = <E, R>(
  * - **Interruption**: the program is interrupted, its finalizers run, then the lock is released and another instance leads
  *   at once.
  *
- * A leader that crashes is followed when its lease ends, after at most `expiry`, and a
- * second. Where the schedule of `restart` ends, this dies with the last failure. Invalid
+ * A leader that crashes is followed when its lease ends, after `expiry` at most, or at
+ * the next attempt of a candidate: each makes one every second. Where the schedule of `restart` ends, this dies with the last failure. Invalid
  * options are a defect.
  *
  * **Gotchas**

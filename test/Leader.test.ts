@@ -434,6 +434,19 @@ describe("a cron job", () => {
     assert.deepStrictEqual((yield* events).filter((event) => event.endsWith("00:01:00")), ["60 s: run of 00:01:00"])
   })
 
+  test("does not run where the instance stood still until it was too late to claim it, and gives the claim back", function*() {
+    const { all } = yield* TestNodes
+    const { clock } = yield* cronOn(0, executes)
+    yield* all({ slow: "500 millis" })
+    yield* TestClock.adjust("60 seconds")
+    clock.wall = 61_000
+    yield* TestClock.adjust("5 seconds")
+    assert.deepStrictEqual(yield* events, [])
+    assert.include(yield* lines, `Warn: Run 1970-01-01T00:01:00.000Z of cron job "job" could not be claimed here`)
+    yield* all("up")
+    assert.isTrue((yield* inspect("job@1970-01-01T00:01:00.000Z")).nodes.every(({ _tag }) => _tag === "Free"))
+  })
+
   test("is claimed at last where the votes are split at first", function*() {
     const { nodes: [first, second] } = yield* TestNodes
     yield* cronOn(0, executes)

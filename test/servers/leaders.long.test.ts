@@ -21,9 +21,10 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
       const end = performance.now() + seconds * 1000
       const { rejected, terms } = yield* elections(servers, { expiry, goesOn: () => performance.now() < end })
       console.log(`${terms.length} terms; ${rejected} writes of former leaders rejected`)
-      console.log(`with a lease of ${expiry} ms, longest time without a leader after:`)
-      for (const [event, { longest, times }] of Object.entries(gapsOf(terms))) {
-        console.log(`  ${event.padEnd(24)}${`${times} times`.padStart(10)}${`${longest} ms`.padStart(10)}`)
+      console.log(`with a lease of ${expiry} ms, time without a leader after:`)
+      for (const [event, gaps] of gapsOf(terms)) {
+        const [median, p90, longest] = [0.5, 0.9, 1].map((part) => `${gaps[Math.ceil(gaps.length * part) - 1]!} ms`)
+        console.log(`  ${event}, ${gaps.length} times: median ${median}, p90 ${p90}, longest ${longest}`)
       }
       yield* forgetTokens(servers)
     })))

@@ -147,17 +147,14 @@ export const elections = Effect.fnUntraced(function*(
 export const forgetTokens = (servers: Three) =>
   onEach(servers, (server) => server.command("DEL", companionKey("fencing", "leader")))
 
-/** The longest gaps without a leader after each kind of event, in milliseconds. */
-export const gapsOf = (
-  terms: ReadonlyArray<Term>
-): Record<string, { readonly times: number; readonly longest: number }> => {
-  const gaps: Record<string, { times: number; longest: number }> = {}
+/** The times without a leader after each kind of event, in milliseconds. */
+export const gapsOf = (terms: ReadonlyArray<Term>): ReadonlyMap<string, ReadonlyArray<number>> => {
+  const gaps = new Map<string, Array<number>>()
   terms.slice(1).forEach(({ from }, index) => {
     const { event, to } = terms[index]!
-    const { longest, times } = gaps[event] ?? { times: 0, longest: 0 }
-    gaps[event] = { times: times + 1, longest: Math.max(longest, from - to) }
+    gaps.set(event, [...gaps.get(event) ?? [], from - to])
   })
-  return gaps
+  return new Map([...gaps].map(([event, all]) => [event, all.sort((a, b) => a - b)]))
 }
 
 // -----------------------------------------------------------------------------
