@@ -4,15 +4,17 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import * as Record from "effect/Record"
 import type * as Scope from "effect/Scope"
 import type { FencingToken } from "./Fencing.ts"
 import type { Inspection } from "./Inspection.ts"
+import { given, invalidOption } from "./internal/base/arguments.ts"
+import { lockOptions } from "./internal/claim/settings.ts"
 import { dualWithOptions } from "./internal/service/dualApi.ts"
 import type { FencedLock, Lock } from "./Lock.ts"
 import type { LockError, LockLost, NodesUnavailable } from "./LockError.ts"
@@ -177,6 +179,9 @@ export interface KeyedClass<in out Self, in out Id extends string, in out Key>
  * class, and these before those of the service. What fails and when is documented
  * with the functions of `Redsync`.
  *
+ * Throws an `IllegalArgumentError` where `name` is no function or an option does not
+ * exist. Whether the values of the others are allowed is checked with each lock.
+ *
  * **Example** (A lock for each invoice)
  *
  * ```ts
@@ -201,10 +206,11 @@ export interface KeyedClass<in out Self, in out Id extends string, in out Key>
  */
 export const Keyed =
   <Self>() => <const Id extends string, Key>(id: Id, options: KeyedOptions<Key>): KeyedClass<Self, Id, Key> => {
+    const { name, ...defaults } = checked(options)
     const Tag = Context.Service<Self, KeyedLocks<Key>>()(id)
     return Object.assign(Tag, {
-      layer: Layer.effect(Tag, Effect.map(Redsync, (redsync) => locksOver(redsync, options))),
-      nameOf: options.name,
+      layer: Layer.effect(Tag, Effect.map(Redsync, (redsync) => locksOver(redsync, name, defaults))),
+      nameOf: name,
       withLock: dualWithOptions((key, program, options) => Tag.use((locks) => locks.withLock(key, program, options))),
       withLockIfAvailable: dualWithOptions((key, program, options) =>
         Tag.use((locks) => locks.withLockIfAvailable(key, program, options))
@@ -222,12 +228,23 @@ export const Keyed =
     }) as KeyedClass<Self, Id, Key>
   }
 
-const locksOver = <Key>(redsync: Redsync, { name, ...defaults }: KeyedOptions<Key>): KeyedLocks<Key> => {
-  // An option that is `undefined` counts as absent.
-  const merged = (options: LockOptions = {}): LockOptions => ({
-    ...defaults,
-    ...Record.filter(options as Record<string, unknown>, Predicate.isNotUndefined)
-  })
+const checked = <Key>(options: KeyedOptions<Key>): KeyedOptions<Key> => {
+  const read = given(options, ["name", ...lockOptions])
+  if (Predicate.isString(read)) throw new Cause.IllegalArgumentError(read)
+  if (!Predicate.isFunction(read.name)) {
+    throw new Cause.IllegalArgumentError(
+      invalidOption("name", read.name, "it must be a function that makes the name of a lock from a key")
+    )
+  }
+  return read as KeyedOptions<Key>
+}
+
+const locksOver = <Key>(redsync: Redsync, name: (key: Key) => string, defaults: LockOptions): KeyedLocks<Key> => {
+  const merged = (options: LockOptions = {}): LockOptions => {
+    const read = given(options, lockOptions)
+    // The service tells what is wrong with them.
+    return Predicate.isString(read) ? options : { ...defaults, ...read as LockOptions }
+  }
   return {
     withLock: (key, program, options) => Effect.suspend(() => redsync.withLock(name(key), program, merged(options))),
     withLockIfAvailable: (key, program, options) =>

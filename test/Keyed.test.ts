@@ -1,6 +1,6 @@
 /** Locks of one kind: their names, their options, and the service over which they are. */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Duration, Effect, Layer, Option } from "effect"
+import { Cause, Context, Duration, Effect, Exit, Layer, Option } from "effect"
 import { inspect, Keyed, Redsync, withLock } from "../src/index.ts"
 import { layerTest, TestNodes } from "../src/testing.ts"
 
@@ -69,4 +69,24 @@ describe("Keyed", () => {
     Effect.gen(function*() {
       assert.isTrue(Option.isNone(yield* InvoiceLock.tryLock(1)))
     }).pipe(Effect.scoped, Effect.provide(Layer.mock(InvoiceLock, { tryLock: () => Effect.succeedNone }))))
+
+  it("throws where its options are none", () => {
+    const define = (options: unknown) => () => Keyed<never>()("test/Odd", options as { name: () => string })
+    for (const options of [undefined, null, 5, [], "redis://ada:hunter2@a"]) {
+      assert.throws(define(options), /the option options is (?!.*hunter2)/)
+    }
+    for (const name of [undefined, "invoices", 5]) {
+      assert.throws(define({ name, expiry: 1000 }), /the option name is .*; it must be a function/)
+    }
+    assert.throws(define({ name: String, expirey: 1000 }), /did you mean expiry/)
+  })
+
+  it.effect.each([null, 5, { expirey: 5 }])(
+    "dies where those of one lock are none: %j",
+    (options) =>
+      Effect.gen(function*() {
+        const exit = yield* Effect.exit(InvoiceLock.withLock(1, Effect.void, options as object))
+        assert.include(Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : "", "effect-redsync: the")
+      }).pipe(Effect.provide(world))
+  )
 })
