@@ -37,7 +37,7 @@ export const explore = (scenario: Scenario, bounds: Bounds): Explored => {
     const from = deviations.length === 0 ? 0 : deviations.at(-1)![0] + 1
     const left = bounds.deviations - deviations.length
     const faultsLeft = bounds.faults - deviations.filter(([, choice]) => isFault(choice)).length
-    for (let step = 0, next = 0; !history.isOver; step++, steps++) {
+    for (let step = 0, next = 0;; step++, steps++) {
       if (step >= from) {
         // It has the faults in it, so whoever has seen as much has as many left.
         const state = history.world.fingerprint
@@ -48,12 +48,7 @@ export const explore = (scenario: Scenario, bounds: Bounds): Explored => {
         }
       }
       const choice = deviations[next]?.[0] === step ? deviations[next++]![1] : undefined
-      const goesOn = history.world.step(choice)
-      history.check()
-      if (!goesOn) {
-        history.checkEnd()
-        break
-      }
+      if (!history.step(choice)) break
     }
     if (history.violations.length > 0) {
       return { histories, states: seen.size, steps, violation: replay(scenario, deviations) }
@@ -91,13 +86,9 @@ const choices = (world: World, mayFail: boolean): ReadonlyArray<Choice> => {
 
 const replay = (scenario: Scenario, deviations: Deviations): ReadonlyArray<string> => {
   const history = new History(scenario, true)
-  for (let step = 0, next = 0; !history.isOver; step++) {
+  let next = 0
+  for (let step = 0;; step++) {
     const choice = deviations[next]?.[0] === step ? deviations[next++]![1] : undefined
-    const goesOn = history.world.step(choice)
-    history.check()
-    if (goesOn) continue
-    history.checkEnd()
-    break
+    if (!history.step(choice)) return history.world.timeline!
   }
-  return history.world.timeline!
 }

@@ -12,7 +12,7 @@ import { type Lock, LockError, Redsync } from "../../../src/index.ts"
 import type { HeldLock } from "../../../src/internal/hold/heldLock.ts"
 import { Link, Server } from "./node.ts"
 import { Process } from "./process.ts"
-import { World } from "./world.ts"
+import { type Choice, World } from "./world.ts"
 
 export interface Scenario {
   readonly services: number
@@ -42,6 +42,8 @@ export const expiryMillis = 4000
 const servers = 3
 /** By then everything is over, whatever was lost. */
 const horizonMillis = 60_000
+/** More steps than this in one history are taken for services that keep each other busy for ever. */
+const mostSteps = 5000
 /** So long after its last turn, and after the last fault, a service has cleaned up: sooner than keys expire. */
 const graceMillis = 500
 
@@ -73,6 +75,7 @@ export class History {
   readonly #outlived = new Set<Process>()
   readonly #scenario: Scenario
   #latestToken = 0
+  #steps = 0
 
   constructor(scenario: Scenario, isRecorded = false) {
     const { services, unable = [] } = this.#scenario = scenario
@@ -96,22 +99,25 @@ export class History {
     return this.#scenario.holdMillis ?? 10
   }
 
-  /** Whether it is over. */
-  get isOver(): boolean {
-    return this.violations.length > 0 || this.world.now > horizonMillis
+  /** One step; whether there is another. */
+  step(choice?: Choice): boolean {
+    const goesOn = this.world.step(choice) && this.world.now <= horizonMillis
+    if (this.#holding > 1) this.#violated("two hold the lock")
+    if (!goesOn) this.#checkEnd()
+    else if (++this.#steps > mostSteps) this.#violated("there is no end")
+    return goesOn && this.violations.length === 0
   }
 
-  /** After each step. */
-  check(): void {
-    let holders = 0
+  /** How many believe that they hold the lock. */
+  get #holding(): number {
+    let holding = 0
     for (const [lock, process] of this.#holders) {
-      if (!process.isDead && (lock as HeldLock).remainingMillis() > 0) holders++
+      if (!process.isDead && (lock as HeldLock).remainingMillis() > 0) holding++
     }
-    if (holders > 1) this.#violated("two hold the lock")
+    return holding
   }
 
-  /** After the last one. */
-  checkEnd(): void {
+  #checkEnd(): void {
     for (const { isDone, process } of this.#clients) {
       if (!isDone && !process.isDead) this.#violated(`${process.name} has not come to its end`)
     }
