@@ -25,11 +25,13 @@ export interface Options {
   readonly handsOver?: boolean
   /** The time a message takes to the node, and as much back. */
   readonly oneWayMillis?: number
+  /** The time a notice takes; as much as other messages by default. */
+  readonly noticeMillis?: number
 }
 
 export const make = (
   node: LockNode,
-  { handsOver = true, hints = "heard", oneWayMillis = 0 }: Options = {}
+  { handsOver = true, hints = "heard", oneWayMillis = 0, noticeMillis = oneWayMillis }: Options = {}
 ): View => {
   const asked: View["asked"] = []
   const ask = <A, E>(operation: string, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
@@ -42,7 +44,7 @@ export const make = (
     Effect.gen(function*() {
       const fork = Effect.runForkWith(yield* Effect.context())
       const list = yield* node.waitingList!(waiter, (notice) => {
-        if (hints === "heard") fork(Effect.andThen(Effect.sleep(oneWayMillis), Effect.sync(() => onNotice(notice))))
+        if (hints === "heard") fork(Effect.andThen(Effect.sleep(noticeMillis), Effect.sync(() => onNotice(notice))))
       })
       return {
         join: (...args) => ask("join", list.join(...args)),

@@ -66,6 +66,8 @@ export interface PlaceQueue<C> {
   readonly terms: Terms | undefined
   /** Until when others go first. */
   readonly yieldUntil: number
+  /** Whether an attempt is under way. */
+  readonly isAsking: boolean
   /** A value to stand in line with. */
   claim(): C
   /** The name is wanted by others too. */
@@ -109,16 +111,25 @@ class Joining<C> {
   readonly end: "front" | "back"
   /** A dead entry that is to be removed first. */
   readonly dead: LineEntry | undefined
+  /** An attempt was under way: the key may be its own. */
+  readonly isDuringAttempt: boolean
   fiber: Fiber.Fiber<void> | undefined
   isAnswered = false
   /** Something has happened meanwhile: looks once more. */
   again = false
 
-  constructor(list: NodeWaitingList, claim: C, end: "front" | "back", dead: LineEntry | undefined) {
+  constructor(
+    list: NodeWaitingList,
+    claim: C,
+    end: "front" | "back",
+    dead: LineEntry | undefined,
+    isDuringAttempt: boolean
+  ) {
     this.list = list
     this.claim = claim
     this.end = end
     this.dead = dead
+    this.isDuringAttempt = isDuringAttempt
   }
 }
 
@@ -378,7 +389,7 @@ export class PlaceInLine<C extends LineClaim> {
   }
 
   #send(list: NodeWaitingList, claim: C, end: "front" | "back", dead?: LineEntry) {
-    const joining = new Joining(list, claim, end, dead)
+    const joining = new Joining(list, claim, end, dead, this.#queue.isAsking)
     this.#to(joining)
     const { key } = this.#queue
     this.#lists.listen(key, list.node)
@@ -394,7 +405,7 @@ export class PlaceInLine<C extends LineClaim> {
     if (this.#state === joining) this.#start(joining.claim, joining.end, joining.dead)
   }
 
-  #joined({ again, claim, list }: Joining<C>, { ahead, isOurs, ttlMillis }: LinePosition) {
+  #joined({ again, claim, isDuringAttempt, list }: Joining<C>, { ahead, isOurs, ttlMillis }: LinePosition) {
     if (isOurs === true) {
       // The notifications were lost.
       const voted = new Voted(list, claim, false)
@@ -404,7 +415,7 @@ export class PlaceInLine<C extends LineClaim> {
     this.#to(new Placed(list, claim))
     if (again) return this.join()
     if (ttlMillis === 0) return this.#free(ahead)
-    this.#staleReads = 0
+    if (!isDuringAttempt) this.#staleReads = 0
     this.#wasPolite = false
     this.#queue.markContended()
     this.#after(Math.min(lookMillis, ttlMillis + 1 + ahead * expiryStaggerMillis), () => this.join())

@@ -598,6 +598,31 @@ describe("wake-ups", () => {
       for (const _ of numbers(10)) yield* TestClock.adjust(5)
       assert.isDefined(head.fiber.pollUnsafe())
     }).pipe(scoped))
+
+  // Each of its own attempts sets the key there and deletes it again, of which it is told.
+  it.effect("a node that has lost the key of a held lock is asked ever more rarely", () =>
+    Effect.gen(function*() {
+      for (const lost of numbers(3)) {
+        const nodes = memory(3)
+        for (const node of nodes) if (node !== nodes[lost]) yield* node.acquire("a", "theirs", 3_600_000)
+        // It is nearer than the others, and is asked and answers before the attempt is refused.
+        const views = View.makeMany(nodes, {
+          distances: numbers(3).map((index) => index === lost ? 1 : 3),
+          noticeMillis: 2
+        })
+        const service = yield* open(views)
+        const fiber = yield* Effect.forkChild(Effect.provide(withLock("a", Effect.void, hourly), service))
+        const late = yield* nodes[lost]!.waitingList!("elsewhere".padStart(12), () => {})
+        for (const _ of numbers(100)) yield* TestClock.adjust(1)
+        // The release of a lock that was held before wakes it.
+        yield* late.release("a", "before", undefined)
+        for (const _ of numbers(1000)) yield* TestClock.adjust(1)
+        assert.isAtMost(views[lost]!.asked.length, 60)
+        const closing = yield* Effect.forkChild(Fiber.interrupt(fiber))
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.join(closing)
+      }
+    }).pipe(scoped))
 })
 
 /** Runs a test in a scope, and lets time pass while what is in it closes. */
