@@ -13,6 +13,7 @@ import * as LockNode from "effect-redsync/LockNode"
 import * as MemoryNode from "effect-redsync/MemoryNode"
 import * as RedisNode from "effect-redsync/RedisNode"
 import * as RedsyncModule from "effect-redsync/Redsync"
+import * as Semaphore from "effect-redsync/Semaphore"
 import { layerTest, TestNodes } from "effect-redsync/testing"
 import assert from "node:assert/strict"
 
@@ -24,7 +25,8 @@ const modules = {
   LockMetrics,
   MemoryNode,
   RedisNode,
-  Redsync: RedsyncModule
+  Redsync: RedsyncModule,
+  Semaphore
 }
 for (const [name, module] of Object.entries(modules)) {
   assert.equal(module, root[name as keyof typeof modules], `effect-redsync/${name} is the namespace ${name}`)

@@ -104,7 +104,7 @@ export class NodeError extends untraced(
  * - `Granted`: it agreed.
  * - `Refused`: it did not: the key has another value, or, for a lock that was held, no longer exists.
  *   `ttlMillis` is the remaining time to live of the key, if known; `notALock` says what the key is if it is not a
- *   lock, for instance `"a list"` or `"a string without expiry"`.
+ *   lock, for instance `"a list"` or `"a string without expiry"`. `free` is how many permits of a semaphore it has left.
  * - `Failed`: it could not answer; `error` says why.
  * - `Free`: it has no such key, as an inspection after the last attempt showed.
  * - `Pending`: it has not answered: the others had decided before, or no request was sent.
@@ -117,7 +117,8 @@ export const Vote = Schema.TaggedUnion({
   Refused: {
     node: Schema.String,
     ttlMillis: Schema.optionalKey(Schema.Finite),
-    notALock: Schema.optionalKey(Schema.String)
+    notALock: Schema.optionalKey(Schema.String),
+    free: Schema.optionalKey(Schema.Int)
   },
   Failed: { node: Schema.String, error: NodeError },
   Free: { node: Schema.String },
@@ -154,7 +155,9 @@ export class ErrFailed extends untraced(
     waited: Schema.DurationFromMillis,
     votes: Schema.Array(Vote),
     retryAfter: Schema.optionalKey(Schema.DurationFromMillis),
-    isNested: Schema.optionalKey(Schema.Boolean)
+    isNested: Schema.optionalKey(Schema.Boolean),
+    permits: Schema.optionalKey(Schema.Int),
+    limit: Schema.optionalKey(Schema.Int)
   })
 ) {
   /** The lock's name, without the layer's prefix. */
@@ -184,9 +187,17 @@ export class ErrFailed extends untraced(
   /** `true` if the lock is held by the program that asks for it, or in its scope: locks are not re-entrant. */
   declare readonly isNested?: boolean
 
+  /** How many permits of a semaphore were requested. Absent for a lock. */
+  declare readonly permits?: number
+
+  /** How many permits the semaphore has, as the caller said. Absent for a lock. */
+  declare readonly limit?: number
+
   override get message(): string {
+    const { limit, permits } = this
     const tries = `${this.attempts} ${this.attempts === 1 ? "attempt" : "attempts"} in ${seconds(this.waited)}`
-    return `Could not acquire lock ${quote(this)} after ${tries}: ` +
+    const wanted = permits === undefined ? "lock" : `${permits} of ${limit} ${limit === 1 ? "permit" : "permits"} of`
+    return `Could not acquire ${wanted} ${quote(this)} after ${tries}: ` +
       (this.isNested === true
         ? "the program that asks for it holds it already, and locks are not re-entrant"
         : describe(this.votes, "held by another") +
@@ -201,7 +212,7 @@ export class ErrFailed extends untraced(
    * @since 0.1.0
    */
   override toJSON(): unknown {
-    const { _tag, attempts, isNested, lock, message, prefix, retryAfter, votes, waited } = this
+    const { _tag, attempts, isNested, limit, lock, message, permits, prefix, retryAfter, votes, waited } = this
     return shown({
       _tag,
       message,
@@ -211,6 +222,8 @@ export class ErrFailed extends untraced(
       waitedMillis: millis(waited),
       retryAfterMillis: millis(retryAfter),
       isNested,
+      permits,
+      limit,
       votes: votes.map(inWords("held by another"))
     })
   }
@@ -447,6 +460,7 @@ const answer = (vote: Vote, refused: string): string => {
       return "granted it"
     case "Refused":
       if (vote.notALock !== undefined) return `has a key of that name that is no lock but ${untrusted(vote.notALock)}`
+      if (vote.free !== undefined) return `has ${vote.free === 0 ? "none" : vote.free} free`
       return vote.ttlMillis === undefined
         ? refused
         : `held by another for about ${seconds(Duration.millis(vote.ttlMillis))} more`

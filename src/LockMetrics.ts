@@ -29,7 +29,7 @@ export interface Definition {
   readonly attributes: { readonly [name: string]: string }
 }
 
-const mode = "exclusive"
+const mode = "exclusive, permits"
 
 /** The durations of waits and holds, up to a minute. */
 const durations = [0.001, 0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60]
@@ -40,8 +40,8 @@ const durations = [0.001, 0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60]
  * **Details**
  *
  * Gauges are sums over the services that share a registry, except `redsync_node_up`. The values of `vote` are those
- * of the attribute `redsync.votes` of spans, `reason` is that of the error. The only `mode` is `exclusive`: the label
- * keeps series apart from those of other kinds of locks.
+ * of the attribute `redsync.votes` of spans, `reason` is that of the error. `mode` is `exclusive` for locks and
+ * `permits` for semaphores.
  *
  * @category metrics
  * @since 0.1.0
@@ -134,5 +134,24 @@ export const definitions = {
     type: "counter",
     description: "Hand-overs of a lock to this service by its previous holder",
     attributes: { mode, outcome: "taken, wasted (too few nodes, or nobody waited any more)" }
+  },
+  permitsHeld: {
+    name: "redsync_permits_held",
+    type: "gauge",
+    description: "Permits of semaphores currently held",
+    attributes: {}
+  },
+  permitRounds: {
+    name: "redsync_permit_rounds_total",
+    type: "counter",
+    description:
+      "Permits by the round of requests in which they were granted; many splits mean that the limit is too small",
+    attributes: { round: "1, 2, 3, split (not granted)" }
+  },
+  limitMismatches: {
+    name: "redsync_limit_mismatches_total",
+    type: "counter",
+    description: "Grants of a semaphore that is also used with another limit",
+    attributes: {}
   }
 } satisfies { readonly [key: string]: Definition }

@@ -12,6 +12,7 @@ import type { Health, Inspection } from "./Inspection.ts"
 import type { FencedLock, Lock } from "./Lock.ts"
 import type { LockError, LockLost, NodesUnavailable } from "./LockError.ts"
 import type { LockOptions } from "./LockOptions.ts"
+import type { FencedPermits, PermitInspection, PermitOptions, Permits } from "./Permits.ts"
 
 /**
  * Locks over one set of nodes, with their quorum, prefix and default options.
@@ -142,6 +143,61 @@ export interface Redsync {
     value: string,
     options?: LockOptions
   ) => Effect.Effect<FencedLock, LockLost | NodesUnavailable, Scope.Scope>
+
+  /** Holds permits of a semaphore for exactly as long as the program runs: `Semaphore.withPermits`. */
+  readonly withPermits: <A, E, R>(
+    name: string,
+    program: Program<[permits: Permits], A, E, R>,
+    options: PermitOptions
+  ) => Effect.Effect<A, E | LockError | LockLost, R>
+
+  /** The same with one attempt, `None` if too few are free: `Semaphore.withPermitsIfAvailable`. */
+  readonly withPermitsIfAvailable: <A, E, R>(
+    name: string,
+    program: Program<[permits: Permits], A, E, R>,
+    options: PermitOptions
+  ) => Effect.Effect<Option.Option<A>, E | NodesUnavailable | LockLost, R>
+
+  /** Holds permits with a fencing token for each slot: `Semaphore.withFencedPermits`. */
+  readonly withFencedPermits: <A, E, R>(
+    name: string,
+    program: Program<[permits: FencedPermits], A, E, R>,
+    options: PermitOptions
+  ) => Effect.Effect<A, E | LockError | LockLost, R>
+
+  /** The same with one attempt, `None` if too few are free: `Semaphore.withFencedPermitsIfAvailable`. */
+  readonly withFencedPermitsIfAvailable: <A, E, R>(
+    name: string,
+    program: Program<[permits: FencedPermits], A, E, R>,
+    options: PermitOptions
+  ) => Effect.Effect<Option.Option<A>, E | NodesUnavailable | LockLost, R>
+
+  /** Acquires permits of a semaphore, and releases them when the scope closes: `Semaphore.permits`. */
+  readonly permits: (name: string, options: PermitOptions) => Effect.Effect<Permits, LockError, Scope.Scope>
+
+  /** The same with one attempt, `None` if too few are free: `Semaphore.tryPermits`. */
+  readonly tryPermits: (
+    name: string,
+    options: PermitOptions
+  ) => Effect.Effect<Option.Option<Permits>, NodesUnavailable, Scope.Scope>
+
+  /** Like `permits`, with a fencing token for each slot: `Semaphore.fencedPermits`. */
+  readonly fencedPermits: (
+    name: string,
+    options: PermitOptions
+  ) => Effect.Effect<FencedPermits, LockError, Scope.Scope>
+
+  /** Like `tryPermits`, with a fencing token for each slot: `Semaphore.tryFencedPermits`. */
+  readonly tryFencedPermits: (
+    name: string,
+    options: PermitOptions
+  ) => Effect.Effect<Option.Option<FencedPermits>, NodesUnavailable, Scope.Scope>
+
+  /** Who holds permits of a semaphore: `Semaphore.inspectPermits`. */
+  readonly inspectPermits: (name: string) => Effect.Effect<PermitInspection>
+
+  /** Takes all permits of a semaphore from their holders: `Semaphore.forceReleasePermits`. */
+  readonly forceReleasePermits: (name: string) => Effect.Effect<boolean, NodesUnavailable>
 
   /** Releases a lock by its value, from any process: `Redsync.unlock`. */
   readonly unlock: (name: string, value: string) => Effect.Effect<boolean, NodesUnavailable>

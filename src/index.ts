@@ -92,6 +92,13 @@ export type Redsync = RedsyncModule.Redsync
 export type { FencingToken } from "./Fencing.ts"
 /** @since 0.1.0 */
 export { Keyed } from "./Keyed.ts"
+/**
+ * Semaphores: at most so many permits of a name are held at once.
+ *
+ * @since 0.1.0
+ */
+export * as Semaphore from "./Semaphore.ts"
+
 /** @since 0.1.0 */
 export type { FencedLock } from "./Lock.ts"
 /** @since 0.1.0 */
@@ -129,3 +136,23 @@ export {
   withLockIfAvailable,
   withLocks
 } from "./Redsync.ts"
+/** @since 0.1.0 */
+export {
+  type DistributedSemaphore,
+  type FencedPermits,
+  fencedPermits,
+  forceReleasePermits,
+  inspectPermits,
+  type PermitInspection,
+  type PermitOptions,
+  type Permits,
+  permits,
+  semaphore,
+  type SemaphoreOptions,
+  tryFencedPermits,
+  tryPermits,
+  withFencedPermits,
+  withFencedPermitsIfAvailable,
+  withPermits,
+  withPermitsIfAvailable
+} from "./Semaphore.ts"

@@ -90,7 +90,7 @@ export const acquire = (
   })
 
 /** The outcome of an acquisition, for the metrics. */
-const outcomeOf = (exit: Exit.Exit<unknown, LockError>): AcquireOutcome => {
+export const outcomeOf = (exit: Exit.Exit<unknown, LockError>): AcquireOutcome => {
   if (Exit.isSuccess(exit)) return "granted"
   const error = Cause.findErrorOption(exit.cause)
   if (Option.isNone(error)) return "interrupted"

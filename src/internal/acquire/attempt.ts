@@ -127,7 +127,7 @@ const concludeAttempt = (service: AcquireContext, claim: OwnClaim, start: Instan
 }
 
 /** Nodes that may store our value: all except those that provably refused it. */
-const mayHold = (tally: Tally<boolean>) =>
+export const mayHold = (tally: Tally<boolean>) =>
   tally.nodes.filter((node, index) => {
     const answer = tally.byNode[index]
     return node.resends === true || answer === undefined || Result.isFailure(answer) || answer.success

@@ -8,6 +8,7 @@ import type { NodeError } from "../../LockError.ts"
 import type { KeyState, LockNode } from "../../LockNode.ts"
 import type { Instant } from "../base/clock.ts"
 import { isTrue, type Named, type NodeRequest } from "../quorum/ballot.ts"
+import { hasSlotsRequest, type PermitAllocation, raiseTokensRequest } from "./permitAllocation.ts"
 import type { LockSettings } from "./settings.ts"
 import type { TokenAllocation } from "./tokenAllocation.ts"
 
@@ -17,6 +18,8 @@ export interface Claim extends Named {
   readonly settings: LockSettings
   /** The allocation of the fencing token, if the lock is fenced. */
   readonly tokenAllocation?: TokenAllocation | undefined
+  /** The permits, if it is a claim on a semaphore instead of a lock. */
+  readonly permits?: PermitAllocation | undefined
   /** The nodes that cannot store the value, because no command that could write it was sent to them. */
   readonly untouched: ReadonlySet<LockNode> | undefined
   /** No command that could write the value was sent before this instant of the monotonic clock. */
@@ -52,6 +55,7 @@ export class OwnClaim implements Claim {
   readonly value: string
   readonly settings: LockSettings
   readonly tokenAllocation: TokenAllocation | undefined
+  readonly permits: PermitAllocation | undefined
   untouched: Set<LockNode> | undefined
   readonly madeAt: number
 
@@ -61,13 +65,15 @@ export class OwnClaim implements Claim {
     value: string,
     settings: LockSettings,
     tokenAllocation: TokenAllocation | undefined,
-    madeAt: number
+    madeAt: number,
+    permits?: PermitAllocation
   ) {
     this.name = name
     this.key = key
     this.value = value
     this.settings = settings
     this.tokenAllocation = tokenAllocation
+    this.permits = permits
     this.untouched = undefined
     this.madeAt = madeAt
   }
@@ -197,27 +203,40 @@ export class ReplaceRequest implements NodeRequest<boolean> {
 }
 
 /** Raises the counters to at least the token on the nodes that still store our value. */
-export const raiseCounterRequest = ({ tokenAllocation, key, settings, value }: Claim): NodeRequest<boolean> => ({
-  operation: "acquire",
-  timeoutMillis: settings.nodeTimeoutMillis,
-  sendTo: (node) => node.fencing!.raise(key, value, tokenAllocation!.token!),
-  isGranted: isTrue
-})
+export const raiseCounterRequest = (claim: Claim): NodeRequest<boolean> => {
+  const { tokenAllocation, key, permits, settings, value } = claim
+  return permits !== undefined ? raiseTokensRequest(claim, permits) : {
+    operation: "acquire",
+    timeoutMillis: settings.nodeTimeoutMillis,
+    sendTo: (node) => node.fencing!.raise(key, value, tokenAllocation!.token!),
+    isGranted: isTrue
+  }
+}
 
 /** The part of a claim that a release needs. */
-export type ClaimedValue = Pick<Claim, "name" | "key" | "value" | "settings" | "untouched" | "madeAt">
+export type ClaimedValue = Pick<Claim, "name" | "key" | "value" | "settings" | "untouched" | "madeAt" | "permits">
 
-export const releaseRequest = ({ key, settings, value }: ClaimedValue): NodeRequest<boolean> => ({
+/** Deletes the value on a node. */
+export const releaseOn = (
+  node: LockNode,
+  { key, permits, value }: Pick<ClaimedValue, "key" | "value" | "permits">
+): Effect.Effect<boolean, NodeError> =>
+  permits === undefined ? node.release(key, value) : node.permits!.release(key, value)
+
+export const releaseRequest = (claimed: ClaimedValue): NodeRequest<boolean> => ({
   operation: "release",
-  timeoutMillis: settings.nodeTimeoutMillis,
-  sendTo: (node) => node.release(key, value),
+  timeoutMillis: claimed.settings.nodeTimeoutMillis,
+  sendTo: (node) => releaseOn(node, claimed),
   isGranted: isTrue
 })
 
-export const isHeldRequest = ({ key, settings, value }: Claim): NodeRequest<boolean> => ({
-  operation: "inspect",
-  timeoutMillis: settings.nodeTimeoutMillis,
-  sendTo: (node) => Effect.map(inspectKey(node, key), Option.exists((state) => state.value === value)),
-  isGranted: isTrue,
-  conclusive: true
-})
+export const isHeldRequest = (claim: Claim): NodeRequest<boolean> => {
+  const { key, permits, settings, value } = claim
+  return permits !== undefined ? hasSlotsRequest(claim, permits) : {
+    operation: "inspect",
+    timeoutMillis: settings.nodeTimeoutMillis,
+    sendTo: (node) => Effect.map(inspectKey(node, key), Option.exists((state) => state.value === value)),
+    isGranted: isTrue,
+    conclusive: true
+  }
+}

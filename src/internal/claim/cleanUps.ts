@@ -20,7 +20,7 @@ import { isUnsent } from "../nodeContract.ts"
 import { isTrue, type NodeRequest, type Tally } from "../quorum/ballot.ts"
 import { isServerError } from "../quorum/failures.ts"
 import type { Quorum } from "../quorum/quorum.ts"
-import type { ClaimedValue } from "./claim.ts"
+import { type ClaimedValue, releaseOn } from "./claim.ts"
 
 const initialBackoffMillis = 100
 
@@ -132,6 +132,7 @@ export class CleanUps {
   #enqueue(queue: NodeQueue, pending: Pending): void {
     if (pending.claimed.untouched?.has(queue.node) === true) return
     if (this.#isClosing) return this.#sendWhileClosing(queue, pending)
+    // Values are random: no two claims share one, even if one is on a lock and the other on a semaphore.
     const { key, value } = pending.claimed
     const id = `${key}\n${value}`
     if (!queue.pending.has(id)) queue.pending.set(id, pending)
@@ -225,7 +226,7 @@ class CleanUpRequest implements NodeRequest<boolean> {
   }
 
   sendTo(node: LockNode): Effect.Effect<boolean, NodeError> {
-    return node.release(this.#claimed.key, this.#claimed.value)
+    return releaseOn(node, this.#claimed)
   }
 
   isGranted(answer: boolean): boolean {

@@ -7,8 +7,9 @@ import type { LockError } from "../../LockError.ts"
 import type { LockOptions } from "../../LockOptions.ts"
 import { invalidOption, isWhole, millis, passes } from "../base/arguments.ts"
 import { validityMillis } from "../lease/lease.ts"
-import { isReserved, longestValue } from "../nodeContract.ts"
+import { isReserved, longestValue, mostPermits, mostSlots } from "../nodeContract.ts"
 import type { Traced } from "../telemetry/tracing.ts"
+import type { PermitSettings } from "./permitAllocation.ts"
 
 /** The options of one lock, validated and in milliseconds. */
 export interface LockSettings extends Traced {
@@ -21,6 +22,9 @@ export interface LockSettings extends Traced {
   readonly isFenced: boolean
   readonly retry: Schedule.Schedule<unknown, LockError>
 }
+
+/** The options of one acquisition of permits, validated. */
+export interface PermitLockSettings extends LockSettings, PermitSettings {}
 
 const defaultExpiryMillis = 8000
 
@@ -35,6 +39,8 @@ const longestNodeTimeoutMillis = 3600 * 1000
 const defaultNodeTimeout = (expiryMillis: number) => Math.min(1000, Math.max(50, expiryMillis * 0.05))
 
 export const lockOptions = ["expiry", "retry", "autoExtend", "driftFactor", "nodeTimeout"] as const
+
+export const permitOptions = [...lockOptions, "limit", "permits"] as const
 
 export const serviceOptions = [...lockOptions, "nodes", "prefix", "quorum", "delayedRestart", "replicas"] as const
 
@@ -78,6 +84,21 @@ export const resolveSettings = (
     isFenced: false,
     retry
   }
+}
+
+/** A limit, and the number of permits that are requested, or a sentence if either is invalid. */
+export const checkPermits = (limit: unknown, permits: unknown = 1): PermitSettings | string => {
+  if (!(isWhole(limit) && limit >= 1 && limit <= mostSlots)) {
+    return invalidOption("limit", limit, `it must be a whole number from 1 to ${mostSlots}`)
+  }
+  const most = Math.min(limit, mostPermits)
+  return isWhole(permits) && permits >= 1 && permits <= most
+    ? { limit, permits }
+    : invalidOption(
+      "permits",
+      permits,
+      `it must be a whole number from 1 to ${most === limit ? `the limit, ${limit}` : most}`
+    )
 }
 
 const isSchedule = (u: unknown): u is LockSettings["retry"] => passes(() => Schedule.isSchedule(u))

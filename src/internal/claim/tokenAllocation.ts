@@ -24,7 +24,7 @@ import type { Quorum } from "../quorum/quorum.ts"
 const latest = 9_000_000_000_000_000
 
 /** The client's wall clock in microseconds; a time before 1970 counts as 0, which is merely far behind. */
-const microseconds = (clock: Clock): number => Math.max(0, Number(clock.currentTimeNanosUnsafe() / 1000n))
+export const microseconds = (clock: Clock): number => Math.max(0, Number(clock.currentTimeNanosUnsafe() / 1000n))
 
 /** The smallest token that a lock is to be handed over with. 0, if the clock is too far ahead, leaves it to the counters. */
 export const proposalOf = (clock: Clock): number => {

@@ -12,6 +12,7 @@ import { LockLost, type NodesUnavailable, type Vote } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import { type Instant, instantNow, monotonicMillis } from "../base/clock.ts"
 import { type Claim, isHeldRequest, type OwnClaim, raiseCounterRequest } from "../claim/claim.ts"
+import type { PermitAllocation } from "../claim/permitAllocation.ts"
 import type { LockSettings } from "../claim/settings.ts"
 import type { TokenAllocation } from "../claim/tokenAllocation.ts"
 import { Guardable } from "../lease/guard.ts"
@@ -20,9 +21,10 @@ import { type Leased, LeaseTimer } from "../lease/leaseTimers.ts"
 import { isUnsent } from "../nodeContract.ts"
 import { denied, granted, lockOf, nodesUnavailable, type Tally, toVotes, unavailable } from "../quorum/ballot.ts"
 import { attributes } from "../telemetry/attributes.ts"
+import type { LockMetrics } from "../telemetry/metrics.ts"
 import type { Hold, HoldContext } from "./hold.ts"
 import { ReleaseRequest } from "./release.ts"
-import { RenewalRequest } from "./renewal.ts"
+import { PermitRenewalRequest, RenewalRequest } from "./renewal.ts"
 
 /** Initial backoff after a renewal that missed the quorum; doubles up to the node timeout. */
 const initialRenewalBackoffMillis = 50
@@ -83,7 +85,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     this.#leaseEnd = leaseEnd ?? leaseEndFrom(start, validityMillis)
     this.#isLeaseFull = this.#leaseEnd.monotonic - start.monotonic >= validityMillis * fullLeaseShare
     this.#grantedAt = start.monotonic
-    service.quorum.metrics.holdStarted()
+    this.#metrics.holdStarted(this.#permitCount)
     const firstRenewal = this.#isLeaseFull ? expiryMillis / 3 : autoExtend ? firstRenewalMillis : 0
     service.leaseTimers.schedule(this.#leaseTimer, firstRenewal)
     service.waitQueues.lockHeld(this)
@@ -109,6 +111,10 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     return this.#claim.tokenAllocation
   }
 
+  get permits(): PermitAllocation | undefined {
+    return this.#claim.permits
+  }
+
   get untouched(): ReadonlySet<LockNode> | undefined {
     return this.#claim.untouched
   }
@@ -118,7 +124,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
   }
 
   get token(): FencingToken | undefined {
-    return this.tokenAllocation?.token
+    return this.tokenAllocation?.token ?? this.permits?.tokens[0]
   }
 
   get names(): string {
@@ -236,7 +242,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     if (reason !== "Released") {
       // Clean up before the listeners run: a renewal may have restored a missing key, or may still do so.
       cleanUps.over(this, nodes)
-      quorum.metrics.lockLost(reason)
+      this.#metrics.lockLost(reason)
       quorum.log("Warn", lost.message, { [attributes.lock]: this.name, [attributes.reason]: reason })
     }
     for (const listener of this.#listeners) listener(lost)
@@ -287,6 +293,15 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     this.beginRelease()
   }
 
+  get #permitCount(): number {
+    return this.permits?.slots.length ?? 0
+  }
+
+  get #metrics(): LockMetrics {
+    const { metrics } = this.#context.quorum
+    return this.permits === undefined ? metrics : metrics.permits
+  }
+
   get #isHeld(): boolean {
     return this.#state === "resting" || this.#state === "renewing" || this.#state === "backing off"
   }
@@ -298,10 +313,10 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
   }
 
   #recordEnd(state: HoldState) {
-    const { clock, leaseTimers, quorum } = this.#context
+    const { clock, leaseTimers } = this.#context
     this.#state = state
     leaseTimers.cancel(this.#leaseTimer)
-    quorum.metrics.holdEnded(monotonicMillis(clock) - this.#grantedAt)
+    this.#metrics.holdEnded(monotonicMillis(clock) - this.#grantedAt, this.#permitCount)
   }
 
   /** Sends a renewal, and calls `onDecided` once the votes decide it. */
@@ -309,15 +324,28 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     const start = instantNow(this.#context.clock)
     this.#state = "renewing"
     this.#openRenewals++
-    this.#context.quorum.send(new RenewalRequest(this, (tally) => this.#onRenewalSettled(tally)), (tally) => {
+    const onSettled = (tally: Tally<boolean>) => this.#onRenewalSettled(tally)
+    const { nodes, quorum } = this.#context
+    const renewal = this.permits === undefined
+      ? new RenewalRequest(this, onSettled)
+      : new PermitRenewalRequest(this, this.permits, nodes, onSettled)
+    quorum.send(renewal, (tally) => {
       this.#onRenewalAnswered(start, tally)
       onDecided(tally)
     })
   }
 
+  /** Brings nodes that have given other permits to have those that are held, as far as they are free there. */
+  topUp(permits: PermitAllocation, nodes: ReadonlyArray<LockNode>): void {
+    if (nodes.length === 0 || this.#notHeld() !== undefined) return
+    this.#openRenewals++
+    const onSettled = (tally: Tally<boolean>) => this.#onRenewalSettled(tally)
+    this.#context.quorum.send(new PermitRenewalRequest(this, permits, nodes, onSettled), constVoid)
+  }
+
   /** Applies the result of a renewal that was sent at `start` to the lease. */
   #onRenewalAnswered(start: Instant, tally: Tally<boolean>): void {
-    this.#context.quorum.metrics.renewalEnded(granted(tally) ? "extended" : denied(tally) ? "taken" : "missed")
+    this.#metrics.renewalEnded(granted(tally) ? "extended" : denied(tally) ? "taken" : "missed")
     if (!this.#isHeld) return
     if (denied(tally)) return this.markLost("Taken", toVotes(tally))
     if (this.checkLease() !== undefined) return
@@ -354,7 +382,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     if (this.#state === "lost" || this.#state === "released") {
       // The renewal may have restored the key after the release, where a node may execute commands out of order.
       cleanUps.over(this, notConfirmed)
-    } else if (tally.refusals > 0 && this.tokenAllocation !== undefined && this.#isHeld) {
+    } else if (tally.refusals > 0 && this.settings.isFenced && this.#isHeld) {
       quorum.send(raiseCounterRequest(this), constVoid)
     }
     if (this.#openRenewals === 0) { for (const settled of this.#leaving ?? []) settled() }

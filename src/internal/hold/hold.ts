@@ -6,6 +6,7 @@ import type * as Effect from "effect/Effect"
 import type { FencingToken } from "../../Fencing.ts"
 import type { LockNode } from "../../LockNode.ts"
 import type { CleanUps } from "../claim/cleanUps.ts"
+import type { PermitAllocation } from "../claim/permitAllocation.ts"
 import type { LockSettings } from "../claim/settings.ts"
 import type { Guardable } from "../lease/guard.ts"
 import type { LeaseTimers } from "../lease/leaseTimers.ts"
@@ -21,17 +22,22 @@ export interface HoldContext {
   readonly quorum: Quorum
   readonly cleanUps: CleanUps
   readonly leaseTimers: LeaseTimers
-  readonly waitQueues: Pick<
-    WaitQueues<Tally<boolean>, LineClaim>,
-    "lockHeld" | "lockEnded" | "lockLeft" | "releaseOrder" | "handOver" | "release" | "transfer"
-  >
+  /** Who waits for what is held. */
+  readonly waitQueues: HoldQueues
 }
+
+/** What a hold, and its release, tell those who wait. */
+export type HoldQueues = Pick<
+  WaitQueues<Tally<boolean>, LineClaim>,
+  "lockHeld" | "lockEnded" | "lockLeft" | "releaseOrder" | "handOver" | "release" | "transfer"
+>
 
 /** One or several locks held as a unit: losing any of them loses all. */
 export interface Hold extends Guardable {
   readonly names: string | ReadonlyArray<string>
   readonly settings: LockSettings
   readonly token: FencingToken | undefined
+  readonly permits?: PermitAllocation | undefined
   /** Sends the release, at most once. Nodes that have not replied are retried in the background. */
   beginRelease(): void
   readonly release: Effect.Effect<unknown>

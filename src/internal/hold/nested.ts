@@ -47,5 +47,6 @@ const heldAround = (fiber: Fiber.Fiber<unknown, unknown>, key: string): Readonly
   const ofPrograms = [...holdsAround(fiber)].flatMap((hold) =>
     hold instanceof HeldLocks ? hold.locks : hold instanceof HeldLock ? [hold] : []
   )
-  return [...ofScope === undefined ? [] : [ofScope], ...ofPrograms.filter((lock) => lock.key === key)]
+  const isSame = (lock: HeldLock) => lock.key === key && lock.permits === undefined
+  return [...ofScope === undefined ? [] : [ofScope], ...ofPrograms.filter(isSame)]
 }

@@ -12,6 +12,12 @@ export interface NodeRequest<A> {
   readonly timeoutMillis: number
   sendTo(node: LockNode): Effect.Effect<A, NodeError>
   isGranted(answer: A): boolean
+  /**
+   * Counts the votes on several things, of which a node may grant a part: the grants of
+   * the thing that has the fewest, and the refusals of the one that has the most. Without
+   * it each node's answer is one vote.
+   */
+  count?(tally: Tally<A>): { readonly grants: number; readonly refusals: number }
   /** Whether to wait for the replies of all nodes instead of deciding as soon as the votes allow. */
   readonly awaitAll?: boolean
   /** Whether a negative outcome must distinguish a refusal from too few replies, which may take longer. */
@@ -44,7 +50,10 @@ export const isTrue = (answer: unknown): boolean => {
   throw new Error("it answered neither true nor false")
 }
 
-/** The replies so far, in the order of the nodes; `undefined` while a node has not replied. */
+/**
+ * The replies so far, in the order of the nodes; `undefined` while a node has not replied.
+ * Where the request counts the votes itself, `grants` and `refusals` may be of different things.
+ */
 export class Tally<A> {
   readonly nodes: ReadonlyArray<LockNode>
   readonly quorum: number

@@ -54,6 +54,8 @@ export class QuorumRound<A> {
   #isSending = false
   /** Replies that arrived while the request was still being sent. */
   #earlyAnswers: Array<[index: number, answer: Result.Result<A, NodeError>]> | undefined
+  /** The number of nodes that have not answered yet. */
+  #pending: number
   #sentAt = 0
   #timer: Timer | undefined
   #hasStalled = false
@@ -70,6 +72,7 @@ export class QuorumRound<A> {
     this.#number = context.taskStarted()
     this.#nodes = request.nodes ?? context.nodes
     this.tally = new Tally(this.#nodes, context.size, this.#nodes.map(constUndefined))
+    this.#pending = this.#nodes.length
     this.#onDecided = onDecided
   }
 
@@ -137,6 +140,7 @@ export class QuorumRound<A> {
     const { metrics } = this.#context
     const node = this.#nodes[index]!
     tally.byNode[index] = answer
+    this.#pending--
     if (Result.isFailure(answer)) {
       tally.failures++
       if (isUnsent(answer.failure)) this.#request.onUnsent?.(node)
@@ -144,7 +148,8 @@ export class QuorumRound<A> {
       return answer.failure
     }
     const isGranted = this.#request.isGranted(answer.success)
-    if (isGranted) tally.grants++
+    if (this.#request.count !== undefined) Object.assign(tally, this.#request.count(tally))
+    else if (isGranted) tally.grants++
     else tally.refusals++
     metrics.nodeAnswered(
       node.id,
@@ -167,8 +172,8 @@ export class QuorumRound<A> {
 
   #conclude() {
     const { tally } = this
-    const pending = this.#nodes.length - tally.grants - tally.refusals - tally.failures
-    if (pending === 0 || (this.#request.awaitAll !== true && this.#isDecided(pending))) {
+    const pending = this.#pending
+    if (pending === 0 || (this.#request.awaitAll !== true && this.#isDecided())) {
       const onDecided = this.#onDecided
       this.#onDecided = undefined
       // A snapshot, because later replies are still added to this tally.
@@ -187,13 +192,13 @@ export class QuorumRound<A> {
    * unreachable nodes, unless there are so many of them that only their failures
    * distinguish a refusal from too few replies.
    */
-  #isDecided(pending: number): boolean {
+  #isDecided(): boolean {
     const { tally } = this
     if (granted(tally)) return true
     const hopeless = this.#countUnreachable()
     return this.#request.conclusive === true || rulesOutQuorum(tally, tally.failures + hopeless)
       ? denied(tally) || unavailable(tally)
-      : tally.grants + pending - hopeless < tally.quorum
+      : tally.grants + this.#pending - hopeless < tally.quorum
   }
 
   /** How many of the nodes that have not replied are known to be unreachable. */

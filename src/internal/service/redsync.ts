@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import type { FencingToken } from "../../Fencing.ts"
 import type { FencedLock, Lock } from "../../Lock.ts"
 import type { LockError, LockLost, NodesUnavailable } from "../../LockError.ts"
@@ -17,15 +17,14 @@ import type { RestoreInterruptibility } from "../acquire/attempt.ts"
 import { health } from "../admin/health.ts"
 import { inspect } from "../admin/inspect.ts"
 import * as operate from "../admin/unlock.ts"
-import { dieWithIllegalArgument, invalidOption } from "../base/arguments.ts"
+import { dieWithIllegalArgument } from "../base/arguments.ts"
 import { checkName, checkNames, checkPrefix, checkValue, type LockSettings } from "../claim/settings.ts"
 import type { HeldLock } from "../hold/heldLock.ts"
 import { HeldLocks } from "../hold/heldLocks.ts"
-import type { Hold } from "../hold/hold.ts"
-import { addToScope } from "../hold/nested.ts"
 import { guard } from "../lease/guard.ts"
-import { holdSpan, inAcquireSpan, inSpan } from "../telemetry/tracing.ts"
-import { isProgram } from "./dualApi.ts"
+import { inAcquireSpan } from "../telemetry/tracing.ts"
+import { ifProgram, releaseWithScope, type Run, use, withName } from "./programs.ts"
+import { semaphoreMethods } from "./semaphore.ts"
 import type { LockService } from "./service.ts"
 
 /** The public service over the parts of one. */
@@ -54,6 +53,7 @@ export const makeRedsync = (service: LockService): Redsync => {
     tryFencedLock: fenced.tryLock,
     adopt: plain.adopt,
     adoptFenced: fenced.adopt,
+    ...semaphoreMethods(service),
     unlock: (name, value) =>
       Effect.suspend(() => {
         const problem = checkName(name, service.prefix) ?? checkValue(value)
@@ -73,14 +73,6 @@ export const makeRedsync = (service: LockService): Redsync => {
       })
   }
 }
-
-const withName = <A, E, R>(service: LockService, name: string, f: () => Effect.Effect<A, E, R>) =>
-  Effect.suspend(() => {
-    const problem = checkName(name, service.prefix)
-    return problem === undefined ? f() : dieWithIllegalArgument(problem)
-  })
-
-type Run<Held extends ReadonlyArray<unknown>, A, E, R> = (...held: Held) => Effect.Effect<A, E, R>
 
 /** All ways to hold locks of one kind: with or without a fencing token. */
 const waysToHold = <L extends Lock, Held extends ReadonlyArray<unknown>>(
@@ -208,38 +200,3 @@ const waysToHold = <L extends Lock, Held extends ReadonlyArray<unknown>>(
       })
   }
 }
-
-const allowed = "it must be an Effect, or a function that returns one"
-
-/** An effect is run, even one that could be called: the class of a service is both. */
-const ifProgram = <Held extends ReadonlyArray<unknown>, A, E, R, A2, E2, R2>(
-  program: Program<Held, A, E, R>,
-  f: (run: Run<Held, A, E, R>) => Effect.Effect<A2, E2, R2>
-): Effect.Effect<A2, E2, R2> => {
-  if (!isProgram(program)) return dieWithIllegalArgument(invalidOption("program", program, allowed))
-  return f(
-    Predicate.isFunction(program) && !Effect.isEffect(program)
-      ? (...held) => Effect.suspend(() => returned(program(...held)))
-      : () => program as Effect.Effect<A, E, R>
-  )
-}
-
-const returned = <A, E, R>(program: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.isEffect(program) ? program : dieWithIllegalArgument(invalidOption("program", program, allowed))
-
-/** Runs the program and then releases; if the lock is lost, in the background. */
-const use = <A, E, R>(hold: Hold, program: Effect.Effect<A, E, R>) =>
-  Effect.onExitPrimitive(inSpan("Redsync.hold", hold, program), () => {
-    const isLost = hold.checkLease() !== undefined
-    hold.beginRelease()
-    return isLost ? undefined : Effect.asVoid(inSpan("Redsync.release", hold, hold.release))
-  })
-
-const releaseWithScope = (lock: HeldLock) =>
-  Effect.flatMap(Effect.scope, (scope) => {
-    addToScope(scope, lock)
-    return Effect.andThen(
-      Scope.addFinalizer(scope, inSpan("Redsync.release", lock, lock.releaseInFinalizer)),
-      holdSpan(lock)
-    )
-  })

@@ -17,13 +17,23 @@ import { given } from "../base/arguments.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import { OwnClaim } from "../claim/claim.ts"
 import { CleanUps } from "../claim/cleanUps.ts"
-import { lockOptions, type LockSettings, resolveSettings } from "../claim/settings.ts"
+import { PermitAllocation } from "../claim/permitAllocation.ts"
+import {
+  checkPermits,
+  lockOptions,
+  type LockSettings,
+  type PermitLockSettings,
+  permitOptions,
+  resolveSettings
+} from "../claim/settings.ts"
 import { TokenAllocation } from "../claim/tokenAllocation.ts"
 import { Values } from "../claim/values.ts"
+import type { HoldContext } from "../hold/hold.ts"
 import { ReleaseRequest } from "../hold/release.ts"
 import { LeaseTimers } from "../lease/leaseTimers.ts"
 import type { Tally } from "../quorum/ballot.ts"
 import { Quorum } from "../quorum/quorum.ts"
+import { PermitQueues } from "../waiting/permitQueues.ts"
 import { WaitQueues } from "../waiting/waitQueues.ts"
 
 const connectTimeout = Duration.seconds(2)
@@ -40,6 +50,8 @@ interface Shared {
   readonly cleanUps: CleanUps
   readonly leaseTimers: LeaseTimers
   readonly waitQueues: WaitQueues<Tally<boolean>, PlaceClaim>
+  readonly permitQueues: PermitQueues
+  readonly permitHolds: HoldContext
   readonly values: Values
   /** Whether what is said at debug level is heard. */
   readonly logsDebug: boolean
@@ -54,6 +66,8 @@ export class LockService implements Shared {
   readonly cleanUps: CleanUps
   readonly leaseTimers: LeaseTimers
   readonly waitQueues: WaitQueues<Tally<boolean>, PlaceClaim>
+  readonly permitQueues: PermitQueues
+  readonly permitHolds: HoldContext
   readonly values: Values
   readonly logsDebug: boolean
   readonly options: LockOptions
@@ -68,6 +82,8 @@ export class LockService implements Shared {
     this.cleanUps = shared.cleanUps
     this.leaseTimers = shared.leaseTimers
     this.waitQueues = shared.waitQueues
+    this.permitQueues = shared.permitQueues
+    this.permitHolds = shared.permitHolds
     this.values = shared.values
     this.logsDebug = shared.logsDebug
     this.options = shared.options
@@ -86,16 +102,22 @@ export class LockService implements Shared {
   ): LockService {
     const clock = Context.get(context, Clock.Clock)
     const quorum = new Quorum(nodes, size, context)
-    const shared: Shared = {
+    const permitQueues = new PermitQueues(quorum)
+    const parts = {
       nodes,
       clock,
       quorum,
       cleanUps: new CleanUps(quorum),
-      leaseTimers: new LeaseTimers(clock, quorum.timers),
+      leaseTimers: new LeaseTimers(clock, quorum.timers)
+    }
+    const shared: Shared = {
+      ...parts,
       waitQueues: new WaitQueues<Tally<boolean>, PlaceClaim>(quorum, (node, key, value) => {
         const claimed = { name: key, key, value, settings: defaults, untouched: undefined, madeAt: -Infinity }
         quorum.send(new ReleaseRequest(shared, claimed, { nodes: [node] }), constVoid)
       }),
+      permitQueues,
+      permitHolds: { ...parts, waitQueues: permitQueues },
       values: new Values(Context.get(context, WebCrypto)),
       logsDebug: !LogLevel.isGreaterThan(Context.get(context, References.MinimumLogLevel), "Debug"),
       options,
@@ -116,6 +138,17 @@ export class LockService implements Shared {
     return typeof read === "string" ? read : resolveSettings({ ...this.options, ...read }, this.defaults.retry)
   }
 
+  /** The settings of one acquisition of permits, or what is wrong with its options. */
+  permitSettings(options: unknown): PermitLockSettings | string {
+    const read = given(options, permitOptions)
+    if (typeof read === "string") return read
+    const { limit, permits, ...rest } = read
+    const checked = checkPermits(limit, permits)
+    if (typeof checked === "string") return checked
+    const settings = resolveSettings({ ...this.options, ...rest }, this.defaults.retry)
+    return typeof settings === "string" ? settings : { ...settings, ...checked }
+  }
+
   /** What a lock of this name is called on the nodes. */
   key(name: string): string {
     return this.prefix + name
@@ -125,6 +158,20 @@ export class LockService implements Shared {
   claim(name: string, settings: LockSettings): OwnClaim {
     const allocation = settings.isFenced ? new TokenAllocation(this.clock) : undefined
     return new OwnClaim(name, this.key(name), this.values.next(), settings, allocation, monotonicMillis(this.clock))
+  }
+
+  /** A claim of our own on permits, which no node has heard of yet. */
+  permitClaim(name: string, settings: PermitLockSettings, random: readonly [number, number]): OwnClaim {
+    const permits = new PermitAllocation(settings, random, settings.isFenced ? this.clock : undefined)
+    return new OwnClaim(
+      name,
+      this.key(name),
+      this.values.next(),
+      settings,
+      undefined,
+      monotonicMillis(this.clock),
+      permits
+    )
   }
 
   /** Waits until a quorum of the nodes is ready or each has been tried, but never for long. */
@@ -145,6 +192,7 @@ export class LockService implements Shared {
   get close(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.waitQueues.close()
+      this.permitQueues.close()
       this.leaseTimers.close()
       this.cleanUps.close()
       return this.quorum.close

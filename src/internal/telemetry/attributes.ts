@@ -17,6 +17,8 @@ export const attributes = {
   reason: "redsync.reason",
   /** The fencing token of the lock that is held. */
   token: "redsync.token",
+  /** The slots of the permits that are held. */
+  slots: "redsync.slots",
   /** The `_tag` of the error that a span failed with, or its name. */
   errorType: "error.type"
 } as const

@@ -11,8 +11,6 @@ export type AcquireOutcome = "granted" | "held_by_another" | "nodes_unavailable"
 
 type Attributes = { readonly [name: string]: string }
 
-const mode = "exclusive"
-
 const options = ({ description, unit }: Definition, attributes: Attributes) => ({
   description,
   attributes: unit === undefined ? attributes : { ...attributes, unit }
@@ -37,28 +35,30 @@ const memoizeByAttribute = <A>(make: (value: string) => A) => {
   }
 }
 
-export class Metrics {
+/** The metrics of one kind of locks. */
+export class LockMetrics {
   readonly #context: Context.Context<never>
-  readonly #acquisitions = memoizeByAttribute((outcome) => counter(definitions.acquisitions, { mode, outcome }))
-  readonly #wait = memoizeByAttribute((outcome) => histogram(definitions.wait, { mode, outcome }))
-  readonly #hold = histogram(definitions.hold, { mode })
-  readonly #held = gauge(definitions.held, { mode })
-  readonly #waiters = gauge(definitions.waiters, { mode })
-  readonly #extensions = memoizeByAttribute((outcome) => counter(definitions.extensions, { mode, outcome }))
-  readonly #losses = memoizeByAttribute((reason) => counter(definitions.losses, { mode, reason }))
-  readonly #handOvers = memoizeByAttribute((outcome) => counter(definitions.handOvers, { mode, outcome }))
-  readonly #wakeUps = memoizeByAttribute((outcome) => counter(definitions.wakeUps, { mode, outcome }))
-  readonly #up = memoizeByAttribute((node) => gauge(definitions.up, { node }))
-  readonly #quorumMargin = gauge(definitions.quorumMargin, {})
-  readonly #nodes = memoizeByAttribute((node) => ({
-    latency: histogram(definitions.latency, { node }),
-    votes: memoizeByAttribute((operation) =>
-      memoizeByAttribute((vote) => counter(definitions.votes, { node, operation, vote }))
-    )
-  }))
+  readonly #acquisitions: (outcome: string) => Metric.Counter<number>
+  readonly #wait: (outcome: string) => Metric.Histogram<number>
+  readonly #hold: Metric.Histogram<number>
+  readonly #held: Metric.Gauge<number>
+  readonly #waiters: Metric.Gauge<number>
+  readonly #extensions: (outcome: string) => Metric.Counter<number>
+  readonly #losses: (reason: string) => Metric.Counter<number>
+  readonly #handOvers: (outcome: string) => Metric.Counter<number>
+  readonly #wakeUps: (outcome: string) => Metric.Counter<number>
 
-  constructor(context: Context.Context<never>) {
+  constructor(context: Context.Context<never>, mode: "exclusive" | "permits") {
     this.#context = context
+    this.#acquisitions = memoizeByAttribute((outcome) => counter(definitions.acquisitions, { mode, outcome }))
+    this.#wait = memoizeByAttribute((outcome) => histogram(definitions.wait, { mode, outcome }))
+    this.#hold = histogram(definitions.hold, { mode })
+    this.#held = gauge(definitions.held, { mode })
+    this.#waiters = gauge(definitions.waiters, { mode })
+    this.#extensions = memoizeByAttribute((outcome) => counter(definitions.extensions, { mode, outcome }))
+    this.#losses = memoizeByAttribute((reason) => counter(definitions.losses, { mode, reason }))
+    this.#handOvers = memoizeByAttribute((outcome) => counter(definitions.handOvers, { mode, outcome }))
+    this.#wakeUps = memoizeByAttribute((outcome) => counter(definitions.wakeUps, { mode, outcome }))
   }
 
   waitersChanged(change: 1 | -1): void {
@@ -70,11 +70,12 @@ export class Metrics {
     this.#wait(outcome).updateUnsafe(millis / 1000, this.#context)
   }
 
-  holdStarted(): void {
+  /** A lock, or so many permits, are held now. */
+  holdStarted(_permits: number): void {
     this.#held.modifyUnsafe(1, this.#context)
   }
 
-  holdEnded(millis: number): void {
+  holdEnded(millis: number, _permits: number): void {
     this.#held.modifyUnsafe(-1, this.#context)
     this.#hold.updateUnsafe(millis / 1000, this.#context)
   }
@@ -85,6 +86,66 @@ export class Metrics {
 
   lockLost(reason: LockLost["reason"]): void {
     this.#losses(reason).updateUnsafe(1, this.#context)
+  }
+
+  handOverEnded(outcome: "taken" | "wasted"): void {
+    this.#handOvers(outcome).updateUnsafe(1, this.#context)
+  }
+
+  wakeUpEnded(outcome: "used" | "wasted"): void {
+    this.#wakeUps(outcome).updateUnsafe(1, this.#context)
+  }
+}
+
+/** The metrics of semaphores. */
+export class PermitMetrics extends LockMetrics {
+  readonly #context: Context.Context<never>
+  readonly #permitsHeld = gauge(definitions.permitsHeld, {})
+  readonly #rounds = memoizeByAttribute((round) => counter(definitions.permitRounds, { round }))
+  readonly #mismatches = counter(definitions.limitMismatches, {})
+
+  constructor(context: Context.Context<never>) {
+    super(context, "permits")
+    this.#context = context
+  }
+
+  override holdStarted(permits: number): void {
+    super.holdStarted(permits)
+    this.#permitsHeld.modifyUnsafe(permits, this.#context)
+  }
+
+  override holdEnded(millis: number, permits: number): void {
+    super.holdEnded(millis, permits)
+    this.#permitsHeld.modifyUnsafe(-permits, this.#context)
+  }
+
+  /** Permits were granted in this round, or the votes were still split in the last one. */
+  roundsEnded(round: number | "split"): void {
+    this.#rounds(String(round)).updateUnsafe(1, this.#context)
+  }
+
+  limitDiffered(): void {
+    this.#mismatches.updateUnsafe(1, this.#context)
+  }
+}
+
+/** The metrics of one service: those of its nodes, and of exclusive locks. */
+export class Metrics extends LockMetrics {
+  readonly permits: PermitMetrics
+  readonly #context: Context.Context<never>
+  readonly #up = memoizeByAttribute((node) => gauge(definitions.up, { node }))
+  readonly #quorumMargin = gauge(definitions.quorumMargin, {})
+  readonly #nodes = memoizeByAttribute((node) => ({
+    latency: histogram(definitions.latency, { node }),
+    votes: memoizeByAttribute((operation) =>
+      memoizeByAttribute((vote) => counter(definitions.votes, { node, operation, vote }))
+    )
+  }))
+
+  constructor(context: Context.Context<never>) {
+    super(context, "exclusive")
+    this.#context = context
+    this.permits = new PermitMetrics(context)
   }
 
   nodeAnswered(node: string, operation: NodeError["operation"], isGranted: boolean, millis: number): void {
@@ -103,13 +164,5 @@ export class Metrics {
 
   quorumMarginChanged(change: number): void {
     this.#quorumMargin.modifyUnsafe(change, this.#context)
-  }
-
-  handOverEnded(outcome: "taken" | "wasted"): void {
-    this.#handOvers(outcome).updateUnsafe(1, this.#context)
-  }
-
-  wakeUpEnded(outcome: "used" | "wasted"): void {
-    this.#wakeUps(outcome).updateUnsafe(1, this.#context)
   }
 }

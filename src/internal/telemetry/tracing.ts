@@ -71,6 +71,7 @@ interface TracedHold {
   readonly names: string | ReadonlyArray<string>
   readonly settings: Traced
   readonly token: FencingToken | undefined
+  readonly permits?: { readonly slots: ReadonlyArray<number> } | undefined
 }
 
 /** Runs in a span of its own what is done while the locks are held, or releases them. */
@@ -97,10 +98,14 @@ export const holdSpan = (hold: TracedHold): Effect.Effect<unknown, never, Scope.
 const spanOptions = (hold: TracedHold): Tracer.SpanOptionsNoTrace | undefined => {
   const span = hold.settings.trace?.span
   if (span === undefined) return undefined
-  const { names, token } = hold
+  const { names, permits, token } = hold
   return {
     links: [{ span, attributes: {} }],
-    attributes: { [attributes.lock]: names, ...(token !== undefined && { [attributes.token]: token }) }
+    attributes: {
+      [attributes.lock]: names,
+      ...(token !== undefined && { [attributes.token]: token }),
+      ...(permits !== undefined && { [attributes.slots]: permits.slots })
+    }
   }
 }
 

@@ -16,7 +16,8 @@ import {
   type ServiceOptions,
   tryLock,
   withLock,
-  withLocks
+  withLocks,
+  withPermits
 } from "../../../src/index.ts"
 import { withoutHandOver } from "../../support/line.ts"
 import { readPage } from "../../support/pages.ts"
@@ -190,6 +191,7 @@ describe("metrics", () => {
         yield* TestClock.adjust(0)
         yield* forceUnlock("b")
         yield* Fiber.join(lost)
+        yield* withPermits("s", withPermits("s", Effect.void, { limit: 3 }), { limit: 2 })
         for (const node of nodes) node.state = { rejects: "OOM is near" }
         yield* Effect.exit(withLock("c", Effect.void, { retry }))
       }).pipe(Effect.provide(Redsync.layer({ nodes })))

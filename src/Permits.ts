@@ -1,0 +1,132 @@
+/**
+ * Permits of a semaphore that are held, and the options of those who want some.
+ *
+ * @since 0.1.0
+ */
+import type * as Option from "effect/Option"
+import type { FencingToken } from "./Fencing.ts"
+import type { Lock } from "./Lock.ts"
+import type { NodeError } from "./LockError.ts"
+import type { PermitHolder } from "./LockNode.ts"
+import type { LockOptions } from "./LockOptions.ts"
+
+/**
+ * How permits of a semaphore are acquired and held: the options of a lock, and the
+ * limit.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface SemaphoreOptions extends LockOptions {
+  /**
+   * How many permits there are: a whole number from 1 to 10,000.
+   *
+   * **Details**
+   *
+   * Nobody stores it: each caller says how many there are, and all should say the
+   * same. Where they do not, never more than the largest limit are held, those with
+   * a smaller one wait until fewer than theirs are, and a warning is logged.
+   */
+  readonly limit: number
+}
+
+/**
+ * How a number of permits is acquired and held.
+ *
+ * @category options
+ * @since 0.1.0
+ */
+export interface PermitOptions extends SemaphoreOptions {
+  /**
+   * How many permits are needed at once: a whole number from 1 to 1,000, at most the
+   * limit.
+   *
+   * @default 1
+   */
+  readonly permits?: number | undefined
+}
+
+/**
+ * Permits that are held: a lock whose exclusive part is its slots.
+ *
+ * **Details**
+ *
+ * All slots share one value and one lease, and losing one of them is to lose all.
+ * `detach` gives up permits that nobody can adopt.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Permits extends Lock {
+  /** How many permits the semaphore has, as the holder said. */
+  readonly limit: number
+
+  /**
+   * The numbers of the permits, ascending from 0 to the limit less one. No other holder
+   * has any of them, so they can stand for what is shared: a connection, a port, a
+   * licence. Those of one holder need not be adjacent.
+   */
+  readonly slots: ReadonlyArray<number>
+
+  /** The first of the slots. */
+  readonly slot: number
+}
+
+/**
+ * Permits that are held, with a fencing token for each slot.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FencedPermits extends Permits {
+  /** For each slot, at the same index, a token larger than that of every earlier holder of the slot. */
+  readonly tokens: ReadonlyArray<FencingToken>
+
+  /** The token of the first slot. */
+  readonly token: FencingToken
+}
+
+/**
+ * Who holds permits of a semaphore.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PermitInspection {
+  /** The name, without the layer's prefix. */
+  readonly name: string
+  /** The number of nodes that must agree. */
+  readonly quorum: number
+  /** The largest limit that any node has seen last, if any has. */
+  readonly limit: Option.Option<number>
+  /** How many permits are held, according to a quorum of nodes. */
+  readonly taken: number
+  /** Those who hold permits according to a quorum of nodes. */
+  readonly holders: ReadonlyArray<PermitHolder>
+  /** What each node has, in the order of the layer's. */
+  readonly nodes: ReadonlyArray<PermitNodeView>
+}
+
+/** @since 0.1.0 */
+export type { PermitHolder } from "./LockNode.ts"
+
+/**
+ * What one node has of a semaphore, or a failure to answer.
+ *
+ * **Details**
+ *
+ * A node may have slots of values that hold no permit: of attempts that are under
+ * way, or of holders that were lost.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type PermitNodeView =
+  | {
+    readonly _tag: "Permits"
+    readonly node: string
+    /** The limit with which slots were last taken, `0` if none are. */
+    readonly limit: number
+    readonly holders: ReadonlyArray<PermitHolder>
+  }
+  | { readonly _tag: "Failed"; readonly node: string; readonly error: NodeError }

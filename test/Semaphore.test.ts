@@ -1,0 +1,344 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Duration, Effect, Exit, Fiber, Option, Ref, Schedule } from "effect"
+import { TestClock } from "effect/testing"
+import {
+  Lock,
+  type LockNode,
+  MemoryNode,
+  Redsync,
+  retryPolicy,
+  Semaphore,
+  semaphore,
+  withFencedPermits,
+  withLock,
+  withPermits,
+  withPermitsIfAvailable
+} from "../src/index.ts"
+
+const nodes = (count: number) => Array.from({ length: count }, (_, index) => MemoryNode.make(`node-${index + 1}`))
+
+const once = retryPolicy({ tries: 1 })
+
+/** Occupies slots on one node, as an attempt of another client that has not ended. */
+const occupy = (node: LockNode, name: string, value: string, slots: ReadonlyArray<number>) =>
+  node.permits!.settle(name, value, { expiryMillis: 60_000, limit: 100, slots, round: 2 })
+
+const slotsOf = (node: LockNode, name: string, value: string) =>
+  Effect.map(node.permits!.inspect(name, value), ({ holders }) => [...holders[0]?.slots ?? []].sort((a, b) => a - b))
+
+const held = (name: string, options: Semaphore.PermitOptions) => Semaphore.permits(name, { retry: once, ...options })
+
+describe("Semaphore", () => {
+  it.effect("at most the limit, each with a slot of its own", () =>
+    Effect.gen(function*() {
+      const permits = yield* Effect.forEach([1, 2, 3], () => held("s", { limit: 3 }))
+      assert.deepStrictEqual(permits.map(({ slot }) => slot).sort((a, b) => a - b), [0, 1, 2])
+      assert.deepStrictEqual(permits.map(({ limit }) => limit), [3, 3, 3])
+      assert.deepStrictEqual(yield* Semaphore.tryPermits("s", { limit: 3 }), Option.none())
+      const error = yield* Effect.flip(held("s", { limit: 3 }))
+      assert(error._tag === "ErrFailed")
+      assert.match(
+        error.message,
+        /^Could not acquire 1 of 3 permits of "s" after 1 attempt in 0.0 s: memory-1 has none/
+      )
+      yield* permits[1]!.release
+      const next = yield* held("s", { limit: 3 })
+      assert.strictEqual(next.slot, permits[1]!.slot)
+    }).pipe(Effect.provide(Redsync.layerMemory({ count: 3 }))))
+
+  it.effect("waiters get permits first come first served, whatever their number", () =>
+    Effect.gen(function*() {
+      const order = yield* Ref.make<ReadonlyArray<string>>([])
+      const first = yield* held("s", { limit: 3, permits: 2 })
+      const waiting = (name: string, permits: number) =>
+        Effect.forkChild(
+          withPermits("s", Ref.update(order, (names) => [...names, name]), {
+            limit: 3,
+            permits,
+            retry: Schedule.forever
+          })
+        )
+      const fibers = [yield* waiting("large", 3)]
+      yield* TestClock.adjust(1)
+      fibers.push(yield* waiting("small", 1))
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(yield* Ref.get(order), [])
+      yield* first.release
+      yield* TestClock.adjust(1)
+      yield* Fiber.joinAll(fibers)
+      assert.deepStrictEqual(yield* Ref.get(order), ["large", "small"])
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 3 }))))
+
+  it.effect("many at once, of several services: never more than the limit, no slot twice, and all have their turn", () => {
+    const shared = nodes(3)
+    const slots = new Set<number>()
+    let most = 0
+    let turns = 0
+    const work = (limit: number, permits: number) =>
+      withPermits(
+        "s",
+        (held) =>
+          Effect.gen(function*() {
+            for (const slot of held.slots) {
+              assert.isFalse(slots.has(slot))
+              slots.add(slot)
+            }
+            most = Math.max(most, slots.size)
+            yield* Effect.sleep(10)
+            turns++
+            for (const slot of held.slots) slots.delete(slot)
+          }),
+        { limit, permits, retry: Schedule.spaced(20) }
+      )
+    const service = (permits: number) =>
+      Effect.all(Array.from({ length: 10 }, () => work(5, permits)), { concurrency: "unbounded" }).pipe(
+        Effect.provide(Redsync.layer({ nodes: shared }))
+      )
+    return Effect.gen(function*() {
+      const fibers = yield* Effect.forEach([1, 2, 3], (permits) => Effect.forkChild(service(permits)))
+      yield* TestClock.adjust("60 seconds")
+      yield* Fiber.joinAll(fibers)
+      assert.strictEqual(turns, 30)
+      assert.isAtMost(most, 5)
+      for (const node of shared) assert.deepStrictEqual((yield* node.permits!.inspect("s")).holders, [])
+    })
+  })
+
+  it.effect("one attempt: all or none", () =>
+    Effect.gen(function*() {
+      const some = yield* withPermitsIfAvailable("s", (permits) => Effect.succeed(permits.slots.length), {
+        limit: 5,
+        permits: 3
+      })
+      assert.deepStrictEqual(some, Option.some(3))
+      yield* held("s", { limit: 5, permits: 3 })
+      const none = yield* withPermitsIfAvailable("s", Effect.void, { limit: 5, permits: 3 })
+      assert.deepStrictEqual(none, Option.none())
+      assert.isTrue(Option.isSome(yield* withPermitsIfAvailable("s", Effect.void, { limit: 5, permits: 2 })))
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 3 }))))
+
+  it.effect("settles on the slot with the most votes if the nodes give different ones", () => {
+    const [a, b, c] = nodes(3) as [LockNode, LockNode, LockNode]
+    return Effect.gen(function*() {
+      // Slot 1 is free on a and c only, slot 0 on b only.
+      yield* occupy(a, "s", "other", [0])
+      yield* occupy(b, "s", "another", [1])
+      yield* occupy(c, "s", "third", [0])
+      const permits = yield* held("s", { limit: 2 })
+      assert.strictEqual(permits.slot, 1)
+      assert.deepStrictEqual(yield* slotsOf(a, "s", permits.value), [1])
+      assert.deepStrictEqual(yield* slotsOf(b, "s", permits.value), [])
+      assert.deepStrictEqual(yield* slotsOf(c, "s", permits.value), [1])
+    }).pipe(Effect.provide(Redsync.layer({ nodes: [a, b, c] })), Effect.scoped)
+  })
+
+  it.effect("is refused where each slot is free on too few nodes, and leaves nothing behind", () => {
+    const [a, b, c] = nodes(3) as [LockNode, LockNode, LockNode]
+    return Effect.gen(function*() {
+      yield* occupy(a, "s", "a", [0, 1])
+      yield* occupy(b, "s", "b", [0, 2])
+      yield* occupy(c, "s", "c", [1, 2])
+      assert.deepStrictEqual(yield* Semaphore.tryPermits("s", { limit: 3 }), Option.none())
+      yield* Effect.yieldNow
+      for (const node of [a, b, c]) assert.strictEqual((yield* node.permits!.inspect("s")).holders.length, 1)
+    }).pipe(Effect.provide(Redsync.layer({ nodes: [a, b, c] })), Effect.scoped)
+  })
+
+  it.effect("nodes that gave other slots are brought to have those that are held", () => {
+    const [a, b, c] = nodes(3) as [LockNode, LockNode, LockNode]
+    return Effect.gen(function*() {
+      const permits = yield* held("s", { limit: 3, permits: 2 })
+      yield* permits.release
+      const [first, second] = permits.slots
+      yield* occupy(c, "s", "loser", [first!])
+      const again = yield* held("s", { limit: 3, permits: 2 })
+      yield* c.permits!.release("s", "loser")
+      yield* again.extend
+      for (const node of [a, b, c]) assert.deepStrictEqual(yield* slotsOf(node, "s", again.value), [...again.slots])
+      assert.isDefined(second)
+    }).pipe(Effect.provide(Redsync.layer({ nodes: [a, b, c] })), Effect.scoped)
+  })
+
+  it.effect("each slot needs a quorum to be extended, not all of them the same", () => {
+    const [a, b, c] = nodes(3) as [LockNode, LockNode, LockNode]
+    return Effect.gen(function*() {
+      const permits = yield* held("s", { limit: 2, permits: 2, autoExtend: false })
+      const drop = (node: LockNode, slot: number) =>
+        Effect.andThen(
+          node.permits!.extend("s", permits.value, 60_000, [1 - slot], true),
+          occupy(node, "s", `taken of ${node.id}`, [slot])
+        )
+      yield* drop(a, 0)
+      yield* drop(b, 1)
+      yield* permits.extend
+      assert.isTrue(yield* permits.isHeld)
+      yield* drop(c, 0)
+      assert.isFalse(yield* permits.isHeld)
+      const error = yield* Effect.flip(permits.extend)
+      assert(error._tag === "LockLost")
+      assert.strictEqual(error.reason, "Taken")
+    }).pipe(Effect.provide(Redsync.layer({ nodes: [a, b, c] })), Effect.scoped)
+  })
+
+  it.effect("slots that a node has lost are taken back, which is no vote", () => {
+    const [a, b, c] = nodes(3) as [LockNode, LockNode, LockNode]
+    return Effect.gen(function*() {
+      const permits = yield* held("s", { limit: 2, autoExtend: false })
+      for (const node of [a, b]) yield* node.permits!.remove("s")
+      assert.strictEqual((yield* Effect.flip(permits.extend))._tag, "LockLost")
+    }).pipe(Effect.provide(Redsync.layer({ nodes: [a, b, c] })), Effect.scoped)
+  })
+
+  it.effect("are extended while the program runs, and gone after it", () => {
+    const shared = nodes(3)
+    return Effect.gen(function*() {
+      const fiber = yield* Effect.forkChild(
+        withPermits("s", Effect.sleep("1 minute"), { limit: 2, permits: 2, expiry: "5 seconds" })
+      )
+      yield* TestClock.adjust("59 seconds")
+      assert.deepStrictEqual(yield* Semaphore.tryPermits("s", { limit: 2 }), Option.none())
+      yield* TestClock.adjust("1 second")
+      assert.isTrue(Exit.isSuccess(yield* Fiber.await(fiber)))
+      for (const node of shared) assert.deepStrictEqual((yield* node.permits!.inspect("s")).holders, [])
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layer({ nodes: shared })))
+  })
+
+  it.effect("forceReleasePermits takes them from all, and ends the holds of this service", () =>
+    Effect.gen(function*() {
+      const fiber = yield* Effect.forkChild(withPermits("s", Effect.never, { limit: 2 }))
+      yield* TestClock.adjust(1)
+      const inspected = yield* Semaphore.inspectPermits("s")
+      assert.strictEqual(inspected.taken, 1)
+      assert.deepStrictEqual(inspected.limit, Option.some(2))
+      assert.deepStrictEqual(inspected.holders.map(({ slots }) => slots.length), [1])
+      assert.isTrue(yield* Semaphore.forceReleasePermits("s"))
+      const error = yield* Effect.flip(Fiber.join(fiber))
+      assert(error._tag === "LockLost")
+      assert.strictEqual(error.reason, "Taken")
+      assert.isFalse(yield* Semaphore.forceReleasePermits("s"))
+      assert.strictEqual((yield* Semaphore.inspectPermits("s")).taken, 0)
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 3 }))))
+
+  it.effect("tokens grow with each holder of a slot, whichever quorum granted them", () => {
+    const shared = nodes(3)
+    return Effect.gen(function*() {
+      const last = new Map<number, number>()
+      for (let round = 0; round < 20; round++) {
+        // Another node misses each grant.
+        yield* occupy(shared[round % 3]!, "s", "in the way", [0, 1, 2])
+        yield* withFencedPermits(
+          "s",
+          ({ slots, token, tokens }) =>
+            Effect.sync(() => {
+              assert.strictEqual(token, tokens[0])
+              slots.forEach((slot, index) => {
+                assert.isAbove(tokens[index]!, last.get(slot) ?? 0)
+                last.set(slot, tokens[index]!)
+              })
+            }),
+          { limit: 3, permits: 1 + round % 3, retry: once }
+        )
+        yield* shared[round % 3]!.permits!.release("s", "in the way")
+      }
+      assert.deepStrictEqual([...last.keys()].sort((a, b) => a - b), [0, 1, 2])
+    }).pipe(Effect.provide(Redsync.layer({ nodes: shared })))
+  })
+
+  it.effect("a deployment with another limit: the larger one bounds both, with one warning", () =>
+    Effect.gen(function*() {
+      yield* held("s", { limit: 4, permits: 3 })
+      assert.deepStrictEqual(yield* Semaphore.tryPermits("s", { limit: 3 }), Option.none())
+      const large = yield* held("s", { limit: 4 })
+      yield* large.release
+      assert.isTrue(Option.isSome(yield* Semaphore.tryPermits("s", { limit: 5, permits: 2 })))
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 3 }))))
+
+  it.effect("a semaphore and a lock of one name are independent", () =>
+    withLock("s", withPermits("s", Effect.void, { limit: 1, retry: once }), { retry: once }).pipe(
+      Effect.provide(Redsync.layerMemory({ count: 3 }))
+    ))
+
+  it.effect("an interrupted wait leaves nothing behind, and the next one has its turn", () => {
+    const shared = nodes(3)
+    return Effect.gen(function*() {
+      const first = yield* held("s", { limit: 1 })
+      const waiting = yield* Effect.forkChild(withPermits("s", Effect.void, { limit: 1 }))
+      yield* TestClock.adjust(1)
+      const next = yield* Effect.forkChild(withPermits("s", Effect.succeed("next"), { limit: 1 }))
+      yield* TestClock.adjust(1)
+      yield* Fiber.interrupt(waiting)
+      yield* first.release
+      yield* TestClock.adjust(1)
+      assert.strictEqual(yield* Fiber.join(next), "next")
+      for (const node of shared) assert.deepStrictEqual((yield* node.permits!.inspect("s")).holders, [])
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layer({ nodes: shared })))
+  })
+
+  it.effect("waits for the lease of a holder that was lost", () => {
+    const shared = nodes(3)
+    return Effect.gen(function*() {
+      const lost = yield* Semaphore.permits("s", { limit: 1, expiry: "3 seconds" })
+      yield* lost.abandon
+      const waiting = yield* Effect.forkChild(
+        withPermits("s", Effect.void, { limit: 1, retry: Schedule.spaced("1 hour") })
+      )
+      yield* TestClock.adjust("2999 millis")
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* TestClock.adjust(10)
+      yield* Fiber.join(waiting)
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layer({ nodes: shared })))
+  })
+
+  it.effect("Lock.guard, remaining and release are those of a lock", () =>
+    Effect.gen(function*() {
+      const permits = yield* held("s", { limit: 1, expiry: "10 seconds" })
+      assert.isAbove(Duration.toMillis(yield* permits.remaining), 9000)
+      assert.strictEqual(yield* Lock.guard(permits, Effect.succeed(1)), 1)
+      assert.isTrue(yield* permits.release)
+      assert.strictEqual((yield* Effect.flip(permits.extend))._tag, "LockLost")
+      assert.strictEqual(Duration.toMillis(yield* permits.remaining), 0)
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 3 }))))
+
+  it.effect("as a value, with the verbs of Effect's semaphores", () =>
+    Effect.gen(function*() {
+      const five = semaphore("s", { limit: 5, retry: once })
+      assert.deepStrictEqual([five.name, five.limit], ["s", 5])
+      assert.strictEqual(yield* five.withPermit(({ slots }) => Effect.succeed(slots.length)), 1)
+      assert.strictEqual(yield* Effect.succeed("done").pipe(five.withPermits(2)), "done")
+      const taken = yield* five.takeScoped(4)
+      assert.strictEqual(taken.slots.length, 4)
+      assert.deepStrictEqual(yield* five.takeScopedIfAvailable(2), Option.none())
+      assert.deepStrictEqual(yield* five.withPermitsIfAvailable(1)(Effect.succeed(1)), Option.some(1))
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 3 }))))
+
+  const invalid: ReadonlyArray<readonly [options: unknown, words: RegExp]> = [
+    [undefined, /options is undefined/],
+    [{}, /limit is undefined; it must be a whole number from 1 to 10000/],
+    [{ limit: 0 }, /limit is 0/],
+    [{ limit: 1.5 }, /limit is 1.5/],
+    [{ limit: 10_001 }, /limit is 10001/],
+    [{ limit: "5" }, /limit is "5"/],
+    [{ limit: 5, permits: 0 }, /permits is 0; it must be a whole number from 1 to the limit, 5/],
+    [{ limit: 5, permits: 6 }, /permits is 6/],
+    [{ limit: 5000, permits: 1001 }, /permits is 1001; it must be a whole number from 1 to 1000/],
+    [{ limit: 5, expiry: -1 }, /expiry/],
+    [{ limits: 5 }, /"limits" here; did you mean limit\?/]
+  ]
+  it.effect.each(invalid)("refuses %o before any command", ([options, words]) =>
+    Effect.gen(function*() {
+      const exit = yield* Effect.exit(Semaphore.tryPermits("s", options as Semaphore.PermitOptions))
+      assert(Exit.isFailure(exit))
+      const error = Cause.squash(exit.cause)
+      assert(error instanceof Cause.IllegalArgumentError)
+      assert.match(error.message, words)
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 1 }))))
+
+  it.effect("needs permits of every node, and says which has none", () => {
+    const { permits: _, ...plain } = MemoryNode.make("plain")
+    return Effect.gen(function*() {
+      const exit = yield* Effect.exit(withPermits("s", Effect.void, { limit: 1 }))
+      assert(Exit.isFailure(exit))
+      assert.match(String(Cause.squash(exit.cause)), /the node plain keeps no permits/)
+    }).pipe(Effect.provide(Redsync.layer({ nodes: [MemoryNode.make(), plain] })))
+  })
+})
