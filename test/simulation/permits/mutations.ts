@@ -1,0 +1,142 @@
+/**
+ * The simulator of semaphores put to the test: wrong algorithms, and after how many
+ * histories each is found out. `node test/simulation/permits/mutations.ts` tries them all.
+ */
+import { fileURLToPath } from "node:url"
+import { type Edit, loadMutated } from "../../support/mutated.ts"
+import type * as History from "./history.ts"
+
+export interface Mutation {
+  readonly name: string
+  readonly edits: ReadonlyArray<Edit>
+  /** It is to be found within so many histories. */
+  readonly within: number
+}
+
+const edit = (file: string, piece: string, instead: string): Edit => ({ file, piece, instead })
+
+const rounds = "src/internal/claim/permits.ts"
+const votes = "src/internal/claim/permitAllocation.ts"
+const table = "src/internal/memory/permitTable.ts"
+const attempt = "src/internal/acquire/attemptPermits.ts"
+
+export const mutations: ReadonlyArray<Mutation> = [
+  {
+    name: "a majority of nodes that gave any slots, as semaphores without numbers have it",
+    edits: [edit(
+      rounds,
+      "grants: this.votes.ranked(tally)[this.allocation.permits - 1]?.[1] ?? 0",
+      "grants: nodes.filter((node) => this.votes.of(node)!.length > 0).length"
+    )],
+    within: 100
+  },
+  {
+    name: "one slot with a quorum is enough for all that were requested",
+    edits: [edit(
+      rounds,
+      "this.votes.ranked(tally)[this.allocation.permits - 1]",
+      "this.votes.ranked(tally)[0]"
+    )],
+    within: 200
+  },
+  {
+    name: "an extension needs a quorum for one of the slots",
+    edits: [edit(votes, "const grants = Math.min(...slots", "const grants = Math.max(...slots")],
+    within: 2000
+  },
+  {
+    name: "slots that are taken back count as votes",
+    edits: [edit(table, "extendedRound)\n    return kept", "extendedRound)\n    return slots")],
+    within: 2000
+  },
+  {
+    name: "a slot is settled on without looking who has it",
+    edits: [edit(
+      table,
+      "const slots = wanted.filter((slot) => (this.#taken.get(slot) ?? value) === value)\n    const tokens",
+      "const slots = wanted\n    const tokens"
+    )],
+    within: 200
+  },
+  {
+    name: "a settlement does not renew the lease on the node",
+    edits: [edit(
+      table,
+      "this.#hold(value, slots, now + expiryMillis, round)",
+      "this.#hold(value, slots, mine?.expiresAt ?? now + expiryMillis, round)"
+    )],
+    within: 3000
+  },
+  {
+    name: "the lease counted from the reply",
+    edits: [edit(
+      attempt,
+      "new HeldPermits(service.permitHolds, claim, permits, start)",
+      "new HeldPermits(service.permitHolds, claim, permits, instantNow(clock))"
+    )],
+    within: 500
+  },
+  {
+    name: "an earlier round that arrives late settles once more",
+    edits: [edit(table, "mine !== undefined && mine.round >= round", "false")],
+    within: 20_000
+  },
+  {
+    name: "a server that is too young settles",
+    edits: [edit(
+      "test/simulation/permits/history.ts",
+      "table.settle(value, settlement, count(settlement.proposal), now)!,\n          true",
+      "table.settle(value, settlement, count(settlement.proposal), now)!,\n          false"
+    )],
+    within: 20_000
+  },
+  {
+    name: "tokens are not raised where the nodes differ",
+    edits: [edit(
+      attempt,
+      "!claim.settings.isFenced || request.chooseTokens(tally)",
+      "!claim.settings.isFenced || (request.chooseTokens(tally), true)"
+    )],
+    within: 1000
+  },
+  {
+    name: "a failed attempt is not cleaned up",
+    edits: [edit(attempt, "cleanUps.over(claim, isRefused ? mayHold(tally) : nodes)", "void cleanUps")],
+    within: 200
+  },
+  {
+    name: "the last of those who wait goes first",
+    edits: [edit(
+      "src/internal/waiting/permitQueues.ts",
+      "for (const waiter of this.waiters) return waiter\n    return undefined",
+      "return undefined"
+    )],
+    within: 500
+  }
+]
+
+export interface Verdict {
+  readonly name: string
+  /** The number of histories until the first that broke a promise, none if there was none within the bound. */
+  readonly histories: number | undefined
+  readonly within: number
+  readonly promise: string | undefined
+}
+
+const judge = async ({ edits, name, within }: Mutation): Promise<Verdict> => {
+  const [{ run }] = await loadMutated(edits, [new URL("history.ts", import.meta.url)]) as [typeof History]
+  for (let seed = 1; seed <= within; seed++) {
+    const { violation } = run(seed)
+    if (violation !== undefined) return { name, histories: seed, within, promise: violation.promise }
+  }
+  return { name, histories: undefined, within, promise: undefined }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  Error.stackTraceLimit = 0
+  const chosen = process.argv.slice(2)
+  for (const mutation of mutations) {
+    if (chosen.length > 0 && !chosen.includes(mutation.name)) continue
+    console.log(JSON.stringify(await judge(mutation)))
+  }
+}
