@@ -46,7 +46,7 @@ export const waitForTurn = Effect.fnUntraced(function*(
     // The schedule decides when the next attempt is due, and is told the monotonic time: setting the wall clock must
     // not end or prolong a wait.
     const now = monotonicMillis(clock)
-    const error = refusalError(name, service, queue.lastRefusal, attempts, now - startedAt)
+    let error = refusalError(name, service, queue.lastRefusal, attempts, now - startedAt)
     const delay = yield* restore(step(now, error)).pipe(
       Effect.map(([, delay]) => Option.some(Duration.toMillis(delay))),
       Pull.catchDone(() => Effect.succeedNone)
@@ -55,6 +55,7 @@ export const waitForTurn = Effect.fnUntraced(function*(
       if (!hasAttempted && queue.isHead(waiter) && !queue.place.isVoted) {
         const lock = yield* attemptOrWait()
         if (lock !== undefined) return lock
+        error = refusalError(name, service, queue.lastRefusal, attempts, monotonicMillis(clock) - startedAt)
       }
       // The next in line need not wait for what we find out.
       waitQueues.leave(queue, waiter)
@@ -114,7 +115,7 @@ export const waitForTurn = Effect.fnUntraced(function*(
       const random = yield* Random.next
       queue.wakeAfter(random * 2 ** ++splits * Math.max(1, took))
     } else {
-      queue.refused()
+      queue.refused(tally.refusals > 0)
     }
   }
 })

@@ -144,10 +144,10 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
     this.place.refusedFor(millis)
   }
 
-  /** An attempt of ours was refused. */
-  refused(): void {
+  /** An attempt of ours was refused: others hold the lock, or too few nodes answered. */
+  refused(isContended: boolean): void {
     this.recordWakeUp("wasted")
-    this.markContended()
+    if (isContended) this.markContended()
     this.place.refused()
   }
 
