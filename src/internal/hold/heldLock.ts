@@ -260,7 +260,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
       return released
     }
     const { quorum, waitQueues } = this.#context
-    const handOver = this.#isHeld ? waitQueues.handOver(this) : undefined
+    const handOver = this.#isHeld ? waitQueues.releasing(this) : undefined
     // Before anything is sent: the successor may have the lock before we know.
     if (this.#isHeld) this.#recordEnd("released")
     else this.#state = "released"

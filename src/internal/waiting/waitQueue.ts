@@ -70,6 +70,8 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
   successor: { readonly value: string; readonly entry: LineEntry | undefined } | undefined
   /** What the line last handed over to us, while it is held. */
   taken: Taken<C> | undefined
+  /** Whether that has not been released yet. */
+  isTakenHeld = false
   /** When the chain of hand-overs began that has led to us, on the monotonic clock. */
   #chainSince = 0
   readonly #context: WaitingContext
@@ -157,6 +159,7 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
     if (taken === undefined) return undefined
     const { chain, claim, next } = taken
     this.taken = taken
+    this.isTakenHeld = true
     this.markContended()
     this.#chainSince = this.#now - chain.millis
     this.successor = { value: claim.value, entry: next }
@@ -179,9 +182,13 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
     this.place.granted()
   }
 
-  /** The next in line for a lock, and how long the chain is that leads to it; none if the lock is to be free for a moment. */
-  handOver(holder: Holder): { readonly successor: LineEntry; readonly chain: HandOverChain } | undefined {
+  /**
+   * The lock is about to be released. Returns the next in line for it, and how long the chain is that leads to that; none if
+   * the lock is to be free for a moment.
+   */
+  releasing(holder: Holder): { readonly successor: LineEntry; readonly chain: HandOverChain } | undefined {
     const { successor, taken } = this
+    if (taken?.claim.value === holder.value) this.isTakenHeld = false
     if (successor?.value !== holder.value || successor.entry === undefined) return undefined
     // What was in line for ourselves is given up.
     if (successor.entry.value.slice(0, 12) === holder.value.slice(0, 12)) return undefined

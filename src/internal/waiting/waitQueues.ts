@@ -128,9 +128,9 @@ export class WaitQueues<Refusal, C extends LineClaim> {
     return this.#lists.firstInRank(key)?.nodesOwnFirst ?? this.#context.nodes
   }
 
-  /** The service to which the lock is to be handed over, if it can be. */
-  handOver(holder: Holder): { readonly successor: LineEntry; readonly chain: HandOverChain } | undefined {
-    const next = this.#queues.get(holder.key)?.handOver(holder)
+  /** The lock is about to be released. Returns the service to which it is to be handed over, if it can be. */
+  releasing(holder: Holder): { readonly successor: LineEntry; readonly chain: HandOverChain } | undefined {
+    const next = this.#queues.get(holder.key)?.releasing(holder)
     return next !== undefined && this.#lists.canHandOver ? next : undefined
   }
 
@@ -192,7 +192,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
         const queue = this.#queues.get(notice.key)
         if (queue?.place.handedOver(node, notice) === true) return
         const { taken } = queue ?? {}
-        if (queue !== undefined && taken?.claim.value === notice.value) {
+        if (queue?.isTakenHeld === true && taken?.claim.value === notice.value) {
           taken.votes.add(node, undefined)
           if (notice.next !== undefined && queue.successor?.entry === undefined) {
             queue.successor = { value: notice.value, entry: notice.next }
