@@ -29,7 +29,7 @@ export interface HoldContext {
 /** What a hold, and its release, tell those who wait. */
 export type HoldQueues = Pick<
   WaitQueues<Tally<boolean>, LineClaim>,
-  "lockHeld" | "lockEnded" | "lockLeft" | "releaseOrder" | "handOver" | "release" | "transfer"
+  "lockHeld" | "lockEnded" | "lockLeft" | "releaseOrder" | "releasing" | "release" | "transfer"
 >
 
 /** One or several locks held as a unit: losing any of them loses all. */

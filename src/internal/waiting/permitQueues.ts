@@ -136,7 +136,7 @@ export class PermitQueues {
   }
 
   /** Permits are released, and whoever wants them asks the nodes. */
-  handOver(): undefined {
+  releasing(): undefined {
     return undefined
   }
 

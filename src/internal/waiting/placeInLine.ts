@@ -344,11 +344,6 @@ export class PlaceInLine<C extends LineClaim> {
     this.#leave(true)
   }
 
-  close(): void {
-    this.#timer?.cancel()
-    this.#timer = undefined
-  }
-
   /** Whether this is the value that stands in line. */
   #isLive(value: string): boolean {
     const state = this.#state

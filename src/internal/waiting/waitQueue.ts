@@ -49,7 +49,6 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
   readonly key: string
   readonly waiters = new Set<Waiter<C>>()
   readonly holders = new Set<Holder>()
-  readonly place: PlaceInLine<C>
   /** What the nodes last said to anybody in here. */
   lastRefusal: Refusal | undefined
   /** The head should attempt now, without waiting for its schedule. */
@@ -74,6 +73,7 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
   isTakenHeld = false
   /** When the chain of hand-overs began that has led to us, on the monotonic clock. */
   #chainSince = 0
+  #place: PlaceInLine<C> | undefined
   readonly #context: WaitingContext
   readonly #lists: NodeWaitingLists
 
@@ -81,7 +81,11 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
     this.key = key
     this.#context = context
     this.#lists = lists
-    this.place = new PlaceInLine<C>(this, lists, context)
+  }
+
+  /** Where the service stands in line. Most locks never need it. */
+  get place(): PlaceInLine<C> {
+    return this.#place ??= new PlaceInLine<C>(this, this.#lists, this.#context)
   }
 
   get head(): Waiter<C> | undefined {
@@ -134,6 +138,13 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
     if (this.holders.size === 0) this.head?.wake?.()
   }
 
+  /** Nobody waits any more. */
+  leaveLine(): void {
+    this.recordWakeUp("wasted")
+    this.#place?.leave()
+    this.lastRefusal = undefined
+  }
+
   /** Whether the waiter has a reason to act now. */
   hasNewsFor(waiter: Waiter<C>): boolean {
     return this.isHead(waiter) && (this.wakePending || this.place.isReady)
@@ -177,9 +188,9 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
     this.holders.add(holder)
     this.recordWakeUp("used")
     if (this.taken?.claim.value === holder.value) return
-    const next = this.place.nextBehindTurn
+    const next = this.#place?.nextBehindTurn
     if (next !== undefined) this.successor = { value: holder.value, entry: next }
-    this.place.granted()
+    this.#place?.granted()
   }
 
   /**

@@ -229,9 +229,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
   /** Nobody waits any more. */
   #retire(queue: WaitQueue<Refusal, C>) {
     if (queue.holders.size > 0) return
-    queue.recordWakeUp("wasted")
-    queue.place.leave()
-    queue.lastRefusal = undefined
+    queue.leaveLine()
     this.#forget(queue)
   }
 
@@ -239,7 +237,6 @@ export class WaitQueues<Refusal, C extends LineClaim> {
   #forget(queue: WaitQueue<Refusal, C>) {
     if (queue.isBusy || queue.lingering !== undefined) return
     if (!queue.isContended || this.closed) {
-      queue.place.close()
       this.#queues.delete(queue.key)
       return
     }
