@@ -1,6 +1,7 @@
 /**
  * The simulator of semaphores put to the test: wrong algorithms, and after how many
- * histories each is found out. `node test/simulation/permits/mutations.ts` tries them all.
+ * histories each is found out. `node test/simulation/permits/mutations.ts` tries them all,
+ * with `--quick` each first on the history that found it last.
  */
 import { fileURLToPath } from "node:url"
 import { type Edit, loadMutated } from "../../support/mutated.ts"
@@ -11,6 +12,8 @@ export interface Mutation {
   readonly edits: ReadonlyArray<Edit>
   /** It is to be found within so many histories. */
   readonly within: number
+  /** A history that finds it, unless the simulator or the library has changed since; tried first where time is short. */
+  readonly seed: number
 }
 
 const edit = (file: string, piece: string, instead: string): Edit => ({ file, piece, instead })
@@ -28,7 +31,8 @@ export const mutations: ReadonlyArray<Mutation> = [
       "grants: this.votes.ranked(tally)[this.allocation.permits - 1]?.[1] ?? 0",
       "grants: nodes.filter((node) => this.votes.of(node)!.length > 0).length"
     )],
-    within: 100
+    within: 100,
+    seed: 5
   },
   {
     name: "one slot with a quorum is enough for all that were requested",
@@ -37,17 +41,14 @@ export const mutations: ReadonlyArray<Mutation> = [
       "this.votes.ranked(tally)[this.allocation.permits - 1]",
       "this.votes.ranked(tally)[0]"
     )],
-    within: 200
+    within: 200,
+    seed: 95
   },
   {
     name: "an extension needs a quorum for one of the slots",
     edits: [edit(votes, "const grants = Math.min(...slots", "const grants = Math.max(...slots")],
-    within: 2000
-  },
-  {
-    name: "slots that are taken back count as votes",
-    edits: [edit(table, "extendedRound)\n    return kept", "extendedRound)\n    return slots")],
-    within: 2000
+    within: 100,
+    seed: 8
   },
   {
     name: "a slot is settled on without looking who has it",
@@ -56,7 +57,8 @@ export const mutations: ReadonlyArray<Mutation> = [
       "const slots = wanted.filter((slot) => (this.#taken.get(slot) ?? value) === value)\n    const tokens",
       "const slots = wanted\n    const tokens"
     )],
-    within: 200
+    within: 200,
+    seed: 5
   },
   {
     name: "a settlement does not renew the lease on the node",
@@ -65,7 +67,8 @@ export const mutations: ReadonlyArray<Mutation> = [
       "this.#hold(value, slots, now + expiryMillis, round)",
       "this.#hold(value, slots, mine?.expiresAt ?? now + expiryMillis, round)"
     )],
-    within: 3000
+    within: 500,
+    seed: 63
   },
   {
     name: "the lease counted from the reply",
@@ -74,12 +77,14 @@ export const mutations: ReadonlyArray<Mutation> = [
       "new HeldPermits(service.permitHolds, claim, permits, start)",
       "new HeldPermits(service.permitHolds, claim, permits, instantNow(clock))"
     )],
-    within: 500
+    within: 500,
+    seed: 271
   },
   {
     name: "an earlier round that arrives late settles once more",
     edits: [edit(table, "mine !== undefined && mine.round >= round", "false")],
-    within: 20_000
+    within: 20_000,
+    seed: 12721
   },
   {
     name: "a server that is too young settles",
@@ -88,7 +93,8 @@ export const mutations: ReadonlyArray<Mutation> = [
       "table.settle(value, settlement, count(settlement.proposal), now)!,\n          true",
       "table.settle(value, settlement, count(settlement.proposal), now)!,\n          false"
     )],
-    within: 20_000
+    within: 20_000,
+    seed: 6290
   },
   {
     name: "tokens are not raised where the nodes differ",
@@ -97,21 +103,14 @@ export const mutations: ReadonlyArray<Mutation> = [
       "!claim.settings.isFenced || request.chooseTokens(tally)",
       "!claim.settings.isFenced || (request.chooseTokens(tally), true)"
     )],
-    within: 1000
+    within: 1000,
+    seed: 48
   },
   {
     name: "a failed attempt is not cleaned up",
     edits: [edit(attempt, "cleanUps.over(claim, isRefused ? mayHold(tally) : nodes)", "void cleanUps")],
-    within: 200
-  },
-  {
-    name: "the last of those who wait goes first",
-    edits: [edit(
-      "src/internal/waiting/permitQueues.ts",
-      "for (const waiter of this.waiters) return waiter\n    return undefined",
-      "return undefined"
-    )],
-    within: 500
+    within: 200,
+    seed: 33
   }
 ]
 
@@ -123,8 +122,10 @@ export interface Verdict {
   readonly promise: string | undefined
 }
 
-const judge = async ({ edits, name, within }: Mutation): Promise<Verdict> => {
+const judge = async ({ edits, name, seed: known, within }: Mutation, isQuick: boolean): Promise<Verdict> => {
   const [{ run }] = await loadMutated(edits, [new URL("history.ts", import.meta.url)]) as [typeof History]
+  const broken = isQuick ? run(known).violation?.promise : undefined
+  if (broken !== undefined) return { name, histories: 1, within, promise: broken }
   for (let seed = 1; seed <= within; seed++) {
     const { violation } = run(seed)
     if (violation !== undefined) return { name, histories: seed, within, promise: violation.promise }
@@ -134,9 +135,10 @@ const judge = async ({ edits, name, within }: Mutation): Promise<Verdict> => {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   Error.stackTraceLimit = 0
-  const chosen = process.argv.slice(2)
+  const args = process.argv.slice(2)
+  const chosen = args.filter((arg) => arg !== "--quick")
   for (const mutation of mutations) {
     if (chosen.length > 0 && !chosen.includes(mutation.name)) continue
-    console.log(JSON.stringify(await judge(mutation)))
+    console.log(JSON.stringify(await judge(mutation, args.includes("--quick"))))
   }
 }
