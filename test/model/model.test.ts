@@ -12,9 +12,10 @@ describe("a broken rule is found", () => {
   for (const fault of smallFaults) it(`${fault.rule}: ${fault.model.fault}`, () => checkFault(fault))
 })
 
-it("every rule is either broken on purpose in a model, or it is said why not", () => {
+it("every rule is kept by something, and broken on purpose in a model or it is said why not", () => {
   const broken = new Set([...smallFaults, ...fullFaults].map(({ rule }) => rule))
   for (const [name, rule] of Object.entries<Rule>(rules)) {
     assert.strictEqual(broken.has(name as keyof typeof rules), rule.notInModel === undefined, name)
+    assert.isNotEmpty(rule.keptBy, name)
   }
 })

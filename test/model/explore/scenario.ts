@@ -141,8 +141,8 @@ export class History {
     const { links, process } = client
     const { isFenced = false, turns } = this.#scenario
     const withLock = isFenced
-      ? Redsync.withFencedLock(name, (token, lock) => this.#hold(process, lock, token), options)
-      : Redsync.withLock(name, (lock) => this.#hold(process, lock), options)
+      ? Redsync.withFencedLock(name, (token, lock) => this.#hold(process, lock, token))
+      : Redsync.withLock(name, (lock) => this.#hold(process, lock))
     const interruptible = Effect.flatMap(Effect.forkChild(withLock), (fiber) => {
       process.interrupt = () => {
         process.interrupt = undefined
@@ -178,7 +178,7 @@ export class History {
     })
     return Effect.gen(function*() {
       const scope = yield* Scope.make()
-      const context = yield* Layer.buildWithScope(Redsync.layer({ nodes }), scope)
+      const context = yield* Layer.buildWithScope(Redsync.layer({ nodes, ...options }), scope)
       for (let count = 0; count < turns; count++) yield* Effect.provide(turn, context)
       yield* done
       yield* quiet
