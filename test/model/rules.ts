@@ -111,7 +111,7 @@ export const rules = {
   },
   L6: {
     says: "After so many hand-overs or so long the lock is released instead, so that others get a chance.",
-    keptBy: [method(WaitQueue, "handOver")],
+    keptBy: [method(WaitQueue, "releasing")],
     notInModel: liveness
   },
   L7: {

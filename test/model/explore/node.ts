@@ -39,6 +39,9 @@ export class Server {
   }
 }
 
+/** How long a key lives that is handed over to somebody who does not hear of it. */
+const handOverMillis = 1000
+
 type Operation = (...args: ReadonlyArray<unknown>) => Effect.Effect<unknown, unknown>
 
 /** The connections of a process to a server. */
@@ -59,7 +62,7 @@ export class Link {
     this.#server = server
     this.#requests = world.channel(`${process.name} -> ${server.name}`)
     this.#replies = world.channel(`${process.name} <- ${server.name}`, process)
-    this.#notices = world.channel(`${process.name} <~ ${server.name}`, process)
+    this.#notices = world.channel(`${process.name} <~ ${server.name}`, process, handOverMillis)
     this.#handsOver = handsOver
     this.#scope = Scope.makeUnsafe()
     const { delayedRestart: _, id, waitingList, ...operations } = server.node

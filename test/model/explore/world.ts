@@ -25,15 +25,18 @@ export class Channel {
   readonly index: number
   /** Who takes nothing in while it stands still. */
   readonly receiver: Process | undefined
+  /** How long a loss may have consequences. */
+  readonly lossMillis: number
   readonly messages: Array<Message> = []
   /** Nothing arrives before that time, or before everything else is done at its time. */
   heldUntil = 0
   isLast = false
 
-  constructor(name: string, index: number, receiver: Process | undefined) {
+  constructor(name: string, index: number, receiver: Process | undefined, lossMillis: number) {
     this.name = name
     this.index = index
     this.receiver = receiver
+    this.lossMillis = lossMillis
   }
 
   /** Nothing arrives before. */
@@ -90,8 +93,8 @@ export class World {
     this.timeline = isRecorded ? [] : undefined
   }
 
-  channel(name: string, receiver?: Process): Channel {
-    const channel = new Channel(name, this.channels.length, receiver)
+  channel(name: string, receiver?: Process, lossMillis = 0): Channel {
+    const channel = new Channel(name, this.channels.length, receiver, lossMillis)
     this.channels.push(channel)
     return channel
   }
@@ -171,6 +174,7 @@ export class World {
         return this.#deviate(`${next.channel.name} stands still for ${choice.millis} ms`)
       case "Lost":
         next.channel.messages.shift()
+        this.quietFrom = Math.max(this.quietFrom, this.now + next.channel.lossMillis)
         return this.#deviate(`${next.channel.name}: ${next.what} is lost`)
       case "Crash": {
         const process = this.processes[choice.process]!
