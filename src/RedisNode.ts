@@ -17,7 +17,7 @@ import { dieWithIllegalArgument, given, invalidOption } from "./internal/base/ar
 import { GivenLink } from "./internal/effectRedis/givenLink.ts"
 import { LayerLink } from "./internal/effectRedis/layerLink.ts"
 import type { NodeRedisClient } from "./internal/effectRedis/link.ts"
-import { nodeOver } from "./internal/effectRedis/node.ts"
+import { nodeOver, scopedNode } from "./internal/effectRedis/node.ts"
 import type { LockNode } from "./LockNode.ts"
 
 /**
@@ -82,9 +82,13 @@ export const make = (redis: Redis.Redis["Service"], options: Options = {}): Lock
 }
 
 /**
- * A node over the Redis service in the context, as {@link make} makes it.
+ * A node over the Redis service in the context, as {@link make} makes it, which can also
+ * wait for `replicas`.
  *
  * **Details**
+ *
+ * With `replicas` all its commands are sent on one connection, which it reserves until the
+ * scope closes, and which waits for the replicas. It then hands no locks over.
  *
  * Options that are not allowed die with an `IllegalArgumentError` that names the option.
  *
@@ -95,9 +99,7 @@ export const node = (options: Options = {}): Effect.Effect<LockNode, never, Redi
   Effect.suspend(() => {
     const read = checkOptions(options)
     if (Predicate.isString(read)) return dieWithIllegalArgument(read)
-    return Effect.contextWith((context: Context.Context<Redis.Redis | Scope.Scope>) =>
-      Effect.succeed(nodeOver(read.id, new GivenLink(Context.get(context, Redis.Redis), read.client), context))
-    )
+    return Effect.flatMap(Redis.Redis, (redis) => scopedNode(read.id, new GivenLink(redis, read.client)))
   })
 
 /**
@@ -116,7 +118,7 @@ export const node = (options: Options = {}): Effect.Effect<LockNode, never, Redi
  * client gives up for good, and when the server has not responded for a second or more.
  * Requests wait for the first attempt, and fail as `Disconnected` while there is no
  * connection. Where the layer provides `NodeRedis`, its client is used as the option `client`
- * of {@link make} would be. The layer's own errors appear in those of the node only.
+ * of {@link make} would be. It waits for `replicas` as {@link node} does. The layer's own errors appear in those of the node only.
  *
  * When the scope closes, a client of `NodeRedis` is closed at once, and other
  * finalizers of the layer are waited for, for at most a second.
@@ -149,7 +151,7 @@ export const fromLayer = <E, R>(
     return Effect.gen(function*() {
       const link = new LayerLink()
       yield* Effect.forkScoped(link.keep(layer))
-      return nodeOver(read.id, link, yield* Effect.context<never>())
+      return yield* scopedNode(read.id, link)
     })
   })
 

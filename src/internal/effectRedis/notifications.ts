@@ -46,7 +46,10 @@ export const notifications = (
           if (send === undefined || client?.options?.emitInvalidate !== true) return Effect.succeed(true)
           // Any command that reads the key is tracked; this one does not fetch the value. If it fails, the key may exist.
           return Effect.match(send("PTTL", key), {
-            onFailure: () => true,
+            onFailure: (error) => {
+              link.lost(error)
+              return true
+            },
             onSuccess: (millis) => wholeNumber(millis) !== -2
           })
         })

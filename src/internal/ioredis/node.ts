@@ -43,6 +43,7 @@ export const viaClient = (client: Redis | Cluster): LockNode =>
 const nodeOver = (connection: Connection, { resends }: Pick<LockNode, "resends">): LockNode => {
   const { client, ready, reconnect, send } = connection
   const calls = makeCalls(idOf(client), connection)
+  const plain = requestsOver(calls, send)
   const keyPrefix = client.options.keyPrefix ?? ""
   return Node.make({
     id: calls.id,
@@ -54,8 +55,8 @@ const nodeOver = (connection: Connection, { resends }: Pick<LockNode, "resends">
     },
     cluster: client.isCluster ? { keyPrefix } : undefined,
     connectionId: client.isCluster ? undefined : connectionIdOf(client as Redis),
-    ...requestsOver(calls, send),
-    replicated: (replicas) => requestsOver(calls, replicated(connection, replicas)),
+    ...plain,
+    replicated: (replicas) => ({ durable: requestsOver(calls, replicated(connection, replicas)), plain }),
     notifications: notifications(calls.id, client)
   })
 }

@@ -10,8 +10,8 @@
  * @see WAIT: https://redis.io/docs/latest/commands/wait/
  */
 import type { Cluster, Redis } from "ioredis"
+import { isRefusal, tooFewReplicas, waitArguments } from "../redis/acknowledgements.ts"
 import type { Arguments, Replicas } from "../redis/client.ts"
-import { count } from "../redis/replies.ts"
 import { listen, type SendCommand } from "./batching.ts"
 import type { Connection } from "./connection.ts"
 
@@ -41,7 +41,7 @@ const onOneConnection = (client: Redis, send: SendCommand, replicas: Replicas): 
     if (next === undefined) {
       const asked = next = current.then(() => {
         next = undefined
-        return sent("wait", [replicas.count, Math.ceil(replicas.withinMillis)])
+        return sent("wait", waitArguments(replicas))
       })
       current = asked.catch(() => {})
     }
@@ -54,8 +54,7 @@ const onOneConnection = (client: Redis, send: SendCommand, replicas: Replicas): 
     const { stream } = client
     const acknowledgements = await acknowledged()
     if (client.stream !== stream) throw new Error("the connection was lost before the replicas had acknowledged")
-    checkAcknowledged(acknowledgements, replicas)
-    return reply
+    return acknowledgedBy(acknowledgements, replicas, reply)
   }
 }
 
@@ -63,13 +62,12 @@ const onOneConnection = (client: Redis, send: SendCommand, replicas: Replicas): 
 const inCluster = (cluster: Cluster, replicas: Replicas): Write => async (name, args) => {
   const [answer, acknowledged] = await cluster.pipeline([
     [name, ...args],
-    ["wait", replicas.count, Math.ceil(replicas.withinMillis)]
+    ["wait", ...waitArguments(replicas)]
   ]).exec() ?? []
   // A pipeline that writes is not redirected, and must not be sent again: a release may have been sent meanwhile.
   if (answer?.[0]?.message.startsWith("MOVED ")) cluster.refreshSlotsCache()
   const reply = resultOf(answer)
-  if (!isRefusal(reply)) checkAcknowledged(resultOf(acknowledged), replicas)
-  return reply
+  return isRefusal(reply) ? reply : acknowledgedBy(resultOf(acknowledged), replicas, reply)
 }
 
 const resultOf = (answer: readonly [error: Error | null, result: unknown] | undefined): unknown => {
@@ -79,14 +77,9 @@ const resultOf = (answer: readonly [error: Error | null, result: unknown] | unde
   return result
 }
 
-/** The reply of a `SET NX` or a script that changed nothing. */
-const isRefusal = (reply: unknown) => reply === null || count(reply) === 0
-
-const checkAcknowledged = (reply: unknown, replicas: Replicas): void => {
-  const acknowledged = count(reply) ?? 0
-  if (acknowledged >= replicas.count) return
-  const word = replicas.count === 1 ? "replica" : "replicas"
-  throw new Error(
-    `NOREPLICAS ${acknowledged} of ${replicas.count} ${word} acknowledged within ${Math.ceil(replicas.withinMillis)} ms`
-  )
+/** The reply to a write, unless too few replicas have acknowledged it. */
+const acknowledgedBy = (acknowledgements: unknown, replicas: Replicas, reply: unknown): unknown => {
+  const error = tooFewReplicas(acknowledgements, replicas)
+  if (error !== undefined) throw error
+  return reply
 }

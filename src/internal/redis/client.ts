@@ -73,6 +73,14 @@ export interface Requests {
   ) => Effect.Effect<A, NodeError>
 }
 
+/** Both keep one order for each key. */
+export interface ReplicatedRequests {
+  /** These succeed only once the replicas have acknowledged what was written. */
+  readonly durable: Requests
+  /** These do not wait for any. */
+  readonly plain: Requests
+}
+
 export interface RedisClient extends Requests {
   /** The id of the node, without credentials. */
   readonly id: string
@@ -85,11 +93,8 @@ export interface RedisClient extends Requests {
    * `undefined` the node hands no locks over: only the clock of one and the same server tells how long ago it did.
    */
   readonly connectionId?: (() => string | undefined) | undefined
-  /**
-   * The same requests, which succeed only once the replicas have acknowledged what was
-   * written. Without it the node cannot be used with `replicas`.
-   */
-  readonly replicated?: ((replicas: Replicas) => Requests) | undefined
+  /** Requests of a node that waits for replicas. Without it the node cannot be used with `replicas`. */
+  readonly replicated?: ((replicas: Replicas) => ReplicatedRequests) | undefined
   /**
    * Delivers what is published on a channel, and changes of watched keys, while the
    * scope is open. Without it the node has no waiting lists.

@@ -21,13 +21,16 @@ interface Demands {
   readonly replicas?: Replicas
 }
 
-export const make = (client: RedisClient, demands: Demands = {}): LockNode => {
-  const { cluster, id, replicated, traits } = client
+export const make = (given: RedisClient, demands: Demands = {}): LockNode => {
+  const { cluster, id, replicated, traits } = given
   const { minUptimeMillis = 0, replicas } = demands
   const companions = companionKeys(cluster)
 
-  /** For all that a lock must not lose: its key, its expiry, its token. */
-  const durable = replicas === undefined || replicated === undefined ? client : replicated(replicas)
+  /** `durable` is for all that a lock must not lose: its key, its expiry, its token. */
+  const { durable, plain } = replicas === undefined || replicated === undefined
+    ? { durable: given, plain: given }
+    : replicated(replicas)
+  const client: RedisClient = { ...given, ...plain }
 
   const withCounter = <A>(
     key: string,
@@ -72,7 +75,7 @@ export const make = (client: RedisClient, demands: Demands = {}): LockNode => {
       withReaders(companions, (key) => impossible(id, "readers", key)),
       minUptimeMillis
     ),
-    delayedRestart: (millis) => make(client, { ...demands, minUptimeMillis: millis }),
+    delayedRestart: (millis) => make(given, { ...demands, minUptimeMillis: millis }),
     ...(minUptimeMillis > 0 && {
       abstention: (key) =>
         Effect.map(
@@ -81,7 +84,7 @@ export const make = (client: RedisClient, demands: Demands = {}): LockNode => {
         )
     }),
     ...(replicated !== undefined && {
-      replicas: (count, withinMillis) => make(client, { ...demands, replicas: { count, withinMillis } })
+      replicas: (count, withinMillis) => make(given, { ...demands, replicas: { count, withinMillis } })
     }),
     ...(client.notifications !== undefined && {
       waitingList: waitingList(client, client.notifications, companions, {

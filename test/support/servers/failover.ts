@@ -50,6 +50,13 @@ export const cutReplicas = (primary: RedisServer) =>
     )
   })
 
+/** A server with a replica that never takes over. */
+export const primaryWithReplica = Effect.gen(function*() {
+  const primary = yield* startServer({ args: eager })
+  yield* untilReplicated(primary, [yield* replicaOf(primary)])
+  return primary
+})
+
 export const admitReplicas = (primary: RedisServer) => primary.command("ACL", "SETUSER", "default", "+psync", "+sync")
 
 // -----------------------------------------------------------------------------
