@@ -20,6 +20,7 @@ import { scenarios as lockUnlock } from "./cost/lockUnlock.ts"
 import { memory } from "./cost/memory.ts"
 import { trouble } from "./cost/trouble.ts"
 import { growth } from "./growth/scenario.ts"
+import { languages } from "./languages/scenario.ts"
 import { machine } from "./machine.ts"
 import { record } from "./results.ts"
 import type { Report, Scenario } from "./scenario.ts"
@@ -31,6 +32,7 @@ import { scenarios as waiting } from "./waiting/scenarios.ts"
 const scenarios: Record<string, { readonly nodes: number; readonly run: Scenario }> = {}
 for (const [name, run] of Object.entries(lockUnlock)) scenarios[name] = { nodes: 5, run }
 scenarios["trouble"] = { nodes: 3, run: trouble }
+scenarios["languages"] = { nodes: 3, run: languages }
 scenarios["memory"] = { nodes: 3, run: memory }
 for (const [name, run] of Object.entries(waiting)) scenarios[name] = { nodes: 3, run }
 scenarios["growth"] = { nodes: 9, run: growth }
