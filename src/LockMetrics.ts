@@ -19,9 +19,11 @@
 export interface Definition {
   /** The name, as Prometheus has it. */
   readonly name: string
+  /** A histogram's values are durations. */
   readonly type: "counter" | "gauge" | "histogram"
   /** The unit of a histogram. Counters and gauges count. */
   readonly unit?: "seconds"
+  /** What is counted or measured, in one sentence. */
   readonly description: string
   /** The upper bounds of a histogram's buckets. Values above the last have one of their own. */
   readonly buckets?: ReadonlyArray<number>

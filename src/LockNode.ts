@@ -323,7 +323,8 @@ export interface SharedCounters {
 /**
  * The readers of one key.
  *
- * `readers` is their number, `holders` some of them, at most a hundred.
+ * `readers` is their number, `holders` some of them, at most a hundred;
+ * `isWriterWaiting` keeps new readers out.
  *
  * @category models
  * @since 0.1.0
@@ -335,7 +336,7 @@ export interface SharedState {
 }
 
 /**
- * One reader, and for how many milliseconds it remains one.
+ * One reader by its `value`, which it remains for `ttlMillis`.
  *
  * @category models
  * @since 0.1.0
@@ -415,6 +416,7 @@ export interface PermitStore {
  * @since 0.1.0
  */
 export interface PermitRequest {
+  /** How long the permit lasts unless it is extended. */
   readonly expiryMillis: number
   /** How many slots the semaphore has. */
   readonly limit: number
@@ -422,9 +424,10 @@ export interface PermitRequest {
   readonly permits: number
   /**
    * The slots are looked through in the order `start`, `start + step` … modulo the
-   * limit, so that all nodes give the same ones. `step` and the limit have no common divisor.
+   * limit, so that all nodes give the same ones.
    */
   readonly start: number
+  /** Has no divisor in common with the limit. */
   readonly step: number
   /** Each slot's counter becomes the larger of this and itself plus one. Absent if no tokens are needed. */
   readonly proposal?: number | undefined
@@ -437,8 +440,11 @@ export interface PermitRequest {
  * @since 0.1.0
  */
 export interface PermitSettlement {
+  /** How long the permit lasts unless it is extended. */
   readonly expiryMillis: number
+  /** How many slots the semaphore has. */
   readonly limit: number
+  /** All of its slots; it loses those it has beside them. */
   readonly slots: ReadonlyArray<number>
   /** The number of this request among those for the value, from 2. */
   readonly round: number
@@ -474,11 +480,12 @@ export interface PermitGrant {
 export interface PermitState {
   /** The limit with which slots were last taken, `0` if unknown. */
   readonly limit: number
+  /** Who has slots that have not expired. */
   readonly holders: ReadonlyArray<PermitHolder>
 }
 
 /**
- * The slots of one value, and for how many milliseconds it keeps them.
+ * The `slots` of one `value`, which keeps them for `ttlMillis`.
  *
  * @category models
  * @since 0.1.0
@@ -541,7 +548,8 @@ export interface WaitingList {
  * One service in the waiting list of a key.
  *
  * `value` is a value of its own, under which it will hold the lock if it is handed
- * over, and `fenced` whether it then needs a fencing token.
+ * over, and `fenced` whether it then needs a fencing token. `mode` is what it waits
+ * for, and `weight` how much of it, `1` of a lock.
  *
  * @category models
  * @since 0.1.0
@@ -585,8 +593,8 @@ export interface HandOver {
 }
 
 /**
- * `proposal` is the smallest fencing token, should the successor need one. `chain`
- * passes through to the successor.
+ * The lock is handed over for `expiryMillis`. `proposal` is the smallest fencing token,
+ * should the successor need one. `chain` passes through to the successor.
  *
  * @category models
  * @since 0.1.0
@@ -598,8 +606,8 @@ export interface HandOverTerms {
 }
 
 /**
- * The number of hand-overs since the lock was last free, and how long ago the first
- * of them was.
+ * The number of hand-overs since the lock was last free, `length`, and how long ago the
+ * first of them was, `millis`.
  *
  * @category models
  * @since 0.1.0
@@ -610,7 +618,8 @@ export interface HandOverChain {
 }
 
 /**
- * A reading of a server's clock. Readings can be compared where `clock` is the same.
+ * A reading of a server's clock, in `millis`. Readings can be compared where `clock` is
+ * the same.
  *
  * @category models
  * @since 0.1.0
@@ -621,7 +630,7 @@ export interface NodeTime {
 }
 
 /**
- * A position in a waiting list: the number of entries ahead, and the remaining time to
+ * A position in a waiting list: the number of entries `ahead`, and `ttlMillis`, the time to
  * live of the blocking key, `0` if it does not exist. `time` is the server's clock
  * when it answered, if the node can tell. `isOurs` if the key has the entry's value: the
  * lock was handed over, and the entry is not in the list any more.
@@ -668,7 +677,9 @@ export type Notice =
   | { readonly _tag: "Unsupported"; readonly why: string }
 
 /**
- * A node handed a lock over. `token` is what it counted for a fenced successor.
+ * A node handed a lock over: `key` has the successor's `value` and lives for `ttlMillis`
+ * from `time`. `chain` is that of the terms, `next` is first in line behind the
+ * successor, and `token` is what the node counted for a fenced one.
  *
  * @category models
  * @since 0.1.0

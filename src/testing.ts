@@ -63,7 +63,7 @@ export type NodeState =
   | { readonly slow: Duration.Input }
 
 /**
- * A request to a node: the name of the operation, such as `"acquire"`, and the key,
+ * A request to a node: the name of the `operation`, such as `"acquire"`, and the `key`,
  * which is the name of the lock after the prefix of the layer.
  *
  * @category models

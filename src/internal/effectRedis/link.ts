@@ -6,7 +6,13 @@ import type { Entrance } from "../redis/entrance.ts"
 
 export type RedisService = Redis.Redis["Service"]
 
-/** What is used of a client of node-redis. */
+/**
+ * What is used of a client of node-redis: its events, by `on` and `off`, and whether
+ * its `options` have `emitInvalidate`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
 export interface NodeRedisClient {
   readonly on: (event: string, listener: (...args: ReadonlyArray<unknown>) => void) => unknown
   readonly off: (event: string, listener: (...args: ReadonlyArray<unknown>) => void) => unknown
