@@ -102,23 +102,24 @@ export interface TestNode {
 /**
  * Control over the nodes of {@link layerTest}.
  *
- * **Details**
- *
- * - `nodes`: each of them, `test-1` first.
- * - `all`: puts all nodes into a state. `all("down")` provokes `NodesUnavailable`.
- * - `occupy`: another program takes the lock on all nodes, for a minute by default. Acquiring it then provokes
- *   `ErrFailed`. `Redsync.forceUnlock` frees it early.
- * - `steal`: another program takes the lock from its holder, on all nodes. The holder notices it when it extends the
- *   lock the next time, a third of the expiry after the last time: then its program is interrupted, and fails
- *   with `LockLost`.
- *
  * @category services
  * @since 0.1.0
  */
 export class TestNodes extends Context.Service<TestNodes, {
+  /** Each of the nodes, `test-1` first. */
   readonly nodes: ReadonlyArray<TestNode>
+  /** Puts all nodes into a state. `all("down")` provokes `NodesUnavailable`. */
   readonly all: (state: NodeState) => Effect.Effect<void>
+  /**
+   * Another program takes the lock on all nodes, for a minute by default. Acquiring it
+   * then provokes `ErrFailed`. `Redsync.forceUnlock` frees it early.
+   */
   readonly occupy: (lock: string, duration?: Duration.Input) => Effect.Effect<void>
+  /**
+   * Another program takes the lock from its holder, on all nodes. The holder notices it
+   * when it extends the lock the next time, a third of the expiry after the last time:
+   * then its program is interrupted, and fails with `LockLost`.
+   */
   readonly steal: (lock: string) => Effect.Effect<void>
 }>()("effect-redsync/TestNodes") {}
 

@@ -1,15 +1,11 @@
 /** Every public export, and every field of it, has a doc comment. */
 import { assert, describe, it } from "@effect/vitest"
 import { API, type Symbol, SymbolFlags } from "typescript/unstable/sync"
-import manifest from "../package.json" with { type: "json" }
+import { sourcesOfEntryPoints } from "./support/entryPoints.ts"
 import { root } from "./support/pages.ts"
 
 const api = new API({ cwd: root })
 const { checker, program } = api.updateSnapshot({ openProject: `${root}tsconfig.build.json` }).getProjects()[0]!
-
-const entryPoints = Object.values(manifest.exports).flatMap((target) =>
-  target !== null && typeof target === "object" ? [target.default.replace(/^\.\/dist\/(.*)\.js$/, "src/$1.ts")] : []
-)
 
 const commentOf = (symbol: Symbol) => checker.getDocumentationCommentOfSymbol(symbol)
 
@@ -32,11 +28,11 @@ const undocumentedFields = (symbol: Symbol) =>
   )
 
 describe("doc comments", () => {
-  it.each(entryPoints)("%s says what it is, and since when", (file) => {
+  it.each(sourcesOfEntryPoints)("%s says what it is, and since when", (file) => {
     assert.match(program.getSourceFile(`${root}${file}`)!.text, /^\/\*\*\n( \*.*\n)*? \* @since \d+\.\d+\.\d+\n \*\//)
   })
 
-  it.each(entryPoints)("%s: every export has a comment, a category and a version", (file) => {
+  it.each(sourcesOfEntryPoints)("%s: every export has a comment, a category and a version", (file) => {
     for (const { name, target } of exportsOf(file)) {
       const tags = checker.getJsDocTagsOfSymbol(target).map(({ name }) => name)
       assert.isNotEmpty(commentOf(target), name)
@@ -46,7 +42,7 @@ describe("doc comments", () => {
     }
   })
 
-  it.each(entryPoints)("%s: every field has a comment", (file) => {
+  it.each(sourcesOfEntryPoints)("%s: every field has a comment", (file) => {
     const missing = exportsOf(file).flatMap(({ name, target }) =>
       undocumentedFields(target).map((field) => `${name}.${field.name}`)
     )

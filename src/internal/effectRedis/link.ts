@@ -7,15 +7,17 @@ import type { Entrance } from "../redis/entrance.ts"
 export type RedisService = Redis.Redis["Service"]
 
 /**
- * What is used of a client of node-redis: its events, by `on` and `off`, and whether
- * its `options` have `emitInvalidate`.
+ * What is used of a client of node-redis.
  *
  * @category models
  * @since 0.1.0
  */
 export interface NodeRedisClient {
+  /** Adds a listener for an event. */
   readonly on: (event: string, listener: (...args: ReadonlyArray<unknown>) => void) => unknown
+  /** Removes a listener. */
   readonly off: (event: string, listener: (...args: ReadonlyArray<unknown>) => void) => unknown
+  /** Whether it emits an event when a key that it watches changes. */
   readonly options?: { readonly emitInvalidate?: boolean | undefined } | undefined
   /** Counts its connections. */
   readonly socketEpoch?: number | undefined
