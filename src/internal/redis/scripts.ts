@@ -226,7 +226,8 @@ end
 
 /**
  * Hands the lock over; `token` is known. The key expires at a time counted from the one
- * that the successor is told, even if the server stops in between.
+ * that the successor is told, even if the server stops in between. It is deleted first,
+ * since a script that has written something may go on when the server has no memory left.
  */
 const handOver = `local time = redis.call("TIME")
 local millis = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -235,6 +236,7 @@ if redis.call("TYPE", KEYS[2]).ok == "list" then
   redis.call("LREM", KEYS[2], 0, ARGV[2])
   following = redis.call("LINDEX", KEYS[2], 0) or "-"
 end
+redis.call("DEL", KEYS[1])
 if not redis.pcall("SET", KEYS[1], value, "PXAT", string.format("%.0f", millis + ARGV[3])).err then
   local receivers = tell(value, table.concat(
     {"T", value, string.format("%.0f", millis), ARGV[3], ARGV[6], ARGV[7], token, following, name}, " "))
@@ -244,15 +246,16 @@ if not redis.pcall("SET", KEYS[1], value, "PXAT", string.format("%.0f", millis +
     end
     return 19
   end
+  redis.call("DEL", KEYS[1])
 end
-released = redis.call("DEL", KEYS[1])
+released = 1
 ${wakeNext}return released + woke`
 
 /**
  * KEYS: the lock, its waiting list. ARGV: value, entry of the successor, expiry in
  * milliseconds, name, beginning of the channels, length and age of the chain, minimum
  * uptime. Returns the same flags as `releaseAndWake`, or 19 if the key has the successor's
- * value now. If the successor cannot be told, or the server has no memory left, the key is deleted.
+ * value now. If the successor cannot be told, the key is deleted.
  */
 export const transfer = `${beforeTransfer}local token = "-"
 ${handOver}`
