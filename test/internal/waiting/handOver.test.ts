@@ -167,10 +167,10 @@ describe("exclusion and tokens", () => {
         // Whoever comes next is given a larger one, whichever two nodes grant it.
         for (const absent of nodes) {
           const two = nodes.filter((node) => node !== absent)
-          const counters = yield* Effect.forEach(two, ({ fencing }) => fencing!.acquire("a", `${absent.id}`, 10, 0))
+          const counters = yield* Effect.forEach(two, ({ fencing }) => fencing!.acquire("a", absent.id, 10, 0))
           const largest = Math.max(...counters.map(Option.getOrElse(() => 0)))
           assert.isAbove(largest, taken, String(ahead))
-          for (const node of two) yield* node.release("a", `${absent.id}`)
+          for (const node of two) yield* node.release("a", absent.id)
         }
       }
     }).pipe(scoped))
@@ -241,7 +241,7 @@ describe("nobody waits in vain", () => {
       yield* TestClock.adjust("1 minute")
       // Each of the three lists, as often as in the first minute.
       assert.isAtMost(joins, 3 * 61)
-      assert.isAtMost(joins, first! + 3)
+      assert.isAtMost(joins, first + 3)
     }).pipe(scoped))
 
   it.effect("L4: a successor with too few votes asks the other nodes", () =>

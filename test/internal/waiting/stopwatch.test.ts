@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect } from "effect"
 import { TestClock } from "effect/testing"
-import fc from "fast-check"
+import * as fc from "fast-check"
 import { MemoryNode } from "../../../src/index.ts"
 import { instantNow } from "../../../src/internal/base/clock.ts"
 import { leaseEndFrom, remainingMillis } from "../../../src/internal/lease/lease.ts"
@@ -121,11 +121,11 @@ describe("S9: a lease is over as soon as either clock says so", () => {
   it.effect("a vote ends on both", () =>
     Effect.gen(function*() {
       const { clock, vote } = yield* started
-      const wallAhead = (millis: number): Clock.Clock => ({
-        ...clock,
-        currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + millis,
-        monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe()
-      })
+      const wallAhead = (millis: number) =>
+        ({
+          currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + millis,
+          monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe()
+        }) as Clock.Clock
       assert.isDefined(endOf(wallAhead(500), vote(5)))
       assert.isUndefined(endOf(wallAhead(1000), vote(5)))
     }))
