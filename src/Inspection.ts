@@ -22,15 +22,23 @@ export interface Inspection {
    * it is extended.
    */
   readonly holder: Option.Option<{ readonly value: string; readonly ttlMillis: number }>
+  /**
+   * The readers of a shared lock that a quorum of nodes lists, and for how many milliseconds a quorum keeps each unless
+   * it is extended. Empty for a lock that nobody shares.
+   */
+  readonly readers: ReadonlyArray<{ readonly value: string; readonly ttlMillis: number }>
   /** What each node has, in the order of the layer's. */
   readonly nodes: ReadonlyArray<NodeView>
 }
 
 /**
- * What one node has under a name: nothing, a lock, a key that is not a lock, or a
- * failure to answer.
+ * What one node has under a name: nothing, a lock, a shared lock with its readers, a
+ * key that is not a lock, or a failure to answer.
  *
  * **Details**
+ *
+ * `readers` is the number of readers, of which `holders` lists a hundred at most; there
+ * may be none for a moment. `isWriterWaiting` while a writer waits for them to leave.
  *
  * `abstains` is present if the node does not vote on new locks for now, and says
  * why, for instance `"up for only 4 s, votes after 30 s"`.
@@ -44,6 +52,15 @@ export type NodeView =
     readonly _tag: "Held"
     readonly node: string
     readonly value: string
+    readonly ttlMillis: number
+    readonly abstains?: string
+  }
+  | {
+    readonly _tag: "Shared"
+    readonly node: string
+    readonly readers: number
+    readonly holders: ReadonlyArray<{ readonly value: string; readonly ttlMillis: number }>
+    readonly isWriterWaiting: boolean
     readonly ttlMillis: number
     readonly abstains?: string
   }

@@ -9,10 +9,16 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
+import type * as Scope from "effect/Scope"
 import type { FencingToken } from "./Fencing.ts"
 import { dieWithIllegalArgument, invalidOption } from "./internal/base/arguments.ts"
+import { downgradeOf } from "./internal/lease/downgrade.ts"
 import * as internal from "./internal/lease/guard.ts"
 import type { LockLost, NodesUnavailable } from "./LockError.ts"
+import type { LockMode } from "./LockMetrics.ts"
+
+/** @since 0.1.0 */
+export type { LockMode } from "./LockMetrics.ts"
 
 /**
  * A held lock.
@@ -31,6 +37,9 @@ export interface Lock {
    * `Redsync.unlock` and `Redsync.adopt`.
    */
   readonly value: string
+
+  /** How it is held: `"exclusive"` or `"shared"`, for permits `"permits"`. */
+  readonly mode: LockMode
 
   /**
    * Time for which exclusivity is still guaranteed: the time to the end of the
@@ -159,3 +168,48 @@ const guarded = <A, E, R>(lock: Lock, program: Effect.Effect<A, E, R>): Effect.E
   }
   return lock instanceof internal.Guardable ? internal.guard(lock, program) : Effect.raceFirst(lock.lost, program)
 }
+
+/**
+ * Makes a shared lock of an exclusive one, without a gap: nobody else has held it in
+ * between, and readers come in from now on. For work that writes first, and then only
+ * needs what it has written not to change.
+ *
+ * **Details**
+ *
+ * The given lock ends as if it were released; its scope or program then has nothing
+ * to release. The shared one is released when the scope of the call closes. It has the
+ * same options, a value of its own, and the token of a fenced lock. A program that
+ * `guard` or `withLock` runs with the given lock goes on, and is no longer interrupted
+ * by a loss: guard it with the new one.
+ *
+ * Fails with `LockLost` if the lock was lost or released before, or a quorum of the
+ * nodes does not store its value any more; with `NodesUnavailable` if too few respond. Both
+ * locks are gone then, as they are after an interruption, and what is left of them
+ * on the nodes is deleted. A lock that is not exclusive, or a node without the optional
+ * ability `shared`, is a defect.
+ *
+ * There is no way back: two readers that both waited to become writers would wait for
+ * each other.
+ *
+ * **Example** (Writing, then reading with others)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Lock, lock } from "effect-redsync"
+ *
+ * const program = Effect.gen(function*() {
+ *   const writer = yield* lock("catalogue")
+ *   yield* Effect.log("rebuilding")
+ *   const reader = yield* Lock.downgrade(writer)
+ *   yield* Lock.guard(reader, Effect.log("publishing what was built"))
+ * })
+ * ```
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const downgrade = <L extends Lock>(lock: L): Effect.Effect<L, LockLost | NodesUnavailable, Scope.Scope> =>
+  Effect.suspend(() => {
+    const downgraded = downgradeOf(lock) as Effect.Effect<L, LockLost | NodesUnavailable, Scope.Scope> | undefined
+    return downgraded ?? dieWithIllegalArgument(invalidOption("lock", lock, "it must be a held exclusive lock"))
+  })

@@ -105,6 +105,7 @@ export class NodeError extends untraced(
  * - `Refused`: it did not: the key has another value, or, for a lock that was held, no longer exists.
  *   `ttlMillis` is the remaining time to live of the key, if known; `notALock` says what the key is if it is not a
  *   lock, for instance `"a list"` or `"a string without expiry"`. `free` is how many permits of a semaphore it has left.
+ *   `isShared` if readers hold the lock together, or it is kept for them.
  * - `Failed`: it could not answer; `error` says why.
  * - `Free`: it has no such key, as an inspection after the last attempt showed.
  * - `Pending`: it has not answered: the others had decided before, or no request was sent.
@@ -118,7 +119,8 @@ export const Vote = Schema.TaggedUnion({
     node: Schema.String,
     ttlMillis: Schema.optionalKey(Schema.Finite),
     notALock: Schema.optionalKey(Schema.String),
-    free: Schema.optionalKey(Schema.Int)
+    free: Schema.optionalKey(Schema.Int),
+    isShared: Schema.optionalKey(Schema.Boolean)
   },
   Failed: { node: Schema.String, error: NodeError },
   Free: { node: Schema.String },
@@ -463,7 +465,9 @@ const answer = (vote: Vote, refused: string): string => {
       if (vote.free !== undefined) return `has ${vote.free === 0 ? "none" : vote.free} free`
       return vote.ttlMillis === undefined
         ? refused
-        : `held by another for about ${seconds(Duration.millis(vote.ttlMillis))} more`
+        : `held by ${vote.isShared === true ? "readers" : "another"} for about ${
+          seconds(Duration.millis(vote.ttlMillis))
+        } more`
     case "Failed":
       return vote.error.summary
     case "Free":

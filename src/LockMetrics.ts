@@ -31,7 +31,16 @@ export interface Definition {
   readonly attributes: { readonly [name: string]: string }
 }
 
-const mode = "exclusive, permits"
+/**
+ * How a lock is held: by one holder, by readers that share it, or as permits of a
+ * semaphore.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type LockMode = "exclusive" | "shared" | "permits"
+
+const mode = "exclusive, shared, permits"
 
 /** The durations of waits and holds, up to a minute. */
 const durations = [0.001, 0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60]
@@ -42,8 +51,8 @@ const durations = [0.001, 0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60]
  * **Details**
  *
  * Gauges are sums over the services that share a registry, except `redsync_node_up`. The values of `vote` are those
- * of the attribute `redsync.votes` of spans, `reason` is that of the error. `mode` is `exclusive` for locks and
- * `permits` for semaphores.
+ * of the attribute `redsync.votes` of spans, `reason` is that of the error. `mode` is that of
+ * the lock: `exclusive`, `shared`, or `permits` for semaphores.
  *
  * @category metrics
  * @since 0.1.0

@@ -311,6 +311,188 @@ export const tryFencedLock = (
   Effect.flatMap(Redsync, (redsync) => redsync.tryFencedLock(name, options))
 
 /**
+ * Shares the lock with other readers for exactly as long as `program` runs: for many
+ * who read what nobody may change meanwhile.
+ *
+ * **Details**
+ *
+ * Any number of readers hold the lock at once, and while they do, nobody holds it
+ * exclusively: `withLock` with the same name is the writer. Each reader has a lease,
+ * a value and an expiry of its own, which is extended, lost and released like that of
+ * any lock; all that {@link withLock} says of failures, interruption and `autoExtend`
+ * holds here. Other Redlock libraries find the lock taken by an unknown value.
+ *
+ * Readers and writers take turns: once a writer waits, no more readers come in, and a
+ * writer that has kept readers waiting leaves the lock to them for a moment when it
+ * releases. This is best effort, as all order among services is; a writer that uses another
+ * library is not seen waiting.
+ *
+ * Every node needs the optional ability `shared`, which all nodes of this library
+ * have; one without it is a defect. In a Redis Cluster, a node rejects names with a
+ * `}` but no hash tag.
+ *
+ * **Gotchas**
+ *
+ * A reader cannot become a writer: two that tried would wait for each other. The other
+ * way round `Lock.downgrade` makes a reader of a writer. A reader that asks for the
+ * lock exclusively waits for itself until its schedule ends; so may one that shares it
+ * a second time, if a writer has come to wait in between.
+ *
+ * **Example** (Many reports, one rebuild)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { withLock, withSharedLock } from "effect-redsync"
+ *
+ * const report = withSharedLock("catalogue", Effect.log("reading"))
+ * const rebuild = withLock("catalogue", Effect.log("writing"))
+ * ```
+ *
+ * @category locking
+ * @since 0.1.0
+ */
+export const withSharedLock: {
+  (
+    name: string,
+    options?: LockOptions
+  ): <A, E, R>(program: Effect.Effect<A, E, R>) => Effect.Effect<A, E | LockError | LockLost, R | Redsync>
+  <A, E, R>(
+    name: string,
+    program: Program<[lock: Lock], A, E, R>,
+    options?: LockOptions
+  ): Effect.Effect<A, E | LockError | LockLost, R | Redsync>
+} = dualWithOptions((name, program, options) =>
+  Effect.flatMap(Redsync, (redsync) => redsync.withSharedLock(name, program, options))
+)
+
+/**
+ * Like {@link withSharedLock}, but makes one attempt: `None` if a writer holds the lock
+ * or waits for it.
+ *
+ * **Details**
+ *
+ * Fails with `NodesUnavailable` if too few nodes respond to decide, and with
+ * `LockLost` as `withSharedLock` does. `retry` is not used.
+ *
+ * @category locking
+ * @since 0.1.0
+ */
+export const withSharedLockIfAvailable: {
+  (name: string, options?: LockOptions): <A, E, R>(
+    program: Effect.Effect<A, E, R>
+  ) => Effect.Effect<Option.Option<A>, E | NodesUnavailable | LockLost, R | Redsync>
+  <A, E, R>(
+    name: string,
+    program: Program<[lock: Lock], A, E, R>,
+    options?: LockOptions
+  ): Effect.Effect<Option.Option<A>, E | NodesUnavailable | LockLost, R | Redsync>
+} = dualWithOptions((name, program, options) =>
+  Effect.flatMap(Redsync, (redsync) => redsync.withSharedLockIfAvailable(name, program, options))
+)
+
+/**
+ * Like {@link withSharedLock}, and gives the program a fencing token: at least that of
+ * every earlier fenced writer, and smaller than that of every later one.
+ *
+ * **Details**
+ *
+ * A resource that keeps the token of its last write refuses a read with a smaller one:
+ * then its reader was too late, and another writer has been there. It accepts an equal
+ * one, since readers have the token of the writer before them, and does not keep the
+ * tokens of readers. Takes a second round trip if the nodes' counters differ, as after an
+ * attempt that failed. As to clocks and lost counters, see {@link withFencedLock}.
+ *
+ * @category locking
+ * @since 0.1.0
+ */
+export const withFencedSharedLock: {
+  (name: string, options?: LockOptions): <A, E, R>(
+    program: (token: FencingToken, lock: FencedLock) => Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | LockError | LockLost, R | Redsync>
+  <A, E, R>(
+    name: string,
+    program: (token: FencingToken, lock: FencedLock) => Effect.Effect<A, E, R>,
+    options?: LockOptions
+  ): Effect.Effect<A, E | LockError | LockLost, R | Redsync>
+} = dualWithOptions((name, program, options) =>
+  Effect.flatMap(Redsync, (redsync) => redsync.withFencedSharedLock(name, program, options))
+)
+
+/**
+ * Like {@link withFencedSharedLock}, but makes one attempt: `None` if a writer holds the
+ * lock or waits for it.
+ *
+ * @category locking
+ * @since 0.1.0
+ */
+export const withFencedSharedLockIfAvailable: {
+  (name: string, options?: LockOptions): <A, E, R>(
+    program: (token: FencingToken, lock: FencedLock) => Effect.Effect<A, E, R>
+  ) => Effect.Effect<Option.Option<A>, E | NodesUnavailable | LockLost, R | Redsync>
+  <A, E, R>(
+    name: string,
+    program: (token: FencingToken, lock: FencedLock) => Effect.Effect<A, E, R>,
+    options?: LockOptions
+  ): Effect.Effect<Option.Option<A>, E | NodesUnavailable | LockLost, R | Redsync>
+} = dualWithOptions((name, program, options) =>
+  Effect.flatMap(Redsync, (redsync) => redsync.withFencedSharedLockIfAvailable(name, program, options))
+)
+
+/**
+ * Shares the lock with other readers until the scope closes; see {@link withSharedLock}.
+ *
+ * **Details**
+ *
+ * The lock is not guarded: see `Lock.guard` and `lost`. Its `detach` gives it up for
+ * good, since a shared lock cannot be adopted.
+ *
+ * @category locking
+ * @since 0.1.0
+ */
+export const sharedLock = (
+  name: string,
+  options?: LockOptions
+): Effect.Effect<Lock, LockError, Redsync | Scope.Scope> =>
+  Effect.flatMap(Redsync, (redsync) => redsync.sharedLock(name, options))
+
+/**
+ * Like {@link sharedLock}, but makes one attempt: `None` if a writer holds the lock or
+ * waits for it. Fails with `NodesUnavailable` if too few nodes respond to decide.
+ *
+ * @category locking
+ * @since 0.1.0
+ */
+export const trySharedLock = (
+  name: string,
+  options?: LockOptions
+): Effect.Effect<Option.Option<Lock>, NodesUnavailable, Redsync | Scope.Scope> =>
+  Effect.flatMap(Redsync, (redsync) => redsync.trySharedLock(name, options))
+
+/**
+ * Like {@link sharedLock}, with a fencing token on the lock; see {@link withFencedSharedLock}.
+ *
+ * @category locking
+ * @since 0.1.0
+ */
+export const fencedSharedLock = (
+  name: string,
+  options?: LockOptions
+): Effect.Effect<FencedLock, LockError, Redsync | Scope.Scope> =>
+  Effect.flatMap(Redsync, (redsync) => redsync.fencedSharedLock(name, options))
+
+/**
+ * Like {@link trySharedLock}, with a fencing token on the lock; see {@link withFencedSharedLock}.
+ *
+ * @category locking
+ * @since 0.1.0
+ */
+export const tryFencedSharedLock = (
+  name: string,
+  options?: LockOptions
+): Effect.Effect<Option.Option<FencedLock>, NodesUnavailable, Redsync | Scope.Scope> =>
+  Effect.flatMap(Redsync, (redsync) => redsync.tryFencedSharedLock(name, options))
+
+/**
  * Takes over a lock that another process has detached, by its value, and releases
  * it when the scope closes.
  *

@@ -130,6 +130,52 @@ export interface Redsync {
     options?: LockOptions
   ) => Effect.Effect<Option.Option<FencedLock>, NodesUnavailable, Scope.Scope>
 
+  /** Shares the lock with other readers for exactly as long as the program runs: `Redsync.withSharedLock`. */
+  readonly withSharedLock: <A, E, R>(
+    name: string,
+    program: Program<[lock: Lock], A, E, R>,
+    options?: LockOptions
+  ) => Effect.Effect<A, E | LockError | LockLost, R>
+
+  /** The same with one attempt, `None` if a writer holds the lock or waits for it: `Redsync.withSharedLockIfAvailable`. */
+  readonly withSharedLockIfAvailable: <A, E, R>(
+    name: string,
+    program: Program<[lock: Lock], A, E, R>,
+    options?: LockOptions
+  ) => Effect.Effect<Option.Option<A>, E | NodesUnavailable | LockLost, R>
+
+  /** Gives the program the fencing token of the last writer: `Redsync.withFencedSharedLock`. */
+  readonly withFencedSharedLock: <A, E, R>(
+    name: string,
+    program: (token: FencingToken, lock: FencedLock) => Effect.Effect<A, E, R>,
+    options?: LockOptions
+  ) => Effect.Effect<A, E | LockError | LockLost, R>
+
+  /** The same with one attempt, `None` if it is not available: `Redsync.withFencedSharedLockIfAvailable`. */
+  readonly withFencedSharedLockIfAvailable: <A, E, R>(
+    name: string,
+    program: (token: FencingToken, lock: FencedLock) => Effect.Effect<A, E, R>,
+    options?: LockOptions
+  ) => Effect.Effect<Option.Option<A>, E | NodesUnavailable | LockLost, R>
+
+  /** Shares the lock with other readers until the scope closes: `Redsync.sharedLock`. */
+  readonly sharedLock: (name: string, options?: LockOptions) => Effect.Effect<Lock, LockError, Scope.Scope>
+
+  /** The same with one attempt, `None` if a writer holds the lock or waits for it: `Redsync.trySharedLock`. */
+  readonly trySharedLock: (
+    name: string,
+    options?: LockOptions
+  ) => Effect.Effect<Option.Option<Lock>, NodesUnavailable, Scope.Scope>
+
+  /** Like `sharedLock`, with the fencing token of the last writer: `Redsync.fencedSharedLock`. */
+  readonly fencedSharedLock: (name: string, options?: LockOptions) => Effect.Effect<FencedLock, LockError, Scope.Scope>
+
+  /** Like `trySharedLock`, with the fencing token of the last writer: `Redsync.tryFencedSharedLock`. */
+  readonly tryFencedSharedLock: (
+    name: string,
+    options?: LockOptions
+  ) => Effect.Effect<Option.Option<FencedLock>, NodesUnavailable, Scope.Scope>
+
   /** Takes over a lock that another process has detached, by its value: `Redsync.adopt`. */
   readonly adopt: (
     name: string,

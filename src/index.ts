@@ -27,7 +27,7 @@ export * as Fencing from "./Fencing.ts"
 export * as Leader from "./Leader.ts"
 
 /**
- * What can be done with a held lock: `guard`. As a type, a held lock.
+ * What can be done with a held lock: `guard`, `downgrade`. As a type, a held lock.
  *
  * @since 0.1.0
  */
@@ -112,6 +112,7 @@ export {
   type ConfigOptions,
   defaultRetry,
   fencedLock,
+  fencedSharedLock,
   forceUnlock,
   type Health,
   health,
@@ -126,15 +127,22 @@ export {
   retryPolicy,
   type RetryPolicyOptions,
   type ServiceOptions,
+  sharedLock,
   tryFencedLock,
+  tryFencedSharedLock,
   tryLock,
+  trySharedLock,
   unlock,
   withFencedLock,
   withFencedLockIfAvailable,
   withFencedLocks,
+  withFencedSharedLock,
+  withFencedSharedLockIfAvailable,
   withLock,
   withLockIfAvailable,
-  withLocks
+  withLocks,
+  withSharedLock,
+  withSharedLockIfAvailable
 } from "./Redsync.ts"
 /** @since 0.1.0 */
 export {

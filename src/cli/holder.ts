@@ -11,23 +11,32 @@ import { counted, haveToAgree, type Paint, seconds } from "./output.ts"
 
 /**
  * - `held`: one value is on a quorum of nodes.
+ * - `shared`: readers are on a quorum of nodes.
  * - `unknown`: it may be, as far as the nodes that answered can tell.
  * - `foreign`: nobody holds it, but some node has a key of that name that is no lock.
  * - `contested`: nobody holds it, but some node has somebody's value, as after a split vote.
  * - `free`: no node that answered has a key of that name.
  */
-export type State = "held" | "free" | "foreign" | "contested" | "unknown"
+export type State = "held" | "shared" | "free" | "foreign" | "contested" | "unknown"
 
 export interface View {
   readonly name: string
   readonly quorum: number
   readonly state: State
   readonly holder: { readonly value: string; readonly ttlMillis: number; readonly by?: Label } | null
+  /** The readers that a quorum lists, if it is shared. */
+  readonly readers: ReadonlyArray<{ readonly value: string; readonly ttlMillis: number }>
   readonly nodes: ReadonlyArray<
     & { readonly node: string; readonly abstains?: string }
     & (
       | { readonly state: "free" }
       | { readonly state: "held"; readonly value: string; readonly ttlMillis: number }
+      | {
+        readonly state: "shared"
+        readonly readers: number
+        readonly isWriterWaiting: boolean
+        readonly ttlMillis: number
+      }
       | { readonly state: "not a lock"; readonly found: string }
       | { readonly state: "failed"; readonly error: string }
     )
@@ -44,6 +53,7 @@ export const look = Effect.fnUntraced(function*(name: string) {
     quorum: inspection.quorum,
     state: stateOf(inspection),
     holder: holder === null ? null : { ...holder, ...by !== undefined && { by } },
+    readers: inspection.readers,
     nodes: inspection.nodes.map(nodeOf)
   }
   return view
@@ -51,13 +61,15 @@ export const look = Effect.fnUntraced(function*(name: string) {
 
 const stateOf = ({ holder, nodes, quorum }: Inspection): State => {
   if (Option.isSome(holder)) return "held"
+  const readers = nodes.filter((node) => node._tag === "Shared" && node.readers > 0).length
+  if (readers >= quorum) return "shared"
   const has = (tag: NodeView["_tag"]) => nodes.filter(({ _tag }) => _tag === tag).length
   const byValue = new Map<string, number>()
   for (const node of nodes) {
     if (node._tag === "Held") byValue.set(node.value, (byValue.get(node.value) ?? 0) + 1)
   }
-  if (Math.max(0, ...byValue.values()) + has("Failed") >= quorum) return "unknown"
-  return has("NotALock") > 0 ? "foreign" : has("Held") > 0 ? "contested" : "free"
+  if (Math.max(readers, ...byValue.values()) + has("Failed") >= quorum) return "unknown"
+  return has("NotALock") > 0 ? "foreign" : has("Held") + has("Shared") > 0 ? "contested" : "free"
 }
 
 const nodeOf = (view: NodeView): View["nodes"][number] => {
@@ -69,6 +81,10 @@ const nodeOf = (view: NodeView): View["nodes"][number] => {
       return { node, state: "free", ...abstention(view) }
     case "Held":
       return { node, state: "held", value: view.value, ttlMillis: view.ttlMillis, ...abstention(view) }
+    case "Shared": {
+      const { isWriterWaiting, readers, ttlMillis } = view
+      return { node, state: "shared", readers, isWriterWaiting, ttlMillis, ...abstention(view) }
+    }
     case "NotALock":
       return { node, state: "not a lock", found: view.found, ...abstention(view) }
   }
@@ -99,15 +115,29 @@ const summary = ({ holder, nodes, quorum, state }: View, paint: Paint): string =
       const has = on((node) => node.state === "held" && node.value === value)
       return paint("green", `held by ${shown(value)} for ${seconds(ttlMillis)} more, ${has}`)
     }
+    case "shared":
+      return paint("green", sharedSummary(nodes, quorum, on((node) => node.state === "shared" && node.readers > 0)))
     case "unknown":
       return paint("red", "unknown: too few nodes answer")
     case "foreign":
       return paint("yellow", `not free: keys that are no lock ${on((node) => node.state === "not a lock")}`)
     case "contested":
-      return paint("yellow", `held by nobody, but not free either: keys ${on((node) => node.state === "held")}`)
+      return paint(
+        "yellow",
+        `held by nobody, but not free either: keys ${on((node) => node.state === "held" || node.state === "shared")}`
+      )
     case "free":
       return "free"
   }
+}
+
+/** As many readers, and for as long, as a quorum has them. */
+const sharedSummary = (nodes: View["nodes"], quorum: number, on: string): string => {
+  const shared = nodes.flatMap((node) => node.state === "shared" ? [node] : [])
+  const nth = (numbers: ReadonlyArray<number>) => [...numbers].sort((a, b) => b - a)[quorum - 1] ?? 0
+  const readers = counted(nth(shared.map(({ readers }) => readers)), "reader")
+  const waits = shared.some(({ isWriterWaiting }) => isWriterWaiting) ? ", a writer waits" : ""
+  return `shared by ${readers} for ${seconds(nth(shared.map(({ ttlMillis }) => ttlMillis)))} more${waits}, ${on}`
 }
 
 const nodeLine = (node: View["nodes"][number], paint: Paint): string => {
@@ -117,6 +147,8 @@ const nodeLine = (node: View["nodes"][number], paint: Paint): string => {
       return paint("dim", `free${abstains}`)
     case "held":
       return `${shown(node.value)} for ${seconds(node.ttlMillis)}${abstains}`
+    case "shared":
+      return `${counted(node.readers, "reader")} for ${seconds(node.ttlMillis)}${abstains}`
     case "not a lock":
       return paint("yellow", `a key of that name that is no lock but ${untrusted(node.found)}${abstains}`)
     case "failed":

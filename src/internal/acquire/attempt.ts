@@ -19,6 +19,8 @@ import type { PlaceClaim } from "./placeClaim.ts"
 /** What acquiring needs from the service. */
 export interface AcquireContext extends HoldContext, AdminContext {
   readonly waitQueues: WaitQueues<Tally<boolean>, PlaceClaim>
+  /** What holds of shared locks need. */
+  readonly sharedHolds: HoldContext
   /** Whether debug messages are logged. */
   readonly logsDebug: boolean
   /** A claim with a fresh value. */
@@ -120,7 +122,7 @@ export const settleToken = (
 const concludeAttempt = (service: AcquireContext, claim: OwnClaim, start: Instant, tally: Tally<boolean>) => {
   claim.settings.trace?.recordAttempt(toVotes(tally))
   if (granted(tally) && remainingMillis(service.clock, leaseEndFrom(start, claim.settings.validityMillis)) > 0) {
-    return new HeldLock(service, claim, start)
+    return new HeldLock(claim.settings.isShared ? service.sharedHolds : service, claim, start)
   }
   service.cleanUps.over(claim, mayHold(tally))
   return tally

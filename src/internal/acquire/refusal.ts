@@ -9,7 +9,7 @@ import { ErrFailed, type LockError, type NodeError, NodesUnavailable, type Vote 
 import type { KeyState } from "../../LockNode.ts"
 import { inspectKey } from "../claim/claim.ts"
 import type { LockSettings } from "../claim/settings.ts"
-import { notALockReason } from "../nodeContract.ts"
+import { notALockReason, sharedMarker } from "../nodeContract.ts"
 import { lockOf, nodesUnavailable, type Tally, toVotes, unavailable } from "../quorum/ballot.ts"
 import type { AcquireContext } from "./attempt.ts"
 
@@ -105,7 +105,10 @@ const failedVote = (node: string, error: NodeError): Vote => ({ _tag: "Failed", 
 const refusedVote = (node: string, state: KeyState): Vote => {
   const notALock = notALockReason(state)
   if (notALock !== undefined) return { _tag: "Refused", node, notALock }
-  return Number.isFinite(state.ttlMillis)
-    ? { _tag: "Refused", node, ttlMillis: state.ttlMillis }
-    : { _tag: "Refused", node }
+  return {
+    _tag: "Refused",
+    node,
+    ...Number.isFinite(state.ttlMillis) && { ttlMillis: state.ttlMillis },
+    ...state.value === sharedMarker && { isShared: true }
+  }
 }

@@ -5,9 +5,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { Inspection, NodeView } from "../../Inspection.ts"
-import { askAbstention, inspectKey } from "../claim/claim.ts"
+import type { NodeError } from "../../LockError.ts"
+import type { KeyState, LockNode, SharedState } from "../../LockNode.ts"
+import { askAbstention, inspectKey, inspectReaders } from "../claim/claim.ts"
 import type { LockSettings } from "../claim/settings.ts"
-import { notALockReason } from "../nodeContract.ts"
+import { notALockReason, sharedMarker } from "../nodeContract.ts"
 import type { AdminContext } from "./unlock.ts"
 
 export const inspect = (
@@ -20,8 +22,8 @@ export const inspect = (
     service.quorum.request({
       operation: "inspect",
       timeoutMillis: settings.nodeTimeoutMillis,
-      sendTo: (node) => Effect.all([inspectKey(node, key), askAbstention(node, key)], { concurrency: "unbounded" }),
-      isGranted: ([state]) => Option.isSome(state),
+      sendTo: (node) => Effect.all([inspectLock(node, key), askAbstention(node, key)], { concurrency: "unbounded" }),
+      isGranted: ([[state]]) => Option.isSome(state),
       awaitAll: true
     }),
     ({ byNode, quorum }) => {
@@ -29,29 +31,44 @@ export const inspect = (
         const answer = byNode[index]
         if (answer === undefined) return []
         if (Result.isFailure(answer)) return [{ _tag: "Failed", node, error: answer.failure }]
-        const [state, abstention] = answer.success
+        const [[state, shared], abstention] = answer.success
         const rest = { node, ...(Option.isSome(abstention) && { abstains: abstention.value }) }
         if (Option.isNone(state)) return [{ _tag: "Free", ...rest }]
         const { ttlMillis, value } = state.value
+        if (shared !== undefined) return [{ _tag: "Shared", ttlMillis, ...shared, ...rest }]
         const found = notALockReason(state.value)
         return [
           found === undefined ? { _tag: "Held", value, ttlMillis, ...rest } : { _tag: "NotALock", found, ...rest }
         ]
       })
-      return { name, quorum, nodes, holder: quorumHolder(nodes, quorum) }
+      const [holder] = onQuorum(nodes.map((node) => node._tag === "Held" ? [node] : []), quorum)
+      const readers = onQuorum(nodes.map((node) => node._tag === "Shared" ? node.holders : []), quorum)
+      return { name, quorum, nodes, holder: Option.fromUndefinedOr(holder), readers }
     }
   )
 }
 
-/** The value stored by a quorum of nodes, and how long a quorum will keep it. */
-const quorumHolder = (nodes: ReadonlyArray<NodeView>, quorum: number): Inspection["holder"] => {
+/** Reads the key, and the readers if it is shared. */
+const inspectLock = (
+  node: LockNode,
+  key: string
+): Effect.Effect<readonly [Option.Option<KeyState>, SharedState | undefined], NodeError> =>
+  Effect.flatMap(inspectKey(node, key), (state) => {
+    const isShared = node.shared !== undefined && Option.exists(state, ({ value }) => value === sharedMarker)
+    const readers: Effect.Effect<SharedState | undefined, NodeError> = isShared
+      ? inspectReaders(node, key)
+      : Effect.succeed(undefined)
+    return Effect.map(readers, (readers) => [state, readers] as const)
+  })
+
+type Stored = Inspection["readers"][number]
+
+/** The values stored by a quorum of nodes, and how long a quorum will keep each. */
+const onQuorum = (nodes: ReadonlyArray<ReadonlyArray<Stored>>, quorum: number): ReadonlyArray<Stored> => {
   const ttls = new Map<string, Array<number>>()
-  for (const node of nodes) {
-    if (node._tag === "Held") ttls.set(node.value, [...ttls.get(node.value) ?? [], node.ttlMillis])
-  }
-  for (const [value, millis] of ttls) {
+  for (const { ttlMillis, value } of nodes.flat()) ttls.set(value, [...ttls.get(value) ?? [], ttlMillis])
+  return [...ttls].flatMap(([value, millis]) => {
     const ttlMillis = millis.sort((a, b) => b - a)[quorum - 1]
-    if (ttlMillis !== undefined) return Option.some({ value, ttlMillis })
-  }
-  return Option.none()
+    return ttlMillis === undefined ? [] : [{ value, ttlMillis }]
+  })
 }

@@ -16,6 +16,7 @@ export interface AdminContext {
   readonly quorum: Quorum
   readonly cleanUps: CleanUps
   readonly waitQueues: { holders(key: string): ReadonlyArray<Holder> }
+  readonly readerQueues: { holders(key: string): ReadonlyArray<Holder> }
   key(name: string): string
 }
 
@@ -26,10 +27,29 @@ interface Holder {
 
 /** The holds of this service with the given value. */
 export const holdersOf = (service: AdminContext, key: string, value: string): ReadonlyArray<Holder> =>
-  service.waitQueues.holders(key).filter((held) => held.value === value)
+  allHolders(service, key).filter((held) => held.value === value)
 
-/** Releases the lock with the given value, and ends the hold if it belongs to this service. */
+const allHolders = ({ readerQueues, waitQueues }: AdminContext, key: string): ReadonlyArray<Holder> => [
+  ...waitQueues.holders(key),
+  ...readerQueues.holders(key)
+]
+
+/** Releases the lock with the given value, be it a reader's, and ends the hold if it belongs to this service. */
 export const unlock = (
+  service: AdminContext,
+  name: string,
+  value: string,
+  settings: LockSettings
+): Effect.Effect<boolean, NodesUnavailable> =>
+  Effect.flatMap(
+    unlockOneKind(service, name, value, settings),
+    (released) =>
+      released || !service.nodes.every(({ shared }) => shared !== undefined)
+        ? Effect.succeed(released)
+        : unlockOneKind(service, name, value, { ...settings, isShared: true })
+  )
+
+const unlockOneKind = (
   service: AdminContext,
   name: string,
   value: string,
@@ -70,6 +90,6 @@ export const forceUnlock = (
       resume(
         unavailable(tally) ? Effect.fail(nodesUnavailable({ name, key }, tally)) : Effect.succeed(tally.grants > 0)
       ))
-    for (const held of service.waitQueues.holders(key)) held.markLost("Taken", [])
+    for (const held of allHolders(service, key)) held.markLost("Taken", [])
   })
 }

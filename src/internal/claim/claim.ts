@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type { NodeError } from "../../LockError.ts"
-import type { KeyState, LockNode } from "../../LockNode.ts"
+import type { KeyState, LockNode, SharedState } from "../../LockNode.ts"
 import type { Instant } from "../base/clock.ts"
 import { isTrue, type Named, type NodeRequest } from "../quorum/ballot.ts"
 import { hasSlotsRequest, type PermitAllocation, raiseTokensRequest } from "./permitAllocation.ts"
@@ -29,6 +29,22 @@ export interface Claim extends Named {
 /** Reads the key. Throws if a custom node replies with anything but a `KeyState`. */
 export const inspectKey = (node: LockNode, key: string): Effect.Effect<Option.Option<KeyState>, NodeError> =>
   Effect.map(node.inspect(key), checked(isKeyState, "it answered no state of a key"))
+
+/** Reads who shares the lock, or the reader with this value. Throws if a custom node replies with anything but a `SharedState`. */
+export const inspectReaders = (node: LockNode, key: string, value?: string): Effect.Effect<SharedState, NodeError> =>
+  Effect.map(node.shared!.inspect(key, value), (state) => {
+    if (isSharedState(state)) return state
+    throw new Error("it answered no readers")
+  })
+
+const isSharedState = (u: unknown): u is SharedState => {
+  if (!Predicate.isObject(u)) return false
+  const { holders, isWriterWaiting, readers } = u as Record<keyof SharedState, unknown>
+  return Predicate.isNumber(readers) && Predicate.isBoolean(isWriterWaiting) && Array.isArray(holders) &&
+    holders.every((holder: unknown) =>
+      Predicate.isObject(holder) && Predicate.isString(holder["value"]) && Predicate.isNumber(holder["ttlMillis"])
+    )
+}
 
 /** The reason why the node would abstain from voting on a new lock, if any. */
 export const askAbstention = (node: LockNode, key: string): Effect.Effect<Option.Option<string>, NodeError> =>
@@ -85,6 +101,15 @@ export class OwnClaim implements Claim {
   }
 }
 
+/** How long the nodes remember a reader that was refused: it asks again well before that, on most schedules. */
+const readerWaitMillis = 1000
+
+/** Where the value of a lock is kept on a node: in its key, or among the readers. */
+export const storeOf = (
+  node: LockNode,
+  { isShared }: Pick<LockSettings, "isShared">
+): Pick<LockNode, "extend" | "release"> => isShared ? node.shared! : node
+
 /**
  * Frequent requests, and whatever is kept until they are answered, are class
  * instances: V8 eventually pretenures the equivalent object literals, and only a
@@ -103,10 +128,16 @@ export class AcquireRequest implements NodeRequest<boolean> {
   }
 
   sendTo(node: LockNode): Effect.Effect<boolean, NodeError> {
-    const { tokenAllocation, key, settings, value } = this.#claim
+    const { tokenAllocation, key, settings: { expiryMillis, isShared }, value } = this.#claim
+    if (isShared) {
+      const waitMillis = this.conclusive ? 0 : readerWaitMillis
+      return tokenAllocation === undefined
+        ? node.shared!.acquire(key, value, expiryMillis, waitMillis)
+        : tokenAllocation.join(node, key, value, expiryMillis, waitMillis)
+    }
     return tokenAllocation === undefined
-      ? node.acquire(key, value, settings.expiryMillis)
-      : tokenAllocation.acquire(node, key, value, settings.expiryMillis)
+      ? node.acquire(key, value, expiryMillis)
+      : tokenAllocation.acquire(node, key, value, expiryMillis)
   }
 
   isGranted(answer: boolean): boolean {
@@ -208,7 +239,7 @@ export const raiseCounterRequest = (claim: Claim): NodeRequest<boolean> => {
   return permits !== undefined ? raiseTokensRequest(claim, permits) : {
     operation: "acquire",
     timeoutMillis: settings.nodeTimeoutMillis,
-    sendTo: (node) => node.fencing!.raise(key, value, tokenAllocation!.token!),
+    sendTo: (node) => (settings.isShared ? node.shared! : node).fencing!.raise(key, value, tokenAllocation!.token!),
     isGranted: isTrue
   }
 }
@@ -219,9 +250,9 @@ export type ClaimedValue = Pick<Claim, "name" | "key" | "value" | "settings" | "
 /** Deletes the value on a node. */
 export const releaseOn = (
   node: LockNode,
-  { key, permits, value }: Pick<ClaimedValue, "key" | "value" | "permits">
+  { key, permits, settings, value }: Pick<ClaimedValue, "key" | "value" | "permits" | "settings">
 ): Effect.Effect<boolean, NodeError> =>
-  permits === undefined ? node.release(key, value) : node.permits!.release(key, value)
+  (permits === undefined ? storeOf(node, settings) : node.permits!).release(key, value)
 
 export const releaseRequest = (claimed: ClaimedValue): NodeRequest<boolean> => ({
   operation: "release",
@@ -235,7 +266,10 @@ export const isHeldRequest = (claim: Claim): NodeRequest<boolean> => {
   return permits !== undefined ? hasSlotsRequest(claim, permits) : {
     operation: "inspect",
     timeoutMillis: settings.nodeTimeoutMillis,
-    sendTo: (node) => Effect.map(inspectKey(node, key), Option.exists((state) => state.value === value)),
+    sendTo: (node) =>
+      settings.isShared
+        ? Effect.map(inspectReaders(node, key, value), ({ holders }) => holders.length > 0)
+        : Effect.map(inspectKey(node, key), Option.exists((state) => state.value === value)),
     isGranted: isTrue,
     conclusive: true
   }

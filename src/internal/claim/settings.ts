@@ -7,7 +7,7 @@ import type { LockError } from "../../LockError.ts"
 import type { LockOptions } from "../../LockOptions.ts"
 import { invalidOption, isWhole, millis, passes } from "../base/arguments.ts"
 import { validityMillis } from "../lease/lease.ts"
-import { isReserved, longestValue, mostPermits, mostSlots } from "../nodeContract.ts"
+import { isReserved, longestValue, mostPermits, mostSlots, sharedMarker } from "../nodeContract.ts"
 import type { Traced } from "../telemetry/tracing.ts"
 import type { PermitSettings } from "./permitAllocation.ts"
 
@@ -20,6 +20,8 @@ export interface LockSettings extends Traced {
   readonly autoExtend: boolean
   /** Whether the lock has a fencing token. */
   readonly isFenced: boolean
+  /** Whether it is a shared lock, which readers hold together. */
+  readonly isShared: boolean
   readonly retry: Schedule.Schedule<unknown, LockError>
 }
 
@@ -82,6 +84,7 @@ export const resolveSettings = (
     driftFactor,
     autoExtend,
     isFenced: false,
+    isShared: false,
     retry
   }
 }
@@ -142,9 +145,11 @@ export const checkPrefix = (prefix: unknown): string | undefined => {
 
 /** A sentence if the value of a lock is invalid. */
 export const checkValue = (value: unknown): string | undefined =>
-  Predicate.isString(value) && value.length > 0
-    ? checkText("value", value, longestValue)
-    : invalidOption("value", value, "it must be the value of a lock")
+  !Predicate.isString(value) || value.length === 0
+    ? invalidOption("value", value, "it must be the value of a lock")
+    : value === sharedMarker
+    ? invalidOption("value", value, "it stands for all readers of a shared lock, each of which has a value of its own")
+    : checkText("value", value, longestValue)
 
 /** A lone surrogate is rejected: UTF-8 replaces every one with the same character, so two names could share a key. */
 const checkText = (option: string, text: string, mostBytes: number, prefix: string = ""): string | undefined =>

@@ -81,6 +81,18 @@ export class TokenAllocation {
     return this.#counting(node, node.fencing!.replace!(key, value, newValue, expiryMillis, this.#proposal))
   }
 
+  /** Makes the value a reader, whose token is that of the writers before it: nothing is counted. */
+  join(
+    node: LockNode,
+    key: string,
+    value: string,
+    expiryMillis: number,
+    waitMillis: number
+  ): Effect.Effect<boolean, NodeError> {
+    const { fencing } = node.shared!
+    return this.#counting(node, fencing!.acquire(key, value, expiryMillis, this.#proposal, waitMillis))
+  }
+
   #counting(
     node: LockNode,
     answer: Effect.Effect<Option.Option<number>, NodeError>

@@ -6,15 +6,18 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
 import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
 import type { FencingToken } from "../../Fencing.ts"
 import type { Lock } from "../../Lock.ts"
 import { LockLost, type NodesUnavailable, type Vote } from "../../LockError.ts"
+import type { LockMode } from "../../LockMetrics.ts"
 import type { LockNode } from "../../LockNode.ts"
 import { type Instant, instantNow, monotonicMillis } from "../base/clock.ts"
 import { type Claim, isHeldRequest, type OwnClaim, raiseCounterRequest } from "../claim/claim.ts"
 import type { PermitAllocation } from "../claim/permitAllocation.ts"
 import type { LockSettings } from "../claim/settings.ts"
 import type { TokenAllocation } from "../claim/tokenAllocation.ts"
+import { downgrade } from "../lease/downgrade.ts"
 import { Guardable } from "../lease/guard.ts"
 import { leaseEndFrom, remainingMillis, sinceMillis } from "../lease/lease.ts"
 import { type Leased, LeaseTimer } from "../lease/leaseTimers.ts"
@@ -22,7 +25,7 @@ import { isUnsent } from "../nodeContract.ts"
 import { denied, granted, lockOf, nodesUnavailable, type Tally, toVotes, unavailable } from "../quorum/ballot.ts"
 import { attributes } from "../telemetry/attributes.ts"
 import type { LockMetrics } from "../telemetry/metrics.ts"
-import type { Hold, HoldContext } from "./hold.ts"
+import type { Downgrading, Hold, HoldContext } from "./hold.ts"
 import { ReleaseRequest } from "./release.ts"
 import { PermitRenewalRequest, RenewalRequest } from "./renewal.ts"
 
@@ -53,7 +56,7 @@ type HoldState =
   /** Left to expire, without further renewals. */
   | "abandoned"
 
-export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
+export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased, Downgrading {
   readonly #context: HoldContext
   readonly #claim: OwnClaim
   readonly #leaseTimer = new LeaseTimer(this)
@@ -101,6 +104,10 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
 
   get value(): string {
     return this.#claim.value
+  }
+
+  get mode(): LockMode {
+    return this.permits !== undefined ? "permits" : this.settings.isShared ? "shared" : "exclusive"
   }
 
   get settings(): LockSettings {
@@ -273,6 +280,25 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
     return released
   }
 
+  /** The shared lock that takes the place of this exclusive one; `undefined` if this is no exclusive lock. */
+  get [downgrade](): Effect.Effect<Lock, LockLost | NodesUnavailable, Scope.Scope> | undefined {
+    return this.mode === "exclusive" ? this.#context.downgrade?.(this) : undefined
+  }
+
+  endExclusive(): LockLost | undefined {
+    const lost = this.#notHeld()
+    if (lost !== undefined) return lost
+    this.#recordEnd("released")
+    this.#listeners.clear()
+    this.#released = Deferred.makeUnsafe<boolean>()
+    return undefined
+  }
+
+  exclusiveEnded(isGranted: boolean): void {
+    this.#context.waitQueues.lockEnded(this, false)
+    Deferred.doneUnsafe(this.#released!, Effect.succeed(isGranted))
+  }
+
   /** Called when the renewal is due, or the lease has ended. */
   onRenewalDue(): void {
     if (this.checkLease() !== undefined || !this.#isHeld) return
@@ -299,7 +325,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased {
 
   get #metrics(): LockMetrics {
     const { metrics } = this.#context.quorum
-    return this.permits === undefined ? metrics : metrics.permits
+    return this.mode === "exclusive" ? metrics : metrics[this.mode]
   }
 
   get #isHeld(): boolean {

@@ -3,8 +3,12 @@
  */
 import type * as Clock from "effect/Clock"
 import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import type { FencingToken } from "../../Fencing.ts"
+import type { Lock } from "../../Lock.ts"
+import type { LockLost, NodesUnavailable } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
+import type { Claim } from "../claim/claim.ts"
 import type { CleanUps } from "../claim/cleanUps.ts"
 import type { PermitAllocation } from "../claim/permitAllocation.ts"
 import type { LockSettings } from "../claim/settings.ts"
@@ -24,6 +28,16 @@ export interface HoldContext {
   readonly leaseTimers: LeaseTimers
   /** Who waits for what is held. */
   readonly waitQueues: HoldQueues
+  /** Makes a shared lock of an exclusive one. */
+  downgrade?(lock: Downgrading): Effect.Effect<Lock, LockLost | NodesUnavailable, Scope.Scope>
+}
+
+/** An exclusive lock that becomes a shared one. */
+export interface Downgrading extends Claim {
+  /** Ends the exclusive hold, without a release. Fails if it is not held any more. */
+  endExclusive(): LockLost | undefined
+  /** The nodes have answered; whether the lock is shared now. */
+  exclusiveEnded(isGranted: boolean): void
 }
 
 /** What a hold, and its release, tell those who wait. */

@@ -6,7 +6,7 @@ import * as Result from "effect/Result"
 import type { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import { mapResult } from "../base/callbackEffect.ts"
-import type { ClaimedValue } from "../claim/claim.ts"
+import { type ClaimedValue, storeOf } from "../claim/claim.ts"
 import { type PermitAllocation, SlotVotes } from "../claim/permitAllocation.ts"
 import { isTrue, type NodeRequest, type Tally } from "../quorum/ballot.ts"
 
@@ -26,7 +26,7 @@ export class RenewalRequest implements NodeRequest<boolean> {
 
   sendTo(node: LockNode): Effect.Effect<boolean, NodeError> {
     const { key, settings, value } = this.lock
-    return node.extend(key, value, settings.expiryMillis)
+    return storeOf(node, settings).extend(key, value, settings.expiryMillis)
   }
 
   isGranted(answer: boolean): boolean {

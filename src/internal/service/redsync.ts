@@ -12,6 +12,7 @@ import type { LockOptions } from "../../LockOptions.ts"
 import type { Names, Program, Redsync } from "../../RedsyncService.ts"
 import { acquire, tryAcquire } from "../acquire/acquire.ts"
 import { acquireAll } from "../acquire/acquireAll.ts"
+import { acquireShared, tryAcquireShared } from "../acquire/acquireShared.ts"
 import { adopt } from "../acquire/adopt.ts"
 import type { RestoreInterruptibility } from "../acquire/attempt.ts"
 import { health } from "../admin/health.ts"
@@ -25,15 +26,21 @@ import { guard } from "../lease/guard.ts"
 import { inAcquireSpan } from "../telemetry/tracing.ts"
 import { ifProgram, releaseWithScope, type Run, use, withName } from "./programs.ts"
 import { semaphoreMethods } from "./semaphore.ts"
-import type { LockService } from "./service.ts"
+import { type LockService, unableToShare } from "./service.ts"
 
 /** The public service over the parts of one. */
 export const makeRedsync = (service: LockService): Redsync => {
-  const plain = waysToHold<Lock, [Lock]>(service, false, (run, lock) => run(lock))
+  const plain = waysToHold<Lock, [Lock]>(service, { isFenced: false, isShared: false }, giveLock)
   const fenced = waysToHold<FencedLock, [FencingToken, FencedLock]>(
     service,
-    true,
-    (run, lock) => run(lock.token, lock)
+    { isFenced: true, isShared: false },
+    giveToken
+  )
+  const shared = waysToHold<Lock, [Lock]>(service, { isFenced: false, isShared: true }, giveLock)
+  const fencedShared = waysToHold<FencedLock, [FencingToken, FencedLock]>(
+    service,
+    { isFenced: true, isShared: true },
+    giveToken
   )
   return {
     topology: Effect.sync(() => ({
@@ -51,6 +58,14 @@ export const makeRedsync = (service: LockService): Redsync => {
     tryLock: plain.tryLock,
     fencedLock: fenced.lock,
     tryFencedLock: fenced.tryLock,
+    withSharedLock: shared.withLock,
+    withSharedLockIfAvailable: shared.withLockIfAvailable,
+    withFencedSharedLock: fencedShared.withLock,
+    withFencedSharedLockIfAvailable: fencedShared.withLockIfAvailable,
+    sharedLock: shared.lock,
+    trySharedLock: shared.tryLock,
+    fencedSharedLock: fencedShared.lock,
+    tryFencedSharedLock: fencedShared.tryLock,
     adopt: plain.adopt,
     adoptFenced: fenced.adopt,
     ...semaphoreMethods(service),
@@ -74,10 +89,14 @@ export const makeRedsync = (service: LockService): Redsync => {
   }
 }
 
-/** All ways to hold locks of one kind: with or without a fencing token. */
+const giveLock = <A, E, R>(run: Run<[Lock], A, E, R>, lock: Lock) => run(lock)
+
+const giveToken = <A, E, R>(run: Run<[FencingToken, FencedLock], A, E, R>, lock: FencedLock) => run(lock.token, lock)
+
+/** All ways to hold locks of one kind: shared or not, with or without a fencing token. */
 const waysToHold = <L extends Lock, Held extends ReadonlyArray<unknown>>(
   service: LockService,
-  isFenced: boolean,
+  kind: Pick<LockSettings, "isFenced" | "isShared">,
   give: <A, E, R>(run: Run<Held, A, E, R>, lock: L) => Effect.Effect<A, E, R>
 ) => {
   /** A lock is fenced if and only if its settings are. */
@@ -85,10 +104,12 @@ const waysToHold = <L extends Lock, Held extends ReadonlyArray<unknown>>(
 
   const settingsOf = (options: LockOptions | undefined): LockSettings | string => {
     const settings = service.settings(options)
-    if (!isFenced || Predicate.isString(settings)) return settings
+    if (Predicate.isString(settings)) return settings
+    if (kind.isShared) return unableToShare(service.nodes, kind) ?? { ...settings, ...kind }
+    if (!kind.isFenced) return settings
     const unable = service.nodes.find((node) => node.fencing === undefined)
     return unable === undefined
-      ? { ...settings, isFenced }
+      ? { ...settings, ...kind }
       : `effect-redsync: the node ${unable.id} keeps no fencing counters; fenced locks need them on every node.`
   }
 
@@ -106,10 +127,20 @@ const waysToHold = <L extends Lock, Held extends ReadonlyArray<unknown>>(
     use(lock, restore(guard(lock, give(run, ofKind(lock)))))
 
   const acquireOne = (name: string, settings: LockSettings, restore: RestoreInterruptibility) =>
-    inAcquireSpan(service, name, settings, (settings) => acquire(service, name, settings, restore))
+    inAcquireSpan(
+      service,
+      name,
+      settings,
+      (settings) => (kind.isShared ? acquireShared : acquire)(service, name, settings, restore)
+    )
 
   const tryOne = (name: string, settings: LockSettings, restore: RestoreInterruptibility) =>
-    inAcquireSpan(service, name, settings, (settings) => tryAcquire(service, name, settings, restore))
+    inAcquireSpan(
+      service,
+      name,
+      settings,
+      (settings) => (kind.isShared ? tryAcquireShared : tryAcquire)(service, name, settings, restore)
+    )
 
   return {
     withLock: <A, E, R>(
@@ -190,7 +221,7 @@ const waysToHold = <L extends Lock, Held extends ReadonlyArray<unknown>>(
       options?: LockOptions
     ): Effect.Effect<L, LockLost | NodesUnavailable, Scope.Scope> =>
       withSettings(name, options, (settings, restore) => {
-        const unable = service.nodes.find((node) => (isFenced ? node.fencing : node)?.replace === undefined)
+        const unable = service.nodes.find((node) => (kind.isFenced ? node.fencing : node)?.replace === undefined)
         const problem = unable === undefined
           ? checkValue(value)
           : `effect-redsync: the node ${unable.id} cannot replace a value; adopting a lock needs that of every node.`

@@ -10,12 +10,17 @@ import { constFalse, constVoid } from "effect/Function"
 import * as Latch from "effect/Latch"
 import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
+import type * as Scope from "effect/Scope"
+import type { Lock } from "../../Lock.ts"
+import type { LockLost, NodesUnavailable } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import type { LockOptions } from "../../LockOptions.ts"
+import { downgrade } from "../acquire/downgrade.ts"
 import type { PlaceClaim } from "../acquire/placeClaim.ts"
-import { given } from "../base/arguments.ts"
+import { dieWithIllegalArgument, given } from "../base/arguments.ts"
 import { monotonicMillis } from "../base/clock.ts"
-import { OwnClaim } from "../claim/claim.ts"
+import { untrusted } from "../base/text.ts"
+import { type Claim, OwnClaim } from "../claim/claim.ts"
 import { CleanUps } from "../claim/cleanUps.ts"
 import { PermitAllocation } from "../claim/permitAllocation.ts"
 import {
@@ -28,13 +33,27 @@ import {
 } from "../claim/settings.ts"
 import { TokenAllocation } from "../claim/tokenAllocation.ts"
 import { Values } from "../claim/values.ts"
-import type { HoldContext } from "../hold/hold.ts"
+import type { Downgrading, HoldContext } from "../hold/hold.ts"
 import { ReleaseRequest } from "../hold/release.ts"
 import { LeaseTimers } from "../lease/leaseTimers.ts"
 import type { Tally } from "../quorum/ballot.ts"
 import { Quorum } from "../quorum/quorum.ts"
 import { PermitQueues } from "../waiting/permitQueues.ts"
+import { ReaderQueues } from "../waiting/readerQueues.ts"
 import { WaitQueues } from "../waiting/waitQueues.ts"
+import { releaseWithScope } from "./programs.ts"
+
+/** Why the nodes cannot be used with shared locks, if they cannot. */
+export const unableToShare = (
+  nodes: ReadonlyArray<LockNode>,
+  { isFenced }: Pick<LockSettings, "isFenced">
+): string | undefined => {
+  const node = nodes.find(({ shared }) => (isFenced ? shared?.fencing : shared) === undefined)
+  const what = isFenced ? "fencing counters for readers; fenced shared" : "readers; shared"
+  return node === undefined
+    ? undefined
+    : `effect-redsync: the node ${untrusted(node.id)} keeps no ${what} locks need them on every node.`
+}
 
 const connectTimeout = Duration.seconds(2)
 
@@ -52,6 +71,8 @@ interface Shared {
   readonly waitQueues: WaitQueues<Tally<boolean>, PlaceClaim>
   readonly permitQueues: PermitQueues
   readonly permitHolds: HoldContext
+  readonly readerQueues: ReaderQueues
+  readonly sharedHolds: HoldContext
   readonly values: Values
   /** Whether what is said at debug level is heard. */
   readonly logsDebug: boolean
@@ -68,6 +89,8 @@ export class LockService implements Shared {
   readonly waitQueues: WaitQueues<Tally<boolean>, PlaceClaim>
   readonly permitQueues: PermitQueues
   readonly permitHolds: HoldContext
+  readonly readerQueues: ReaderQueues
+  readonly sharedHolds: HoldContext
   readonly values: Values
   readonly logsDebug: boolean
   readonly options: LockOptions
@@ -84,6 +107,8 @@ export class LockService implements Shared {
     this.waitQueues = shared.waitQueues
     this.permitQueues = shared.permitQueues
     this.permitHolds = shared.permitHolds
+    this.readerQueues = shared.readerQueues
+    this.sharedHolds = shared.sharedHolds
     this.values = shared.values
     this.logsDebug = shared.logsDebug
     this.options = shared.options
@@ -103,6 +128,7 @@ export class LockService implements Shared {
     const clock = Context.get(context, Clock.Clock)
     const quorum = new Quorum(nodes, size, context)
     const permitQueues = new PermitQueues(quorum)
+    const readerQueues = new ReaderQueues(nodes, (key) => shared.waitQueues.wake(key))
     const parts = {
       nodes,
       clock,
@@ -118,11 +144,14 @@ export class LockService implements Shared {
       }),
       permitQueues,
       permitHolds: { ...parts, waitQueues: permitQueues },
+      readerQueues,
+      sharedHolds: { ...parts, waitQueues: readerQueues },
       values: new Values(Context.get(context, WebCrypto)),
       logsDebug: !LogLevel.isGreaterThan(Context.get(context, References.MinimumLogLevel), "Debug"),
       options,
       defaults
     }
+    shared.waitQueues.onEnded = (key) => readerQueues.wake(key)
     return new LockService(shared, prefix)
   }
 
@@ -160,6 +189,21 @@ export class LockService implements Shared {
     return new OwnClaim(name, this.key(name), this.values.next(), settings, allocation, monotonicMillis(this.clock))
   }
 
+  sharedClaim({ key, name, settings, tokenAllocation }: Claim): OwnClaim {
+    const shared = { ...settings, isShared: true }
+    return new OwnClaim(name, key, this.values.next(), shared, tokenAllocation, monotonicMillis(this.clock))
+  }
+
+  /** Makes a shared lock of an exclusive one, and releases it when the scope closes. */
+  downgrade(lock: Downgrading): Effect.Effect<Lock, LockLost | NodesUnavailable, Scope.Scope> {
+    return Effect.uninterruptibleMask((restore) => {
+      const problem = unableToShare(this.nodes, lock.settings)
+      return problem === undefined
+        ? Effect.tap(downgrade(this, lock, restore), releaseWithScope)
+        : dieWithIllegalArgument(problem)
+    })
+  }
+
   /** A claim of our own on permits, which no node has heard of yet. */
   permitClaim(name: string, settings: PermitLockSettings, random: readonly [number, number]): OwnClaim {
     const permits = new PermitAllocation(settings, random, settings.isFenced ? this.clock : undefined)
@@ -193,6 +237,7 @@ export class LockService implements Shared {
     return Effect.suspend(() => {
       this.waitQueues.close()
       this.permitQueues.close()
+      this.readerQueues.close()
       this.leaseTimers.close()
       this.cleanUps.close()
       return this.quorum.close

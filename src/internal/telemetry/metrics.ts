@@ -5,7 +5,7 @@
 import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
 import type { LockLost, NodeError } from "../../LockError.ts"
-import { type Definition, definitions } from "../../LockMetrics.ts"
+import { type Definition, definitions, type LockMode } from "../../LockMetrics.ts"
 
 export type AcquireOutcome = "granted" | "held_by_another" | "nodes_unavailable" | "interrupted"
 
@@ -48,7 +48,7 @@ export class LockMetrics {
   readonly #handOvers: (outcome: string) => Metric.Counter<number>
   readonly #wakeUps: (outcome: string) => Metric.Counter<number>
 
-  constructor(context: Context.Context<never>, mode: "exclusive" | "permits") {
+  constructor(context: Context.Context<never>, mode: LockMode) {
     this.#context = context
     this.#acquisitions = memoizeByAttribute((outcome) => counter(definitions.acquisitions, { mode, outcome }))
     this.#wait = memoizeByAttribute((outcome) => histogram(definitions.wait, { mode, outcome }))
@@ -132,6 +132,7 @@ export class PermitMetrics extends LockMetrics {
 /** The metrics of one service: those of its nodes, and of exclusive locks. */
 export class Metrics extends LockMetrics {
   readonly permits: PermitMetrics
+  readonly shared: LockMetrics
   readonly #context: Context.Context<never>
   readonly #up = memoizeByAttribute((node) => gauge(definitions.up, { node }))
   readonly #quorumMargin = gauge(definitions.quorumMargin, {})
@@ -146,6 +147,7 @@ export class Metrics extends LockMetrics {
     super(context, "exclusive")
     this.#context = context
     this.permits = new PermitMetrics(context)
+    this.shared = new LockMetrics(context, "shared")
   }
 
   nodeAnswered(node: string, operation: NodeError["operation"], isGranted: boolean, millis: number): void {

@@ -42,6 +42,8 @@ export class WaitQueues<Refusal, C extends LineClaim> {
   /** Values that were handed a lock, and left to expire or to another process. */
   readonly #left = new Set<string>()
   closed = false
+  /** Called when a lock held here has ended. */
+  onEnded: ((key: string) => void) | undefined
 
   /** `onDead` deletes a value on a node that has handed a lock over to it too late, and wakes the next in line there. */
   constructor(context: WaitingContext, onDead: (node: LockNode, key: string, value: string) => void) {
@@ -107,9 +109,16 @@ export class WaitQueues<Refusal, C extends LineClaim> {
   lockEnded(holder: Holder, woke: boolean): void {
     const queue = this.#queues.get(holder.key)
     if (queue?.ended(holder, woke) !== true) return
+    this.onEnded?.(holder.key)
     if (queue.waiters.size === 0) this.#retire(queue)
     else if (woke) queue.wakeToTake()
     else queue.wake()
+  }
+
+  /** The lock may be free: the head attempts. */
+  wake(key: string): void {
+    const queue = this.#queues.get(key)
+    if (queue?.isWaiting === true) queue.wake()
   }
 
   /** A lock was given up without a release: what comes in for it late is left alone, as long as it may live. */

@@ -1,0 +1,18 @@
+/**
+ * How a lock is recognised that can become a shared one.
+ */
+import type * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import type * as Scope from "effect/Scope"
+import type { LockLost, NodesUnavailable } from "../../LockError.ts"
+
+/** The property of a held lock that makes a shared lock of it. */
+export const downgrade: unique symbol = Symbol.for("effect-redsync/downgrade")
+
+interface Downgradable {
+  readonly [downgrade]: Effect.Effect<unknown, LockLost | NodesUnavailable, Scope.Scope> | undefined
+}
+
+/** The effect that makes a shared lock of an exclusive one; `undefined` if it is none. */
+export const downgradeOf = (lock: unknown): Downgradable[typeof downgrade] =>
+  Predicate.hasProperty(lock, downgrade) ? (lock as Downgradable)[downgrade] : undefined
