@@ -11,6 +11,7 @@ import {
   adopt,
   adoptFenced,
   fencedLock,
+  fencedSharedLock,
   Fencing,
   forceUnlock,
   inspect,
@@ -22,15 +23,22 @@ import {
   Redsync,
   retryPolicy,
   type ServiceOptions,
+  sharedLock,
   tryFencedLock,
+  tryFencedSharedLock,
   tryLock,
+  trySharedLock,
   unlock,
   withFencedLock,
   withFencedLockIfAvailable,
   withFencedLocks,
+  withFencedSharedLock,
+  withFencedSharedLockIfAvailable,
   withLock,
   withLockIfAvailable,
-  withLocks
+  withLocks,
+  withSharedLock,
+  withSharedLockIfAvailable
 } from "../src/index.ts"
 import * as IoredisNode from "../src/IoredisNode.ts"
 import { layerTest } from "../src/testing.ts"
@@ -203,6 +211,16 @@ const verbs: Record<string, (options: LockOptions) => Verb> = {
   withFencedLocks: (options) => withFencedLocks(["a", "b"], (locks) => Effect.succeed(locks), options),
   "withFencedLocks, piped": (options) => withFencedLocks(["a", "b"], options)((locks) => Effect.succeed(locks)),
   tryFencedLock: (options) => tryFencedLock("a", options),
+  withSharedLock: (options) => withSharedLock("a", program, options),
+  "withSharedLock, piped": (options) => withSharedLock("a", options)(Effect.void),
+  withSharedLockIfAvailable: (options) => withSharedLockIfAvailable("a", program, options),
+  withFencedSharedLock: (options) => withFencedSharedLock("a", (token) => Effect.succeed(token), options),
+  withFencedSharedLockIfAvailable: (options) =>
+    withFencedSharedLockIfAvailable("a", (token) => Effect.succeed(token), options),
+  sharedLock: (options) => sharedLock("a", options),
+  trySharedLock: (options) => trySharedLock("a", options),
+  fencedSharedLock: (options) => fencedSharedLock("a", options),
+  tryFencedSharedLock: (options) => tryFencedSharedLock("a", options),
   "the method withLock": (options) => Redsync.Redsync.use((redsync) => redsync.withLock("a", program, options))
 }
 
@@ -435,6 +453,14 @@ describe("names and values", () => {
     forceUnlock: (name) => forceUnlock(name),
     withFencedLockIfAvailable: (name) => withFencedLockIfAvailable(name, () => Effect.void),
     tryFencedLock: (name) => tryFencedLock(name),
+    withSharedLock: (name) => withSharedLock(name, Effect.void),
+    withSharedLockIfAvailable: (name) => withSharedLockIfAvailable(name, Effect.void),
+    withFencedSharedLock: (name) => withFencedSharedLock(name, () => Effect.void),
+    withFencedSharedLockIfAvailable: (name) => withFencedSharedLockIfAvailable(name, () => Effect.void),
+    sharedLock: (name) => sharedLock(name),
+    trySharedLock: (name) => trySharedLock(name),
+    fencedSharedLock: (name) => fencedSharedLock(name),
+    tryFencedSharedLock: (name) => tryFencedSharedLock(name),
     adoptFenced: (name) => adoptFenced(name, "value"),
     "the method withLock": (name) => Redsync.Redsync.use((redsync) => redsync.withLock(name, Effect.void)),
     "the method inspect": (name) => Redsync.Redsync.use((redsync) => redsync.inspect(name))

@@ -199,14 +199,24 @@ describe("downgrade", () => {
       assert.deepStrictEqual(yield* tryLock("a"), Option.none())
       yield* TestClock.adjust("1 minute")
       assert.isTrue(yield* reader.isHeld)
-    }).pipe(Effect.scoped, Effect.andThen(isFree("a")), Effect.map(assert.isTrue), Effect.provide(three)))
+    }).pipe(
+      Effect.scoped,
+      Effect.andThen(isFree("a")),
+      Effect.map((free) => assert.isTrue(free)),
+      Effect.provide(three)
+    ))
 
   it.effect("a program goes on with the reader, which outlives it if its scope does", () =>
     Effect.gen(function*() {
       const reader = yield* withLock("a", (writer) => Lock.downgrade(writer))
       assert.isTrue(yield* reader.isHeld)
       assert.deepStrictEqual((yield* inspect("a")).readers.map(({ value }) => value), [reader.value])
-    }).pipe(Effect.scoped, Effect.andThen(isFree("a")), Effect.map(assert.isTrue), Effect.provide(three)))
+    }).pipe(
+      Effect.scoped,
+      Effect.andThen(isFree("a")),
+      Effect.map((free) => assert.isTrue(free)),
+      Effect.provide(three)
+    ))
 
   it.effect("keeps the token, which the next writer's exceeds", () =>
     Effect.gen(function*() {

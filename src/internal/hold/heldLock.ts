@@ -288,6 +288,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased, Do
   endExclusive(): LockLost | undefined {
     const lost = this.#notHeld()
     if (lost !== undefined) return lost
+    this.#context.waitQueues.releasing(this)
     this.#recordEnd("released")
     this.#listeners.clear()
     this.#released = Deferred.makeUnsafe<boolean>()

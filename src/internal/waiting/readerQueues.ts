@@ -79,7 +79,7 @@ export class ReaderQueues {
   }
 
   /** What readers share is not handed over. */
-  handOver(): undefined {
+  releasing(): undefined {
     return undefined
   }
 
