@@ -242,8 +242,10 @@ export const tryFencedPermits = (
  * @since 0.1.0
  */
 export interface DistributedSemaphore {
+  /** The name, without the prefix of the service. */
   readonly name: string
 
+  /** How many permits there are. */
   readonly limit: number
 
   /** Holds so many permits while the program runs: {@link withPermits}. */

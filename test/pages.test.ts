@@ -55,11 +55,12 @@ describe("pages", () => {
     }
   })
 
-  it("the README has at most 14 KB, and each guide 13", () => {
+  it("the README has at most 14 KB, each guide 13, and AGENTS.md 2", () => {
     const guides = pages.filter((page) => page.startsWith("src/guide/"))
     assert.isAtLeast(guides.length, 8)
     const kilobytes = (page: string) => Buffer.byteLength(readPage(page)) / 1024
     assert.isAtMost(kilobytes("README.md"), 14)
     for (const page of guides) assert.isAtMost(kilobytes(page), 13, page)
+    assert.isAtMost(kilobytes("src/AGENTS.md"), 2)
   })
 })
