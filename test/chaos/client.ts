@@ -13,6 +13,7 @@ import {
   retryPolicy,
   withFencedLock
 } from "../../src/index.ts"
+import { nodeOver, tracked } from "../support/effectRedis.ts"
 import { now, writer } from "./log.ts"
 
 export interface ClientOptions {
@@ -23,10 +24,12 @@ export interface ClientOptions {
   readonly fibers: number
   readonly expiryMillis: number
   readonly delayedRestart: boolean
+  /** Whether its nodes are over Effect's Redis service. */
+  readonly effectRedis: boolean
 }
 
 const options: ClientOptions = JSON.parse(process.argv[2]!)
-const { delayedRestart, expiryMillis, fibers, names, nodes } = options
+const { delayedRestart, effectRedis, expiryMillis, fibers, names, nodes } = options
 const self = { process: options.process }
 
 const write = writer(options.log)
@@ -118,7 +121,7 @@ await Effect.forEach(tasks, (task) => Effect.forever(turn(task)), { concurrency:
   Effect.raceFirst(told),
   Effect.provide(
     Redsync.layer({
-      nodes,
+      nodes: nodes.map((url) => effectRedis ? nodeOver(url, tracked) : url),
       expiry: expiryMillis,
       nodeTimeout: Math.max(100, expiryMillis / 10),
       ...delayedRestart ? { delayedRestart: expiryMillis } : {}

@@ -5,6 +5,7 @@
  * - `--minutes 2`, `--seed word`: what is done when follows from the seed.
  * - `--no-client-pauses`: clients are killed, but never stopped for a while.
  * - `--rolling-restarts`: also restarts a quorum of the servers empty, one after the other, again and again.
+ * - `--effect-redis`: the nodes of every second client are over Effect's Redis service.
  * - `--delayed-restart off`: servers that come back empty vote at once, and two clients will be let in.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
@@ -19,7 +20,8 @@ const { values: flags } = parseArgs({
     seed: { type: "string", default: String(Math.floor(Math.random() * 1e9)) },
     "no-client-pauses": { type: "boolean", default: false },
     "rolling-restarts": { type: "boolean", default: false },
-    "delayed-restart": { type: "string", default: "on" }
+    "delayed-restart": { type: "string", default: "on" },
+    "effect-redis": { type: "boolean", default: false }
   }
 })
 
@@ -41,6 +43,7 @@ const options = {
   delayedRestart: delayedRestart === "on",
   clientPauses: !flags["no-client-pauses"],
   rollingRestarts: flags["rolling-restarts"],
+  effectRedis: flags["effect-redis"],
   say: console.log
 }
 

@@ -38,6 +38,7 @@ export const table = (outcome: Outcome, options: Options): ReadonlyArray<string>
     `seed ${options.seed}`,
     `delayedRestart ${options.delayedRestart ? "on" : "off"}`,
     ...options.rollingRestarts ? ["rolling restarts"] : [],
+    ...options.effectRedis ? ["half of the clients over Effect's Redis service"] : [],
     ...options.clientPauses ? [] : ["no client pauses"]
   ].join(", ")
   return [`| ${mode} | |`, "| --- | --- |", ...rows.map(([what, value]) => `| ${what} | ${value} |`)]

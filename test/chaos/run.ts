@@ -28,6 +28,8 @@ export interface Options {
   readonly delayedRestart: boolean
   readonly clientPauses: boolean
   readonly rollingRestarts: boolean
+  /** Whether the nodes of every second client are over Effect's Redis service. */
+  readonly effectRedis: boolean
   readonly say: (line: string) => void
 }
 
@@ -133,7 +135,8 @@ const makeWorld = Effect.fnUntraced(function*(options: Options, log: string) {
       const process = ++processes
       const { delayedRestart, expiryMillis, fibers } = options
       const nodes = links[index]!.map(({ url }) => url)
-      const settings: ClientOptions = { process, log, nodes, names, fibers, expiryMillis, delayedRestart }
+      const effectRedis = options.effectRedis && process % 2 === 1
+      const settings: ClientOptions = { process, log, nodes, names, fibers, expiryMillis, delayedRestart, effectRedis }
       const started = child(new URL("client.ts", import.meta.url), settings)
       return Effect.map(Effect.provideService(started, Scope.Scope, scope), (child) => ({ process, child }))
     })

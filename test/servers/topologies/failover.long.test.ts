@@ -18,6 +18,7 @@ import {
 import * as IoredisNode from "../../../src/IoredisNode.ts"
 import { overCluster } from "../../examples/kinds/cluster.ts"
 import { overSentinel } from "../../examples/kinds/sentinel.ts"
+import { overSentinelNodeRedis } from "../../examples/kinds/sentinel-node-redis.ts"
 import { assertNodeError } from "../../support/conformance.ts"
 import { callsOf, until } from "../../support/faults.ts"
 import {
@@ -174,6 +175,13 @@ describe("Sentinel", () => {
       yield* admitReplicas(primary)
       const second = yield* ours(Effect.scoped(fencedLock(name, patient)))
       assert.isAbove(second.token, first.token)
+    }).pipe(Effect.scoped))
+
+  it.live("a lock outlives the failover, over Effect's Redis service", () =>
+    Effect.gen(function*() {
+      const group = yield* watched
+      const layer = overSentinelNodeRedis([...group.sentinels])
+      yield* survives(yield* service(layer), yield* service(layer), group.failover)
     }).pipe(Effect.scoped))
 
   it.live("Sentinels that are all down are failed votes, and no reason to hang", () =>
