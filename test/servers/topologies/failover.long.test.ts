@@ -17,8 +17,8 @@ import {
 } from "../../../src/index.ts"
 import * as IoredisNode from "../../../src/IoredisNode.ts"
 import { overCluster } from "../../examples/kinds/cluster.ts"
-import { overSentinel } from "../../examples/kinds/sentinel.ts"
 import { overSentinelNodeRedis } from "../../examples/kinds/sentinel-node-redis.ts"
+import { overSentinel } from "../../examples/kinds/sentinel.ts"
 import { assertNodeError } from "../../support/conformance.ts"
 import { callsOf, until } from "../../support/faults.ts"
 import {
