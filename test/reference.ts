@@ -43,7 +43,7 @@ writeFileSync(
     blockTags: ["@category", "@default", "@module", "@param", "@returns", "@see", "@since", "@stability"],
     validation: { invalidLink: false, notExported: false, notDocumented: true },
     requiredToBeDocumented: ["Module", "Namespace", "Class", "Interface", "TypeAlias", "Function", "Variable"],
-    treatWarningsAsErrors: true
+    treatValidationWarningsAsErrors: true
   })
 )
 writeFileSync(join(tool, "package.json"), "{}")
