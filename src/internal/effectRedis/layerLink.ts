@@ -7,7 +7,6 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -16,13 +15,13 @@ import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import { Entrance, readiness } from "../redis/entrance.ts"
 import { messageOf } from "../redis/errors.ts"
-import { inRealTime } from "../redis/realTime.ts"
+import { inRealTime, schedule } from "../redis/realTime.ts"
 import type { NodeRedisClient, RedisService, ServiceLink } from "./link.ts"
 
 /** How long building the layer may take before it is given up and begun again. */
 const buildLimit = Duration.seconds(10)
 /** How long its finalizers are waited for. */
-const closeLimit = Duration.seconds(1)
+const closeLimitMillis = 1000
 
 const minPauseMillis = 50
 const maxPauseMillis = 2000
@@ -136,10 +135,14 @@ export class LayerLink implements ServiceLink {
       this.redis = this.client = undefined
       // Its finalizer would wait for replies, which may never come.
       if (Predicate.hasProperty(client, "destroy") && Predicate.isFunction(client.destroy)) client.destroy()
-      return Effect.flatMap(
-        Effect.forkDetach(Scope.close(scope, Exit.void), { startImmediately: true }),
-        (closing) => Effect.interruptible(Effect.timeoutOption(Fiber.await(closing), closeLimit))
-      )
+      const closing = Effect.runFork(Scope.close(scope, Exit.void))
+      return Effect.callback<void>((resume) => {
+        const cancel = schedule(closeLimitMillis, () => resume(Effect.void))
+        closing.addObserver(() => {
+          cancel()
+          resume(Effect.void)
+        })
+      })
     })
   }
 }

@@ -4,7 +4,7 @@ import { Cause, Context, Effect, Fiber, Layer } from "effect"
 import { Redis } from "effect/persistence"
 import { health, type LockNode, RedisNode, Redsync, withLock } from "../../../src/index.ts"
 import { assertDown, assertNodeError, Backend, realTime, redisSuite, Subject } from "../../support/conformance.ts"
-import { nodeOver, type NodeRedisOptions } from "../../support/effectRedis.ts"
+import { clientLayer, nodeOver, type NodeRedisOptions } from "../../support/effectRedis.ts"
 import { until } from "../../support/faults.ts"
 import { type RedisServer, RedisServers } from "../../support/servers/RedisServers.ts"
 import { onThree, service } from "../../support/trouble.ts"
@@ -162,6 +162,18 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
         yield* server.command("DEL", "a")
       }))
   )
+
+  it.effect("waits for the layer's finalizers when it closes, but not for ever", () =>
+    onThree(Effect.fnUntraced(function*([server]) {
+      for (const [ends, finalizer] of [[true, Effect.sleep("20 millis")], [false, Effect.never]] as const) {
+        let hasEnded = false
+        const layer = Layer.effectDiscard(
+          Effect.addFinalizer(() => Effect.andThen(finalizer, Effect.sync(() => hasEnded = true)))
+        ).pipe(Layer.merge(clientLayer(server.url)))
+        yield* Effect.scoped(Effect.flatMap(RedisNode.fromLayer("slow", layer), untilAnswers))
+        assert.strictEqual(hasEnded, ends)
+      }
+    })))
 
   it.effect("the layer may fail as it likes, and is built again", () =>
     onThree(Effect.fnUntraced(function*([server]) {
