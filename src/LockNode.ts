@@ -540,6 +540,23 @@ export interface WaitingList {
     entry: LineEntry | undefined
   ) => Effect.Effect<{ readonly released: boolean; readonly woke: boolean }, NodeError>
 
+  /**
+   * Tells the holder of the key that readers wait (`ReadersWait`), and notifies the service
+   * of the next change of the key (`KeyChanged`). `false` if there is no such key. Without it readers that wait rely
+   * on their schedule.
+   */
+  readonly watch?: (key: string) => Effect.Effect<boolean, NodeError>
+
+  /**
+   * `SharedHolds.yieldToReaders`. If the key is kept for readers, tells the first in line
+   * (`First`); if it is free, wakes it.
+   */
+  readonly yieldToReaders?: (
+    key: string,
+    value: string,
+    graceMillis: number
+  ) => Effect.Effect<{ readonly released: boolean; readonly woke: boolean }, NodeError>
+
   /** Handing a lock over to the next in line. Without it the next in line is woken and asks the nodes. */
   readonly handOver?: HandOver | undefined
 }
@@ -643,6 +660,8 @@ export interface LinePosition {
   readonly ttlMillis: number
   readonly time?: NodeTime | undefined
   readonly isOurs?: boolean
+  /** Readers hold the lock, or it is kept for them. */
+  readonly isShared?: boolean
 }
 
 /**
@@ -655,6 +674,7 @@ export interface LinePosition {
  *   `ttlMillis`, `0` if the list should be joined again to find out
  * - `HandedOver`: the key was set to this value, at the given time and for `ttlMillis`;
  *   `next` is the first in line, where the node has the list
+ * - `ReadersWait`: readers wait for the lock that is held with this value
  * - `KeyChanged`: a key that the service watches has changed
  * - `Resync`: notifications may have been lost
  * - `Unsupported`: the node cannot deliver some notifications, with the reason
@@ -672,6 +692,7 @@ export type Notice =
   }
   | { readonly _tag: "First"; readonly key: string; readonly value: string; readonly ttlMillis: number }
   | HandedOver
+  | { readonly _tag: "ReadersWait"; readonly key: string; readonly value: string }
   | { readonly _tag: "KeyChanged"; readonly key: string }
   | { readonly _tag: "Resync" }
   | { readonly _tag: "Unsupported"; readonly why: string }

@@ -14,7 +14,7 @@ import * as Option from "effect/Option"
 import { monotonicMillis } from "./internal/base/clock.ts"
 import { type CountTokens, PermitTable } from "./internal/memory/permitTable.ts"
 import { ReaderTables } from "./internal/memory/readerTable.ts"
-import { fencingCounterTtlMillis, isToken, waiterOf } from "./internal/nodeContract.ts"
+import { fencingCounterTtlMillis, isToken, sharedMarker, waiterOf } from "./internal/nodeContract.ts"
 import { NodeError } from "./LockError.ts"
 import type { KeyState, LineEntry, LockNode, Notice, WaitingList } from "./LockNode.ts"
 
@@ -216,11 +216,28 @@ export const make = (id: string = "memory"): LockNode => {
           if (place === "front") lists.set(key, [entry, ...others])
           else if (others.length === list.length) lists.set(key, [...list, entry])
           const ahead = lists.get(key)!.findIndex(({ value }) => value === entry.value)
-          if (ahead > 0) return { ahead, ttlMillis, time }
+          const isShared = held?.value === sharedMarker
+          if (ahead > 0) return { ahead, ttlMillis, time, isShared }
           const isTold = held !== undefined &&
             tell(owner(held.value), { _tag: "Successor", key, value: held.value, successor: entry })
           if (!isTold) watchers.set(key, (watchers.get(key) ?? new Set()).add(waiterId))
-          return { ahead, ttlMillis, time }
+          return { ahead, ttlMillis, time, isShared }
+        }),
+      watch: (key) =>
+        step((now, tell) => {
+          const held = live(key, now)
+          if (held === undefined) return false
+          tell(owner(held.value), { _tag: "ReadersWait", key, value: held.value })
+          watchers.set(key, (watchers.get(key) ?? new Set()).add(waiterId))
+          return true
+        }),
+      yieldToReaders: (key, value, graceMillis) =>
+        step((now, tell) => {
+          const released = readers.yieldToReaders(key, value, graceMillis, now)
+          if (released) changed(key, tell)
+          const next = live(key, now)?.value === sharedMarker ? first(key) : undefined
+          if (next !== undefined) tell(owner(next.value), { _tag: "First", key, value: next.value, ttlMillis: 0 })
+          return { released, woke: wakeNext(key, now, tell) }
         }),
       leave: (key, entry) =>
         step((now, tell) => {

@@ -135,7 +135,8 @@ describe("shared locks", () => {
       yield* TestClock.adjust(1)
       yield* Deferred.succeed(open, undefined)
       yield* Fiber.joinAll(readers)
-      yield* TestClock.adjust(1)
+      // The lock was left to readers for some milliseconds.
+      yield* TestClock.adjust(50)
       assert.deepStrictEqual(next.pollUnsafe(), Exit.succeed("written"))
     }).pipe(Effect.scoped, Effect.provide(three)))
 
@@ -371,4 +372,63 @@ describe("operating shared locks", () => {
       )
       assert.deepStrictEqual(held, ["shared"])
     }).pipe(Effect.scoped, Effect.provide(three), Effect.provideService(Metric.MetricRegistry, new Map())))
+})
+
+describe("turns", () => {
+  const services = (
+    shared: ReadonlyArray<LockNode>,
+    programs: ReadonlyArray<Effect.Effect<unknown, unknown, Redsync>>
+  ) =>
+    Effect.forEach(programs, (program) => Effect.forkChild(Effect.provide(program, Redsync.layer({ nodes: shared }))))
+
+  const options = { retry: Schedule.spaced("1 hour") }
+
+  it.effect("a writer gets its turn behind a steady stream of readers", () => {
+    const shared = nodes()
+    const reader = Effect.forever(withSharedLock("a", Effect.sleep(30), options))
+    return Effect.gen(function*() {
+      const streams = yield* services(shared, [
+        reader,
+        Effect.andThen(Effect.sleep(10), reader),
+        Effect.andThen(Effect.sleep(20), reader)
+      ])
+      yield* TestClock.adjust(100)
+      const [writer] = yield* services(shared, [withLock("a", Effect.void, options)])
+      yield* TestClock.adjust(100)
+      assert.isDefined(writer!.pollUnsafe(), "within the longest read, by being woken")
+      yield* TestClock.adjust(100)
+      assert.isAbove((yield* shared[0]!.shared!.inspect("a")).readers, 0, "and then the readers have theirs")
+      yield* Fiber.interruptAll(streams)
+    })
+  })
+
+  it.effect("readers get theirs between busy writers", () => {
+    const shared = nodes()
+    let written = 0
+    const writer = Effect.forever(
+      withLock("a", Effect.andThen(Effect.sleep(10), Effect.sync(() => written++)), options)
+    )
+    return Effect.gen(function*() {
+      const writers = yield* services(shared, [writer, writer, writer])
+      yield* TestClock.adjust(100)
+      const before = written
+      const readers = yield* services(shared, [
+        withSharedLock("a", Effect.sleep(5), options),
+        withSharedLock("a", Effect.sleep(5), options)
+      ])
+      yield* TestClock.adjust(100)
+      for (const reader of readers) assert.isDefined(reader.pollUnsafe(), "by being woken")
+      yield* TestClock.adjust(200)
+      assert.isAbove(written, before + 5, "and the writers go on")
+      yield* Fiber.interruptAll(writers)
+    })
+  })
+
+  it.effect("a lock that is never shared sends the commands of a lock", () =>
+    Effect.gen(function*() {
+      const { nodes } = yield* TestNodes
+      yield* withLock("a", Effect.void)
+      const { calls } = nodes[0]!
+      assert.deepStrictEqual(calls.map(({ operation }) => operation), ["acquire", "release"])
+    }).pipe(Effect.provide(layerTest({ count: 3 }))))
 })

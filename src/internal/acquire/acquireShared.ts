@@ -141,6 +141,7 @@ const waitToShare = Effect.fnUntraced(function*(
 
   /** Asks again soon if the votes were split: writers and readers have parted the nodes among them. */
   function* onRefused(tookMillis: number) {
+    readerQueues.refused(service.key(name))
     splitAt = Number.POSITIVE_INFINITY
     if (last.grants === 0 || last.refusals === 0 || splits >= maxSplitRetries) return
     const random = yield* Random.next

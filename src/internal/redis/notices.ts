@@ -16,6 +16,10 @@ export const decodeNotice = (message: string, clock: string): Notice | undefined
       const [value, successor, key] = fields(message, 2)
       return key === undefined ? undefined : { _tag: "Successor", key, value: value!, successor: entryOf(successor!) }
     }
+    case "R ": {
+      const [value, key] = fields(message, 1)
+      return key === undefined ? undefined : { _tag: "ReadersWait", key, value: value! }
+    }
     case "F ": {
       const [ttl, value, key] = fields(message, 2)
       const [ttlMillis] = wholeNumbers(ttl)

@@ -72,15 +72,17 @@ export const joined: Meaning<{
   /** Whether the holder was told. */
   readonly told: boolean
   readonly isOurs: boolean
+  readonly isShared: boolean
   /** The server's clock in microseconds, if the user may read it. */
   readonly serverMicros: number | undefined
 }> = (reply) => {
   if (!Array.isArray(reply)) return undefined
   const [ahead, millis] = [count(reply[0]), timeToLive(reply[1])]
-  const [told, isOurs] = [oneOrZero(reply[2]), oneOrZero(reply[3])]
+  const [told, isOurs] = [count(reply[2]), oneOrZero(reply[3])]
   if (ahead === undefined || millis === undefined || told === undefined || isOurs === undefined) return undefined
+  if (told > 2) return undefined
   const ttlMillis = millis === -2 ? 0 : Math.max(1, expiring(millis))
-  return { ahead, ttlMillis, told, isOurs, serverMicros: serverTime(reply.slice(4)) }
+  return { ahead, ttlMillis, told: told === 1, isOurs, isShared: told === 2, serverMicros: serverTime(reply.slice(4)) }
 }
 
 /** The reply to `TIME` in microseconds. */

@@ -6,14 +6,14 @@
  * instead of failing the script. Any other error, such as a missing permission, is the
  * script's reply.
  */
-import { largest, longestValue, serviceIdLength } from "../nodeContract.ts"
+import { largest, longestValue, serviceIdLength, sharedMarker } from "../nodeContract.ts"
 
 export const readHeld = `local held = redis.pcall("GET", KEYS[1])
 if type(held) == "table" and held.err and not string.find(held.err, "WRONGTYPE", 1, true) then return held end
 `
 
 /** Whether the key has a value of the library's form, so that its holder may have a channel. */
-const isOurs = `type(held) == "string" and #held == 28 and string.find(held, "^[%w+/]+$")`
+export const isOurs = `type(held) == "string" and #held == 28 and string.find(held, "^[%w+/]+$")`
 
 /** The remaining time to live of the lock's key in milliseconds. */
 const timeToLive = `math.min(redis.call("PTTL", KEYS[1]), ${largest})`
@@ -114,7 +114,7 @@ return 0`
  * Sends messages to the service that a value belongs to, on its channel. `channels` is
  * what all channels begin with. An entry of a list ends with a colon and the value.
  */
-const messages = `local function valueOf(entry) return string.match(entry, "^[^:]*:(.*)$") or entry end
+export const messages = `local function valueOf(entry) return string.match(entry, "^[^:]*:(.*)$") or entry end
 local function tell(value, message)
   return redis.pcall("PUBLISH", channels .. string.sub(value, 1, ${serviceIdLength}), message)
 end
@@ -125,7 +125,7 @@ end
 `
 
 /** Wakes the next in line. An entry whose channel has no subscriber is of a service that is gone, and skipped. */
-const wakeNext = `repeat
+export const wakeNext = `repeat
   local entry = redis.pcall("LPOP", KEYS[2])
   if type(entry) ~= "string" then
     local forbidden = type(entry) == "table" and
@@ -182,7 +182,7 @@ return woke`
 /**
  * KEYS: the lock, its waiting list. ARGV: entry, "front" or "back", name, beginning of
  * the channels, an entry to remove or "". Returns the number of entries ahead, the remaining time to live of the
- * lock in milliseconds, 1 if the holder was told that the entry is the first, 1 if the lock
+ * lock in milliseconds, 1 if the holder was told that the entry is the first or 2 if readers hold the lock, 1 if the lock
  * has the value of the entry already, and the server's time if the user may read it. A key
  * that was modified by hand and is not a list is replaced.
  */
@@ -208,6 +208,7 @@ if ahead == 0 and ${isOurs} then
   local receivers = tell(held, "J " .. held .. " " .. ARGV[1] .. " " .. name)
   if type(receivers) == "number" and receivers > 0 then told = 1 end
 end
+if held == "${sharedMarker}" then told = 2 end
 return {ahead, ${timeToLive}, told, 0, time[1], time[2]}`
 
 /** Returns early unless the key has the value, on a server that is old enough. A server that is not deletes the key. */

@@ -14,13 +14,16 @@
  */
 import { largest, sharedMarker } from "../nodeContract.ts"
 import { script } from "./client.ts"
-import { abstainIfYoung, readCounter, readHeld } from "./scripts.ts"
+import { abstainIfYoung, isOurs, messages, readCounter, readHeld, wakeNext } from "./scripts.ts"
 
 /** How many readers are listed at most. */
 const mostListed = 100
 
-/** KEYS: the lock, its readers, the turns. */
-const read = `${readHeld}local marker, readers, turns, time = "${sharedMarker}", KEYS[2], KEYS[3], redis.call("TIME")
+/** KEYS: the lock, … its readers at the index, the turns. */
+const readAt = (index: number) =>
+  `${readHeld}local marker, readers, turns, time = "${sharedMarker}", KEYS[${index}], KEYS[${
+    index + 1
+  }], redis.call("TIME")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function isLive(value)
@@ -53,6 +56,8 @@ local function waits(kind, millis)
   if redis.call("PTTL", turns) < millis then redis.call("PEXPIRE", turns, millis) end
 end
 `
+
+const read = readAt(2)
 
 /** Returns 0 and remembers that a reader waits, where a writer holds the lock or waits for it. The wait is ARGV[3]. */
 const refuseBehindWriter = `if (held ~= false and held ~= marker) or
@@ -130,6 +135,32 @@ redis.call("HDEL", turns, "r")
 join("*", tonumber(ARGV[2]))
 return 1`
 
+/**
+ * KEYS: the lock, its waiting list, its readers, the turns. ARGV: a writer's value, grace in milliseconds, name,
+ * beginning of the channels. Returns the flags of `releaseAndWake`. If the key is kept for readers, tells the first in line,
+ * which then waits for them.
+ */
+const yieldInLine = `${readAt(3)}local name, channels, released, woke = ARGV[3], ARGV[4], 0, 0
+${messages}if held == ARGV[1] then
+  released = 1
+  if waitsUntil("r") > now then
+    redis.call("HDEL", turns, "r")
+    join("*", tonumber(ARGV[2]))
+    local successor = first()
+    if successor ~= "-" then tell(valueOf(successor), "F 0 " .. valueOf(successor) .. " " .. name) end
+    return released
+  end
+  redis.call("DEL", KEYS[1])
+elseif held ~= false then
+  return 0
+end
+${wakeNext}return released + woke`
+
+/** KEYS: the lock. ARGV: name, beginning of the channels. Tells the holder that readers wait. Returns 1 if there is one. */
+const watch = `${readHeld}local name, channels = ARGV[1], ARGV[2]
+${messages}if ${isOurs} then tell(held, "R " .. held .. " " .. name) end
+return held and 1 or 0`
+
 /** KEYS: the lock, its readers, the turns. ARGV: for how many milliseconds a writer waits, 0 if it does no more. Returns 1. */
 const announce = `${read}if ARGV[1] == "0" then redis.call("HDEL", turns, "w") else waits("w", tonumber(ARGV[1])) end
 return 1`
@@ -165,6 +196,8 @@ export const sharedScripts = {
   release: script(release, { deletes: 0 }),
   downgrade: script(downgrade, { sets: 1 }),
   yieldToReaders: script(yieldToReaders, { deletes: 0 }),
+  yieldInLine: script(yieldInLine, { deletes: 0 }),
+  watch: script(watch),
   announce: script(announce),
   inspect: script(inspect)
 }

@@ -16,6 +16,7 @@ import { type CompanionKeys, wakeUpChannel, wakeUpChannels } from "./keys.ts"
 import { decodeNotice } from "./notices.ts"
 import { joined, type Meaning, oneOrZero, serverTime, wakeUp } from "./replies.ts"
 import { scriptsByName as scripts } from "./scriptsByName.ts"
+import { sharedScripts as shared } from "./sharedScripts.ts"
 
 /** With replicas a node hands no locks over: the successor would be told before they have acknowledged it. */
 interface Demands {
@@ -75,7 +76,7 @@ export const waitingList = (
         yield* subscribe(key)
         const clock = connectionId?.()
         // Join, then read, then sleep; otherwise a release in between is missed.
-        const { ahead, isOurs, serverMicros, told, ttlMillis } = yield* client.script(
+        const { ahead, isOurs, isShared, serverMicros, told, ttlMillis } = yield* client.script(
           "inspect",
           joined,
           scripts.join,
@@ -86,7 +87,7 @@ export const waitingList = (
         const time = serverMicros === undefined || clock === undefined
           ? undefined
           : { millis: serverMicros / 1000, clock }
-        return { ahead, ttlMillis: isHeld ? ttlMillis : 0, time, isOurs }
+        return { ahead, ttlMillis: isHeld ? ttlMillis : 0, time, isOurs, isShared }
       }),
       leave: (key, entry) =>
         companions.canExist(key)
@@ -106,6 +107,21 @@ export const waitingList = (
             client.script("release", oneOrZero, scripts.release, [key], [value]),
             (released) => ({ released, woke: false })
           ),
+      watch: Effect.fnUntraced(function*(key) {
+        if (!companions.canExist(key)) return true
+        yield* subscribe(key)
+        const isHeld = yield* client.script("inspect", oneOrZero, shared.watch, [key], [key, channels])
+        return isHeld && (yield* watchKey(key))
+      }),
+      yieldToReaders: (key, value, graceMillis) => {
+        const keys = [...keysOf(key), companions.of("readers", key), companions.of("turns", key)]
+        return companions.canExist(key)
+          ? client.script("release", released, shared.yieldInLine, keys, [value, graceMillis, key, channels])
+          : Effect.map(
+            client.script("release", oneOrZero, scripts.release, [key], [value]),
+            (released) => ({ released, woke: false })
+          )
+      },
       get handOver() {
         return hasReplicas || connectionId?.() === undefined ? undefined : handOver
       }

@@ -128,7 +128,10 @@ export class LockService implements Shared {
     const clock = Context.get(context, Clock.Clock)
     const quorum = new Quorum(nodes, size, context)
     const permitQueues = new PermitQueues(quorum)
-    const readerQueues = new ReaderQueues(nodes, (key) => shared.waitQueues.wake(key))
+    const readerQueues = new ReaderQueues(quorum, {
+      wake: (key) => shared.waitQueues.wake(key),
+      watch: (key, onAnswer) => shared.waitQueues.watch(key, onAnswer)
+    })
     const parts = {
       nodes,
       clock,
@@ -151,7 +154,7 @@ export class LockService implements Shared {
       options,
       defaults
     }
-    shared.waitQueues.onEnded = (key) => readerQueues.wake(key)
+    shared.waitQueues.readers = readerQueues
     return new LockService(shared, prefix)
   }
 

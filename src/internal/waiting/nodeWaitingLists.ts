@@ -53,6 +53,10 @@ export class NodeWaitingList {
 
 const listTimeoutMillis = 1000
 
+/** How long a key is kept for readers that wait: they have to hear of it, and to ask. */
+const graceBaseMillis = 20
+const longestGraceMillis = 250
+
 const unsupportedRetryMillis = 60_000
 
 /** A reading of a node's clock is taken anew when it is older than this. */
@@ -191,6 +195,49 @@ export class NodeWaitingLists {
         return answer
       })
     })
+  }
+
+  /** Releases on a node as `release` does, but keeps the key for readers if some wait. */
+  yieldToReaders(
+    node: LockNode,
+    key: string,
+    value: string,
+    onReleased: (released: Released) => void
+  ): Effect.Effect<boolean, NodeError> {
+    const list = this.#lists.get(node)
+    const graceMillis = Math.ceil(Math.min(longestGraceMillis, graceBaseMillis + 2 * this.stopwatches.roundTripMillis))
+    if (list?.list.yieldToReaders === undefined || this.#isBefore(list.unsupportedUntil)) {
+      return node.shared!.yieldToReaders(key, value, graceMillis)
+    }
+    return mapResult(list.list.yieldToReaders(key, value, graceMillis), (answer) => {
+      if (Result.isSuccess(answer)) {
+        onReleased(answer.success)
+        return Result.succeed(answer.success.released)
+      }
+      return answer.failure.reason === "Rejected"
+        ? this.release(node, key, value, undefined, onReleased)
+        : Result.fail(answer.failure)
+    })
+  }
+
+  /** Notifies of the next change of the key; `onAnswer` is told whether there is such a key, if the node answers. */
+  watch(key: string, onAnswer: (isHeld: boolean | undefined) => void): void {
+    const list = this.firstInRank(key)
+    if (list?.list.watch === undefined) return onAnswer(undefined)
+    const watched = Effect.timeoutOption(Effect.suspend(() => list.list.watch!(key)), listTimeoutMillis)
+    this.#context.background(Effect.matchCause(watched, {
+      onSuccess: (isHeld) => onAnswer(Option.getOrUndefined(isHeld)),
+      onFailure: () => onAnswer(undefined)
+    }))
+  }
+
+  /** Tells the nodes that a writer waits for readers to leave, or no longer. */
+  announce(key: string, waitMillis: number): void {
+    for (const { shared } of this.#context.nodes) {
+      if (shared === undefined) continue
+      const announced = Effect.suspend(() => shared.announce(key, waitMillis))
+      this.#context.background(Effect.timeoutOption(Effect.ignore(announced), listTimeoutMillis))
+    }
   }
 
   /** Hands the lock over on a node; where that is refused, releases it there. */

@@ -72,6 +72,8 @@ export interface PlaceQueue<C> {
   claim(): C
   /** The name is wanted by others too. */
   markContended(): void
+  /** Readers hold the lock: for so long, unless this is called again, no more of them are to come in. */
+  announce(waitMillis: number): void
   /** The head is to attempt now. */
   wake(): void
   /** The head may take what was handed over. */
@@ -182,6 +184,8 @@ class Turn {
 
 type State<C> = Out<C> | Joining<C> | Placed<C> | Voted<C> | Turn
 
+/** For how long the nodes are told that a writer waits for readers to leave. */
+const announceMillis = 1000
 /** How often a place is looked at, at least: well within the minute for which a list lives. */
 const lookMillis = 10_000
 /** By how much later than the one before it a waiter looks when the key should have expired. */
@@ -400,7 +404,7 @@ export class PlaceInLine<C extends LineClaim> {
     if (this.#state === joining) this.#start(joining.claim, joining.end, joining.dead)
   }
 
-  #joined({ again, claim, isDuringAttempt, list }: Joining<C>, { ahead, isOurs, ttlMillis }: LinePosition) {
+  #joined({ again, claim, isDuringAttempt, list }: Joining<C>, { ahead, isOurs, isShared, ttlMillis }: LinePosition) {
     if (isOurs === true) {
       // The notifications were lost.
       const voted = new Voted(list, claim, false)
@@ -413,7 +417,10 @@ export class PlaceInLine<C extends LineClaim> {
     if (!isDuringAttempt) this.#staleReads = 0
     this.#wasPolite = false
     this.#queue.markContended()
-    this.#after(Math.min(lookMillis, ttlMillis + 1 + ahead * expiryStaggerMillis), () => this.join())
+    const isBehindReaders = isShared === true && ahead === 0
+    if (isBehindReaders) this.#queue.announce(announceMillis)
+    const patience = isBehindReaders ? announceMillis / 2 : lookMillis
+    this.#after(Math.min(patience, ttlMillis + 1 + ahead * expiryStaggerMillis), () => this.join())
   }
 
   /** There is no key on the node with the list. */

@@ -2,12 +2,15 @@
  * Who waits in this service for shared locks, and who holds some.
  *
  * Readers do not wait for each other, so there is no order among them: each asks the
- * nodes itself, at once, when the lock may have become free, and when its schedule says so.
+ * nodes itself: at once, when a writer of this service has left, and when its schedule
+ * says so. When a key has changed on a node, one of them asks, and the others once it is inside.
  */
 import type * as Effect from "effect/Effect"
 import type { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
+import type { Timers } from "../base/timers.ts"
 import type { Holder } from "./waitQueue.ts"
+import type { Onlookers } from "./waitQueues.ts"
 
 /** A fiber that waits for a shared lock. */
 export interface Reader {
@@ -21,18 +24,35 @@ export interface Reader {
 interface ReaderQueue {
   readonly waiters: Set<Reader>
   readonly holders: Set<Holder>
+  /** A node is about to tell us of the next change of the key. */
+  isWatching: boolean
+  /** How often in a row there was no key, and a reader was refused all the same: a writer is about to set it. */
+  freeLooks: number
 }
 
-export class ReaderQueues {
+/** The longest pause before a reader asks again that was refused a free key. */
+const longestPauseMillis = 100
+
+/** Those who want the lock for themselves. */
+interface Writers {
+  wake(key: string): void
+  watch(key: string, onAnswer: (isHeld: boolean | undefined) => void): void
+}
+
+export class ReaderQueues implements Onlookers {
   readonly #nodes: ReadonlyArray<LockNode>
-  readonly #onFree: (key: string) => void
+  readonly #writers: Writers
+  readonly #timers: Timers
   readonly #queues = new Map<string, ReaderQueue>()
   closed = false
 
-  /** `onFree` is called when no reader of this service holds the lock any more. */
-  constructor(nodes: ReadonlyArray<LockNode>, onFree: (key: string) => void) {
+  constructor(
+    { nodes, timers }: { readonly nodes: ReadonlyArray<LockNode>; readonly timers: Timers },
+    writers: Writers
+  ) {
     this.#nodes = nodes
-    this.#onFree = onFree
+    this.#timers = timers
+    this.#writers = writers
   }
 
   /** The holds of this service under a key. */
@@ -49,16 +69,40 @@ export class ReaderQueues {
     if (queue?.waiters.delete(reader) === true) this.#retire(key, queue)
   }
 
-  /** The lock may be free for readers: all of them ask. */
-  wake(key: string): void {
-    for (const reader of this.#queues.get(key)?.waiters ?? []) {
-      reader.wakePending = true
-      reader.wake?.()
+  isAwaited(key: string): boolean {
+    return (this.#queues.get(key)?.waiters.size ?? 0) > 0
+  }
+
+  /** A reader was refused: it is woken by the next change of the key. */
+  refused(key: string): void {
+    const queue = this.#queues.get(key)
+    if (queue === undefined || queue.isWatching) return
+    queue.isWatching = true
+    this.#writers.watch(key, (isHeld) => {
+      queue.isWatching = false
+      if (isHeld !== false) queue.freeLooks = 0
+      else this.#timers.schedule(Math.min(longestPauseMillis, 5 * queue.freeLooks++ ** 2), () => this.changed(key))
+    })
+  }
+
+  /** The lock may be free for readers: one of them asks. */
+  changed(key?: string): void {
+    for (const name of key === undefined ? this.#queues.keys() : [key]) {
+      for (const reader of this.#queues.get(name)?.waiters ?? []) {
+        wake(reader)
+        break
+      }
     }
+  }
+
+  /** The lock is free for readers: all of them ask. */
+  wakeAll(key: string): void {
+    for (const reader of this.#queues.get(key)?.waiters ?? []) wake(reader)
   }
 
   lockHeld(holder: Holder): void {
     this.#queue(holder.key).holders.add(holder)
+    this.wakeAll(holder.key)
   }
 
   /** A shared lock was lost or released. */
@@ -66,7 +110,7 @@ export class ReaderQueues {
     const { key } = holder
     const queue = this.#queues.get(key)
     if (queue === undefined || !queue.holders.delete(holder)) return
-    if (queue.holders.size === 0) this.#onFree(key)
+    if (queue.holders.size === 0) this.#writers.wake(key)
     this.#retire(key, queue)
   }
 
@@ -94,7 +138,7 @@ export class ReaderQueues {
   /** Ends all waiting: nothing can be acquired any more. */
   close(): void {
     this.closed = true
-    for (const key of this.#queues.keys()) this.wake(key)
+    for (const key of this.#queues.keys()) this.wakeAll(key)
   }
 
   #retire(key: string, { holders, waiters }: ReaderQueue) {
@@ -103,7 +147,14 @@ export class ReaderQueues {
 
   #queue(key: string): ReaderQueue {
     let queue = this.#queues.get(key)
-    if (queue === undefined) this.#queues.set(key, queue = { waiters: new Set(), holders: new Set() })
+    if (queue === undefined) {
+      this.#queues.set(key, queue = { waiters: new Set(), holders: new Set(), isWatching: false, freeLooks: 0 })
+    }
     return queue
   }
+}
+
+const wake = (reader: Reader) => {
+  reader.wakePending = true
+  reader.wake?.()
 }

@@ -39,6 +39,9 @@ export interface Waiter<C> {
 /** For how long a name counts as contended after it was found held by others, or wanted by them. */
 const contendedMillis = 1000
 
+/** For how long readers are expected again after they were last met. */
+const sharedMillis = 60_000
+
 /** How long whoever has just let another service go first leaves a free key to it. */
 const yieldMillis = 50
 
@@ -61,6 +64,9 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
   wasWokenUp = false
   /** Until when whoever comes joins the line first, on the monotonic clock. */
   contendedUntil = Number.NEGATIVE_INFINITY
+  /** Until when a release leaves the lock to readers that wait, on the monotonic clock. */
+  sharedUntil = Number.NEGATIVE_INFINITY
+  #announcedUntil = Number.NEGATIVE_INFINITY
   /** Until when others go first. */
   yieldUntil = Number.NEGATIVE_INFINITY
   /** Keeps the queue while it is contended, though nobody waits. */
@@ -119,6 +125,29 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
   /** Whether the head joins the line instead of asking the nodes. */
   get joinsFirst(): boolean {
     return this.isContended && this.place.isOut && this.#lists.firstInRank(this.key) !== undefined
+  }
+
+  /** Whether readers want the name too. */
+  get isShared(): boolean {
+    return this.#now < this.sharedUntil
+  }
+
+  markShared(): void {
+    this.sharedUntil = this.#now + sharedMillis
+  }
+
+  announce(waitMillis: number): void {
+    this.markShared()
+    if (this.#announcedUntil - this.#now > waitMillis * 0.6) return
+    this.#announcedUntil = this.#now + waitMillis
+    this.#lists.announce(this.key, waitMillis)
+  }
+
+  /** Nobody in here waits for readers to leave any more. */
+  withdraw(): void {
+    if (this.#announcedUntil <= this.#now) return
+    this.#announcedUntil = Number.NEGATIVE_INFINITY
+    this.#lists.announce(this.key, 0)
   }
 
   claim(): C {
@@ -186,6 +215,7 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
   /** A lock is held here now. */
   held(holder: Holder): void {
     this.holders.add(holder)
+    this.withdraw()
     this.recordWakeUp("used")
     if (this.taken?.claim.value === holder.value) return
     const next = this.#place?.nextBehindTurn

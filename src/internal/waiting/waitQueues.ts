@@ -32,6 +32,15 @@ export interface HandOverOrder {
   readonly proposal: number
 }
 
+/** Those who share locks in this service, and wait for writers to leave. */
+export interface Onlookers {
+  /** Whether anybody waits. */
+  isAwaited(key: string): boolean
+  wakeAll(key: string): void
+  /** A key has changed, or any may have. */
+  changed(key?: string): void
+}
+
 export class WaitQueues<Refusal, C extends LineClaim> {
   readonly #context: WaitingContext
   readonly #lists: NodeWaitingLists
@@ -42,8 +51,8 @@ export class WaitQueues<Refusal, C extends LineClaim> {
   /** Values that were handed a lock, and left to expire or to another process. */
   readonly #left = new Set<string>()
   closed = false
-  /** Called when a lock held here has ended. */
-  onEnded: ((key: string) => void) | undefined
+  /** The readers of this service. */
+  readers: Onlookers | undefined
 
   /** `onDead` deletes a value on a node that has handed a lock over to it too late, and wakes the next in line there. */
   constructor(context: WaitingContext, onDead: (node: LockNode, key: string, value: string) => void) {
@@ -109,7 +118,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
   lockEnded(holder: Holder, woke: boolean): void {
     const queue = this.#queues.get(holder.key)
     if (queue?.ended(holder, woke) !== true) return
-    this.onEnded?.(holder.key)
+    this.readers?.wakeAll(holder.key)
     if (queue.waiters.size === 0) this.#retire(queue)
     else if (woke) queue.wakeToTake()
     else queue.wake()
@@ -140,6 +149,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
   /** The lock is about to be released. Returns the service to which it is to be handed over, if it can be. */
   releasing(holder: Holder): { readonly successor: LineEntry; readonly chain: HandOverChain } | undefined {
     const next = this.#queues.get(holder.key)?.releasing(holder)
+    if (this.#isShared(holder.key)) return undefined
     return next !== undefined && this.#lists.canHandOver ? next : undefined
   }
 
@@ -149,7 +159,19 @@ export class WaitQueues<Refusal, C extends LineClaim> {
     { key, value }: Pick<Holder, "key" | "value">,
     onReleased: (released: Released) => void
   ): Effect.Effect<boolean, NodeError> {
-    return this.#lists.release(node, key, value, undefined, onReleased)
+    return this.#isShared(key) && node.shared !== undefined
+      ? this.#lists.yieldToReaders(node, key, value, onReleased)
+      : this.#lists.release(node, key, value, undefined, onReleased)
+  }
+
+  /** Whether the name is shared, so that readers are to have their turn. */
+  #isShared(key: string): boolean {
+    return this.#queues.get(key)?.isShared === true || this.readers?.isAwaited(key) === true
+  }
+
+  /** Notifies of the next change of a key for which a reader waits. */
+  watch(key: string, onAnswer: (isHeld: boolean | undefined) => void): void {
+    this.#lists.watch(key, onAnswer)
   }
 
   /** Hands the lock over on a node. */
@@ -212,7 +234,10 @@ export class WaitQueues<Refusal, C extends LineClaim> {
         // Nobody holds or will hold the lock with this value.
         return this.#onDead(node, notice.key, notice.value)
       }
+      case "ReadersWait":
+        return this.#queues.get(notice.key)?.markShared()
       case "KeyChanged": {
+        this.readers?.changed(notice.key)
         const queue = this.#queues.get(notice.key)
         // A release of ours tells of the change and of the turn at once: then there is no need to look.
         if (queue !== undefined) this.#context.defer(() => queue.isWaiting && queue.place.changed())
@@ -220,6 +245,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
       }
       case "Resync":
         this.#lists.renewed(node)
+        this.readers?.changed()
         for (const queue of this.#queues.values()) {
           if (queue.isWaiting) queue.place.changed(node)
         }
@@ -239,6 +265,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
   #retire(queue: WaitQueue<Refusal, C>) {
     if (queue.holders.size > 0) return
     queue.leaveLine()
+    queue.withdraw()
     this.#forget(queue)
   }
 
