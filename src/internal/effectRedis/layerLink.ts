@@ -78,7 +78,6 @@ export class LayerLink implements ServiceLink {
         Effect.matchCauseEffect(Effect.timeout(Layer.buildWithScope(Layer.fresh(layer), scope), buildLimit), {
           onFailure: (cause) => {
             this.#failed(Cause.squash(cause))
-            pauseMillis = Math.min(pauseMillis * 2, maxPauseMillis)
             return Effect.void
           },
           onSuccess: (context) => {
@@ -89,7 +88,12 @@ export class LayerLink implements ServiceLink {
         }),
       (scope) => this.#close(scope)
     )
-    return inRealTime(Effect.forever(Effect.andThen(once, Effect.suspend(() => Effect.sleep(pauseMillis)))))
+    const pause = Effect.suspend(() => {
+      const millis = pauseMillis
+      pauseMillis = Math.min(millis * 2, maxPauseMillis)
+      return Effect.sleep(millis)
+    })
+    return inRealTime(Effect.forever(Effect.andThen(once, pause)))
   }
 
   #opened(context: Context.Context<Redis.Redis>): void {
