@@ -45,6 +45,9 @@ export class Channel {
   }
 }
 
+/** So often a silent node is asked at least: then it is known that it answers again. */
+const probeMillis = 1100
+
 /** Messages that only arrive in another order are none. */
 export const isFault = ({ _tag }: Choice): boolean => _tag !== "First" && _tag !== "Last"
 
@@ -170,7 +173,7 @@ export class World {
         return this.#deviate(`${next.channel.name} comes last`)
       case "Late":
         next.channel.heldUntil = this.now + choice.millis
-        this.quietFrom = Math.max(this.quietFrom, next.channel.heldUntil)
+        this.quietFrom = Math.max(this.quietFrom, next.channel.heldUntil + probeMillis)
         return this.#deviate(`${next.channel.name} stands still for ${choice.millis} ms`)
       case "Lost":
         next.channel.messages.shift()
