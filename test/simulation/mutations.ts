@@ -69,7 +69,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "validity counted from the reply",
     edits: [edit(
       "src/internal/acquire/attempt.ts",
-      "new HeldLock(service, claim, start)",
+      "new HeldLock(claim.settings.isShared ? service.sharedHolds : service, claim, start)",
       "new HeldLock(service, claim, instantNow(service.clock))"
     )],
     within: 500,
@@ -225,7 +225,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "a lock that is deleted by its own service is still held",
     edits: [edit(
       "src/internal/admin/unlock.ts",
-      "for (const held of service.waitQueues.holders(key)) held.markLost(\"Taken\", [])",
+      "for (const held of allHolders(service, key)) held.markLost(\"Taken\", [])",
       ""
     )],
     within: 2000,
@@ -236,7 +236,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "clean-ups that delete whatever is there",
     edits: [edit(
       "src/internal/claim/cleanUps.ts",
-      "node.release(this.#claimed.key, this.#claimed.value)",
+      "releaseOn(node, this.#claimed)",
       "node.remove(this.#claimed.key)"
     )],
     within: 500,
@@ -270,7 +270,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "votes that wait for stragglers",
     edits: [edit(
       "src/internal/quorum/round.ts",
-      "(this.#request.awaitAll !== true && this.#isDecided(pending))",
+      "(this.#request.awaitAll !== true && this.#isDecided())",
       "(this.#request.awaitAll !== true && pending < 0)"
     )],
     within: 500,
