@@ -194,6 +194,8 @@ const expiryStaggerMillis = 5
 const politeMillis = 50
 /** The first pause after a look that found no key and an attempt that was refused all the same; four times as long each time. */
 const staleReadBackoffMillis = 5
+/** After a free key was not seen for so long, the next one is believed at once. */
+const quietMillis = 100
 /** How long the other nodes have at least, after the first has handed the lock over. */
 const topUpMillis = 5
 
@@ -202,6 +204,8 @@ export class PlaceInLine<C extends LineClaim> {
   #timer: Timer | undefined
   /** How often in a row a look found no key, and the attempt was refused all the same. */
   #staleReads = 0
+  /** When a look last found no key, on the monotonic clock. */
+  #readFreeAt = Number.NEGATIVE_INFINITY
   /** A free key was left to others once. */
   #wasPolite = false
   readonly #queue: PlaceQueue<C>
@@ -414,7 +418,6 @@ export class PlaceInLine<C extends LineClaim> {
     this.#to(new Placed(list, claim))
     if (again) return this.join()
     if (ttlMillis === 0) return this.#free(ahead)
-    if (!isDuringAttempt) this.#staleReads = 0
     this.#wasPolite = false
     this.#queue.markContended()
     const isBehindReaders = isShared === true && ahead === 0
@@ -426,6 +429,9 @@ export class PlaceInLine<C extends LineClaim> {
   /** There is no key on the node with the list. */
   #free(ahead: number) {
     const now = monotonicMillis(this.#context.clock)
+    // A key that was there in between proves nothing: it may have been that of an attempt of ours.
+    if (now - this.#readFreeAt > quietMillis) this.#staleReads = 0
+    this.#readFreeAt = now
     const patience = Math.max(this.#queue.yieldUntil - now, ahead > 0 && !this.#wasPolite ? politeMillis : 0)
     if (this.#staleReads === 0 && patience > 0) {
       this.#wasPolite = true
