@@ -98,9 +98,7 @@ export const waitForTurn = Effect.fnUntraced(function*(
     hasAttempted = true
     queue.wakePending = false
     queue.lastAttemptAt = monotonicMillis(clock)
-    queue.isAsking = true
     const result = yield* attempt(service, name, settings, restore)
-    queue.isAsking = false
     if (result instanceof HeldLock) return result
     yield* onRefused(result)
     return undefined

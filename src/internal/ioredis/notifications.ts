@@ -25,19 +25,22 @@ export const notifications =
   (id: string, client: Redis | Cluster): NonNullable<RedisClient["notifications"]> => (channel, onNotification) =>
     Effect.map(
       Effect.acquireRelease(
-        Effect.sync(() => new Map<string, NotificationListener>()),
-        (listeners) =>
+        Effect.sync(() => ({ listeners: new Map<string, NotificationListener>(), isClosed: false })),
+        (state) =>
           Effect.sync(() => {
-            for (const listener of listeners.values()) listener.close()
+            state.isClosed = true
+            for (const listener of state.listeners.values()) listener.close()
           })
       ),
-      (listeners) => {
+      (state) => {
+        const { listeners } = state
         const keyPrefix = client.options.keyPrefix ?? ""
 
         /** `undefined` if a cluster does not know the server at the moment. */
         const listenerFor = async (key: string): Promise<NotificationListener | undefined> => {
           const server = await serverOf(client, keyPrefix + key)
-          if (server === undefined) return undefined
+          // What was asked for before the end may get here after it.
+          if (server === undefined || state.isClosed) return undefined
           const { host, path, port } = server.options
           const address = path ?? `${host}:${port}`
           let listener = listeners.get(address)
@@ -103,6 +106,7 @@ class NotificationListener {
   #isSubscribed = false
   #hasTracked = false
   #trackingUnsupported = false
+  #isClosed = false
 
   constructor(
     client: Redis,
@@ -118,6 +122,7 @@ class NotificationListener {
 
   /** Fulfilled once messages are delivered; rejected if the server refuses. */
   subscribe(): Promise<void> {
+    if (this.#isClosed) return Promise.reject(new Error("The service is closed"))
     // A connection that only receives never notices that its server is unreachable. The client has, if it reconnected.
     for (const [connection, stream] of this.#madeBeside) {
       if (stream !== this.#client.stream) connection.disconnect(true)
@@ -147,7 +152,7 @@ class NotificationListener {
   /** Reads the key, whose next change will be notified. `false` if there is no such key. */
   async watchKey(key: string): Promise<boolean> {
     await this.subscribe()
-    if (this.#trackingUnsupported) return true
+    if (this.#trackingUnsupported || this.#isClosed) return true
     this.#tracking ??= new Promise((resolve) => {
       this.#trackingBegun = resolve
       this.#trackingConnection = this.#connect(() => this.#enableTracking(), () => resolve())
@@ -159,6 +164,7 @@ class NotificationListener {
   }
 
   close(): void {
+    this.#isClosed = true
     for (const { close } of this.#kept.values()) close()
   }
 

@@ -66,8 +66,6 @@ export interface PlaceQueue<C> {
   readonly terms: Terms | undefined
   /** Until when others go first. */
   readonly yieldUntil: number
-  /** Whether an attempt is under way. */
-  readonly isAsking: boolean
   /** A value to stand in line with. */
   claim(): C
   /** The name is wanted by others too. */
@@ -113,25 +111,16 @@ class Joining<C> {
   readonly end: "front" | "back"
   /** A dead entry that is to be removed first. */
   readonly dead: LineEntry | undefined
-  /** An attempt was under way: the key may be its own. */
-  readonly isDuringAttempt: boolean
   fiber: Fiber.Fiber<void> | undefined
   isAnswered = false
   /** Something has happened meanwhile: looks once more. */
   again = false
 
-  constructor(
-    list: NodeWaitingList,
-    claim: C,
-    end: "front" | "back",
-    dead: LineEntry | undefined,
-    isDuringAttempt: boolean
-  ) {
+  constructor(list: NodeWaitingList, claim: C, end: "front" | "back", dead: LineEntry | undefined) {
     this.list = list
     this.claim = claim
     this.end = end
     this.dead = dead
-    this.isDuringAttempt = isDuringAttempt
   }
 }
 
@@ -392,7 +381,7 @@ export class PlaceInLine<C extends LineClaim> {
   }
 
   #send(list: NodeWaitingList, claim: C, end: "front" | "back", dead?: LineEntry) {
-    const joining = new Joining(list, claim, end, dead, this.#queue.isAsking)
+    const joining = new Joining(list, claim, end, dead)
     this.#to(joining)
     const { key } = this.#queue
     this.#lists.listen(key, list.node)
@@ -408,7 +397,7 @@ export class PlaceInLine<C extends LineClaim> {
     if (this.#state === joining) this.#start(joining.claim, joining.end, joining.dead)
   }
 
-  #joined({ again, claim, isDuringAttempt, list }: Joining<C>, { ahead, isOurs, isShared, ttlMillis }: LinePosition) {
+  #joined({ again, claim, list }: Joining<C>, { ahead, isOurs, isShared, ttlMillis }: LinePosition) {
     if (isOurs === true) {
       // The notifications were lost.
       const voted = new Voted(list, claim, false)

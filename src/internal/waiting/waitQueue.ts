@@ -58,8 +58,6 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
   wakePending = false
   /** When a fiber in here last asked the nodes, on the monotonic clock. */
   lastAttemptAt = Number.NEGATIVE_INFINITY
-  /** Whether an attempt of the head is under way. */
-  isAsking = false
   /** A turn was given to us, and no attempt has been made since. */
   wasWokenUp = false
   /** Until when whoever comes joins the line first, on the monotonic clock. */

@@ -104,7 +104,6 @@ export class WaitQueues<Refusal, C extends LineClaim> {
   leave(queue: WaitQueue<Refusal, C>, waiter: Waiter<C>): void {
     const wasHead = queue.head === waiter
     if (!queue.waiters.delete(waiter)) return
-    if (wasHead) queue.isAsking = false
     this.#context.metrics.waitersChanged(-1)
     if (queue.waiters.size === 0) this.#retire(queue)
     else if (wasHead) queue.wake()
