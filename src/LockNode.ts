@@ -559,6 +559,50 @@ export interface WaitingList {
 
   /** Handing a lock over to the next in line. Without it the next in line is woken and asks the nodes. */
   readonly handOver?: HandOver | undefined
+
+  /** The lines of those who wait for permits of semaphores. Without it they rely on their schedule. */
+  readonly permits?: PermitLine | undefined
+}
+
+/**
+ * The order in which services wait for permits, kept beside a semaphore.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PermitLine {
+  /**
+   * Appends or prepends the entry, or leaves it where it is. `true` if it is the first
+   * and its permits are free already.
+   */
+  readonly join: (
+    key: string,
+    entry: PermitEntry,
+    limit: number,
+    place: "front" | "back"
+  ) => Effect.Effect<boolean, NodeError>
+
+  /** Removes the entry, and wakes the first in line whose permits are free (`PermitsFree`). */
+  readonly leave: (key: string, entry: PermitEntry) => Effect.Effect<void, NodeError>
+
+  /**
+   * Gives up the slots of the value, as `PermitStore.release` does. Then, as long as the
+   * permits of the first in line are free, removes it and wakes it (`PermitsFree`). Nobody
+   * is woken before the first.
+   */
+  readonly release: (key: string, value: string) => Effect.Effect<boolean, NodeError>
+}
+
+/**
+ * One service in the line of a semaphore: a value of its own, which is not that of a
+ * holder, and how many permits it needs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PermitEntry {
+  readonly value: string
+  readonly permits: number
 }
 
 /**
@@ -676,6 +720,8 @@ export interface LinePosition {
  *   `next` is the first in line, where the node has the list
  * - `ReadersWait`: readers wait for the lock that is held with this value
  * - `KeyChanged`: a key that the service watches has changed
+ * - `PermitsFree`: the permits of the entry with this value may be free, `slot` among
+ *   them if known, and the entry is no longer in the line of the semaphore
  * - `Resync`: notifications may have been lost
  * - `Unsupported`: the node cannot deliver some notifications, with the reason
  *
@@ -694,6 +740,7 @@ export type Notice =
   | HandedOver
   | { readonly _tag: "ReadersWait"; readonly key: string; readonly value: string }
   | { readonly _tag: "KeyChanged"; readonly key: string }
+  | { readonly _tag: "PermitsFree"; readonly key: string; readonly value: string; readonly slot: number | undefined }
   | { readonly _tag: "Resync" }
   | { readonly _tag: "Unsupported"; readonly why: string }
 

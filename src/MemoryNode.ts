@@ -14,9 +14,9 @@ import * as Option from "effect/Option"
 import { monotonicMillis } from "./internal/base/clock.ts"
 import { type CountTokens, PermitTable } from "./internal/memory/permitTable.ts"
 import { ReaderTables } from "./internal/memory/readerTable.ts"
-import { fencingCounterTtlMillis, isToken, sharedMarker, waiterOf } from "./internal/nodeContract.ts"
+import { fencingCounterTtlMillis, isToken, mostSlots, sharedMarker, waiterOf } from "./internal/nodeContract.ts"
 import { NodeError } from "./LockError.ts"
-import type { KeyState, LineEntry, LockNode, Notice, WaitingList } from "./LockNode.ts"
+import type { KeyState, LineEntry, LockNode, Notice, PermitEntry, PermitLine, WaitingList } from "./LockNode.ts"
 
 interface Entry {
   readonly value: string
@@ -186,6 +186,65 @@ export const make = (id: string = "memory"): LockNode => {
     else lists.delete(key)
   }
 
+  const permitLines = new Map<string, Array<PermitEntry>>()
+
+  const takeOutOfPermitLine = (key: string, { value }: Pick<PermitEntry, "value">) => {
+    const left = (permitLines.get(key) ?? []).filter((other) => other.value !== value)
+    if (left.length > 0) permitLines.set(key, left)
+    else permitLines.delete(key)
+  }
+
+  /** What one service sees of the lines of semaphores. */
+  const permitLine = (waiterId: string): PermitLine => {
+    /** Wakes those who are first, as long as their permits are free, each with a slot of its own if slots were freed. */
+    const wakeNext = (key: string, table: PermitTable, limit: number, freed: ReadonlyArray<number>, tell: Tell) => {
+      let vacant = limit === 0 ? mostSlots : limit - table.taken
+      let used = 0
+      for (
+        let entry = permitLines.get(key)?.[0];
+        entry !== undefined && entry.permits <= vacant;
+        entry = permitLines.get(key)?.[0]
+      ) {
+        takeOutOfPermitLine(key, entry)
+        const { permits, value } = entry
+        if (!tell(waiterOf(value, waiterId), { _tag: "PermitsFree", key, value, slot: freed[used] })) continue
+        vacant -= permits
+        used += permits
+      }
+    }
+
+    return {
+      join: (key, entry, limit, place) =>
+        at(withPermits(key, (table, now) => {
+          // Nobody would take it out of the line again.
+          if (!listeners.has(waiterId)) return false
+          const line = permitLines.get(key) ?? []
+          const others = line.filter(({ value }) => value !== entry.value)
+          if (place === "front") permitLines.set(key, [entry, ...others])
+          else if (others.length === line.length) permitLines.set(key, [...line, entry])
+          const [first] = permitLines.get(key)!
+          return first!.value === entry.value && limit - table.takenAt(now) >= entry.permits
+        })),
+      leave: (key, entry) =>
+        step((now, tell) =>
+          withPermits(key, (table, now) => {
+            takeOutOfPermitLine(key, entry)
+            wakeNext(key, table, table.limitAt(now), [], tell)
+          })(now)
+        ),
+      release: (key, value) =>
+        step((now, tell) =>
+          withPermits(key, (table, now) => {
+            const limit = table.limitAt(now)
+            const freed = table.slotsOf(value, now)
+            const released = table.release(value, now)
+            wakeNext(key, table, limit, freed, tell)
+            return released
+          })(now)
+        )
+    }
+  }
+
   /** What one service sees of the waiting lists. */
   const waitingList = (waiterId: string): WaitingList => {
     const owner = (value: string) => waiterOf(value, waiterId)
@@ -202,6 +261,7 @@ export const make = (id: string = "memory"): LockNode => {
     }
 
     return {
+      permits: permitLine(waiterId),
       join: (key, entry, place, remove) =>
         step((now, tell) => {
           if (remove !== undefined) takeOut(key, remove)
@@ -428,6 +488,11 @@ export const make = (id: string = "memory"): LockNode => {
             listeners.delete(waiterId)
             for (const [key, list] of lists) {
               for (const entry of list) if (waiterOf(entry.value, waiterId) === waiterId) takeOut(key, entry)
+            }
+            for (const [key, line] of permitLines) {
+              for (const entry of line) {
+                if (waiterOf(entry.value, waiterId) === waiterId) takeOutOfPermitLine(key, entry)
+              }
             }
             for (const [key, waiters] of watchers) {
               if (waiters.delete(waiterId) && waiters.size === 0) watchers.delete(key)

@@ -49,14 +49,15 @@ export type {
  * Takes one round trip. Where several clients meet at nearly the same time, their
  * requests may be split over the nodes: that takes up to two more, after which all
  * permits are given up and the next attempt follows soon. In one service those who
- * wait queue first come first served, whatever their number of permits. Those of
- * other services are not woken by a release: they attempt on their schedule, and when
- * a lease would end.
+ * wait queue first come first served, whatever their number of permits. Among services
+ * the order is kept on one node, where a release wakes the first whose permits are free.
+ * That is a hint: each attempts on its schedule too, and when a lease would end.
  *
  * **Gotchas**
  *
  * A server that restarts without its data may let more than the limit in, as it may
- * with a lock: see the option `delayedRestart`.
+ * with a lock: see the option `delayedRestart`. A request for many permits may be
+ * overtaken by those of services in which nobody waits yet.
  *
  * **Example** (Five licences)
  *

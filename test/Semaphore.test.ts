@@ -104,6 +104,31 @@ describe("Semaphore", () => {
     })
   })
 
+  it.effect("a release in one service wakes the first of another, though its schedule would wait", () => {
+    const shared = nodes(3)
+    return Effect.gen(function*() {
+      const [ours, theirs] = [yield* Redsync.make({ nodes: shared }), yield* Redsync.make({ nodes: shared })]
+      const options = { limit: 3, retry: Schedule.spaced("1 hour") }
+      const first = yield* ours.permits("s", { ...options, permits: 2 })
+      const second = yield* ours.permits("s", options)
+      const large = yield* Effect.forkChild(
+        theirs.withPermits("s", Effect.succeed("large"), { ...options, permits: 2 })
+      )
+      yield* TestClock.adjust(1)
+      const small = yield* Effect.forkChild(ours.withPermits("s", ({ slot }) => Effect.succeed(slot), options))
+      yield* TestClock.adjust(1)
+      yield* second.release
+      yield* TestClock.adjust(1)
+      // The first in line needs two, and nobody is woken before it.
+      assert.isUndefined(large.pollUnsafe())
+      assert.isUndefined(small.pollUnsafe())
+      yield* first.release
+      yield* TestClock.adjust(1)
+      assert.strictEqual(yield* Fiber.join(large), "large")
+      yield* Fiber.join(small)
+    }).pipe(Effect.scoped)
+  })
+
   it.effect("one attempt: all or none", () =>
     Effect.gen(function*() {
       const some = yield* withPermitsIfAvailable("s", (permits) => Effect.succeed(permits.slots.length), {

@@ -5,7 +5,7 @@
 import { assert, layer, type Vitest } from "@effect/vitest"
 import { Effect, type Layer, Option } from "effect"
 import type { LockNode, NodeError } from "../../src/index.ts"
-import { permitCases, permitRedisCases } from "./permitConformance.ts"
+import { permitCases, permitLineCases, permitRedisCases } from "./permitConformance.ts"
 import { sharedCases, sharedRedisCases } from "./sharedConformance.ts"
 import { assertNodeError, assertTtl, Backend, expiry, oddKeys, oldEnough, Subject } from "./subject.ts"
 
@@ -16,6 +16,7 @@ export const suite = (name: string, subject: Layer.Layer<Subject>): void =>
   layer(subject, { timeout: "60 seconds" })(name, (it) => {
     nodeCases(it)
     permitCases(it)
+    permitLineCases(it)
     sharedCases(it)
   })
 
@@ -24,6 +25,7 @@ export const redisSuite = (name: string, subject: Layer.Layer<Subject | Backend>
   layer(subject, { timeout: "60 seconds", excludeTestServices: true })(name, (it) => {
     nodeCases(it)
     permitCases(it)
+    permitLineCases(it)
     sharedCases(it)
     redisCases(it)
     permitRedisCases(it)

@@ -36,6 +36,78 @@ const holders = (key: string) =>
         Object.fromEntries(state.holders.map(({ slots, value }) => [value, sorted(slots)])))
   )
 
+/** A service in the lines of semaphores, and what it was told. */
+const inLine = (id: string) =>
+  Effect.gen(function*() {
+    const { node } = yield* Subject
+    const told: Array<string> = []
+    const list = yield* node.waitingList!(id, (notice) => {
+      if (notice._tag === "PermitsFree") told.push(`${notice.key} ${notice.value} ${notice.slot}`)
+    })
+    return { line: list.permits!, told, entry: (permits: number) => ({ value: `${id}0123456789abcdef`, permits }) }
+  })
+
+const untilTold = (told: ReadonlyArray<string>, count: number) =>
+  Effect.repeat(Effect.promise(() => new Promise((resolve) => setImmediate(resolve))), {
+    until: () => told.length >= count
+  })
+
+/** For nodes that have lines; the others have none of this to show. */
+const whereThereAreLines = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.flatMap(Subject, ({ node }) => node.waitingList === undefined ? Effect.void : Effect.asVoid(effect))
+
+export const permitLineCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void => {
+  it.effect("permits: a release wakes those first in line whose permits are free, and nobody before the first", () =>
+    Effect.gen(function*() {
+      const [a, b, c] = [yield* inLine("serviceAAAAA"), yield* inLine("serviceBBBBB"), yield* inLine("serviceCCCCC")]
+      yield* take("line", "holder", 5, 2)
+      yield* take("line", "other", 5, 3)
+      assert.isFalse(yield* a.line.join("line", a.entry(1), 5, "back"))
+      assert.isFalse(yield* b.line.join("line", b.entry(2), 5, "back"))
+      assert.isFalse(yield* c.line.join("line", c.entry(1), 5, "back"))
+      assert.isTrue(yield* a.line.release("line", "holder"))
+      yield* untilTold(a.told, 1)
+      assert.deepStrictEqual(a.told, ["line serviceAAAAA0123456789abcdef 0"])
+      assert.isTrue(yield* a.line.release("line", "other"))
+      yield* untilTold(c.told, 1)
+      assert.deepStrictEqual(b.told, ["line serviceBBBBB0123456789abcdef 2"])
+      assert.deepStrictEqual(c.told, ["line serviceCCCCC0123456789abcdef 4"])
+      assert.isFalse(yield* a.line.release("line", "other"))
+    }).pipe(Effect.scoped, whereThereAreLines))
+
+  it.effect("permits: whoever joins learns that its permits are free already; who leaves lets the next one", () =>
+    Effect.gen(function*() {
+      const [a, b] = [yield* inLine("serviceAAAAA"), yield* inLine("serviceBBBBB")]
+      yield* take("leaving", "holder", 3, 2)
+      assert.isFalse(yield* a.line.join("leaving", a.entry(2), 3, "back"))
+      assert.isFalse(yield* b.line.join("leaving", b.entry(1), 3, "back"))
+      yield* a.line.leave("leaving", a.entry(2))
+      yield* untilTold(b.told, 1)
+      assert.isTrue(yield* b.line.join("leaving", b.entry(1), 3, "front"))
+      assert.isFalse(yield* a.line.join("leaving", a.entry(2), 3, "front"))
+      assert.isTrue(
+        yield* a.line.join("leaving", a.entry(1), 3, "front").pipe(
+          Effect.andThen(() =>
+            a.line.join("leaving", { ...a.entry(1), value: "serviceAAAAA0123456789abcdeg" }, 3, "front")
+          )
+        )
+      )
+    }).pipe(Effect.scoped, whereThereAreLines))
+
+  it.effect("permits: a service that is gone is skipped", () =>
+    Effect.gen(function*() {
+      const here = yield* inLine("serviceAAAAA")
+      yield* take("gone", "holder", 1)
+      yield* Effect.scoped(Effect.gen(function*() {
+        const gone = yield* inLine("serviceBBBBB")
+        yield* gone.line.join("gone", gone.entry(1), 1, "back")
+      }))
+      yield* here.line.join("gone", here.entry(1), 1, "back")
+      yield* here.line.release("gone", "holder")
+      yield* untilTold(here.told, 1)
+    }).pipe(Effect.scoped, whereThereAreLines))
+}
+
 export const permitCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void => {
   it.effect("permits: gives slots in the order requested, until none is left", () =>
     Effect.gen(function*() {

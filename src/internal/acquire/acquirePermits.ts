@@ -34,12 +34,15 @@ export const tryAcquirePermits = (
     const unusable = settings.isFenced ? clockError(service.quorum, claim) : undefined
     if (unusable !== undefined) return Effect.fail(unusable)
     const at = monotonicMillis(service.clock)
-    const acquired = Effect.flatMap(attemptPermits(service, name, settings, restore, true), (result) => {
-      if (result instanceof HeldPermits) return Effect.succeedSome(result)
-      return unavailable(result.tally)
-        ? Effect.fail(new NodesUnavailable({ ...lockOf(claim), quorum: service.quorum.size, votes: result.votes }))
-        : Effect.succeedNone
-    })
+    const acquired = Effect.flatMap(
+      attemptPermits(service, name, settings, restore, { conclusive: true }),
+      (result) => {
+        if (result instanceof HeldPermits) return Effect.succeedSome(result)
+        return unavailable(result.tally)
+          ? Effect.fail(new NodesUnavailable({ ...lockOf(claim), quorum: service.quorum.size, votes: result.votes }))
+          : Effect.succeedNone
+      }
+    )
     return Effect.onExitPrimitive(acquired, (exit) => {
       const isRefused = Exit.isSuccess(exit) && Option.isNone(exit.value)
       service.quorum.metrics.permits.acquisitionEnded(
@@ -64,7 +67,8 @@ export const acquirePermits = (
     const unusable = settings.isFenced ? clockError(service.quorum, { name, key }) : undefined
     if (unusable !== undefined) return Effect.fail(unusable)
     const startedAt = monotonicMillis(clock)
-    const waiter: PermitWaiter = { wake: undefined }
+    const { limit, permits } = settings
+    const waiter: PermitWaiter = { limit, permits, wake: undefined }
     metrics.waitersChanged(1)
     const wait = (queue: PermitQueue, first?: RefusedPermits) =>
       Effect.onExitPrimitive(waitForPermits(service, name, queue, waiter, settings, restore, startedAt, first), () => {
@@ -122,7 +126,9 @@ const waitForPermits = Effect.fnUntraced(function*(
         if (queue.wakePending || isDue) {
           queue.wakePending = false
           queue.lastAttemptAt = monotonicMillis(clock)
-          const result = yield* attemptPermits(service, name, settings, restore)
+          const { freeSlot } = queue
+          queue.freeSlot = undefined
+          const result = yield* attemptPermits(service, name, settings, restore, { freeSlot })
           if (result instanceof HeldPermits) return result
           last = result
           yield* onRefused(result, monotonicMillis(clock) - queue.lastAttemptAt)
@@ -136,13 +142,14 @@ const waitForPermits = Effect.fnUntraced(function*(
     }
   }
 
-  /** Tries again when permits may have expired, or soon if the votes were split. */
+  /** Stands in line, and tries again when permits may have expired, or soon if the votes were split. */
   function* onRefused({ isSplit, ttlMillis }: RefusedPermits, tookMillis: number) {
     if (isSplit && splits < maxSplitRetries) {
       const random = yield* Random.next
       queue.wakeWithin(random * 2 ** ++splits * Math.max(1, tookMillis))
     } else {
       queue.wakeWithin(ttlMillis + 1)
+      if (queue.head === waiter) permitQueues.standInLine(queue, waiter, () => service.values.next())
     }
   }
 })

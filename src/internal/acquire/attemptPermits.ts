@@ -11,7 +11,7 @@ import type { LockNode } from "../../LockNode.ts"
 import { type Instant, instantNow } from "../base/clock.ts"
 import { quoted } from "../base/text.ts"
 import { type OwnClaim, raiseCounterRequest } from "../claim/claim.ts"
-import type { PermitAllocation } from "../claim/permitAllocation.ts"
+import type { PermitAllocation, SlotOrder } from "../claim/permitAllocation.ts"
 import { AcquirePermitsRequest, SettlePermitsRequest, type TakePermitsRequest } from "../claim/permits.ts"
 import type { PermitLockSettings } from "../claim/settings.ts"
 import { HeldPermits } from "../hold/heldPermits.ts"
@@ -28,8 +28,9 @@ export interface PermitsContext extends HoldContext {
   /** What a hold of permits needs. */
   readonly permitHolds: HoldContext
   key(name: string): string
-  /** A claim with a fresh value; `random` decides in which order the slots are taken. */
-  permitClaim(name: string, settings: PermitLockSettings, random: readonly [number, number]): OwnClaim
+  readonly values: { next(): string }
+  /** A claim with a fresh value. */
+  permitClaim(name: string, settings: PermitLockSettings, order: SlotOrder): OwnClaim
 }
 
 /** The votes of a failed attempt. */
@@ -53,17 +54,23 @@ interface Taken {
   readonly round: number
 }
 
+interface AttemptOptions {
+  readonly conclusive?: boolean
+  /** A slot that is free, as far as we know. */
+  readonly freeSlot?: number | undefined
+}
+
 /** Makes one attempt. Returns the permits, or the votes of a failed attempt. */
 export const attemptPermits = (
   service: PermitsContext,
   name: string,
   settings: PermitLockSettings,
   restore: RestoreInterruptibility,
-  conclusive = false
+  { conclusive = false, freeSlot }: AttemptOptions = {}
 ): Effect.Effect<HeldPermits | RefusedPermits> =>
   Effect.flatMap(Effect.all([Random.next, Random.next]), (random) => {
     const { quorum } = service
-    const claim = service.permitClaim(name, settings, random)
+    const claim = service.permitClaim(name, settings, { random, first: freeSlot })
     const permits = claim.permits!
     // Registered as a task, so that closing the service also waits for the clean-up of this attempt.
     quorum.taskStarted()

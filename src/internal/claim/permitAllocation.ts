@@ -31,6 +31,12 @@ interface PermitClaim {
   readonly settings: { readonly nodeTimeoutMillis: number }
 }
 
+/** The order in which slots are taken: two random numbers of at least 0 and below 1, and the first slot if it is known. */
+export interface SlotOrder {
+  readonly random: readonly [number, number]
+  readonly first?: number | undefined
+}
+
 /** The permits of one claim. */
 export class PermitAllocation {
   readonly limit: number
@@ -44,11 +50,10 @@ export class PermitAllocation {
   /** The token of each slot, at the same index. Empty if the permits have none. */
   tokens: ReadonlyArray<FencingToken> = []
 
-  /** `random` is two numbers of at least 0 and below 1. */
-  constructor({ limit, permits }: PermitSettings, random: readonly [number, number], clock: Clock | undefined) {
+  constructor({ limit, permits }: PermitSettings, { first, random }: SlotOrder, clock: Clock | undefined) {
     this.limit = limit
     this.permits = permits
-    this.start = Math.floor(random[0] * limit)
+    this.start = first !== undefined && first < limit ? first : Math.floor(random[0] * limit)
     this.step = coprime(1 + Math.floor(random[1] * (limit - 1)), limit)
     this.proposal = clock && microseconds(clock)
   }

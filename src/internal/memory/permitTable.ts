@@ -93,6 +93,21 @@ export class PermitTable {
     }
   }
 
+  /** How many slots are taken, after the last call that took the time. */
+  get taken(): number {
+    return this.#taken.size
+  }
+
+  takenAt(now: number): number {
+    this.#expire(now)
+    return this.taken
+  }
+
+  /** The limit with which slots were last taken, 0 if none are. */
+  limitAt(now: number): number {
+    return this.isEmpty(now) ? 0 : this.#limit
+  }
+
   isEmpty(now: number): boolean {
     this.#expire(now)
     return this.#holders.size === 0

@@ -8,7 +8,7 @@
 import { serviceIdLength } from "../nodeContract.ts"
 
 /** What is kept in a companion key. */
-export type Kind = "fencing" | "label" | "line" | "permits" | "permit-fencing" | "readers" | "turns"
+export type Kind = "fencing" | "label" | "line" | "permits" | "permit-fencing" | "permit-line" | "readers" | "turns"
 
 /** The hash tag of a key: the text between its first `{` and the next `}`, unless it is empty. */
 const hashTag = /^[^{]*\{([^}]+)\}/

@@ -25,6 +25,11 @@ export const decodeNotice = (message: string, clock: string): Notice | undefined
       const [ttlMillis] = wholeNumbers(ttl)
       return key === undefined || ttlMillis === undefined ? undefined : { _tag: "First", key, value: value!, ttlMillis }
     }
+    case "P ": {
+      const [slot, value, key] = fields(message, 2)
+      const [free] = wholeNumbers(slot)
+      return key === undefined ? undefined : { _tag: "PermitsFree", key, value: value!, slot: free }
+    }
     case "T ": {
       const [value, time, ttl, length, age, token, next, key] = fields(message, 7)
       const [serverMillis, ttlMillis, chainLength, millis] = wholeNumbers(time, ttl, length, age)

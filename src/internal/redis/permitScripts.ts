@@ -13,9 +13,9 @@
  * know its slots. Slots are passed as text, since a script can return only some 8,000
  * values one by one.
  */
-import { extendedRound, largest } from "../nodeContract.ts"
+import { extendedRound, largest, mostSlots } from "../nodeContract.ts"
 import { script } from "./client.ts"
-import { abstainIfYoung } from "./scripts.ts"
+import { abstainIfYoung, messages } from "./scripts.ts"
 
 /** How many slots of expired holders a call frees at most; the rest is left to the next call. */
 const mostFreed = 512
@@ -244,12 +244,65 @@ ${grant("limit", `table.concat(slots, ",")`, "tokens")}`
 const extend = `${read}local wanted, mayTake = numbers(ARGV[3]), ARGV[4] == "1"
 ${sort}${exchange(String(extendedRound), "lastLimit")}return table.concat(kept, ",")`
 
+/** Frees the slots of the value, which are in `freed` then. */
+const free = `local freed = {}
+if mine then
+  local _, _, slots = parse(mine)
+  freed = numbers(slots)
+  mark(freed, -1)
+  save({own})
+end
+`
+
 /** ARGV: value. Returns 1 if it had slots. */
-const release = `${read}if not mine then return 0 end
-local _, _, slots = parse(mine)
-mark(numbers(slots), -1)
-save({own})
-return 1`
+const release = `${read}${free}return mine and 1 or 0`
+
+/**
+ * Wakes those who are first in line, as long as their permits are free, each with a slot
+ * of its own if slots were freed. An entry is the number of permits, a colon, and a
+ * value; one whose channel has no subscriber is of a service that is gone. `limit` is 0
+ * if nobody has slots: then all are free.
+ */
+const wakeNext = `${messages}local vacant, used = limit == 0 and ${mostSlots} or limit - taken, 0
+while true do
+  local entry = redis.pcall("LINDEX", KEYS[2], 0)
+  if type(entry) ~= "string" then break end
+  local permits = tonumber(string.match(entry, "^%d+")) or 1
+  if permits > vacant then break end
+  if type(redis.pcall("LPOP", KEYS[2])) ~= "string" then break end
+  local value = valueOf(entry)
+  local receivers = tell(value, "P " .. (freed[used + 1] or "-") .. " " .. value .. " " .. name)
+  if type(receivers) == "number" and receivers > 0 then
+    vacant = vacant - permits
+    used = used + permits
+  end
+end
+`
+
+/** KEYS: the semaphore, its line. ARGV: value, name, beginning of the channels. Returns 1 if the value had slots. */
+const releaseAndWake = `${read}local name, channels, limit = ARGV[2], ARGV[3], lastLimit
+${free}${wakeNext}return mine and 1 or 0`
+
+/** KEYS: the semaphore, its line. ARGV: value of the entry, name, beginning of the channels, entry. */
+const leaveLine = `${read}local name, channels, limit, freed = ARGV[2], ARGV[3], lastLimit, {}
+redis.call("LREM", KEYS[2], 0, ARGV[4])
+${wakeNext}return 1`
+
+/**
+ * KEYS: the semaphore, its line. ARGV: value of the entry, entry, limit, permits, "front"
+ * or "back". Returns 1 if the entry is the first and its permits are free. A key that was
+ * modified by hand and is not a list is replaced.
+ */
+const joinLine = `${read}local kind = redis.call("TYPE", KEYS[2]).ok
+if kind ~= "list" and kind ~= "none" then redis.call("DEL", KEYS[2]) end
+if ARGV[5] == "front" then
+  redis.call("LREM", KEYS[2], 0, ARGV[2])
+  redis.call("LPUSH", KEYS[2], ARGV[2])
+elseif not redis.call("LPOS", KEYS[2], ARGV[2]) then
+  redis.call("RPUSH", KEYS[2], ARGV[2])
+end
+redis.call("PEXPIRE", KEYS[2], 60000)
+return redis.call("LINDEX", KEYS[2], 0) == ARGV[2] and ARGV[3] - taken >= tonumber(ARGV[4]) and 1 or 0`
 
 /**
  * ARGV: value, slots, tokens, time to live of the counters. Returns those of the slots
@@ -310,6 +363,9 @@ export const permitScripts = {
   // Takes no slots that are gone: a release may have freed them.
   extend: script(extend, { argsIfResent: ([value, expiryMillis, slots]) => [value!, expiryMillis!, slots!, 0] }),
   release: script(release, { deletes: 0 }),
+  releaseAndWake: script(releaseAndWake, { deletes: 0 }),
+  joinLine: script(joinLine),
+  leaveLine: script(leaveLine),
   raise: script(raise),
   inspect: script(inspect)
 }

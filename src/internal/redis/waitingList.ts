@@ -7,13 +7,14 @@
  * libraries know nothing of the list.
  */
 import * as Effect from "effect/Effect"
-import type { HandOver, LockNode, Notice, WaitingList } from "../../LockNode.ts"
+import type { HandOver, LockNode, Notice, PermitEntry, PermitLine, WaitingList } from "../../LockNode.ts"
 import { quoted } from "../base/text.ts"
 import { entryText, fencingCounterTtlMillis } from "../nodeContract.ts"
 import type { RedisClient } from "./client.ts"
 import { toNodeError } from "./errors.ts"
 import { type CompanionKeys, wakeUpChannel, wakeUpChannels } from "./keys.ts"
 import { decodeNotice } from "./notices.ts"
+import { permitScripts } from "./permitScripts.ts"
 import { joined, type Meaning, oneOrZero, serverTime, wakeUp } from "./replies.ts"
 import { scriptsByName as scripts } from "./scriptsByName.ts"
 import { sharedScripts as shared } from "./sharedScripts.ts"
@@ -64,7 +65,26 @@ export const waitingList = (
           : client.script("release", released, scripts.transfer, keysOf(key), [...args, minUptimeMillis])
       }
     }
+    const permitKeysOf = (key: string) => [companions.of("permits", key), companions.of("permit-line", key)]
+    const permits: PermitLine = {
+      join: Effect.fnUntraced(function*(key, entry, limit, place) {
+        if (!companions.canExist(key)) return false
+        yield* subscribe(key)
+        const args = [entry.value, permitEntryText(entry), limit, entry.permits, place]
+        return yield* client.script("inspect", oneOrZero, permitScripts.joinLine, permitKeysOf(key), args)
+      }),
+      leave: (key, entry) => {
+        if (!companions.canExist(key)) return Effect.void
+        const args = [entry.value, key, channels, permitEntryText(entry)]
+        return Effect.asVoid(client.script("release", oneOrZero, permitScripts.leaveLine, permitKeysOf(key), args))
+      },
+      release: (key, value) =>
+        companions.canExist(key)
+          ? client.script("release", oneOrZero, permitScripts.releaseAndWake, permitKeysOf(key), [value, key, channels])
+          : client.script("release", oneOrZero, permitScripts.release, permitKeysOf(key).slice(0, 1), [value])
+    }
     return {
+      permits,
       join: Effect.fnUntraced(function*(key, entry, place, remove) {
         if (!companions.canExist(key)) {
           if (!hasWarned) {
@@ -128,6 +148,8 @@ export const waitingList = (
     }
   })
 }
+
+const permitEntryText = ({ permits, value }: PermitEntry): string => `${permits}:${value}`
 
 /** Reads the reply of a script that wakes the next in line, and reports what the user lacks permission for. */
 const releasedBy = (

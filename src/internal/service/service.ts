@@ -22,7 +22,7 @@ import { monotonicMillis } from "../base/clock.ts"
 import { untrusted } from "../base/text.ts"
 import { type Claim, OwnClaim } from "../claim/claim.ts"
 import { CleanUps } from "../claim/cleanUps.ts"
-import { PermitAllocation } from "../claim/permitAllocation.ts"
+import { PermitAllocation, type SlotOrder } from "../claim/permitAllocation.ts"
 import {
   checkPermits,
   lockOptions,
@@ -127,7 +127,6 @@ export class LockService implements Shared {
   ): LockService {
     const clock = Context.get(context, Clock.Clock)
     const quorum = new Quorum(nodes, size, context)
-    const permitQueues = new PermitQueues(quorum)
     const readerQueues = new ReaderQueues(quorum, {
       wake: (key) => shared.waitQueues.wake(key),
       watch: (key, onAnswer) => shared.waitQueues.watch(key, onAnswer)
@@ -139,12 +138,14 @@ export class LockService implements Shared {
       cleanUps: new CleanUps(quorum),
       leaseTimers: new LeaseTimers(clock, quorum.timers)
     }
+    const waitQueues = new WaitQueues<Tally<boolean>, PlaceClaim>(quorum, (node, key, value) => {
+      const claimed = { name: key, key, value, settings: defaults, untouched: undefined, madeAt: -Infinity }
+      quorum.send(new ReleaseRequest(shared, claimed, { nodes: [node] }), constVoid)
+    })
+    const permitQueues = waitQueues.permitQueues = new PermitQueues(quorum, waitQueues.lists)
     const shared: Shared = {
       ...parts,
-      waitQueues: new WaitQueues<Tally<boolean>, PlaceClaim>(quorum, (node, key, value) => {
-        const claimed = { name: key, key, value, settings: defaults, untouched: undefined, madeAt: -Infinity }
-        quorum.send(new ReleaseRequest(shared, claimed, { nodes: [node] }), constVoid)
-      }),
+      waitQueues,
       permitQueues,
       permitHolds: { ...parts, waitQueues: permitQueues },
       readerQueues,
@@ -208,8 +209,8 @@ export class LockService implements Shared {
   }
 
   /** A claim of our own on permits, which no node has heard of yet. */
-  permitClaim(name: string, settings: PermitLockSettings, random: readonly [number, number]): OwnClaim {
-    const permits = new PermitAllocation(settings, random, settings.isFenced ? this.clock : undefined)
+  permitClaim(name: string, settings: PermitLockSettings, order: SlotOrder): OwnClaim {
+    const permits = new PermitAllocation(settings, order, settings.isFenced ? this.clock : undefined)
     return new OwnClaim(
       name,
       this.key(name),

@@ -82,6 +82,11 @@ export class NodeWaitingLists {
     return this.#lists.size > 0
   }
 
+  /** The lists of a node, if it has any. */
+  of(node: LockNode): NodeWaitingList | undefined {
+    return this.#lists.get(node)
+  }
+
   /** The list for a name: the same in every process, as long as its node responds. */
   firstInRank(key: string): NodeWaitingList | undefined {
     const hash = Hash.string(key)

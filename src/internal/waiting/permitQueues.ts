@@ -6,28 +6,45 @@
  * that a request for many permits is not overtaken for ever. It asks again when
  * permits were released in this service, when some may have expired on the nodes, and
  * when its schedule says so.
+ *
+ * Among services the order is kept by a line on one node. It is a hint, as the waiting
+ * lists of locks are: a release there wakes the first whose permits are free, with the
+ * number of a free slot, so that those who are woken ask for different ones.
  */
-import type { Clock } from "effect/Clock"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import type { NodeError } from "../../LockError.ts"
-import type { LockNode } from "../../LockNode.ts"
+import type { LockNode, Notice, PermitEntry, PermitLine } from "../../LockNode.ts"
+import { mapResult } from "../base/callbackEffect.ts"
 import { monotonicMillis } from "../base/clock.ts"
-import type { Timer, Timers } from "../base/timers.ts"
-import type { LockMetrics } from "../telemetry/metrics.ts"
+import type { Timer } from "../base/timers.ts"
+import type { WaitingContext } from "./context.ts"
+import type { NodeWaitingList, NodeWaitingLists } from "./nodeWaitingLists.ts"
 import type { Holder } from "./waitQueue.ts"
-
-interface PermitContext {
-  readonly nodes: ReadonlyArray<LockNode>
-  readonly clock: Clock
-  readonly timers: Timers
-  readonly metrics: { readonly permits: LockMetrics }
-}
 
 /** A fiber that waits for permits. */
 export interface PermitWaiter {
+  readonly permits: number
+  readonly limit: number
   /** Ends its sleep, while it sleeps. */
   wake: (() => void) | undefined
 }
+
+/** A place in the line of a semaphore, for the head of the queue. */
+interface Place {
+  readonly list: NodeWaitingList
+  readonly line: PermitLine
+  readonly entry: PermitEntry
+}
+
+/** How often those who wait join again, at least: well within the minute for which a line lives. */
+const lookMillis = 20_000
+
+/** How long after the line said that permits are free, and the attempt was refused; four times as long each time. */
+const freeLookPauseMillis = 5
+
+const lineTimeoutMillis = 1000
 
 /** All that is known in this service about one semaphore. */
 export class PermitQueue {
@@ -38,10 +55,17 @@ export class PermitQueue {
   wakePending = false
   /** When a waiter last asked the nodes, on the monotonic clock. */
   lastAttemptAt = Number.NEGATIVE_INFINITY
-  readonly #context: PermitContext
+  place: Place | undefined
+  /** The head was woken by the line, and joins it in front if it is refused. */
+  isTurn = false
+  /** A slot that was free when the head was woken. */
+  freeSlot: number | undefined
+  /** How often in a row the line said that permits are free, and the attempt was refused. */
+  freeLooks = 0
+  readonly #context: WaitingContext
   #timer: Timer | undefined
 
-  constructor(key: string, context: PermitContext) {
+  constructor(key: string, context: WaitingContext) {
     this.key = key
     this.#context = context
   }
@@ -76,14 +100,16 @@ export class PermitQueue {
 }
 
 export class PermitQueues {
-  readonly #context: PermitContext
+  readonly #context: WaitingContext
+  readonly #lists: NodeWaitingLists
   readonly #queues = new Map<string, PermitQueue>()
   /** The semaphores that were found to have another limit elsewhere. */
   readonly #warned = new Set<string>()
   closed = false
 
-  constructor(context: PermitContext) {
+  constructor(context: WaitingContext, lists: NodeWaitingLists) {
     this.#context = context
+    this.#lists = lists
   }
 
   /** Whether anybody in here waits. */
@@ -111,8 +137,50 @@ export class PermitQueues {
   leave(queue: PermitQueue, waiter: PermitWaiter): void {
     const wasHead = queue.head === waiter
     if (!queue.waiters.delete(waiter)) return
+    if (wasHead) this.#giveUpPlace(queue)
     if (queue.waiters.size === 0) this.#retire(queue)
     else if (wasHead) queue.wake()
+  }
+
+  /** The head was refused: it joins the line, or keeps its place. */
+  standInLine(queue: PermitQueue, { limit, permits }: PermitWaiter, value: () => string): void {
+    const list = queue.place?.list ?? this.#lists.firstInRank(queue.key)
+    const line = list?.list.permits
+    if (this.closed || list === undefined || line === undefined) return
+    const place = queue.place ??= { list, line, entry: { value: value(), permits } }
+    const end = queue.isTurn ? "front" : "back"
+    queue.isTurn = false
+    const joined = Effect.suspend(() => line.join(queue.key, place.entry, limit, end))
+    const fiber = this.#context.fork(Effect.result(Effect.timeoutOption(joined, lineTimeoutMillis)))
+    fiber.addObserver((exit) => {
+      if (exit._tag === "Failure" || queue.place !== place) return
+      const answer = exit.value
+      if (Result.isFailure(answer) || Option.isNone(answer.success)) {
+        queue.place = undefined
+        return this.#lists.failed(list, Result.isFailure(answer) ? answer.failure : undefined)
+      }
+      if (answer.success.value) queue.wakeWithin(queue.freeLooks === 0 ? 0 : freeLookPauseMillis * 4 ** queue.freeLooks)
+      queue.freeLooks = answer.success.value ? queue.freeLooks + 1 : 0
+      queue.wakeWithin(lookMillis)
+    })
+  }
+
+  readonly onNotice = (node: LockNode, notice: Notice): void => {
+    if (notice._tag === "Resync") {
+      for (const queue of this.#queues.values()) if (queue.place?.list.node === node) queue.wake()
+    }
+    if (notice._tag !== "PermitsFree") return
+    const queue = this.#queues.get(notice.key)
+    if (queue?.place?.entry.value === notice.value) {
+      queue.place = undefined
+      queue.isTurn = true
+      queue.freeSlot = notice.slot
+      queue.freeLooks = 0
+      return queue.wake()
+    }
+    // Whom it was for has left: the next in line has to be told.
+    const line = this.#lists.of(node)?.list.permits
+    if (line !== undefined) this.#leaveLine(notice.key, line, { value: notice.value, permits: 1 })
   }
 
   lockHeld(holder: Holder): void {
@@ -124,15 +192,19 @@ export class PermitQueues {
     const queue = this.#queues.get(holder.key)
     if (queue === undefined || !queue.holders.delete(holder)) return
     if (queue.waiters.size === 0) this.#retire(queue)
-    else queue.wake()
+    // In line it is woken when it is its turn.
+    else if (queue.place === undefined) queue.wake()
   }
 
   lockLeft(holder: Holder): void {
     this.lockEnded(holder)
   }
 
-  releaseOrder(): ReadonlyArray<LockNode> {
-    return this.#context.nodes
+  /** The node with the line comes last: who is woken asks the others, too. */
+  releaseOrder(key: string): ReadonlyArray<LockNode> {
+    const first = this.#lists.firstInRank(key)?.node
+    const { nodes } = this.#context
+    return first === undefined ? nodes : [...nodes.filter((node) => node !== first), first]
   }
 
   /** Permits are released, and whoever wants them asks the nodes. */
@@ -140,8 +212,14 @@ export class PermitQueues {
     return undefined
   }
 
+  /** Releases on a node, and wakes those in its line whose permits are free. */
   release(node: LockNode, { key, value }: Pick<Holder, "key" | "value">): Effect.Effect<boolean, NodeError> {
-    return node.permits!.release(key, value)
+    const list = this.#lists.of(node)
+    const line = list?.list.permits
+    if (line === undefined || this.#lists.firstInRank(key) !== list) return node.permits!.release(key, value)
+    return mapResult(line.release(key, value), (answer) =>
+      // Perhaps it is only the line that is refused.
+      Result.isFailure(answer) && answer.failure.reason === "Rejected" ? node.permits!.release(key, value) : answer)
   }
 
   transfer(node: LockNode, holder: Pick<Holder, "key" | "value">): Effect.Effect<boolean, NodeError> {
@@ -155,6 +233,20 @@ export class PermitQueues {
       queue.close()
       for (const waiter of queue.waiters) waiter.wake?.()
     }
+  }
+
+  #giveUpPlace(queue: PermitQueue): void {
+    const { place } = queue
+    queue.place = undefined
+    queue.isTurn = false
+    queue.freeSlot = undefined
+    queue.freeLooks = 0
+    if (place !== undefined) this.#leaveLine(queue.key, place.line, place.entry)
+  }
+
+  #leaveLine(key: string, line: PermitLine, entry: PermitEntry): void {
+    const left = Effect.suspend(() => line.leave(key, entry))
+    this.#context.background(Effect.timeoutOption(Effect.ignore(left), lineTimeoutMillis))
   }
 
   #retire(queue: PermitQueue): void {

@@ -53,12 +53,18 @@ export class WaitQueues<Refusal, C extends LineClaim> {
   closed = false
   /** The readers of this service. */
   readers: Onlookers | undefined
+  /** Those who wait for permits, which have lines of their own on the same nodes. */
+  permitQueues: { readonly onNotice: (node: LockNode, notice: Notice) => void } | undefined
 
   /** `onDead` deletes a value on a node that has handed a lock over to it too late, and wakes the next in line there. */
   constructor(context: WaitingContext, onDead: (node: LockNode, key: string, value: string) => void) {
     this.#context = context
     this.#onDead = onDead
     this.#lists = new NodeWaitingLists(context)
+  }
+
+  get lists(): NodeWaitingLists {
+    return this.#lists
   }
 
   /** Opens the waiting lists of the nodes that have them; `waiterId` is this service's name in them. */
@@ -242,8 +248,11 @@ export class WaitQueues<Refusal, C extends LineClaim> {
         if (queue !== undefined) this.#context.defer(() => queue.isWaiting && queue.place.changed())
         return
       }
+      case "PermitsFree":
+        return this.permitQueues?.onNotice(node, notice)
       case "Resync":
         this.#lists.renewed(node)
+        this.permitQueues?.onNotice(node, notice)
         this.readers?.changed()
         for (const queue of this.#queues.values()) {
           if (queue.isWaiting) queue.place.changed(node)
