@@ -1,8 +1,8 @@
 /**
  * Tries what may happen, history by history, each from its beginning: messages
  * arrive in the order in which they were sent, but for a bounded number of
- * deviations. What has been seen before, with as many deviations left, is not
- * gone on with.
+ * deviations. A history ends where it reaches a state that was seen before with as many
+ * deviations left.
  */
 import { expiryMillis, History, nodeTimeoutMillis, type Scenario } from "./scenario.ts"
 import { type Choice, isFault, type World } from "./world.ts"
@@ -39,7 +39,7 @@ export const explore = (scenario: Scenario, bounds: Bounds): Explored => {
     const faultsLeft = bounds.faults - deviations.filter(([, choice]) => isFault(choice)).length
     for (let step = 0, next = 0;; step++, steps++) {
       if (step >= from) {
-        // It has the faults in it, so whoever has seen as much has as many left.
+        // Faults are part of it: the same state has as many faults left.
         const state = history.world.fingerprint
         if ((seen.get(state) ?? -1) >= left) break
         seen.set(state, left)

@@ -1,29 +1,29 @@
 /**
- * A world in which everything that happens next is somebody's choice: which message
- * arrives, which is lost, who crashes. There is no chance in it and no time but its
- * own, which goes on only when there is nothing else to do.
+ * A world in which everything that happens next is a choice: which message arrives,
+ * which is lost, which process crashes. Nothing is random, and time goes on only when
+ * there is nothing else to do.
  *
  * Messages of one channel arrive in order. Two histories that differ only in the
  * order of things that have nothing to do with each other lead to the same state:
- * what somebody does depends on what came in to him, and when, and on nothing else.
+ * what a process or server does depends only on what it has received, and when.
  */
 import type { Process } from "./process.ts"
 
-/** Something under way from one to another. */
+/** A message on its way. */
 export interface Message {
   readonly channel: Channel
   readonly what: string
-  /** The steps it took to come about since time last went by. */
+  /** The length of the chain of messages that led to it, since time last went by. */
   readonly depth: number
   readonly sentAt: number
   readonly arrive: () => void
 }
 
-/** What is under way from one to another, in order. */
+/** One direction of a connection: its messages arrive in order. */
 export class Channel {
   readonly name: string
   readonly index: number
-  /** Who takes nothing in while it stands still. */
+  /** A process that receives nothing while it stands still. */
   readonly receiver: Process | undefined
   /** How long a loss may have consequences. */
   readonly lossMillis: number
@@ -45,7 +45,7 @@ export class Channel {
   }
 }
 
-/** So often a silent node is asked at least: then it is known that it answers again. */
+/** A silent node is probed at least this often, which shows that it answers again. */
 const probeMillis = 1100
 
 /** Messages that only arrive in another order are none. */
@@ -76,19 +76,19 @@ export type Choice =
 export class World {
   now = 0
   faults = 0
-  /** Since then nothing has been lost, and nobody has stood still. */
+  /** The time of the last fault, or when its consequences are over. */
   quietFrom = 0
   /** Those that may crash. */
   readonly processes: Array<Process> = []
   readonly servers: Array<Process> = []
   readonly channels: Array<Channel> = []
-  /** What has come in to each. */
+  /** What each process and server has received. */
   readonly #seen = new Map<string, Hash>()
   readonly #timers: Array<Timer> = []
   #order = 0
-  /** That of what happens now. */
+  /** The depth of the message that is being handled. */
   #depth = 0
-  /** Losses and standstills, which are not to be seen elsewhere. */
+  /** Losses and standstills, which no one has received. */
   readonly #deviations = new Hash()
   readonly timeline: Array<string> | undefined
 
@@ -214,7 +214,7 @@ export class World {
     message.arrive()
   }
 
-  /** Something comes in to somebody, which decides what he does next. */
+  /** Records what a process or server has received. */
   comesIn(to: string, what: string): void {
     let seen = this.#seen.get(to)
     if (seen === undefined) this.#seen.set(to, seen = new Hash())
