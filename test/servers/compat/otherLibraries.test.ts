@@ -8,7 +8,16 @@ import { Effect, Option } from "effect"
 import { Redis } from "ioredis"
 // @ts-expect-error its package.json does not say where its types are
 import Original from "redlock"
-import { ErrFailed, lock, Redsync, retryPolicy, tryLock, withLock } from "../../../src/index.ts"
+import {
+  ErrFailed,
+  lock,
+  Redsync,
+  retryPolicy,
+  sharedLock,
+  tryLock,
+  trySharedLock,
+  withLock
+} from "../../../src/index.ts"
 import { RedisServers } from "../../support/servers/RedisServers.ts"
 
 /** What both libraries' locks can do. */
@@ -89,6 +98,30 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
           assert.isTrue(yield* held.release)
         }).pipe(Effect.scoped, Effect.provide(yield* ours))
         assert.isDefined(yield* acquire(other, name))
+      })
+  )
+
+  it.effect.each(Object.keys(libraries))(
+    "%s is refused while readers hold, and refuses them",
+    (library) =>
+      Effect.gen(function*() {
+        const name = `read beside ${library}`
+        const other = yield* theirs(library)
+        yield* Effect.gen(function*() {
+          const readers = [yield* sharedLock(name), yield* sharedLock(name)]
+          assert.isUndefined(yield* acquire(other, name))
+          for (const reader of readers) {
+            assert.isTrue(yield* reader.isHeld)
+            assert.isTrue(yield* reader.release)
+          }
+          const held = yield* acquire(other, name)
+          assert(held !== undefined)
+          assert.deepStrictEqual(yield* trySharedLock(name), Option.none())
+          yield* Effect.promise(() => held.extend(30_000).then((extended) => extended.release()))
+          assert.isTrue(Option.isSome(yield* trySharedLock(name)))
+          // What they had is theirs no more, and they notice in their own way.
+          assert.isTrue(yield* Effect.promise(() => held.release().then(() => false, () => true)))
+        }).pipe(Effect.scoped, Effect.provide(yield* ours))
       })
   )
 

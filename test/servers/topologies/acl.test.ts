@@ -50,6 +50,27 @@ const as = (server: RedisServer, user: string, ask: (client: Redis) => Promise<u
     Effect.flatMap(clientOf(server, user), (client) => Effect.promise(() => ask(client).catch((error) => error)))
   )
 
+/** Everything that readers and writers of a shared lock ask of a node. */
+const shareOn = (
+  { acquire, shared }: LockNode,
+  name: string,
+  ask: <A>(operation: Effect.Effect<A, NodeError>) => Effect.Effect<void>
+) =>
+  Effect.gen(function*() {
+    const { fencing, ...readers } = shared!
+    yield* ask(acquire(name, "writer", 60_000))
+    yield* ask(readers.acquire(name, "reader", 60_000, 60_000))
+    yield* ask(readers.yieldToReaders(name, "writer", 60_000))
+    yield* ask(fencing!.acquire(name, "reader", 60_000, 1))
+    yield* ask(fencing!.raise(name, "reader", 2))
+    yield* ask(readers.extend(name, "reader", 60_000))
+    yield* ask(readers.announce(name, 60_000))
+    yield* ask(readers.announce(name, 0))
+    yield* ask(readers.inspect(name))
+    yield* ask(readers.release(name, "reader"))
+    yield* ask(readers.downgrade(name, "writer", "reader", 60_000))
+  })
+
 /** Everything that can be asked of a node; what it complains of. */
 const complaints = (node: LockNode): Effect.Effect<Array<string>, never, Scope.Scope> =>
   Effect.gen(function*() {
@@ -73,6 +94,7 @@ const complaints = (node: LockNode): Effect.Effect<Array<string>, never, Scope.S
     yield* ask(node.fencing!.acquire("locks:{b}:b", "mine", 60_000, 1))
     yield* ask(node.delayedRestart!(1).abstention!("locks:c"))
     yield* ask(node.replicas!(0, 10).acquire("locks:d", "mine", 60_000))
+    for (const name of ["locks:f", "locks:{f}:f"]) yield* shareOn(node, name, ask)
     // Two wait for a lock whose release tells the first of them; the second goes to the front, and leaves.
     const waiter = (name: string) => node.waitingList!(waiterIdOf(name, "locks:"), hear)
     const [first, second] = [yield* waiter("first"), yield* waiter("second")]
