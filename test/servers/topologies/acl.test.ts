@@ -19,8 +19,9 @@ import { type RedisServer, RedisServers } from "../../support/servers/RedisServe
 
 const { knowsSubcommands } = await abilities()
 
-const rule = /^ACL SETUSER locker ([^`]+)^```$/m.exec(readPage("src/guide/deploying.md"))?.[1]?.trim().split(/\s+/) ??
-  []
+const rule = ["src/guide/deploying.md", "src/guide/semaphores.md"].flatMap((page) =>
+  /^ACL SETUSER locker ([^`]+)^```$/m.exec(readPage(page))?.[1]?.trim().split(/\s+/) ?? []
+)
 const commands = rule.filter((right) => right.startsWith("+")).map((right) => right.slice(1))
 
 /** A node of a user with these rights, on a server that knows no script. */
