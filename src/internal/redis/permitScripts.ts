@@ -76,20 +76,33 @@ local function hold(slots, round, limit)
 end
 
 if taken > 0 and soonest <= now then
-  local all, gone, freed = redis.call("HGETALL", key), {}, {}
-  soonest = 0
+  local all, gone, freed, first = redis.call("HGETALL", key), {}, {}, 0
+  local function expire(field, slots)
+    for _, slot in ipairs(numbers(slots)) do freed[#freed + 1] = slot end
+    gone[#gone + 1] = field
+  end
+  if mine then
+    local expiry, _, slots = parse(mine)
+    if expiry <= now then
+      expire(own, slots)
+      mine = false
+    end
+  end
   for i = 1, #all, 2 do
-    if string.sub(all[i], 1, 1) == "=" then
+    if #freed >= ${mostFreed} then
+      first = soonest
+      break
+    end
+    if string.sub(all[i], 1, 1) == "=" and (mine or all[i] ~= own) then
       local expiry, _, slots = parse(all[i + 1])
-      if expiry <= now and (#freed < ${mostFreed} or all[i] == own) then
-        for _, slot in ipairs(numbers(slots)) do freed[#freed + 1] = slot end
-        gone[#gone + 1] = all[i]
-        if all[i] == own then mine = false end
-      elseif soonest == 0 or expiry < soonest then
-        soonest = expiry
+      if expiry <= now then
+        expire(all[i], slots)
+      elseif first == 0 or expiry < first then
+        first = expiry
       end
     end
   end
+  soonest = first
   mark(freed, -1)
   -- At once, whatever the call goes on to do.
   if #gone > 0 then save(gone) end
