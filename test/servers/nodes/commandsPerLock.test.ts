@@ -6,7 +6,7 @@
  */
 import { assert, layer } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
-import { lock, Redsync, retryPolicy, tryLock, withLock } from "../../../src/index.ts"
+import { lock, Redsync, retryPolicy, tryLock, withLock, withPermits } from "../../../src/index.ts"
 import * as IoredisNode from "../../../src/IoredisNode.ts"
 import { abilities } from "../../support/servers/abilities.ts"
 import { type RedisServer, RedisServers } from "../../support/servers/RedisServers.ts"
@@ -65,6 +65,16 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
         Effect.forEach(many, (name) => withLock(name, Effect.void), { concurrency: "unbounded" })
       )
       assert.deepStrictEqual(commands, onEach({ set: 100, evalsha: 100, get: 100, del: 100, lpop: 100 }))
+    }))
+
+  it.effect("the same for permits, however many: two scripts, whose source is sent the first time", () =>
+    Effect.gen(function*() {
+      const some = (permits: number) => withPermits("some", Effect.void, { limit: 100, permits })
+      const commands = yield* commandsOf(Effect.forEach([1, 1, 10, 50, 1], some))
+      assert.deepStrictEqual(
+        commands.map(({ eval: sources, evalsha }) => ({ evalsha, sources })),
+        onEach({ evalsha: 10, sources: 2 })
+      )
     }))
 
   it.effect("nothing while a lock is held", () =>
