@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import { serviceIdLength } from "../../internal/nodeContract.ts"
 import { companionKey } from "../../internal/redis/keys.ts"
 import { NodeError } from "../../LockError.ts"
-import type { LineEntry, LockNode, Notice } from "../../LockNode.ts"
+import type { LineEntry, LockNode, Notice, WaitingList } from "../../LockNode.ts"
 import { error, type Finding, note, warning } from "./finding.ts"
 
 export const isItRedis = "Is it a Redis or Valkey server, with nothing before it that answers in its place?"
@@ -120,6 +120,28 @@ const fencing = (node: LockNode, name: string, value: string): Effect.Effect<Rea
 /** What stands in line. */
 const entry: LineEntry = { value: "doctor".padEnd(28, "0"), mode: "exclusive", weight: 1, fenced: false }
 
+/** Hands the lock over to what stands in line. */
+const handOver = (
+  node: LockNode,
+  { handOver, join }: WaitingList,
+  name: string,
+  value: string
+): Effect.Effect<ReadonlyArray<Finding>, NodeError> =>
+  handOver === undefined ? Effect.succeed([]) : Effect.gen(function*() {
+    yield* node.acquire(name, value, 5000)
+    yield* join(name, entry, "back")
+    yield* handOver.listen(name)
+    yield* handOver.transfer(name, value, entry, { expiryMillis: 5000, proposal: 0, chain: { length: 1, millis: 0 } })
+    yield* node.release(name, entry.value)
+    return []
+  }).pipe(
+    Effect.catch((failure) =>
+      Effect.as(Effect.ignore(node.release(name, value)), [
+        explain(failure, "hand locks over, so that waiters are only woken", warning)
+      ])
+    )
+  )
+
 /** Stands in line for the lock while it is held, and waits for word of its release, both ways. */
 const wakeUps = (node: LockNode, name: string, value: string): Effect.Effect<ReadonlyArray<Finding>> =>
   Effect.gen(function*() {
@@ -141,7 +163,8 @@ const wakeUps = (node: LockNode, name: string, value: string): Effect.Effect<Rea
       Effect.map(Effect.timeoutOption(Deferred.await(word), "1 second"), Option.isSome)
     const [isTurn, isChanged] = yield* Effect.all([heard(turn), heard(changed)], { concurrency: 2 })
     const polls = "waiters for a lock poll, on their schedule alone"
-    return isTurn && isChanged && unable === undefined ? [] : [
+    if (isTurn && isChanged && unable === undefined) return yield* handOver(node, list, name, value)
+    return [
       warning("wake-ups", unable === undefined ? `sends no word of releases: ${polls}` : `${polls}: ${unable}`, rights)
     ]
   }).pipe(

@@ -180,6 +180,8 @@ describe("redsync doctor", () => {
         [yield* Effect.flatMap(user(good, "scriptless", "+evalsha"), byAnotherWay), "error: rights"],
         [yield* Effect.flatMap(user(good, "deaf", "+client|tracking"), byAnotherWay), "warning: wake-ups"],
         [yield* Effect.flatMap(user(good, "alone", "+lpos"), byAnotherWay), "warning: rights"],
+        [yield* Effect.flatMap(user(good, "clockless", "+time"), byAnotherWay), "warning: rights"],
+        [yield* Effect.flatMap(user(good, "listless", "+lindex"), byAnotherWay), "warning: rights"],
         [yield* Effect.flatMap(user(good, "blind", "+info"), byAnotherWay), "note: info"],
         [good.url]
       ]
