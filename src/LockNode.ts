@@ -526,9 +526,10 @@ export interface WaitingList {
   /**
    * Removes the entry, and deletes the key if it has the entry's value. If the key is
    * free then, wakes the next in line; otherwise, if the entry was the first, tells the
-   * holder and the new first.
+   * holder and the new first. `true` if the key had the entry's value: then the lock may
+   * have been handed over on other nodes too.
    */
-  readonly leave: (key: string, entry: LineEntry) => Effect.Effect<void, NodeError>
+  readonly leave: (key: string, entry: LineEntry) => Effect.Effect<boolean, NodeError>
 
   /**
    * `release`, and if the key is free then, wakes the next in line. Removes the given
@@ -634,6 +635,12 @@ export interface HandOver {
    * that has the key.
    */
   readonly listen: (key: string) => Effect.Effect<NodeTime, NodeError>
+
+  /**
+   * Nothing is handed over to this service any more. Succeeds once everything has been
+   * delivered that was handed over before.
+   */
+  readonly stopListening: () => Effect.Effect<void, NodeError>
 
   /**
    * If the key has the value, takes the successor's entry out of the list, sets the

@@ -10,6 +10,7 @@
  */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { monotonicMillis } from "./internal/base/clock.ts"
 import { type CountTokens, PermitTable } from "./internal/memory/permitTable.ts"
@@ -141,6 +142,7 @@ export const make = (id: string = "memory"): LockNode => {
 
   const lists = new Map<string, Array<LineEntry>>()
   const listeners = new Map<string, (notice: Notice) => void>()
+  const delivering = new Map<string, Set<Fiber.Fiber<void>>>()
   const watchers = new Map<string, Set<string>>()
 
   /** Runs a step in which nothing comes between, and then delivers what it has to tell. */
@@ -159,7 +161,18 @@ export const make = (id: string = "memory"): LockNode => {
 
   // Later, as over a network: whoever is told may act at once, and what happens now is to be over first.
   const deliver = (waiterId: string, notice: Notice) =>
-    Effect.forkDetach(Effect.andThen(Effect.yieldNow, Effect.sync(() => listeners.get(waiterId)?.(notice))))
+    Effect.suspend(() => {
+      const listener = listeners.get(waiterId)
+      const delivered = Effect.andThen(Effect.yieldNow, Effect.sync(() => listener?.(notice)))
+      return Effect.map(Effect.forkDetach(delivered), (fiber) => {
+        const pending = delivering.get(waiterId) ?? new Set()
+        delivering.set(waiterId, pending.add(fiber))
+        fiber.addObserver(() => {
+          pending.delete(fiber)
+          if (pending.size === 0 && delivering.get(waiterId) === pending) delivering.delete(waiterId)
+        })
+      })
+    })
 
   /** Tells those that watch the key that it has changed; each look buys one notice. */
   const changed = (key: string, tell: Tell) => {
@@ -303,17 +316,20 @@ export const make = (id: string = "memory"): LockNode => {
         step((now, tell) => {
           const wasFirst = first(key)?.value === entry.value
           takeOut(key, entry)
-          if (release(key, entry.value, now)) changed(key, tell)
+          const released = release(key, entry.value, now)
+          if (released) changed(key, tell)
           const held = live(key, now)
           if (held === undefined) {
             wakeNext(key, now, tell)
           } else if (wasFirst) {
             const successor = first(key)
             tell(owner(held.value), { _tag: "Successor", key, value: held.value, successor })
-            if (successor === undefined) return
-            const { value } = successor
-            tell(owner(value), { _tag: "First", key, value, ttlMillis: 0 })
+            if (successor !== undefined) {
+              const { value } = successor
+              tell(owner(value), { _tag: "First", key, value, ttlMillis: 0 })
+            }
           }
+          return released
         }),
       release: (key, value, entry) =>
         step((now, tell) => {
@@ -324,6 +340,11 @@ export const make = (id: string = "memory"): LockNode => {
         }),
       handOver: {
         listen: () => at((now) => ({ millis: now, clock: id })),
+        stopListening: () =>
+          Effect.suspend(() => {
+            listeners.delete(waiterId)
+            return Effect.forEach(delivering.get(waiterId) ?? [], Fiber.await, { discard: true })
+          }),
         transfer: (key, value, successor, { chain, expiryMillis, proposal }) =>
           Effect.flatMap(
             step((now, tell) => {

@@ -53,6 +53,7 @@ export const make = (
         ...handsOver && {
           handOver: {
             listen: (key) => ask("listen", list.handOver!.listen(key)),
+            stopListening: () => ask("stopListening", list.handOver!.stopListening()),
             transfer: (...args) => ask("transfer", list.handOver!.transfer(...args))
           }
         }

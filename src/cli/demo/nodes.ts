@@ -88,6 +88,7 @@ export const observed = (board: Board) => (node: LockNode, index: number): LockN
         ...list.handOver !== undefined && {
           handOver: {
             listen: (key) => reaching("inspect", list.handOver!.listen(key)),
+            stopListening: () => reaching("inspect", list.handOver!.stopListening()),
             transfer: (...args) => reaching("release", list.handOver!.transfer(...args))
           }
         }

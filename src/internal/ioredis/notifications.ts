@@ -59,6 +59,9 @@ export const notifications =
           })
 
         return {
+          unsubscribe: fromPromise(async () => {
+            await Promise.all([...listeners.values()].map((listener) => listener.unsubscribe()))
+          }),
           subscribe: (key) => fromPromise(async () => (await listenerFor(key))?.subscribe()),
           watchKey: (key) => fromPromise(async () => await (await listenerFor(key))?.watchKey(key) ?? true)
         }
@@ -161,6 +164,11 @@ class NotificationListener {
     if (this.#trackingUnsupported || this.#trackingConnection === undefined) return true
     // Any command that reads the key is tracked; this one does not fetch the value. If it fails, the key may exist.
     return this.#trackingConnection.pttl(key).then((millis) => wholeNumber(millis) !== -2, () => true)
+  }
+
+  /** Fulfilled once everything has been delivered that was published before. */
+  async unsubscribe(): Promise<void> {
+    if (this.#isSubscribed) await this.#subscribingConnection?.unsubscribe(this.#channel)
   }
 
   close(): void {

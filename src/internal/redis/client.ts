@@ -112,6 +112,8 @@ export interface RedisClient extends Requests {
 export interface Notifications {
   /** Succeeds once messages published by the server that has the key are delivered. */
   readonly subscribe: (key: string) => Effect.Effect<void, NodeError>
+  /** Succeeds once all messages have been delivered that were published before, and none is published any more. */
+  readonly unsubscribe?: Effect.Effect<void, NodeError>
   /**
    * Reads the key, whose next change is notified if the server supports it. `false` if
    * there is no such key.

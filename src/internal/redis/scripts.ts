@@ -163,12 +163,12 @@ ${messages}${wakeNext}return released + woke`
  * remove. Returns the same flags. A lock that was handed over to the entry is deleted. If the lock is held and the entry was the first, tells
  * the holder and the new first.
  */
-export const leave = `local name, channels, woke = ARGV[1], ARGV[2], 0
+export const leave = `local name, channels, released, woke = ARGV[1], ARGV[2], 0, 0
 ${messages}local wasFirst = first() == ARGV[3]
 redis.pcall("LREM", KEYS[2], 0, ARGV[3])
 local held = redis.pcall("GET", KEYS[1])
 if held == valueOf(ARGV[3]) then
-  redis.call("DEL", KEYS[1])
+  released = redis.call("DEL", KEYS[1])
   held = false
 end
 if held == false then
@@ -177,7 +177,7 @@ ${wakeNext}elseif wasFirst then
   if ${isOurs} then tell(held, "J " .. held .. " " .. successor .. " " .. name) end
   if successor ~= "-" then tell(valueOf(successor), "F 0 " .. valueOf(successor) .. " " .. name) end
 end
-return woke`
+return released + woke`
 
 /**
  * KEYS: the lock, its waiting list. ARGV: entry, "front" or "back", name, beginning of
@@ -227,8 +227,8 @@ end
 
 /**
  * Hands the lock over; `token` is known. The key expires at a time counted from the one
- * that the successor is told, even if the server stops in between. It is deleted first,
- * since a script that has written something may go on when the server has no memory left.
+ * that the successor is told, even if the server stops in between. A server without
+ * memory lets a script go on that has written something.
  */
 const handOver = `local time = redis.call("TIME")
 local millis = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -237,8 +237,13 @@ if redis.call("TYPE", KEYS[2]).ok == "list" then
   redis.call("LREM", KEYS[2], 0, ARGV[2])
   following = redis.call("LINDEX", KEYS[2], 0) or "-"
 end
-redis.call("DEL", KEYS[1])
-if not redis.pcall("SET", KEYS[1], value, "PXAT", string.format("%.0f", millis + ARGV[3])).err then
+local function set() return redis.pcall("SET", KEYS[1], value, "PXAT", string.format("%.0f", millis + ARGV[3])) end
+local done = set()
+if done.err then
+  redis.call("DEL", KEYS[1])
+  done = set()
+end
+if not done.err then
   local receivers = tell(value, table.concat(
     {"T", value, string.format("%.0f", millis), ARGV[3], ARGV[6], ARGV[7], token, following, name}, " "))
   if type(receivers) == "number" and receivers > 0 then

@@ -39,7 +39,7 @@ export const waitingList = (
       : notification
     if (notice !== undefined) onNotice(notice)
   })
-  return Effect.map(notifications, ({ subscribe, watchKey }): WaitingList => {
+  return Effect.map(notifications, ({ subscribe, unsubscribe, watchKey }): WaitingList => {
     let hasWarned = false
     const channels = wakeUpChannels(waiterId)
     const keysOf = (key: string) => [key, companions.of("line", key)]
@@ -52,6 +52,7 @@ export const waitingList = (
         const micros = yield* client.script("inspect", serverTime, scripts.time, [key], [])
         return { millis: micros / 1000, clock }
       }),
+      stopListening: () => unsubscribe ?? Effect.void,
       transfer: (key, value, successor, { chain, expiryMillis, proposal }) => {
         const args = [value, entryText(successor), expiryMillis, key, channels, chain.length, chain.millis]
         return successor.fenced
@@ -111,10 +112,11 @@ export const waitingList = (
       }),
       leave: (key, entry) =>
         companions.canExist(key)
-          ? Effect.asVoid(
-            client.script("release", released, scripts.leave, keysOf(key), [key, channels, entryText(entry)])
+          ? Effect.map(
+            client.script("release", released, scripts.leave, keysOf(key), [key, channels, entryText(entry)]),
+            ({ released }) => released
           )
-          : Effect.void,
+          : Effect.succeed(false),
       release: (key, value, entry) =>
         companions.canExist(key)
           ? client.script("release", released, scripts.releaseAndWake, keysOf(key), [

@@ -263,6 +263,7 @@ const kindOf = (operation: string): NodeError["operation"] => {
       return operation
     case "join":
     case "listen":
+    case "stopListening":
       return "inspect"
     case "leave":
     case "transfer":

@@ -67,6 +67,7 @@ export class NodeWaitingLists {
   readonly #context: WaitingContext
   readonly #lists = new Map<LockNode, NodeWaitingList>()
   #listening: Fiber.Fiber<unknown> | undefined
+  #hasListened = false
 
   constructor(context: WaitingContext) {
     this.#context = context
@@ -116,6 +117,7 @@ export class NodeWaitingLists {
     dead: LineEntry | undefined,
     settled: (answer: Result.Result<LinePosition, NodeError | undefined>) => void
   ): Fiber.Fiber<void> {
+    this.#hasListened = true
     const sentAt = this.stopwatches.start()
     const joined = Effect.timeoutOption(Effect.suspend(() => list.join(key, entry, place, dead)), listTimeoutMillis)
     return this.#context.fork(Effect.match(joined, {
@@ -145,10 +147,13 @@ export class NodeWaitingLists {
   /** How long until a list may be usable that was not. */
   readonly retryMillis = listTimeoutMillis
 
-  leave(node: LockNode, key: string, entry: LineEntry): void {
+  /** `onHandedOver` is called if the lock had been handed over to the entry. */
+  leave(node: LockNode, key: string, entry: LineEntry, onHandedOver: () => void = constVoid): void {
     const list = this.#lists.get(node)
     if (list === undefined) return
-    const left = Effect.suspend(() => list.list.leave(key, entry))
+    const left = Effect.map(Effect.suspend(() => list.list.leave(key, entry)), (isHandedOver) => {
+      if (isHandedOver) onHandedOver()
+    })
     this.#context.background(Effect.timeoutOption(Effect.ignore(left), listTimeoutMillis))
   }
 
@@ -173,8 +178,16 @@ export class NodeWaitingLists {
     })
   }
 
+  /** Nothing is handed over any more. What is under way is waited for, to be given back: it would block the lock for a second. */
   close(): void {
     this.#listening?.interruptUnsafe()
+    if (!this.#hasListened) return
+    const stopped = [...this.#lists.values()].flatMap((list) => {
+      const handOver = this.#isUsable(list) ? this.#handOverOf(list) : undefined
+      return handOver === undefined ? [] : [Effect.ignore(Effect.suspend(() => handOver.stopListening()))]
+    })
+    const all = Effect.all(stopped, { concurrency: "unbounded", discard: true })
+    this.#context.background(Effect.timeoutOption(all, listTimeoutMillis))
   }
 
   /** Releases on a node, and wakes the first in its waiting list if it has one. */

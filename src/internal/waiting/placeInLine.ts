@@ -356,10 +356,13 @@ export class PlaceInLine<C extends LineClaim> {
       case "Out":
         return
       case "Joining":
-        // The join may have been sent, and what is sent from now on comes after it.
-        return this.#lists.leave(state.list.node, key, entryFor(state.claim))
-      case "Placed":
-        return this.#lists.leave(state.list.node, key, entryFor(state.claim))
+      case "Placed": {
+        // A join may have been sent, and what is sent from now on comes after it. The lock may have been handed over, and
+        // nothing of that have arrived.
+        const { claim, list } = state
+        const { nodes } = this.#context
+        return this.#lists.leave(list.node, key, entryFor(claim), () => claim.giveUp(nodes, isHandedOn))
+      }
       case "Voted":
         this.#context.metrics.handOverEnded("wasted")
         state.claim.giveUp(state.wasToppedUp ? this.#context.nodes : state.votes.nodes, isHandedOn)

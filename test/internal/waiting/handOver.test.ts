@@ -128,7 +128,7 @@ describe("exclusion and tokens", () => {
       const gone = yield* open(nodes.map((node) =>
         hooked(node, {
           notice: (notice, deliver) => void (notice._tag === "HandedOver" ? late.push(deliver) : deliver()),
-          leave: () => Effect.void
+          leave: () => Effect.succeed(false)
         })
       ))
       const first = yield* Effect.forkScoped(gone.run(withLock("a", Effect.never, hourly)))
@@ -442,7 +442,7 @@ interface Hooks {
   /** A release that is no transfer. */
   readonly release?: (value: string) => void
   readonly join?: (entry: LineEntry) => Effect.Effect<never, NodeError> | void
-  readonly leave?: () => Effect.Effect<void>
+  readonly leave?: () => Effect.Effect<boolean>
   /** Takes the place of the transfer, or comes before it. */
   readonly transfer?: (terms: HandOverTerms) => Effect.Effect<undefined, NodeError>
   readonly notice?: (notice: Notice, deliver: () => void) => void

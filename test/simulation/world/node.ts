@@ -167,6 +167,10 @@ export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode =
                 return { millis: server.clock(), clock }
               })
             },
+            stopListening: () =>
+              ask("inspect", () => "stops listening", (server) => {
+                server.ears.delete(waiter)
+              }),
             transfer: (key, value, successor, terms) => {
               calls.onTouch("release", value)
               return ask(

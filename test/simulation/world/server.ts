@@ -294,20 +294,21 @@ export class Server {
     return { ahead, ttlMillis, isOurs: false }
   }
 
-  leave(key: string, waiterId: string, entry: LineEntry): void {
+  leave(key: string, waiterId: string, entry: LineEntry): boolean {
     const wasFirst = this.#first(key)?.value === entry.value
     this.#unlist(key, entry)
-    this.release(key, entry.value)
+    const released = this.release(key, entry.value)
     const held = this.live(key)
     if (held === undefined) {
       this.#wakeNext(key, waiterId)
-      return
+      return released
     }
-    if (!wasFirst) return
+    if (!wasFirst) return released
     const successor = this.#first(key)
     this.#tell(waiterId, held.value, { _tag: "Successor", key, value: held.value, successor })
-    if (successor === undefined) return
+    if (successor === undefined) return released
     this.#tell(waiterId, successor.value, { _tag: "First", key, value: successor.value, ttlMillis: 0 })
+    return released
   }
 
   releaseAndWake(key: string, value: string, waiterId: string, entry: LineEntry | undefined) {
