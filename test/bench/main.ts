@@ -22,6 +22,7 @@ import { trouble } from "./cost/trouble.ts"
 import { growth } from "./growth/scenario.ts"
 import { languages } from "./languages/scenario.ts"
 import { machine } from "./machine.ts"
+import { permits } from "./permits/scenario.ts"
 import { record } from "./results.ts"
 import type { Report, Scenario } from "./scenario.ts"
 import { size } from "./size/scenario.ts"
@@ -35,6 +36,7 @@ scenarios["trouble"] = { nodes: 3, run: trouble }
 scenarios["languages"] = { nodes: 3, run: languages }
 scenarios["memory"] = { nodes: 3, run: memory }
 for (const [name, run] of Object.entries(waiting)) scenarios[name] = { nodes: 3, run }
+scenarios["permits"] = { nodes: 3, run: permits }
 scenarios["growth"] = { nodes: 9, run: growth }
 scenarios["startup"] = { nodes: 3, run: startup }
 scenarios["size"] = { nodes: 1, run: size }
