@@ -273,18 +273,20 @@ const release = `${read}${free}return mine and 1 or 0`
 /**
  * Wakes those who are first in line, as long as their permits are free, each with a slot
  * of its own if slots were freed. An entry is the number of permits, a colon, and a
- * value; one whose channel has no subscriber is of a service that is gone. `limit` is 0
- * if nobody has slots: then all are free.
+ * value; one whose channel has no subscriber is of a service that is gone, and anything else
+ * is nonsense: both are skipped. `limit` is 0 if nobody has slots: then all are free.
  */
 const wakeNext = `${messages}local vacant, used = limit == 0 and ${mostSlots} or limit - taken, 0
 while true do
   local entry = redis.pcall("LINDEX", KEYS[2], 0)
   if type(entry) ~= "string" then break end
-  local permits = tonumber(string.match(entry, "^%d+")) or 1
+  local permits = isEntry(entry) and tonumber(string.match(entry, "^%d+")) or 0
   if permits > vacant then break end
   if type(redis.pcall("LPOP", KEYS[2])) ~= "string" then break end
-  local value = valueOf(entry)
-  local receivers = tell(value, "P " .. (freed[used + 1] or "-") .. " " .. value .. " " .. name)
+  local value, receivers = valueOf(entry), 0
+  if isEntry(entry) then
+    receivers = tell(value, "P " .. (freed[used + 1] or "-") .. " " .. value .. " " .. name)
+  end
   if type(receivers) == "number" and receivers > 0 then
     vacant = vacant - permits
     used = used + permits

@@ -112,19 +112,23 @@ return 0`
 
 /**
  * Sends messages to the service that a value belongs to, on its channel. `channels` is
- * what all channels begin with. An entry of a list ends with a colon and the value.
+ * what all channels begin with. An entry of a list ends with a colon and the value; one that
+ * was put there by hand counts for nothing, and could be mistaken for several fields of a message.
  */
-export const messages = `local function valueOf(entry) return string.match(entry, "^[^:]*:(.*)$") or entry end
+export const messages = `local function isEntry(entry)
+  return type(entry) == "string" and #entry <= ${longestValue} and string.find(entry, "^%a?%d+f?:[%w+/]+$")
+end
+local function valueOf(entry) return string.match(entry, ":(.*)$") end
 local function tell(value, message)
   return redis.pcall("PUBLISH", channels .. string.sub(value, 1, ${serviceIdLength}), message)
 end
 local function first()
   local entry = redis.pcall("LINDEX", KEYS[2], 0)
-  return type(entry) == "string" and entry or "-"
+  return isEntry(entry) and entry or "-"
 end
 `
 
-/** Wakes the next in line. An entry whose channel has no subscriber is of a service that is gone, and skipped. */
+/** Wakes the next in line. An entry whose channel has no subscriber is of a service that is gone, and skipped, as is anything that is no entry. */
 export const wakeNext = `repeat
   local entry = redis.pcall("LPOP", KEYS[2])
   if type(entry) ~= "string" then
@@ -133,8 +137,11 @@ export const wakeNext = `repeat
     if forbidden and redis.call("PTTL", KEYS[2]) >= 0 then woke = 8 end
     break
   end
-  local value = valueOf(entry)
-  local receivers = tell(value, "W " .. value .. " " .. first() .. " " .. name)
+  local receivers = 0
+  if isEntry(entry) then
+    local value = valueOf(entry)
+    receivers = tell(value, "W " .. value .. " " .. first() .. " " .. name)
+  end
   if type(receivers) ~= "number" then
     redis.call("LPUSH", KEYS[2], entry)
     woke = 4
@@ -235,7 +242,8 @@ local millis = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local value, following = valueOf(ARGV[2]), "-"
 if redis.call("TYPE", KEYS[2]).ok == "list" then
   redis.call("LREM", KEYS[2], 0, ARGV[2])
-  following = redis.call("LINDEX", KEYS[2], 0) or "-"
+  following = redis.call("LINDEX", KEYS[2], 0)
+  if not isEntry(following) then following = "-" end
 end
 local function set() return redis.pcall("SET", KEYS[1], value, "PXAT", string.format("%.0f", millis + ARGV[3])) end
 local done = set()

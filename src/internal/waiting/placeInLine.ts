@@ -216,6 +216,11 @@ export class PlaceInLine<C extends LineClaim> {
     return this.#state._tag === "Voted"
   }
 
+  /** Whether they have to this value. */
+  isHandedTo(value: string): boolean {
+    return this.isVoted && this.#isLive(value)
+  }
+
   /** Whether enough of them have. */
   get isReady(): boolean {
     const { terms } = this.#queue

@@ -75,6 +75,8 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
   taken: Taken<C> | undefined
   /** Whether that has not been released yet. */
   isTakenHeld = false
+  /** Those of the holders that have sent their release. */
+  readonly #released = new WeakSet<Holder>()
   /** When the chain of hand-overs began that has led to us, on the monotonic clock. */
   #chainSince = 0
   #place: PlaceInLine<C> | undefined
@@ -200,7 +202,8 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
     this.isTakenHeld = true
     this.markContended()
     this.#chainSince = this.#now - chain.millis
-    this.successor = { value: claim.value, entry: next }
+    // What was told of the first in line since is newer.
+    if (this.successor?.value !== claim.value) this.successor = { value: claim.value, entry: next }
     return taken
   }
 
@@ -217,7 +220,9 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
     this.recordWakeUp("used")
     if (this.taken?.claim.value === holder.value) return
     const next = this.#place?.nextBehindTurn
-    if (next !== undefined) this.successor = { value: holder.value, entry: next }
+    if (next !== undefined && this.successor?.value !== holder.value) {
+      this.successor = { value: holder.value, entry: next }
+    }
     this.#place?.granted()
   }
 
@@ -227,6 +232,7 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
    */
   releasing(holder: Holder): { readonly successor: LineEntry; readonly chain: HandOverChain } | undefined {
     const { successor, taken } = this
+    this.#released.add(holder)
     if (taken?.claim.value === holder.value) this.isTakenHeld = false
     if (successor?.value !== holder.value || successor.entry === undefined) return undefined
     // What was in line for ourselves is given up.
@@ -235,6 +241,14 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
     const chain = { length: taken.chain.length + 1, millis: Math.round(this.#now - this.#chainSince) }
     if (chain.length > longestChain.length || chain.millis > longestChain.millis) return undefined
     return { successor: successor.entry, chain }
+  }
+
+  /** Whether a lock with this value is held and not being released, or nodes are handing it over. */
+  isInUse(value: string): boolean {
+    if (this.#place?.isHandedTo(value) === true) return true
+    if (this.isTakenHeld && this.taken?.claim.value === value) return true
+    for (const holder of this.holders) if (holder.value === value) return !this.#released.has(holder)
+    return false
   }
 
   /** A lock held here was lost or released; `woke` if another service was woken by that, or has it now. */

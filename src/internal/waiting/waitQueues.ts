@@ -48,7 +48,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
   readonly #queues = new Map<string, WaitQueue<Refusal, C>>()
   /** The reasons that were logged, for which nodes cannot deliver notifications. */
   readonly #warnedReasons = new Set<string>()
-  /** Values that were handed a lock, and left to expire or to another process. */
+  /** Values of locks that were left to expire or to another process. */
   readonly #left = new Set<string>()
   closed = false
   /** The readers of this service. */
@@ -137,12 +137,9 @@ export class WaitQueues<Refusal, C extends LineClaim> {
 
   /** A lock was given up without a release: what comes in for it late is left alone, as long as it may live. */
   lockLeft(holder: Holder, expiryMillis: number): void {
-    const queue = this.#queues.get(holder.key)
-    if (queue?.taken?.claim.value === holder.value) {
-      queue.forget(holder.value)
-      this.#left.add(holder.value)
-      this.#context.timers.schedule(expiryMillis, () => this.#left.delete(holder.value))
-    }
+    this.#queues.get(holder.key)?.forget(holder.value)
+    this.#left.add(holder.value)
+    this.#context.timers.schedule(expiryMillis, () => this.#left.delete(holder.value))
     this.lockEnded(holder, false)
   }
 
@@ -211,9 +208,10 @@ export class WaitQueues<Refusal, C extends LineClaim> {
         queue?.recordWakeUp("wasted")
         if (queue !== undefined) queue.wasWokenUp = true
         if (queue?.place.woken(node, notice.value, notice.next) === true) return
-        // Whom it was for has left: the next in line has to be told.
         if (queue === undefined) this.#context.metrics.wakeUpEnded("wasted")
         else queue.recordWakeUp("wasted")
+        if (this.#isInUse(queue, notice.value)) return
+        // Whom it was for has left: the next in line has to be told.
         return this.#lists.leave(node, notice.key, deadEntry(notice.value))
       }
       case "Successor": {
@@ -235,7 +233,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
           }
           return
         }
-        if (this.#left.has(notice.value)) return
+        if (this.#isInUse(queue, notice.value)) return
         // Nobody holds or will hold the lock with this value.
         return this.#onDead(node, notice.key, notice.value)
       }
@@ -263,6 +261,14 @@ export class WaitQueues<Refusal, C extends LineClaim> {
         this.#warnedReasons.add(notice.why)
         this.#warn(node, `Lock node ${node.id} cannot give notice to all waiters: ${notice.why}`)
     }
+  }
+
+  /**
+   * Whether a lock with this value is held, or may still come to be. A notice must not delete it then: its entry may
+   * have been left in the line of a node that did not take part when the lock was handed over.
+   */
+  #isInUse(queue: WaitQueue<Refusal, C> | undefined, value: string): boolean {
+    return this.#left.has(value) || queue?.isInUse(value) === true
   }
 
   #warn(node: LockNode, message: string) {
