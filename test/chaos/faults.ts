@@ -83,8 +83,33 @@ const onServer = (
       )
     case "SCRIPT FLUSH":
       return Effect.asVoid(server.command("SCRIPT", "FLUSH"))
+    case "subscriptions cut on all nodes":
+      return onRunning(world, (server) => server.command("CLIENT", "KILL", "TYPE", "pubsub"))
+    case "waiting lists deleted":
+      return onRunning(world, (server) => server.command("EVAL", onLists(`redis.call("DEL", list)`), "0"))
+    case "waiting lists garbled":
+      return onRunning(world, (server) => server.command("EVAL", onLists(garble), "0"))
   }
 }
+
+const onLists = (does: string) => `for _, list in ipairs(redis.call("KEYS", "redsync:1:line:*")) do ${does} end`
+
+/** Nonsense behind the first, who is twice in there now; or what is no list at all. */
+const garble = `
+  local entry = redis.pcall("LINDEX", list, 0)
+  if type(entry) == "string" and string.byte(entry, -1) % 2 == 0 then
+    redis.call("LINSERT", list, "AFTER", entry, "two words")
+    redis.call("RPUSH", list, entry)
+  else
+    redis.call("SET", list, "nonsense", "PX", 10000)
+  end`
+
+/** On whichever servers answer: one that is stopped or refuses is left out. */
+const onRunning = (world: World, f: (server: RedisServer) => Effect.Effect<unknown>) =>
+  Effect.forEach(world.servers, (server) => Effect.ignoreCause(Effect.timeout(f(server), "200 millis")), {
+    concurrency: "unbounded",
+    discard: true
+  })
 
 const killClient = (world: World, index: number, millis: number) =>
   Effect.gen(function*() {

@@ -20,7 +20,13 @@ export const nodeKinds = [
 ] as const
 
 /** These are over at once. */
-export const instantKinds = ["CLIENT KILL", "SCRIPT FLUSH"] as const
+export const instantKinds = [
+  "CLIENT KILL",
+  "SCRIPT FLUSH",
+  "subscriptions cut on all nodes",
+  "waiting lists deleted",
+  "waiting lists garbled"
+] as const
 
 export const clientKinds = ["client SIGKILL", "client SIGSTOP"] as const
 
@@ -119,6 +125,8 @@ const next = Effect.fnUntraced(function*(room: Room, at: number) {
 const isClientKind = (kind: NodeKind | InstantKind | ClientKind): kind is ClientKind =>
   clientKinds.some((one) => one === kind)
 
+const isInstantKind = (kind: NodeKind | InstantKind): kind is InstantKind => instantKinds.some((one) => one === kind)
+
 const onClient = Effect.fnUntraced(function*(room: Room, at: number, kind: ClientKind) {
   const { clients, expiryMillis, millis } = room.options
   const free = freeAt(room.clients, at)
@@ -135,7 +143,7 @@ const onNode = Effect.fnUntraced(function*(room: Room, at: number, kind: NodeKin
   const free = freeAt(room.nodes, at)
   const node = yield* pick(free)
   if (node === undefined) return undefined
-  if (kind === "CLIENT KILL" || kind === "SCRIPT FLUSH") return { at, kind, node, millis: 0 } satisfies Fault
+  if (isInstantKind(kind)) return { at, kind, node, millis: 0 } satisfies Fault
   const took = yield* between(100, expiryMillis * 1.5)
   const recoveryMillis = reconnectMillis + (kind === "server SIGKILL, restart" ? abstainMillis : 0)
   const until = at + took + recoveryMillis
@@ -175,10 +183,8 @@ export const describe = (fault: Fault): string => {
     case "client SIGKILL":
     case "client SIGSTOP":
       return `client ${fault.client}: ${fault.kind.slice("client ".length)} for ${seconds(fault.millis)}`
-    case "CLIENT KILL":
-    case "SCRIPT FLUSH":
-      return `node ${fault.node}: ${fault.kind}`
     default: {
+      if (!("recoveryMillis" in fault)) return `node ${fault.node}: ${fault.kind}`
       const whose = fault.client === undefined ? "" : ` of client ${fault.client}`
       const slower = fault.delay === undefined ? "" : ` by ${fault.delay} ms each way`
       return `node ${fault.node}: ${fault.kind}${whose}${slower} for ${seconds(fault.millis)}`
