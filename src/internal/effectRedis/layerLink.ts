@@ -137,8 +137,7 @@ export class LayerLink implements ServiceLink {
     return Effect.suspend(() => {
       const { client } = this
       this.redis = this.client = undefined
-      // Its finalizer would wait for replies, which may never come.
-      if (Predicate.hasProperty(client, "destroy") && Predicate.isFunction(client.destroy)) client.destroy()
+      if (client !== undefined) destroy(client)
       const closing = Effect.runFork(Scope.close(scope, Exit.void))
       return Effect.callback<void>((resume) => {
         const cancel = schedule(closeLimitMillis, () => resume(Effect.void))
@@ -149,4 +148,14 @@ export class LayerLink implements ServiceLink {
       })
     })
   }
+}
+
+/** Closes a client of node-redis; its own finalizer would wait for replies, which may never come. */
+const destroy = (client: NodeRedisClient): void => {
+  const close = () => {
+    if (Predicate.hasProperty(client, "destroy") && Predicate.isFunction(client.destroy)) client.destroy()
+  }
+  // If it is closed while it connects, it leaves that connection open.
+  client.on("ready", close)
+  close()
 }

@@ -18,6 +18,7 @@ import type * as Scope from "effect/Scope"
 import type { NodeError } from "../../LockError.ts"
 import type { Notification, RedisClient } from "../redis/client.ts"
 import { toNodeError } from "../redis/errors.ts"
+import { schedule } from "../redis/realTime.ts"
 import { wholeNumber } from "../redis/replies.ts"
 import type { ServiceLink } from "./link.ts"
 
@@ -59,6 +60,13 @@ export const notifications = (
 const whileOpen = (close: () => void): Effect.Effect<void, never, Scope.Scope> =>
   Effect.addFinalizer(() => Effect.sync(close))
 
+/** How long a subscription that was replaced has to settle before it is closed. */
+const settlingMillis = 1000
+
+const interrupt = (fibers: Iterable<Fiber.Fiber<unknown, unknown>>): void => {
+  for (const fiber of fibers) fiber.interruptUnsafe()
+}
+
 /** Subscribed from the first time that somebody wants to be, until it breaks. */
 class Subscription {
   /** Succeeds once messages are delivered. */
@@ -69,8 +77,8 @@ class Subscription {
   readonly #channel: string
   readonly #onNotification: (notification: Notification) => void
   #hearing: Deferred.Deferred<void, NodeError> | undefined
-  /** Not waited for when it is interrupted: a subscription that is being made cannot be. */
-  #fiber: Fiber.Fiber<unknown, unknown> | undefined
+  /** Nobody waits for their interruption: a subscription that is being made cannot be interrupted. */
+  readonly #fibers = new Set<Fiber.Fiber<unknown, unknown>>()
 
   constructor(
     id: string,
@@ -88,17 +96,23 @@ class Subscription {
 
   /** Subscribes anew: the client has another connection now, perhaps to another server. */
   renew(): void {
+    const replaced = [...this.#fibers]
+    // The old subscription is probably connecting as well; node-redis leaves a connection open that is closed meanwhile.
+    schedule(settlingMillis, () => interrupt(replaced))
     this.#end(new Error("the connection was replaced"))
   }
 
   close(): void {
+    interrupt(this.#fibers)
     this.#end(new Error("the node is closed"))
   }
 
   #open(): Deferred.Deferred<void, NodeError> {
     const hearing = this.#hearing = Deferred.makeUnsafe<void, NodeError>()
-    const fiber = this.#fiber = Effect.runForkWith(this.#context)(this.#listen(hearing))
+    const fiber = Effect.runForkWith(this.#context)(this.#listen(hearing))
+    this.#fibers.add(fiber)
     fiber.addObserver((exit) => {
+      this.#fibers.delete(fiber)
       if (this.#hearing === hearing) this.#end(Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined)
     })
     return hearing
@@ -126,7 +140,6 @@ class Subscription {
     const hearing = this.#hearing
     if (hearing === undefined) return
     this.#hearing = undefined
-    this.#fiber?.interruptUnsafe()
     const wasHeard = !Deferred.doneUnsafe(hearing, Effect.fail(toNodeError(this.#id, "inspect", error)))
     if (wasHeard) this.#onNotification({ _tag: "Resync" })
   }
