@@ -464,7 +464,7 @@ layer(RedisServers.layer(1, { password }), { excludeTestServices: true, concurre
     Effect.sync(() => {
       const sources = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".ts"))
       const users = sources.filter((path) =>
-        /"(effect\/cli|@effect|\.\.?\/cli)\//.test(readFileSync(join(src, path), "utf8"))
+        /^(?:import|export|\}) [^*]*"(effect\/cli|@effect|\.\.?\/cli)\//m.test(readFileSync(join(src, path), "utf8"))
       )
       assert.include(users, "bin.ts")
       assert.deepStrictEqual(users.filter((path) => path !== "bin.ts" && !path.startsWith("cli/")), [])
