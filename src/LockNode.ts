@@ -602,7 +602,9 @@ export interface PermitLine {
  * @since 0.1.0
  */
 export interface PermitEntry {
+  /** What the waiter will ask with. Its service id, the beginning, says where to send its turn. */
   readonly value: string
+  /** How many permits it waits for. */
   readonly permits: number
 }
 

@@ -13,6 +13,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { NodeError } from "../../LockError.ts"
 import type { HandOverChain, LineEntry, LockNode, Notice } from "../../LockNode.ts"
+import { serviceIdLength } from "../nodeContract.ts"
 import { attributes } from "../telemetry/attributes.ts"
 import type { WaitingContext } from "./context.ts"
 import { NodeWaitingLists, type Released } from "./nodeWaitingLists.ts"
@@ -44,6 +45,7 @@ export interface Onlookers {
 export class WaitQueues<Refusal, C extends LineClaim> {
   readonly #context: WaitingContext
   readonly #lists: NodeWaitingLists
+  #serviceId = ""
   readonly #onDead: (node: LockNode, key: string, value: string) => void
   readonly #queues = new Map<string, WaitQueue<Refusal, C>>()
   /** The reasons that were logged, for which nodes cannot deliver notifications. */
@@ -69,6 +71,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
 
   /** Opens the waiting lists of the nodes that have them; `waiterId` is this service's name in them. */
   open(waiterId: string) {
+    this.#serviceId = waiterId.slice(-serviceIdLength)
     return Effect.forEach(this.#context.nodes, (node) =>
       node.waitingList === undefined
         ? Effect.void
@@ -201,6 +204,11 @@ export class WaitQueues<Refusal, C extends LineClaim> {
     }
   }
 
+  /** Whether this service made the value: a notice that quotes another's is forged, and nothing is deleted for it. */
+  #isOurs(value: string): boolean {
+    return value.startsWith(this.#serviceId)
+  }
+
   #onNotice(node: LockNode, notice: Notice): void {
     switch (notice._tag) {
       case "WakeUp": {
@@ -210,7 +218,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
         if (queue?.place.woken(node, notice.value, notice.next) === true) return
         if (queue === undefined) this.#context.metrics.wakeUpEnded("wasted")
         else queue.recordWakeUp("wasted")
-        if (this.#isInUse(queue, notice.value)) return
+        if (!this.#isOurs(notice.value) || this.#isInUse(queue, notice.value)) return
         // Whom it was for has left: the next in line has to be told.
         return this.#lists.leave(node, notice.key, deadEntry(notice.value))
       }
@@ -233,7 +241,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
           }
           return
         }
-        if (this.#isInUse(queue, notice.value)) return
+        if (!this.#isOurs(notice.value) || this.#isInUse(queue, notice.value)) return
         // Nobody holds or will hold the lock with this value.
         return this.#onDead(node, notice.key, notice.value)
       }

@@ -217,7 +217,7 @@ layer(RedisServers.layer(1), { excludeTestServices: true, timeout: "60 seconds" 
       const defect = Exit.findDefect(exit)
       assert.strictEqual(defect._tag, "Success")
       assert(defect._tag === "Success" && Cause.isIllegalArgumentError(defect.success))
-      assert.include(defect.success.message, `the option nodes is "redis://***@host/abc"`)
+      assert.include(defect.success.message, `the option target is "redis://***@host/abc"`)
     }))
 })
 
