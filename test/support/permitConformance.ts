@@ -69,6 +69,7 @@ export const permitLineCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void
       yield* untilTold(a.told, 1)
       assert.deepStrictEqual(a.told, ["line serviceAAAAA0123456789abcdef 0"])
       assert.isTrue(yield* a.line.release("line", "other"))
+      yield* untilTold(b.told, 1)
       yield* untilTold(c.told, 1)
       assert.deepStrictEqual(b.told, ["line serviceBBBBB0123456789abcdef 2"])
       assert.deepStrictEqual(c.told, ["line serviceCCCCC0123456789abcdef 4"])
