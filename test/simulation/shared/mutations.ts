@@ -66,18 +66,6 @@ export const mutations: ReadonlyArray<Mutation> = [
     seed: 2
   },
   {
-    name: "a reader that has come back counts as extended",
-    edits: [
-      edit(
-        table,
-        "      this.#join(key, value, expiryMillis, now)\n    }\n    return isExtended",
-        "      this.#join(key, value, expiryMillis, now)\n      return true\n    }\n    return isExtended"
-      )
-    ],
-    within: 20_000,
-    seed: 837
-  },
-  {
     name: "a writer believes to be one until it is a reader",
     edits: [
       edit(
