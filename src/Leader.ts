@@ -4,7 +4,8 @@
  *
  * Every instance builds the same layer. {@link singleton} runs its program on one
  * instance at a time, and on another one when that one ends, crashes or is cut off.
- * {@link cron} runs each scheduled run of a job on one instance.
+ * {@link cron} runs each scheduled run of a job on one instance. The file is long because both report
+ * every way in which a run can end.
  *
  * @since 0.1.0
  */

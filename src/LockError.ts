@@ -12,6 +12,8 @@
  * Errors have no stack trace of the library's own functions: under a span or
  * `Effect.fn` of yours, Effect adds the place in your program.
  *
+ * Half of this file is the documentation of the fields.
+ *
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"

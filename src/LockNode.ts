@@ -4,7 +4,8 @@
  * A node is one independent store of lock keys: usually a Redis server. A lock
  * is held by whoever has its value on a quorum of nodes. Any implementation of the
  * five operations below can serve as a node; see `IoredisNode`, `RedisNode` and
- * `MemoryNode` for those that come with the library.
+ * `MemoryNode` for those that come with the library. The file has every optional
+ * ability too, and is mostly documentation.
  *
  * @since 0.1.0
  */

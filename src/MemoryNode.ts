@@ -6,6 +6,8 @@
  * a program can be tried before there is a Redis. It excludes within one
  * process only.
  *
+ * It has every optional ability of a node, one after the other, hence its length.
+ *
  * @since 0.1.0
  */
 import type * as Clock from "effect/Clock"

@@ -1,5 +1,6 @@
 /**
- * A held lock: its lease, its renewals, and the ways in which it ends.
+ * A held lock: its lease, its renewals, and the ways in which it ends. One state
+ * machine with one owner, so the file is long.
  */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"

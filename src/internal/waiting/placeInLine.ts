@@ -20,7 +20,8 @@
  * | any | nobody waits any more | Out | leaves the line; a turn and votes are handed on |
  *
  * There is one timer at most, and it belongs to the state. A value counts for nothing
- * once it is dead: what is still handed over to it is given up where it comes in.
+ * once it is dead: what is still handed over to it is given up where it comes in. The
+ * file is as long as this table: every transition of one state machine is here.
  */
 import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
