@@ -143,9 +143,9 @@ export const elections = Effect.fnUntraced(function*(
   return { terms, rejected: (yield* listOf(resource, "rejected")).length }
 })
 
-/** The counters of tokens stay for an hour. */
+/** The counters of tokens stay for an hour, and a line in which killed processes stand for a minute. */
 export const forgetTokens = (servers: Three) =>
-  onEach(servers, (server) => server.command("DEL", companionKey("fencing", "leader")))
+  onEach(servers, (server) => server.command("DEL", companionKey("fencing", "leader"), companionKey("line", "leader")))
 
 /** The times without a leader after each kind of event, in milliseconds. */
 export const gapsOf = (terms: ReadonlyArray<Term>): ReadonlyMap<string, ReadonlyArray<number>> => {
