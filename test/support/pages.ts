@@ -11,7 +11,7 @@ const under = (directory: string) =>
 
 export const pages: ReadonlyArray<string> = [
   "README.md",
-  "CONTRIBUTING.md",
+  "test/README.md",
   "CHANGELOG.md",
   ...under("src"),
   ...under("test")
