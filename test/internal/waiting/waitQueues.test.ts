@@ -625,6 +625,36 @@ describe("wake-ups", () => {
     }).pipe(scoped))
 })
 
+describe("attempts are paced", () => {
+  /** Sees no key at one look, and one that is about to expire at the next. */
+  const fickle = (node: LockNode): LockNode => ({
+    ...node,
+    waitingList: (waiterId, onNotice) =>
+      Effect.map(node.waitingList!(waiterId, onNotice), (list) => {
+        let looks = 0
+        return {
+          ...list,
+          join: (...request) =>
+            Effect.map(list.join(...request), (position) => ({ ...position, ttlMillis: looks++ % 2 }))
+        }
+      })
+  })
+
+  it.effect("though a node tells of a free key whenever it is asked again", () =>
+    Effect.gen(function*() {
+      const nodes = memory(3)
+      for (const node of nodes) yield* node.acquire("a", "another", 3_600_000)
+      const views = View.makeMany(nodes, { hints: "heard", oneWayMillis: 1 })
+      const service = yield* open(views.map(fickle))
+      yield* Effect.forkScoped(Effect.provide(withLock("a", Effect.never, hourly), service))
+      yield* TestClock.adjust("10 seconds")
+      const attempts = count(views[0]!, "acquire")
+      assert.isAtLeast(attempts, 5)
+      // A few, then a pause as long as all before it.
+      assert.isAtMost(attempts, 200)
+    }).pipe(scoped))
+})
+
 /** Runs a test in a scope, and lets time pass while what is in it closes. */
 const scoped = <A, E, R>(body: Effect.Effect<A, E, R | Scope.Scope>): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
   Effect.gen(function*() {

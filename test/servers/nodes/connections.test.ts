@@ -48,6 +48,25 @@ const clientsOf = (server: RedisServer) =>
     (list) => list.trim().split("\n").filter((line) => !line.includes("name=test-admin"))
   )
 
+describe("waiting lists whose scope is closed", () => {
+  it.live("open no connection, whatever is asked of them then", () =>
+    Effect.gen(function*() {
+      const server = yield* startServer()
+      const client = yield* Effect.acquireRelease(
+        Effect.sync(() => new Redis(server.url)),
+        (client) => Effect.sync(() => client.disconnect())
+      )
+      const node = IoredisNode.fromClient(client)
+      yield* node.acquire("a", "another", 60_000)
+      const list = yield* Effect.scoped(node.waitingList!(waiterIdOf("late"), constVoid))
+      const before = (yield* clientsOf(server)).length
+      yield* Effect.exit(list.join("a", entryOf("late"), "back"))
+      yield* Effect.exit(list.handOver!.listen("a"))
+      yield* Effect.exit(list.leave("a", entryOf("late")))
+      assert.strictEqual((yield* clientsOf(server)).length, before)
+    }).pipe(Effect.scoped))
+})
+
 describe("a connection on which nothing is answered", () => {
   it.live("is given up: what was under way fails at once, and nothing of it is left once the server goes on", () =>
     Effect.gen(function*() {
