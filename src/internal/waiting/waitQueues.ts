@@ -255,7 +255,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
         return
       }
       case "PermitsFree":
-        return this.permitQueues?.onNotice(node, notice)
+        return this.#isOurs(notice.value) ? this.permitQueues?.onNotice(node, notice) : undefined
       case "Resync":
         this.#lists.renewed(node)
         this.permitQueues?.onNotice(node, notice)

@@ -82,16 +82,29 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
   "a notice for a lock in use",
   (it) => {
     /** Sends the notice, and waits until whatever comes of it has been done: the next one has an effect that can be seen. */
-    const send = Effect.fnUntraced(function*(servers: Three, { value }: Lock, notice: string) {
-      const channel = wakeUpChannel(value.slice(0, serviceIdLength))
+    const send = Effect.fnUntraced(function*(servers: Three, { value }: Lock, notice: string, to = value) {
+      const channel = wakeUpChannel(to.slice(0, serviceIdLength))
       yield* onEach(servers, (server) => server.command("PUBLISH", channel, notice))
-      const dead = `${value.slice(0, serviceIdLength)}${"0".repeat(16)}`
+      const dead = `${to.slice(0, serviceIdLength)}${"0".repeat(16)}`
       const calls = onEach(servers, (server) => callsOf(server, "lrem"))
       const before = yield* calls
       yield* onEach(servers, (server) => server.command("PUBLISH", channel, `W ${dead} - a`))
       yield* until("it has read them", Effect.map(calls, (now) => now.every((calls, index) => calls > before[index]!)))
       assert.deepStrictEqual(yield* valuesOf("a", servers), servers.map(() => value))
     })
+
+    it.effect.each(Object.keys(notices))(
+      "%s, sent to another service: it stays",
+      (what) =>
+        onThree(Effect.fnUntraced(function*(servers) {
+          const [one, other] = [yield* service(servers), yield* service(servers)]
+          yield* untilItListens(other.run, servers)
+          const valueOfOther = yield* other.run(withLock("b", ({ value }) => Effect.succeed(value)))
+          yield* one.run(
+            withLock("a", (lock) => send(servers, lock, notices[what]!(lock.value), valueOfOther), hourly)
+          )
+        }))
+    )
 
     it.effect.each(
       Object.keys(notices).flatMap((what) =>
