@@ -107,6 +107,23 @@ export const permitLineCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void
       yield* here.line.release("gone", "holder")
       yield* untilTold(here.told, 1)
     }).pipe(Effect.scoped, whereThereAreLines))
+
+  it.effect("permits: so is one that is gone and waited for more permits than are free", () =>
+    Effect.gen(function*() {
+      const [here, late] = [yield* inLine("serviceAAAAA"), yield* inLine("serviceCCCCC")]
+      yield* take("gone large", "holder", 5)
+      yield* take("gone large", "other", 5, 4)
+      yield* Effect.scoped(Effect.gen(function*() {
+        const gone = yield* inLine("serviceBBBBB")
+        yield* gone.line.join("gone large", gone.entry(5), 5, "back")
+      }))
+      yield* here.line.join("gone large", here.entry(2), 5, "back")
+      yield* late.line.join("gone large", late.entry(1), 5, "back")
+      yield* here.line.release("gone large", "holder")
+      yield* here.line.leave("gone large", here.entry(2))
+      yield* untilTold(late.told, 1)
+      assert.deepStrictEqual(here.told, [])
+    }).pipe(Effect.scoped, whereThereAreLines))
 }
 
 export const permitCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void => {

@@ -274,14 +274,15 @@ const release = `${read}${free}return mine and 1 or 0`
  * Wakes those who are first in line, as long as their permits are free, each with a slot
  * of its own if slots were freed. An entry is the number of permits, a colon, and a
  * value; one whose channel has no subscriber is of a service that is gone, and anything else
- * is nonsense: both are skipped. `limit` is 0 if nobody has slots: then all are free.
+ * is nonsense: both are skipped. So that nobody waits behind a dead one whose permits are not free, it is
+ * sent a message that means nothing. `limit` is 0 if nobody has slots: then all are free.
  */
 const wakeNext = `${messages}local vacant, used = limit == 0 and ${mostSlots} or limit - taken, 0
 while true do
   local entry = redis.pcall("LINDEX", KEYS[2], 0)
   if type(entry) ~= "string" then break end
   local permits = isEntry(entry) and tonumber(string.match(entry, "^%d+")) or 0
-  if permits > vacant then break end
+  if permits > vacant and tell(valueOf(entry), "?") ~= 0 then break end
   if type(redis.pcall("LPOP", KEYS[2])) ~= "string" then break end
   local value, receivers = valueOf(entry), 0
   if isEntry(entry) then
