@@ -81,12 +81,6 @@ export const mutations: ReadonlyArray<Mutation> = [
     seed: 271
   },
   {
-    name: "an earlier round that arrives late settles once more",
-    edits: [edit(table, "mine !== undefined && mine.round >= round", "false")],
-    within: 20_000,
-    seed: 12721
-  },
-  {
     name: "a server that is too young settles",
     edits: [edit(
       "test/simulation/permits/history.ts",
