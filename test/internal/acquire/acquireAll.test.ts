@@ -21,7 +21,6 @@ import {
 } from "../../../src/index.ts"
 import * as Opened from "../../support/opened.ts"
 import * as TestNodes from "../../support/testNodes.ts"
-import * as View from "../../support/view.ts"
 
 const hourly = { retry: Schedule.spaced("1 hour") }
 const once = { retry: retryPolicy({ tries: 1 }) }
@@ -53,16 +52,16 @@ describe("withLocks", () => {
 
   it.effect("one round trip when all are free: each node is asked once a name, all at the same time", () =>
     Effect.gen(function*() {
-      const nodes = View.makeMany(memory(3), { oneWayMillis: 10 })
+      const nodes = yield* TestNodes.views(memory(3), { distanceMillis: 10 })
       const service = yield* open(nodes)
       const fiber = yield* Effect.forkChild(
         Effect.provide(withLocks(["d", "b", "a", "c", "b"], Clock.currentTimeMillis), service)
       )
       yield* TestClock.adjust(100)
       assert.deepStrictEqual(yield* Fiber.join(fiber), 20)
-      for (const { asked } of nodes) {
+      for (const { calls } of nodes) {
         assert.deepStrictEqual(
-          asked.map(({ at, operation }) => `${operation} at ${at}`),
+          calls.map(({ at, operation }) => `${operation} at ${at}`),
           [...numbers(4).map(() => "acquire at 0"), ...numbers(4).map(() => "release at 20")]
         )
       }
@@ -120,7 +119,7 @@ describe("withLocks", () => {
 
   it.effect("are released together, though one node is slow for each", () =>
     Effect.gen(function*() {
-      const nodes = View.makeMany(memory(3), { oneWayMillis: 10 })
+      const nodes = yield* TestNodes.views(memory(3), { distanceMillis: 10 })
       const service = yield* open(nodes)
       const fiber = yield* Effect.forkChild(
         Effect.provide(Effect.andThen(withLocks(["a", "b", "c", "d"], Effect.void), Clock.currentTimeMillis), service)
@@ -184,7 +183,7 @@ describe("withLocks", () => {
     Effect.gen(function*() {
       for (const moment of numbers(30)) {
         const nodes = memory(3)
-        const service = yield* open(View.makeMany(nodes, { oneWayMillis: 5 }))
+        const service = yield* open(yield* TestNodes.views(nodes, { distanceMillis: 5 }))
         for (const node of nodes) yield* node.acquire("b", "theirs", 1000)
         const fiber = yield* Effect.forkChild(
           Effect.provide(
@@ -202,7 +201,7 @@ describe("withLocks", () => {
     Effect.gen(function*() {
       const nodes = memory(3)
       yield* elsewhere(nodes, lock("b", { expiry: "1 hour" }))
-      const views = View.makeMany(nodes, { hints: "absent" })
+      const views = yield* TestNodes.views(nodes, { notices: "absent" })
       const service = yield* open(views)
       const fiber = yield* Effect.forkChild(
         Effect.provide(withLocks(["b"], Effect.void, { retry: retryPolicy({ tries: 3 }) }), service)
@@ -211,16 +210,17 @@ describe("withLocks", () => {
       const error = errorOf(yield* Fiber.await(fiber))
       assert.instanceOf(error, ErrFailed)
       assert.strictEqual(error.attempts, 3)
-      for (const { asked } of views) {
-        assert.strictEqual(asked.filter(({ operation }) => operation === "acquire").length, 3)
-      }
+      for (const node of views) assert.strictEqual(TestNodes.callsOf(node, "acquire").length, 3)
     }).pipe(scoped))
 
   it.effect("overlapping names in opposite orders never dead-lock, in one service or several", () =>
     Effect.gen(function*() {
       const all = ["a", "b", "c", "d", "e"]
       const nodes = memory(3)
-      const services = yield* Effect.forEach(numbers(3), () => open(View.makeMany(nodes, { oneWayMillis: 1 })))
+      const services = yield* Effect.forEach(
+        numbers(3),
+        () => Effect.flatMap(TestNodes.views(nodes, { distanceMillis: 1 }), open)
+      )
       const inside = new Set<string>()
       const caller = (service: (typeof services)[number]) =>
         Effect.gen(function*() {
@@ -247,7 +247,7 @@ describe("withLocks", () => {
       const names = ["a", "b", "c", "d"]
       for (const moment of numbers(60)) {
         const nodes = memory(3)
-        const service = yield* open(View.makeMany(nodes, { oneWayMillis: 5 }))
+        const service = yield* open(yield* TestNodes.views(nodes, { distanceMillis: 5 }))
         // In the way for a while, so that the moments cover asking, waiting, asking again, running and releasing.
         for (const node of nodes) yield* node.acquire("c", "theirs", 15)
         const fiber = yield* Effect.forkChild(

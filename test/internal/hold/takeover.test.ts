@@ -18,7 +18,6 @@ import {
   withLock
 } from "../../../src/index.ts"
 import * as TestNodes from "../../support/testNodes.ts"
-import * as View from "../../support/view.ts"
 
 const expiry = 8000
 const hourly = { retry: Schedule.spaced("1 hour") }
@@ -181,7 +180,7 @@ describe("a lock that is adopted without having been detached", () => {
         const nodes = memory(3)
         const [a, b] = [
           yield* open(nodes),
-          yield* open(View.makeMany(nodes, { distances: [1, 2, 3] }))
+          yield* open(yield* TestNodes.views(nodes, { distances: [1, 2, 3] }))
         ]
         const value = yield* Effect.flatMap(a(lock("a")), (first) => first.detach)
         const adopting = yield* Effect.forkChild(b(Effect.scoped(Effect.andThen(adopt("a", value), Effect.never))))
@@ -216,13 +215,16 @@ describe("a hand-over while one of three nodes is silent", () => {
       ]
       if (isSilent) first.state = "silent"
       // The list is on the node that is near to both.
-      const view = (distance: number) => [
-        first,
-        View.make(second, { oneWayMillis: 1 }),
-        View.make(third, { oneWayMillis: distance, hints: "absent" })
-      ]
+      const views = (distanceMillis: number) =>
+        Effect.map(
+          Effect.all([
+            TestNodes.view(second, { distanceMillis: 1 }),
+            TestNodes.view(third, { distanceMillis, notices: "absent" })
+          ]),
+          (others) => [first, ...others]
+        )
       const options = { expiry: "1 minute", nodeTimeout: "1 second" } as const
-      const [releaser, waiter] = [yield* open(view(10), options), yield* open(view(1), options)]
+      const [releaser, waiter] = [yield* open(yield* views(10), options), yield* open(yield* views(1), options)]
       yield* Effect.addFinalizer(() => Effect.sync(() => void (first.state = "up")))
       const now = TestClock.testClockWith((clock) => Effect.sync(() => clock.currentTimeMillisUnsafe()))
       const took: Array<number> = []
