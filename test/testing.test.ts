@@ -6,6 +6,7 @@ import { assert, describe, it, layer } from "@effect/vitest"
 import { Cause, Duration, Effect, Exit, Fiber, Option, Schedule } from "effect"
 import { TestClock } from "effect/testing"
 import { forceUnlock, inspect, lock, tryLock, withLock } from "../src/index.ts"
+import type { NodeError } from "../src/LockError.ts"
 import { layerTest, type TestNode, TestNodes } from "../src/testing.ts"
 
 const once = { retry: Schedule.recurs(0) }
@@ -97,6 +98,53 @@ describe("a node", () => {
         assert.deepStrictEqual(yield* operations, [["inspect"]])
       }).pipe(Effect.provide(layerTest())))
   }
+
+  it.effect("that is down reports each operation as the kind that a server's node does", () =>
+    Effect.gen(function*() {
+      const { nodes: [first] } = yield* TestNodes
+      const { permits, shared, waitingList, ...node } = first!.node
+      const { handOver, permits: permitLine, ...line } = yield* waitingList!("waiter".padStart(12), () => {})
+      const entry = { value: "value", mode: "exclusive", weight: 1, fenced: false } as const
+      yield* first!.set("down")
+      const asked = {
+        acquire: [
+          node.acquire("a", "value", 1000),
+          node.replace!("a", "value", "other", 1000),
+          node.fencing!.raise("a", "value", 1),
+          shared!.downgrade("a", "value", "other", 1000),
+          permits!.settle("a", "value", { expiryMillis: 1000, limit: 1, round: 1, slots: [0] })
+        ],
+        extend: [node.extend("a", "value", 1000), permits!.extend("a", "value", 1000, [0])],
+        release: [
+          node.release("a", "value"),
+          shared!.yieldToReaders("a", "value", 1000),
+          line.leave("a", entry),
+          line.release("a", "value", entry),
+          line.yieldToReaders!("a", "value", 1000),
+          permitLine!.leave("a", { value: "value", permits: 1 }),
+          handOver!.transfer("a", "value", entry, {
+            expiryMillis: 1000,
+            proposal: 1,
+            chain: { length: 1, millis: 0 }
+          })
+        ],
+        inspect: [
+          node.inspect("a"),
+          shared!.announce("a", 1000),
+          line.join("a", entry, "back"),
+          line.watch!("a"),
+          permitLine!.join("a", { value: "value", permits: 1 }, 1, "back"),
+          handOver!.listen("a")
+        ],
+        remove: [node.remove("a"), permits!.remove("a")]
+      }
+      for (const [kind, operations] of Object.entries(asked)) {
+        for (const [index, operation] of operations.entries()) {
+          const failed = yield* Effect.flip<unknown, NodeError, never>(operation)
+          assert.strictEqual(failed.operation, kind, `the ${index + 1}th`)
+        }
+      }
+    }).pipe(Effect.scoped, Effect.provide(layerTest())))
 
   it.effect("that was silent executes what it was sent, in order, and nothing is left", () =>
     Effect.gen(function*() {

@@ -253,7 +253,7 @@ const isWorking = (state: State): boolean => state === "up" || state === "mute" 
 /** Whether there is no connection on which notices could come. */
 const isCutOff = (state: State): boolean => state === "down" || state === "deaf"
 
-/** As which operation a failure is reported. */
+/** As which operation a failure is reported, as by a node over Redis. */
 const kindOf = (operation: string): NodeError["operation"] => {
   switch (operation) {
     case "extend":
@@ -261,13 +261,18 @@ const kindOf = (operation: string): NodeError["operation"] => {
     case "inspect":
     case "remove":
       return operation
+    case "abstention":
+    case "announce":
     case "join":
     case "listen":
     case "stopListening":
+    case "watch":
       return "inspect"
     case "leave":
     case "transfer":
+    case "yieldToReaders":
       return "release"
+    // Among them `raise`, `settle`, `replace` and `downgrade`.
     default:
       return "acquire"
   }
