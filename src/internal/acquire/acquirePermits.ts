@@ -18,6 +18,7 @@ import type { PermitQueue, PermitWaiter } from "../waiting/permitQueues.ts"
 import { outcomeOf } from "./acquire.ts"
 import type { RestoreInterruptibility } from "./attempt.ts"
 import { attemptPermits, type PermitsContext, type RefusedPermits } from "./attemptPermits.ts"
+import { sleepUntilWoken } from "./sleepUntilWoken.ts"
 
 /** How often in a row a split vote is tried again before the schedule decides. */
 const maxSplitRetries = 4
@@ -138,7 +139,14 @@ const waitForPermits = Effect.fnUntraced(function*(
         queue.wake()
       }
       if (isDue) break
-      yield* restore(sleepUntilWoken(service, queue, waiter, dueAt))
+      yield* restore(
+        sleepUntilWoken(
+          service,
+          waiter,
+          dueAt,
+          () => permitQueues.closed || (queue.wakePending && queue.head === waiter)
+        )
+      )
     }
   }
 
@@ -169,28 +177,3 @@ const refusalError = (
   const votes = last?.votes ?? service.nodes.map(({ id: node }): Vote => ({ _tag: "Pending", node }))
   return new ErrFailed({ ...about, attempts, waited: Duration.millis(waitedMillis), votes, permits, limit })
 }
-
-/** Sleeps until an instant on the monotonic clock, or until the waiter is woken. */
-const sleepUntilWoken = (
-  service: PermitsContext,
-  queue: PermitQueue,
-  waiter: PermitWaiter,
-  until: number
-): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    // It may have happened since we looked.
-    if (service.permitQueues.closed || (queue.wakePending && queue.head === waiter)) return resume(Effect.void)
-    const { timers } = service.quorum
-    const wake = () => {
-      waiter.wake = undefined
-      timer.cancel()
-      resume(Effect.void)
-    }
-    // Whole milliseconds, so that timers of many waiters are of few durations.
-    const timer = timers.schedule(Math.max(0, Math.ceil(until - monotonicMillis(service.clock))), wake)
-    waiter.wake = wake
-    return Effect.sync(() => {
-      waiter.wake = undefined
-      timer.cancel()
-    })
-  })

@@ -20,6 +20,7 @@ import type { Reader, ReaderQueues } from "../waiting/readerQueues.ts"
 import { outcomeOf } from "./acquire.ts"
 import { type AcquireContext, attempt, type RestoreInterruptibility } from "./attempt.ts"
 import { failExplained, refusalError } from "./refusal.ts"
+import { sleepUntilWoken } from "./sleepUntilWoken.ts"
 
 /** What acquiring a shared lock needs from the service. */
 export interface SharedContext extends AcquireContext {
@@ -135,7 +136,9 @@ const waitToShare = Effect.fnUntraced(function*(
         yield* onRefused(monotonicMillis(clock) - at)
       }
       if (isDue) break
-      yield* restore(sleepUntilWoken(service, reader, Math.min(dueAt, splitAt)))
+      yield* restore(
+        sleepUntilWoken(service, reader, Math.min(dueAt, splitAt), () => readerQueues.closed || reader.wakePending)
+      )
     }
   }
 
@@ -148,23 +151,3 @@ const waitToShare = Effect.fnUntraced(function*(
     splitAt = monotonicMillis(clock) + Math.ceil(random * 2 ** ++splits * Math.max(1, tookMillis))
   }
 })
-
-/** Sleeps until an instant on the monotonic clock, or until the reader is woken. */
-const sleepUntilWoken = (service: SharedContext, reader: Reader, until: number): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    // It may have happened since we looked.
-    if (service.readerQueues.closed || reader.wakePending) return resume(Effect.void)
-    const wake = () => {
-      reader.wake = undefined
-      timer.cancel()
-      resume(Effect.void)
-    }
-    // Whole milliseconds, so that timers of many readers are of few durations.
-    const millis = Math.max(0, Math.ceil(until - monotonicMillis(service.clock)))
-    const timer = service.quorum.timers.schedule(millis, wake)
-    reader.wake = wake
-    return Effect.sync(() => {
-      reader.wake = undefined
-      timer.cancel()
-    })
-  })

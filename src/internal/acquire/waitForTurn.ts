@@ -19,6 +19,7 @@ import type { Waiter, WaitQueue } from "../waiting/waitQueue.ts"
 import { type AcquireContext, attempt, type RestoreInterruptibility } from "./attempt.ts"
 import type { PlaceClaim } from "./placeClaim.ts"
 import { failExplained, refusalError } from "./refusal.ts"
+import { sleepUntilWoken } from "./sleepUntilWoken.ts"
 import { takeHandOver } from "./takeHandOver.ts"
 
 /** How often in a row a split vote is tried again before the schedule decides. */
@@ -89,7 +90,9 @@ export const waitForTurn = Effect.fnUntraced(function*(
         queue.wake()
       }
       if (isDue) break
-      yield* restore(sleepUntilWoken(service, queue, waiter, dueAt))
+      yield* restore(
+        sleepUntilWoken(service, waiter, dueAt, () => waitQueues.closed || queue.hasNewsFor(waiter))
+      )
     }
   }
 
@@ -127,30 +130,5 @@ const logWaiting = (service: AcquireContext, name: string, settings: LockSetting
     })
     return Effect.annotateLogs(Effect.logDebug(`Waiting for lock ${quoted(name)}${held}`), {
       [attributes.lock]: untrusted(name)
-    })
-  })
-
-/** Sleeps until an instant on the monotonic clock, or until the waiter is woken. */
-const sleepUntilWoken = (
-  service: AcquireContext,
-  queue: WaitQueue<Tally<boolean>, PlaceClaim>,
-  waiter: Waiter<PlaceClaim>,
-  until: number
-): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    // It may have happened since we looked.
-    if (service.waitQueues.closed || queue.hasNewsFor(waiter)) return resume(Effect.void)
-    const { timers } = service.quorum
-    const wake = () => {
-      waiter.wake = undefined
-      timer.cancel()
-      resume(Effect.void)
-    }
-    // Whole milliseconds, so that timers of many waiters are of few durations.
-    const timer = timers.schedule(Math.max(0, Math.ceil(until - monotonicMillis(service.clock))), wake)
-    waiter.wake = wake
-    return Effect.sync(() => {
-      waiter.wake = undefined
-      timer.cancel()
     })
   })

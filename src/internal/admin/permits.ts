@@ -8,8 +8,7 @@ import type { NodesUnavailable } from "../../LockError.ts"
 import type { PermitHolder, PermitInspection, PermitNodeView } from "../../Permits.ts"
 import { inspectPermits as inspectOn } from "../claim/permitAllocation.ts"
 import type { LockSettings } from "../claim/settings.ts"
-import { isTrue, nodesUnavailable, unavailable } from "../quorum/ballot.ts"
-import type { AdminContext } from "./unlock.ts"
+import { type AdminContext, forceRemove } from "./unlock.ts"
 
 type Context = Pick<AdminContext, "nodes" | "quorum" | "key">
 
@@ -70,19 +69,11 @@ export const forceReleasePermits = (
   service: Context & { readonly permitQueues: Pick<AdminContext["waitQueues"], "holders"> },
   name: string,
   settings: LockSettings
-): Effect.Effect<boolean, NodesUnavailable> => {
-  const key = service.key(name)
-  return Effect.callback((resume) => {
-    service.quorum.send<boolean>({
-      operation: "remove",
-      timeoutMillis: settings.nodeTimeoutMillis,
-      sendTo: (node) => node.permits!.remove(key),
-      isGranted: isTrue,
-      awaitAll: true
-    }, (tally) =>
-      resume(
-        unavailable(tally) ? Effect.fail(nodesUnavailable({ name, key }, tally)) : Effect.succeed(tally.grants > 0)
-      ))
-    for (const held of service.permitQueues.holders(key)) held.markLost("Taken", [])
-  })
-}
+): Effect.Effect<boolean, NodesUnavailable> =>
+  forceRemove(
+    service,
+    name,
+    settings,
+    (node, key) => node.permits!.remove(key),
+    (key) => service.permitQueues.holders(key)
+  )

@@ -2,7 +2,7 @@
  * Releases locks by value or by force.
  */
 import * as Effect from "effect/Effect"
-import type { LockLost, NodesUnavailable, Vote } from "../../LockError.ts"
+import type { LockLost, NodeError, NodesUnavailable, Vote } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import { releaseRequest } from "../claim/claim.ts"
 import type { CleanUps } from "../claim/cleanUps.ts"
@@ -77,19 +77,29 @@ export const forceUnlock = (
   service: AdminContext,
   name: string,
   settings: LockSettings
+): Effect.Effect<boolean, NodesUnavailable> =>
+  forceRemove(service, name, settings, (node, key) => node.remove(key), (key) => allHolders(service, key))
+
+/** Has the nodes delete what they store under the name, and ends the holds of this service. */
+export const forceRemove = (
+  service: Pick<AdminContext, "quorum" | "key">,
+  name: string,
+  settings: LockSettings,
+  remove: (node: LockNode, key: string) => Effect.Effect<boolean, NodeError>,
+  holders: (key: string) => ReadonlyArray<Holder>
 ): Effect.Effect<boolean, NodesUnavailable> => {
   const key = service.key(name)
   return Effect.callback((resume) => {
     service.quorum.send<boolean>({
       operation: "remove",
       timeoutMillis: settings.nodeTimeoutMillis,
-      sendTo: (node) => node.remove(key),
+      sendTo: (node) => remove(node, key),
       isGranted: isTrue,
       awaitAll: true
     }, (tally) =>
       resume(
         unavailable(tally) ? Effect.fail(nodesUnavailable({ name, key }, tally)) : Effect.succeed(tally.grants > 0)
       ))
-    for (const held of allHolders(service, key)) held.markLost("Taken", [])
+    for (const held of holders(key)) held.markLost("Taken", [])
   })
 }
