@@ -8,21 +8,10 @@
  * them all and prints a line of JSON for each; names as arguments choose some.
  * With `--quick` each is first tried on the history that found it last.
  */
-import { fileURLToPath } from "node:url"
-import { type Edit, loadMutated } from "../support/mutated.ts"
+import { loadMutated } from "../support/mutated.ts"
 import type * as History from "./history.ts"
 import type * as Plan from "./plan/plan.ts"
-
-export interface Mutation {
-  readonly name: string
-  readonly edits: ReadonlyArray<Edit>
-  /** It is to be found within so many histories. */
-  readonly within: number
-  /** A history that finds it, unless the simulator or the library has changed since; tried first where time is short. */
-  readonly seed: number
-}
-
-const edit = (file: string, piece: string, instead: string): Edit => ({ file, piece, instead })
+import { edit, main, type Mutation } from "./verdicts.ts"
 
 export const mutations: ReadonlyArray<Mutation> = [
   // 1: exclusion
@@ -225,7 +214,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "a lock that is deleted by its own service is still held",
     edits: [edit(
       "src/internal/admin/unlock.ts",
-      "for (const held of allHolders(service, key)) held.markLost(\"Taken\", [])",
+      "for (const held of holders(key)) held.markLost(\"Taken\", [])",
       ""
     )],
     within: 2000,
@@ -350,44 +339,11 @@ export const mutations: ReadonlyArray<Mutation> = [
   }
 ]
 
-export interface Verdict {
-  readonly name: string
-  /** The number of histories until the first that broke a promise, none if there was none within the bound. */
-  readonly histories: number | undefined
-  readonly within: number
-  readonly promise: string | undefined
-}
-
-/** Loads the simulator, and the library under it, as modules of their own that the edits were made to. */
-const load = async ({ edits }: Mutation): Promise<(seed: number) => string | undefined> => {
+// The simulator, and the library under it, are loaded as modules of their own that the edits were made to.
+await main(import.meta.url, mutations, async ({ edits }) => {
   const [{ makePlan }, { run }] = await loadMutated(edits, [
     new URL("plan/plan.ts", import.meta.url),
     new URL("history.ts", import.meta.url)
   ]) as [typeof Plan, typeof History]
   return (seed) => run(makePlan(seed)).violations[0]?.promise
-}
-
-const attempt = async (mutation: Mutation, isQuick: boolean): Promise<Verdict> => {
-  const { name, seed, within } = mutation
-  const simulate = await load(mutation)
-  if (isQuick) {
-    const promise = simulate(seed)
-    if (promise !== undefined) return { name, histories: 1, within, promise }
-  }
-  for (let seed = 1; seed <= within; seed++) {
-    const promise = simulate(seed)
-    if (promise !== undefined) return { name, histories: seed, within, promise }
-  }
-  return { name, histories: undefined, within, promise: undefined }
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  Error.stackTraceLimit = 0
-  const args = process.argv.slice(2)
-  const isQuick = args.includes("--quick")
-  const chosen = args.filter((arg) => arg !== "--quick")
-  for (const mutation of mutations) {
-    if (chosen.length > 0 && !chosen.includes(mutation.name)) continue
-    console.log(JSON.stringify(await attempt(mutation, isQuick)))
-  }
-}
+})

@@ -3,20 +3,9 @@
  * histories each is found out. `node test/simulation/shared/mutations.ts` tries them all,
  * with `--quick` each first on the history that found it last.
  */
-import { fileURLToPath } from "node:url"
-import { type Edit, loadMutated } from "../../support/mutated.ts"
+import { loadMutated } from "../../support/mutated.ts"
+import { edit, main, type Mutation } from "../verdicts.ts"
 import type * as History from "./history.ts"
-
-export interface Mutation {
-  readonly name: string
-  readonly edits: ReadonlyArray<Edit>
-  /** It is to be found within so many histories. */
-  readonly within: number
-  /** A history that finds it, unless the simulator or the library has changed since; tried first where time is short. */
-  readonly seed: number
-}
-
-const edit = (file: string, piece: string, instead: string): Edit => ({ file, piece, instead })
 
 const table = "src/internal/memory/readerTable.ts"
 const attempt = "src/internal/acquire/attempt.ts"
@@ -84,31 +73,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   }
 ]
 
-export interface Verdict {
-  readonly name: string
-  /** The number of histories until the first that broke a promise, none if there was none within the bound. */
-  readonly histories: number | undefined
-  readonly within: number
-  readonly promise: string | undefined
-}
-
-const judge = async ({ edits, name, seed: known, within }: Mutation, isQuick: boolean): Promise<Verdict> => {
+await main(import.meta.url, mutations, async ({ edits }) => {
   const [{ run }] = await loadMutated(edits, [new URL("history.ts", import.meta.url)]) as [typeof History]
-  const broken = isQuick ? run(known).violation?.promise : undefined
-  if (broken !== undefined) return { name, histories: 1, within, promise: broken }
-  for (let seed = 1; seed <= within; seed++) {
-    const { violation } = run(seed)
-    if (violation !== undefined) return { name, histories: seed, within, promise: violation.promise }
-  }
-  return { name, histories: undefined, within, promise: undefined }
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  Error.stackTraceLimit = 0
-  const args = process.argv.slice(2)
-  const chosen = args.filter((arg) => arg !== "--quick")
-  for (const mutation of mutations) {
-    if (chosen.length > 0 && !chosen.includes(mutation.name)) continue
-    console.log(JSON.stringify(await judge(mutation, args.includes("--quick"))))
-  }
-}
+  return (seed) => run(seed).violation?.promise
+})
