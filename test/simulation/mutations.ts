@@ -122,12 +122,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "no clean-up after an interruption",
     edits: [
-      edit("src/internal/acquire/attempt.ts", "        service.cleanUps.over(claim, service.nodes)\n", ""),
-      edit(
-        "src/internal/acquire/attempt.ts",
-        "for (const claim of claims) service.cleanUps.over(claim, service.nodes)",
-        ""
-      )
+      edit("src/internal/acquire/attempt.ts", "for (const claim of claims) cleanUps.over(claim, nodes)", "")
     ],
     within: 500,
     seed: 118

@@ -39,28 +39,13 @@ export const attempt = (
   conclusive = false
 ): Effect.Effect<HeldLock | Tally<boolean>> =>
   Effect.suspend(() => {
-    const { quorum } = service
     const claim = service.claim(name, settings)
     const start = instantNow(service.clock)
-    // Registered as a task, so that closing the service also waits for the clean-up of this attempt.
-    quorum.taskStarted()
-    const asked = quorum.request(new AcquireRequest(claim, conclusive))
+    const asked = service.quorum.request(new AcquireRequest(claim, conclusive))
     const agreed = claim.tokenAllocation === undefined
       ? asked
       : Effect.flatMap(asked, (tally) => settleToken(service, claim, claim.tokenAllocation!, tally))
-    // Outside `restore`, so that it also handles an interruption that arrives after the votes.
-    const voted = Effect.onExitPrimitive(restore(agreed), (exit) => {
-      if (Exit.isFailure(exit)) {
-        service.cleanUps.over(claim, service.nodes)
-        quorum.taskEnded()
-      }
-      return undefined
-    })
-    return Effect.map(voted, (tally) => {
-      const concluded = concludeAttempt(service, claim, start, tally)
-      quorum.taskEnded()
-      return concluded
-    })
+    return concludeVotes(service, [claim], agreed, restore, (tally) => concludeAttempt(service, claim, start, tally))
   })
 
 /** Makes one attempt for each name, all in one round trip. */
@@ -74,7 +59,6 @@ export const attemptAll = (
     const { quorum } = service
     const claims = names.map((name) => service.claim(name, settings))
     const start = instantNow(service.clock)
-    quorum.taskStarted()
     const asked = Effect.callback<Array<Tally<boolean>>>((resume) => {
       const all: Array<Tally<boolean>> = []
       let open = claims.length
@@ -93,19 +77,41 @@ export const attemptAll = (
           { concurrency: "unbounded" }
         ))
       : asked
-    const voted = Effect.onExitPrimitive(restore(agreed), (exit) => {
-      if (Exit.isFailure(exit)) {
-        for (const claim of claims) service.cleanUps.over(claim, service.nodes)
-        quorum.taskEnded()
-      }
-      return undefined
-    })
-    return Effect.map(voted, (all) => {
-      const concluded = all.map((tally, index) => concludeAttempt(service, claims[index]!, start, tally))
-      quorum.taskEnded()
-      return concluded
-    })
+    return concludeVotes(
+      service,
+      claims,
+      agreed,
+      restore,
+      (all) => all.map((tally, index) => concludeAttempt(service, claims[index]!, start, tally))
+    )
   })
+
+/**
+ * Waits for the votes on claims and concludes from them, or cleans up after an interruption.
+ * A task begins at once, so that closing the service also waits for the clean-up.
+ */
+export const concludeVotes = <A, B>(
+  { cleanUps, nodes, quorum }: Pick<AcquireContext, "cleanUps" | "nodes" | "quorum">,
+  claims: ReadonlyArray<OwnClaim>,
+  votes: Effect.Effect<A>,
+  restore: RestoreInterruptibility,
+  conclude: (votes: A) => B
+): Effect.Effect<B> => {
+  quorum.taskStarted()
+  // Outside `restore`, so that it also handles an interruption that arrives after the votes.
+  const voted = Effect.onExitPrimitive(restore(votes), (exit) => {
+    if (Exit.isFailure(exit)) {
+      for (const claim of claims) cleanUps.over(claim, nodes)
+      quorum.taskEnded()
+    }
+    return undefined
+  })
+  return Effect.map(voted, (votes) => {
+    const concluded = conclude(votes)
+    quorum.taskEnded()
+    return concluded
+  })
+}
 
 /** Chooses the fencing token. The counters of a quorum must reach it before the lock is handed out. */
 export const settleToken = (

@@ -3,7 +3,6 @@
  * node, and up to two more if the votes are split.
  */
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type { Vote } from "../../LockError.ts"
@@ -20,7 +19,7 @@ import { leaseEndFrom, remainingMillis } from "../lease/lease.ts"
 import { granted, rulesOutQuorum, type Tally } from "../quorum/ballot.ts"
 import { attributes } from "../telemetry/attributes.ts"
 import type { PermitQueues } from "../waiting/permitQueues.ts"
-import { mayHold, type RestoreInterruptibility } from "./attempt.ts"
+import { concludeVotes, mayHold, type RestoreInterruptibility } from "./attempt.ts"
 
 /** What acquiring permits needs from the service. */
 export interface PermitsContext extends HoldContext {
@@ -69,24 +68,15 @@ export const attemptPermits = (
   { conclusive = false, freeSlot }: AttemptOptions = {}
 ): Effect.Effect<HeldPermits | RefusedPermits> =>
   Effect.flatMap(Effect.all([Random.next, Random.next]), (random) => {
-    const { quorum } = service
     const claim = service.permitClaim(name, settings, { random, first: freeSlot })
     const permits = claim.permits!
-    // Registered as a task, so that closing the service also waits for the clean-up of this attempt.
-    quorum.taskStarted()
-    // Outside `restore`, so that it also handles an interruption that arrives after the votes.
-    const voted = Effect.onExitPrimitive(restore(takeRounds(service, claim, permits, conclusive)), (exit) => {
-      if (Exit.isFailure(exit)) {
-        service.cleanUps.over(claim, service.nodes)
-        quorum.taskEnded()
-      }
-      return undefined
-    })
-    return Effect.map(voted, (taken) => {
-      const concluded = conclude(service, claim, permits, taken)
-      quorum.taskEnded()
-      return concluded
-    })
+    return concludeVotes(
+      service,
+      [claim],
+      takeRounds(service, claim, permits, conclusive),
+      restore,
+      (taken) => conclude(service, claim, permits, taken)
+    )
   })
 
 /** Asks for whichever slots are free, and if too few nodes give the same ones, for those with the most votes. */
