@@ -34,6 +34,7 @@ export interface View {
       | {
         readonly state: "shared"
         readonly readers: number
+        readonly holders: ReadonlyArray<{ readonly value: string; readonly ttlMillis: number }>
         readonly isWriterWaiting: boolean
         readonly ttlMillis: number
       }
@@ -82,8 +83,8 @@ const nodeOf = (view: NodeView): View["nodes"][number] => {
     case "Held":
       return { node, state: "held", value: view.value, ttlMillis: view.ttlMillis, ...abstention(view) }
     case "Shared": {
-      const { isWriterWaiting, readers, ttlMillis } = view
-      return { node, state: "shared", readers, isWriterWaiting, ttlMillis, ...abstention(view) }
+      const { holders, isWriterWaiting, readers, ttlMillis } = view
+      return { node, state: "shared", readers, holders, isWriterWaiting, ttlMillis, ...abstention(view) }
     }
     case "NotALock":
       return { node, state: "not a lock", found: view.found, ...abstention(view) }

@@ -20,7 +20,10 @@ import { switchFlag } from "./switch.ts"
 const isOutOfReach = ({ nodes, quorum }: View) =>
   nodes.filter(({ state }) => state === "failed").length > nodes.length - quorum
 
-const valuesOf = ({ nodes }: View) => new Set(nodes.flatMap((node) => node.state === "held" ? [node.value] : []))
+const valuesOn = (node: View["nodes"][number]): ReadonlyArray<string> =>
+  node.state === "held" ? [node.value] : node.state === "shared" ? node.holders.map(({ value }) => value) : []
+
+const valuesOf = ({ nodes }: View) => new Set(nodes.flatMap(valuesOn))
 
 const ask = (question: string) =>
   Effect.acquireUseRelease(
@@ -72,7 +75,7 @@ const conclude = (before: View, after: View, colours: Paint) =>
     }
     const shown = valuesOf(before)
     const isLeft = after.nodes.some((node) =>
-      node.state === "not a lock" || (node.state === "held" && shown.has(node.value))
+      node.state === "not a lock" || valuesOn(node).some((value) => shown.has(value))
     )
     yield* Console.log([isLeft ? "Not deleted. It is:" : "Deleted. Now it is:", ...describe(after, colours)].join("\n"))
     if (!isLeft) return

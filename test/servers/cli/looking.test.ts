@@ -2,11 +2,12 @@
  * `redsync status` and `unlock`, wrong usage, and that passwords stay hidden.
  */
 import { assert, layer } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { Redsync, sharedLock } from "../../../src/index.ts"
 import { type Ended, path, program, redsync, start } from "../../support/commandLine.ts"
 import { RedisServers } from "../../support/servers/RedisServers.ts"
 import { ctrl, openTerminal } from "../../support/terminal.ts"
@@ -24,6 +25,9 @@ const printed = (ended: Ended) => {
 }
 
 const nodes = Effect.map(RedisServers, (servers) => servers.map(({ url }) => url))
+
+/** The library, in this process; a lease that is not extended before a test is over. */
+const redsyncHere = Layer.unwrap(Effect.map(nodes, (nodes) => Redsync.layer({ nodes, expiry: "1 minute" })))
 
 const cli = (...args: ReadonlyArray<string>) =>
   Effect.map(Effect.flatMap(nodes, (nodes) => redsync(args, { nodes })), printed)
@@ -221,6 +225,22 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       assert.match(output, /^gone {2}held by a value for .*\nDeleted\.\n$/s)
       assert.deepStrictEqual(yield* left("gone"), [0, 0, 0])
     }))
+
+  it.effect("shows readers, and releases all that it has shown", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const held = [yield* sharedLock("read"), yield* sharedLock("read")]
+      const values = held.map(({ value }) => value).sort()
+      const [view] = JSON.parse((yield* cli("status", "--json", "read")).output)
+      assert.deepStrictEqual([view.state, view.holder], ["shared", null])
+      const valuesOf = (readers: ReadonlyArray<{ readonly value: string }>) => readers.map(({ value }) => value).sort()
+      assert.deepStrictEqual(valuesOf(view.readers), values)
+      for (const node of view.nodes) assert.deepStrictEqual(valuesOf(node.holders), values)
+      const { code, errors, output } = yield* cli("unlock", "--yes", "read")
+      assert.deepStrictEqual({ code, errors }, { code: 0, errors: "" })
+      assert.match(output, /^read {2}shared by 2 readers for .*\nDeleted\.\n$/s)
+      assert.deepStrictEqual(yield* left("read"), [0, 0, 0])
+      for (const lock of held) assert.isFalse(yield* lock.isHeld)
+    })).pipe(Effect.provide(redsyncHere)))
 
   it.effect("deletes nothing unless told to, where nobody can be asked", () =>
     Effect.gen(function*() {
