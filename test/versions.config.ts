@@ -7,7 +7,7 @@ const { resolve, test } = config
 
 const include = [
   "{nodes,faults,waiting,topologies,compat}/*",
-  "{fencing,harness,health,leaks,prefix}",
+  "{fencing,harness,health,leaks,prefix,semaphore,sharedLocks}",
   "cli/{doctor,looking,run}"
 ].map((files) => `test/servers/${files}.test.ts`)
 
