@@ -253,7 +253,8 @@ export class Attempt {
         })
       case "Detach":
         return first === undefined ? Effect.void : Effect.suspend(() => {
-          const hasEnded = this.#hasEnded
+          // Where it was detached before, the scope may have closed before that was noted.
+          const hasEnded = this.#hasEnded && !this.#isGivenUp
           first.hasReleased = true
           return Effect.map(Effect.exit(first.lock.detach), (exit) => {
             this.#around.checker.count(`detached: ${describe(exit)}`)
