@@ -10,7 +10,7 @@ import { entryText } from "../../../src/internal/nodeContract.ts"
 import { companionKey, wakeUpChannel } from "../../../src/internal/redis/keys.ts"
 import { releaseAndWake } from "../../../src/internal/redis/scripts.ts"
 import * as IoredisNode from "../../../src/IoredisNode.ts"
-import type { Notice } from "../../../src/LockNode.ts"
+import type { Notice, PermitLine } from "../../../src/LockNode.ts"
 import { until } from "../../support/faults.ts"
 import { entryOf, waiterIdOf } from "../../support/line.ts"
 import { readPage } from "../../support/pages.ts"
@@ -19,9 +19,15 @@ import { type RedisServer, RedisServers } from "../../support/servers/RedisServe
 
 const { knowsSubcommands } = await abilities()
 
-const rule = ["src/guide/deploying.md", "src/guide/semaphores.md"].flatMap((page) =>
-  /^ACL SETUSER locker ([^`]+)^```$/m.exec(readPage(page))?.[1]?.trim().split(/\s+/) ?? []
-)
+const rule = [
+  ...new Set(
+    ["src/guide/deploying.md", "src/guide/semaphores.md"].flatMap((page) =>
+      [...readPage(page).matchAll(/^ACL SETUSER locker ([^`]+)^```$/gm)].flatMap(([, rights = ""]) =>
+        rights.trim().split(/\s+/)
+      )
+    )
+  )
+]
 const commands = rule.filter((right) => right.startsWith("+")).map((right) => right.slice(1))
 
 /** A node of a user with these rights, on a server that knows no script. */
@@ -72,6 +78,30 @@ const shareOn = (
     yield* ask(readers.downgrade(name, "writer", "reader", 60_000))
   })
 
+/** Everything that holders of permits, and those who wait for some, ask of a node. */
+const limitOn = (
+  { permits }: LockNode,
+  line: PermitLine,
+  name: string,
+  ask: <A>(operation: Effect.Effect<A, NodeError>) => Effect.Effect<void>
+) =>
+  Effect.gen(function*() {
+    const request = { expiryMillis: 60_000, limit: 2, permits: 1, start: 0, step: 1 }
+    const entry = { value: entryOf("first").value, permits: 1 }
+    yield* ask(permits!.acquire(name, "mine", { ...request, proposal: 1 }))
+    yield* ask(permits!.settle(name, "mine", { expiryMillis: 60_000, limit: 2, slots: [1], round: 2, proposal: 1 }))
+    yield* ask(permits!.raise(name, "mine", [1], [2]))
+    yield* ask(permits!.extend(name, "mine", 60_000, [1]))
+    yield* ask(permits!.inspect(name))
+    yield* ask(line.join(name, entry, 2, "back"))
+    yield* ask(line.leave(name, entry))
+    yield* ask(line.join(name, entry, 2, "back"))
+    yield* ask(line.release(name, "mine"))
+    yield* ask(permits!.acquire(name, "other", request))
+    yield* ask(permits!.release(name, "other"))
+    yield* ask(permits!.remove(name))
+  })
+
 /** Everything that can be asked of a node; what it complains of. */
 const complaints = (node: LockNode): Effect.Effect<Array<string>, never, Scope.Scope> =>
   Effect.gen(function*() {
@@ -99,6 +129,7 @@ const complaints = (node: LockNode): Effect.Effect<Array<string>, never, Scope.S
     // Two wait for a lock whose release tells the first of them; the second goes to the front, and leaves.
     const waiter = (name: string) => node.waitingList!(waiterIdOf(name, "locks:"), hear)
     const [first, second] = [yield* waiter("first"), yield* waiter("second")]
+    for (const name of ["locks:g", "locks:{g}:g"]) yield* limitOn(node, first.permits!, name, ask)
     for (const name of ["locks:e", "locks:{e}:e"]) {
       yield* ask(node.acquire(name, "mine", 60_000))
       yield* ask(first.join(name, entryOf("first"), "back"))
