@@ -98,7 +98,7 @@ export interface KeyedClass<in out Self, in out Id extends string, in out Key>
   /** The service over the `Redsync` in the context. */
   readonly layer: Layer.Layer<Self, never, Redsync>
 
-  /** The name of the lock for a key, for what is not here: `Redsync.unlock`, `Redsync.adopt`. */
+  /** The name of the lock for a key, for what is not here: `Redsync.withSharedLock`, `Redsync.unlock`, `Redsync.adopt`. */
   readonly nameOf: (key: Key) => string
 
   /** Holds the lock for exactly as long as the program runs: `Redsync.withLock`. */

@@ -112,7 +112,8 @@ export class TestNodes extends Context.Service<TestNodes, {
   readonly all: (state: NodeState) => Effect.Effect<void>
   /**
    * Another program takes the lock on all nodes, for a minute by default. Acquiring it
-   * then provokes `ErrFailed`. `Redsync.forceUnlock` frees it early.
+   * then provokes `ErrFailed`. `Redsync.forceUnlock` frees it early. It has nothing to do
+   * with the permits of a semaphore of that name.
    */
   readonly occupy: (lock: string, duration?: Duration.Input) => Effect.Effect<void>
   /**
