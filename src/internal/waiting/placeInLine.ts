@@ -116,12 +116,21 @@ class Joining<C> {
   isAnswered = false
   /** Something has happened meanwhile: looks once more. */
   again = false
+  /** The value has been sent before. */
+  readonly isRepeated: boolean
 
-  constructor(list: NodeWaitingList, claim: C, end: "front" | "back", dead: LineEntry | undefined) {
+  constructor(
+    list: NodeWaitingList,
+    claim: C,
+    end: "front" | "back",
+    dead: LineEntry | undefined,
+    isRepeated: boolean
+  ) {
     this.list = list
     this.claim = claim
     this.end = end
     this.dead = dead
+    this.isRepeated = isRepeated
   }
 }
 
@@ -129,10 +138,13 @@ class Placed<C> {
   readonly _tag = "Placed"
   readonly list: NodeWaitingList
   readonly claim: C
+  /** The last join may have been executed after a wake-up that is still to come, and have put us in the list again. */
+  readonly isRepeated: boolean
 
-  constructor(list: NodeWaitingList, claim: C) {
+  constructor(list: NodeWaitingList, claim: C, isRepeated: boolean) {
     this.list = list
     this.claim = claim
+    this.isRepeated = isRepeated
   }
 }
 
@@ -161,7 +173,7 @@ class Turn {
   readonly node: LockNode
   readonly entry: LineEntry
   readonly next: LineEntry | undefined
-  /** A join was under way: it may put the dead entry in the list again. */
+  /** A join was under way, or was answered before this arrived: it may put the dead entry in the list again. */
   readonly wasJoining: boolean
 
   constructor(node: LockNode, entry: LineEntry, next: LineEntry | undefined, wasJoining: boolean) {
@@ -196,6 +208,8 @@ export class PlaceInLine<C extends LineClaim> {
   #staleReads = 0
   /** When a look last found no key, on the monotonic clock. */
   #readFreeAt = Number.NEGATIVE_INFINITY
+  /** What was last sent to stand in line. */
+  #sent: C | undefined
   /** A free key was left to others once. */
   #wasPolite = false
   readonly #queue: PlaceQueue<C>
@@ -279,7 +293,8 @@ export class PlaceInLine<C extends LineClaim> {
     const state = this.#state
     if (!this.#isLive(value) || (state._tag !== "Joining" && state._tag !== "Placed")) return false
     this.#staleReads = 0
-    this.#to(new Turn(node, entryFor(state.claim), next, state._tag === "Joining"))
+    const wasJoining = state._tag === "Joining" || state.isRepeated
+    this.#to(new Turn(node, entryFor(state.claim), next, wasJoining))
     this.#queue.wake()
     return true
   }
@@ -390,7 +405,8 @@ export class PlaceInLine<C extends LineClaim> {
   }
 
   #send(list: NodeWaitingList, claim: C, end: "front" | "back", dead?: LineEntry) {
-    const joining = new Joining(list, claim, end, dead)
+    const joining = new Joining(list, claim, end, dead, this.#sent === claim)
+    this.#sent = claim
     this.#to(joining)
     const { key } = this.#queue
     this.#lists.listen(key, list.node)
@@ -406,14 +422,14 @@ export class PlaceInLine<C extends LineClaim> {
     if (this.#state === joining) this.#start(joining.claim, joining.end, joining.dead)
   }
 
-  #joined({ again, claim, list }: Joining<C>, { ahead, isOurs, isShared, ttlMillis }: LinePosition) {
+  #joined({ again, claim, isRepeated, list }: Joining<C>, { ahead, isOurs, isShared, ttlMillis }: LinePosition) {
     if (isOurs === true) {
       // The notifications were lost.
       const voted = new Voted(list, claim, false)
       this.#to(voted)
       return this.#topUp(voted)
     }
-    this.#to(new Placed(list, claim))
+    this.#to(new Placed(list, claim, isRepeated))
     if (again) return this.join()
     if (ttlMillis === 0) return this.#free(ahead)
     this.#wasPolite = false

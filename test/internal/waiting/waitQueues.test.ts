@@ -590,6 +590,37 @@ describe("wake-ups", () => {
       assert.isDefined(next.fiber.pollUnsafe())
     }).pipe(scoped))
 
+  it.effect("a look that crosses the turn leaves no entry behind, though its answer comes first", () =>
+    Effect.gen(function*() {
+      const nodes = memory(3).map(withoutHandOver)
+      const holder = yield* elsewhere(nodes, lock("a"))
+      const resync: Array<() => void> = []
+      const views = yield* TestNodes.views(nodes, { distanceMillis: 1 })
+      const service = yield* open(views.map((node): LockNode => ({
+        ...node,
+        waitingList: Effect.fnUntraced(function*(waiter, hear) {
+          resync.push(() => hear({ _tag: "Resync" }))
+          const fork = Effect.runForkWith(yield* Effect.context())
+          // Notices come over a connection of their own.
+          return yield* node.waitingList!(waiter, (notice) => {
+            fork(Effect.andThen(Effect.sleep(10), Effect.sync(() => hear(notice))))
+          })
+        })
+      })))
+      let isHeld = false
+      const entered = Effect.andThen(Effect.sync(() => isHeld = true), Effect.never)
+      yield* Effect.forkScoped(Effect.provide(withLock("a", entered, hourly), service))
+      for (const _ of numbers(20)) yield* TestClock.adjust(1)
+      yield* waiter(nodes)
+      for (const _ of numbers(20)) yield* TestClock.adjust(1)
+      for (const look of resync) look()
+      yield* holder.release
+      for (const _ of numbers(40)) yield* TestClock.adjust(1)
+      assert.isTrue(isHeld)
+      const waiting = yield* Effect.forEach(nodes, (node) => waitersAt(node, "a"))
+      assert.strictEqual(Math.max(...waiting), 1, "only the one behind it")
+    }).pipe(scoped))
+
   it.effect("another library's release, or a key deleted by hand, wakes the head of the line", () =>
     Effect.gen(function*() {
       const nodes = memory(3)
