@@ -195,6 +195,9 @@ export const make = (id: string = "memory"): LockNode => {
 
   const first = (key: string): LineEntry | undefined => lists.get(key)?.[0]
 
+  const isInLine = (key: string, { value }: LineEntry) =>
+    lists.get(key)?.some((other) => other.value === value) === true
+
   const takeOut = (key: string, { value }: LineEntry) => {
     const left = (lists.get(key) ?? []).filter((other) => other.value !== value)
     if (left.length > 0) lists.set(key, left)
@@ -316,7 +319,8 @@ export const make = (id: string = "memory"): LockNode => {
         }),
       leave: (key, entry) =>
         step((now, tell) => {
-          const wasFirst = first(key)?.value === entry.value
+          // One that is not in the list was woken as the first.
+          const wasFirst = first(key)?.value === entry.value || !isInLine(key, entry)
           takeOut(key, entry)
           const released = release(key, entry.value, now)
           if (released) changed(key, tell)

@@ -6,6 +6,7 @@ import { Effect, Option } from "effect"
 import type { NodeError } from "../../src/index.ts"
 import { sharedMarker } from "../../src/internal/nodeContract.ts"
 import { companionKey } from "../../src/internal/redis/keys.ts"
+import { entryOf, waiterIdOf } from "./line.ts"
 import { assertNodeError, assertTtl, Backend, expiry, oddKeys, oldEnough, Subject } from "./subject.ts"
 
 const shared = Effect.map(Subject, ({ node }) => node.shared!)
@@ -207,6 +208,28 @@ export const sharedCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void => 
       yield* elapse(30)
       assert.isTrue(yield* node.acquire("yielded for a time", "next", expiry))
     }))
+
+  it.effect("shared: whoever leaves after it was woken tells the next in line, which watches the readers", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      if (node.waitingList === undefined) return
+      const told: Array<string> = []
+      const inLine = (name: string) =>
+        Effect.map(
+          node.waitingList!(waiterIdOf(name), ({ _tag }) => told.push(`${name} ${_tag}`)),
+          (list) => ({ list, entry: entryOf(name) })
+        )
+      const [woken, next] = [yield* inLine("woken"), yield* inLine("next")]
+      yield* node.acquire("turn left", "writer", expiry)
+      yield* woken.list.join("turn left", woken.entry, "back")
+      yield* next.list.join("turn left", next.entry, "back")
+      yield* woken.list.release("turn left", "writer", undefined)
+      assert.isTrue(yield* (yield* shared).acquire("turn left", "reader", expiry))
+      yield* woken.list.leave("turn left", woken.entry)
+      yield* Effect.repeat(Effect.promise(() => new Promise((resolve) => setImmediate(resolve))), {
+        until: () => told.includes("next First")
+      })
+    }).pipe(Effect.scoped))
 
   it.effect("shared: a reader that does not wait, or no longer, delays no writer", () =>
     Effect.gen(function*() {

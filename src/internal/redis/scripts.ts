@@ -167,12 +167,12 @@ ${messages}${wakeNext}return released + woke`
 
 /**
  * KEYS: the lock, its waiting list. ARGV: name, beginning of the channels, the entry to
- * remove. Returns the same flags. A lock that was handed over to the entry is deleted. If the lock is held and the entry was the first, tells
- * the holder and the new first.
+ * remove. Returns the same flags. A lock that was handed over to the entry is deleted. If the lock is held and the entry was the first, or
+ * is not there since it was woken as the first, tells the holder and the new first.
  */
 export const leave = `local name, channels, released, woke = ARGV[1], ARGV[2], 0, 0
 ${messages}local wasFirst = first() == ARGV[3]
-redis.pcall("LREM", KEYS[2], 0, ARGV[3])
+wasFirst = redis.pcall("LREM", KEYS[2], 0, ARGV[3]) == 0 or wasFirst
 local held = redis.pcall("GET", KEYS[1])
 if held == valueOf(ARGV[3]) then
   released = redis.call("DEL", KEYS[1])

@@ -295,7 +295,8 @@ export class Server {
   }
 
   leave(key: string, waiterId: string, entry: LineEntry): boolean {
-    const wasFirst = this.#first(key)?.value === entry.value
+    const isInLine = this.#lists.get(key)?.some(({ value }) => value === entry.value) === true
+    const wasFirst = this.#first(key)?.value === entry.value || !isInLine
     this.#unlist(key, entry)
     const released = this.release(key, entry.value)
     const held = this.live(key)
