@@ -563,6 +563,7 @@ export const adoptFenced = (
  *
  * **Details**
  *
+ * Waits until every node has answered or timed out, so that `inspect` shows what is left.
  * Fails with `NodesUnavailable` if too few nodes respond to decide; the others are
  * tried again in the background. A lock with this value that is held by the same
  * service ends at once: its holder gets `LockLost` with the reason `"Released"`.

@@ -19,6 +19,7 @@ import {
   Redsync,
   retryPolicy,
   type ServiceOptions,
+  sharedLock,
   tryLock,
   unlock,
   withLock,
@@ -500,6 +501,23 @@ describe("from elsewhere", () => {
         assert.isTrue(yield* forceUnlock("a"))
         assert.isTrue(yield* isFree("a"))
       }).pipe(Effect.provide(Redsync.layer({ nodes })))
+    }).pipe(Effect.scoped))
+
+  it.effect("unlock waits for every node, so that whoever looks afterwards finds the lock nowhere", () =>
+    Effect.gen(function*() {
+      for (const locks of [lock, sharedLock]) {
+        const nodes = yield* TestNodes.makeMany(3)
+        const held = yield* elsewhere(nodes, locks("a"))
+        yield* Effect.gen(function*() {
+          nodes[2]!.state = "silent"
+          const unlocking = yield* Effect.forkChild(unlock("a", held.value))
+          yield* Effect.yieldNow
+          assert.isUndefined(unlocking.pollUnsafe())
+          nodes[2]!.state = "up"
+          assert.isTrue(yield* Fiber.join(unlocking))
+          assert.isTrue(yield* isFree("a"))
+        }).pipe(Effect.provide(Redsync.layer({ nodes })))
+      }
     }).pipe(Effect.scoped))
 
   it.effect("inspect shows free, held and failed, and the holder only on a quorum", () =>

@@ -59,7 +59,8 @@ const unlockOneKind = (
   return Effect.callback((resume) => {
     service.quorum.send({
       ...releaseRequest(claim),
-      conclusive: true,
+      // Who looks afterwards, by whatever way, finds it nowhere.
+      awaitAll: true,
       onAllAnswered: (tally) => service.cleanUps.released(claim, tally)
     }, (tally) =>
       resume(
