@@ -209,7 +209,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "a lock that is deleted by its own service is still held",
     edits: [edit(
       "src/internal/admin/unlock.ts",
-      "for (const held of holders(key)) held.markLost(\"Taken\", [])",
+      "for (const held of queues.holders(key)) held.markLost(\"Taken\", [])",
       ""
     )],
     within: 2000,

@@ -66,7 +66,7 @@ const quorumHolders = (nodes: ReadonlyArray<PermitNodeView>, quorum: number): Re
 
 /** Takes the permits from all holders, and ends the holds of this service. */
 export const forceReleasePermits = (
-  service: Context & { readonly permitQueues: Pick<AdminContext["waitQueues"], "holders"> },
+  service: Context & { readonly permitQueues: Pick<AdminContext["waitQueues"], "holders" | "wakeFirst"> },
   name: string,
   settings: LockSettings
 ): Effect.Effect<boolean, NodesUnavailable> =>
@@ -75,5 +75,5 @@ export const forceReleasePermits = (
     name,
     settings,
     (node, key) => node.permits!.remove(key),
-    (key) => service.permitQueues.holders(key)
+    service.permitQueues
   )

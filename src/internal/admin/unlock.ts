@@ -2,6 +2,7 @@
  * Releases locks by value or by force.
  */
 import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
 import type { LockLost, NodeError, NodesUnavailable, Vote } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import { releaseRequest } from "../claim/claim.ts"
@@ -9,20 +10,27 @@ import type { CleanUps } from "../claim/cleanUps.ts"
 import type { LockSettings } from "../claim/settings.ts"
 import { denied, granted, isTrue, nodesUnavailable, unavailable } from "../quorum/ballot.ts"
 import type { Quorum } from "../quorum/quorum.ts"
+import type { WaitQueues } from "../waiting/waitQueues.ts"
 
 /** What these functions need from the service. */
 export interface AdminContext {
   readonly nodes: ReadonlyArray<LockNode>
   readonly quorum: Quorum
   readonly cleanUps: CleanUps
-  readonly waitQueues: { holders(key: string): ReadonlyArray<Holder> }
-  readonly readerQueues: { holders(key: string): ReadonlyArray<Holder> }
+  readonly waitQueues: Holders & Pick<WaitQueues<never, never>, "release" | "releaseOrder">
+  readonly readerQueues: Pick<Holders, "holders">
   key(name: string): string
 }
 
 interface Holder {
   readonly value: string
   markLost(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void
+}
+
+/** What is held in this service, and those who wait for it in others. */
+interface Holders {
+  holders(key: string): ReadonlyArray<Holder>
+  wakeFirst(key: string): void
 }
 
 /** The holds of this service with the given value. */
@@ -56,9 +64,15 @@ const unlockOneKind = (
   settings: LockSettings
 ): Effect.Effect<boolean, NodesUnavailable> => {
   const claim = { name, key: service.key(name), value, settings, untouched: undefined, madeAt: -Infinity }
+  const { waitQueues } = service
   return Effect.callback((resume) => {
     service.quorum.send({
       ...releaseRequest(claim),
+      // The first in line waits for the holder, who knows nothing of this.
+      ...!settings.isShared && {
+        nodes: waitQueues.releaseOrder(claim.key),
+        sendTo: (node) => waitQueues.release(node, claim, constVoid)
+      },
       // Who looks afterwards, by whatever way, finds it nowhere.
       awaitAll: true,
       onAllAnswered: (tally) => service.cleanUps.released(claim, tally)
@@ -79,15 +93,18 @@ export const forceUnlock = (
   name: string,
   settings: LockSettings
 ): Effect.Effect<boolean, NodesUnavailable> =>
-  forceRemove(service, name, settings, (node, key) => node.remove(key), (key) => allHolders(service, key))
+  forceRemove(service, name, settings, (node, key) => node.remove(key), {
+    holders: (key) => allHolders(service, key),
+    wakeFirst: (key) => service.waitQueues.wakeFirst(key)
+  })
 
-/** Has the nodes delete what they store under the name, and ends the holds of this service. */
+/** Has the nodes delete what they store under the name, ends the holds of this service, and wakes the first in line. */
 export const forceRemove = (
   service: Pick<AdminContext, "quorum" | "key">,
   name: string,
   settings: LockSettings,
   remove: (node: LockNode, key: string) => Effect.Effect<boolean, NodeError>,
-  holders: (key: string) => ReadonlyArray<Holder>
+  queues: Holders
 ): Effect.Effect<boolean, NodesUnavailable> => {
   const key = service.key(name)
   return Effect.callback((resume) => {
@@ -96,11 +113,12 @@ export const forceRemove = (
       timeoutMillis: settings.nodeTimeoutMillis,
       sendTo: (node) => remove(node, key),
       isGranted: isTrue,
-      awaitAll: true
+      awaitAll: true,
+      onAllAnswered: () => queues.wakeFirst(key)
     }, (tally) =>
       resume(
         unavailable(tally) ? Effect.fail(nodesUnavailable({ name, key }, tally)) : Effect.succeed(tally.grants > 0)
       ))
-    for (const held of holders(key)) held.markLost("Taken", [])
+    for (const held of queues.holders(key)) held.markLost("Taken", [])
   })
 }

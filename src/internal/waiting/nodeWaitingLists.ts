@@ -57,6 +57,9 @@ const listTimeoutMillis = 1000
 const graceBaseMillis = 20
 const longestGraceMillis = 250
 
+/** No lock has it. */
+const valueOfNobody = "-"
+
 const unsupportedRetryMillis = 60_000
 
 /** A reading of a node's clock is taken anew when it is older than this. */
@@ -213,6 +216,14 @@ export class NodeWaitingLists {
         return answer
       })
     })
+  }
+
+  /** Wakes the first in line if the key is free. */
+  wakeFirst(key: string): void {
+    const first = this.firstInRank(key)
+    if (first === undefined) return
+    const woken = Effect.suspend(() => first.list.release(key, valueOfNobody, undefined))
+    this.#context.background(Effect.timeoutOption(Effect.ignore(woken), listTimeoutMillis))
   }
 
   /** Releases on a node as `release` does, but keeps the key for readers if some wait. */

@@ -222,6 +222,14 @@ export class PermitQueues {
       Result.isFailure(answer) && answer.failure.reason === "Rejected" ? node.permits!.release(key, value) : answer)
   }
 
+  /** Wakes those in line whose permits are free. */
+  wakeFirst(key: string): void {
+    const line = this.#lists.firstInRank(key)?.list.permits
+    if (line === undefined) return
+    const woken = Effect.suspend(() => line.release(key, "-"))
+    this.#context.background(Effect.timeoutOption(Effect.ignore(woken), lineTimeoutMillis))
+  }
+
   transfer(node: LockNode, holder: Pick<Holder, "key" | "value">): Effect.Effect<boolean, NodeError> {
     return this.release(node, holder)
   }

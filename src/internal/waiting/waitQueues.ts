@@ -169,6 +169,11 @@ export class WaitQueues<Refusal, C extends LineClaim> {
       : this.#lists.release(node, key, value, undefined, onReleased)
   }
 
+  /** Wakes the first in line of all services, if the key is free. */
+  wakeFirst(key: string): void {
+    this.#lists.wakeFirst(key)
+  }
+
   /** Whether the name is shared, so that readers are to have their turn. */
   #isShared(key: string): boolean {
     return this.#queues.get(key)?.isShared === true || this.readers?.isAwaited(key) === true

@@ -8,14 +8,18 @@ import { Clock, Duration, Effect, Exit, Fiber, Logger, Option, Random, Schedule,
 import { TestClock } from "effect/testing"
 import {
   fencedLock,
+  forceReleasePermits,
+  forceUnlock,
   type Lock,
   lock,
   type LockNode,
   type LockOptions,
   MemoryNode,
   NodeError,
+  unlock,
   withFencedLock,
-  withLock
+  withLock,
+  withPermits
 } from "../../../src/index.ts"
 import type { HandOver, HandOverTerms, LineEntry, Notice, WaitingList } from "../../../src/LockNode.ts"
 import { withoutHandOver } from "../../support/line.ts"
@@ -344,6 +348,37 @@ describe("nobody waits in vain", () => {
         assert.isDefined(waiter.pollUnsafe(), `${able} nodes hand over`)
         assert.strictEqual(transfers, able >= 2 ? able : 0)
       }
+    }).pipe(scoped))
+
+  it.effect("a lock that somebody else takes away goes to the first in line, though its holder knows nothing of that", () =>
+    Effect.gen(function*() {
+      for (const takeAway of [() => forceUnlock("a"), (value: string) => unlock("a", value)]) {
+        const nodes = memory(3)
+        const a = yield* open(nodes)
+        const holder = yield* a.run(lock("a", { autoExtend: false }))
+        const waiter = yield* waiting(nodes)
+        const other = yield* open(nodes)
+        assert.isTrue(yield* other.run(takeAway(holder.value)))
+        yield* settle
+        assert.isDefined(waiter.pollUnsafe())
+        assert.isAbove(Duration.toMillis(yield* holder.remaining), 0)
+      }
+    }).pipe(scoped))
+
+  it.effect("permits that somebody else takes away go to the first in line", () =>
+    Effect.gen(function*() {
+      const nodes = memory(3)
+      const a = yield* open(nodes)
+      const options = { ...hourly, limit: 1, autoExtend: false }
+      yield* Effect.forkScoped(a.run(withPermits("a", Effect.never, options)))
+      yield* settle
+      const b = yield* open(nodes)
+      const waiter = yield* Effect.forkScoped(b.run(withPermits("a", Effect.void, options)))
+      yield* settle
+      const other = yield* open(nodes)
+      assert.isTrue(yield* other.run(forceReleasePermits("a")))
+      yield* settle
+      assert.isDefined(waiter.pollUnsafe())
     }).pipe(scoped))
 
   it.effect("L8: who is interrupted when the lock is handed over, at whatever moment, hands it on", () =>
