@@ -166,6 +166,11 @@ class Voted<C> {
     this.claim = claim
     this.wasJoining = wasJoining
   }
+
+  /** Whether the entry may still be in line, or be put there. */
+  get mayBeInLine(): boolean {
+    return this.wasJoining || !this.votes.isHandedOverOn(this.list.node)
+  }
 }
 
 class Turn {
@@ -308,7 +313,7 @@ export class PlaceInLine<C extends LineClaim> {
     const { terms } = this.#queue
     const { chain, next, time, token, ttlMillis } = notice
     const isCounted = token !== undefined || !state.claim.isFenced
-    state.votes.add(
+    state.votes.handedOver(
       node,
       terms && isCounted ? this.#lists.stopwatches.vote(node, time, ttlMillis, terms.driftFactor) : undefined
     )
@@ -387,7 +392,7 @@ export class PlaceInLine<C extends LineClaim> {
       case "Voted":
         this.#context.metrics.handOverEnded("wasted")
         state.claim.giveUp(state.wasToppedUp ? this.#context.nodes : state.votes.nodes, isHandedOn)
-        if (state.wasJoining) this.#lists.leave(state.list.node, key, entryFor(state.claim))
+        if (state.mayBeInLine) this.#lists.leave(state.list.node, key, entryFor(state.claim))
         return
       case "Turn":
         if (isHandedOn || state.wasJoining) this.#lists.leave(state.node, key, state.entry)
@@ -426,6 +431,7 @@ export class PlaceInLine<C extends LineClaim> {
     if (isOurs === true) {
       // The notifications were lost.
       const voted = new Voted(list, claim, false)
+      voted.votes.handedOver(list.node, undefined)
       this.#to(voted)
       return this.#topUp(voted)
     }
@@ -494,7 +500,7 @@ export class PlaceInLine<C extends LineClaim> {
   #startAnew(state: Voted<C>) {
     this.#context.metrics.handOverEnded("wasted")
     state.claim.giveUp(this.#context.nodes, true)
-    this.#start(this.#queue.claim(), "front", state.wasJoining ? entryFor(state.claim) : undefined)
+    this.#start(this.#queue.claim(), "front", state.mayBeInLine ? entryFor(state.claim) : undefined)
   }
 
   #end({ votes }: Voted<C>, terms: Terms): Instant | undefined {

@@ -84,6 +84,13 @@ export class Stopwatches {
 /** The votes of the nodes for a lock that is being handed over to us. */
 export class HandOverVotes {
   readonly #byNode = new Map<LockNode, TimedVote | undefined>()
+  readonly #handedOver = new Set<LockNode>()
+
+  /** The node has handed the lock over: the value is not in its list any more. */
+  handedOver(node: LockNode, vote: TimedVote | undefined): void {
+    this.#handedOver.add(node)
+    this.add(node, vote)
+  }
 
   /** The node has set the key; without a vote it is not known until when. */
   add(node: LockNode, vote: TimedVote | undefined): void {
@@ -95,8 +102,8 @@ export class HandOverVotes {
     return [...this.#byNode.keys()]
   }
 
-  has(node: LockNode): boolean {
-    return this.#byNode.has(node)
+  isHandedOverOn(node: LockNode): boolean {
+    return this.#handedOver.has(node)
   }
 
   isTimed(node: LockNode): boolean {

@@ -255,7 +255,7 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
   ended(holder: Holder, woke: boolean): boolean {
     if (!this.holders.delete(holder)) return false
     const { taken } = this
-    if (taken?.claim.value === holder.value && (taken.wasJoining || !taken.votes.has(taken.list.node))) {
+    if (taken?.claim.value === holder.value && (taken.wasJoining || !taken.votes.isHandedOverOn(taken.list.node))) {
       // Only now: to leave the line is to give up the value.
       this.#lists.leave(taken.list.node, this.key, entryFor(taken.claim))
     }

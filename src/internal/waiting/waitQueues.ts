@@ -240,7 +240,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
         if (queue?.place.handedOver(node, notice) === true) return
         const { taken } = queue ?? {}
         if (queue?.isTakenHeld === true && taken?.claim.value === notice.value) {
-          taken.votes.add(node, undefined)
+          taken.votes.handedOver(node, undefined)
           if (notice.next !== undefined && queue.successor?.entry === undefined) {
             queue.successor = { value: notice.value, entry: notice.next }
           }

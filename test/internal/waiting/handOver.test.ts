@@ -22,7 +22,7 @@ import {
   withPermits
 } from "../../../src/index.ts"
 import type { HandOver, HandOverTerms, LineEntry, Notice, WaitingList } from "../../../src/LockNode.ts"
-import { withoutHandOver } from "../../support/line.ts"
+import { entryOf, waiterIdOf, withoutHandOver } from "../../support/line.ts"
 import * as Opened from "../../support/opened.ts"
 import * as TestNodes from "../../support/testNodes.ts"
 
@@ -270,6 +270,38 @@ describe("nobody waits in vain", () => {
         // With none of them heard, by the next look.
         assert.isAtMost((yield* Fiber.join(waiter)) - at, heard.length > 0 ? 10 : 10_000)
         assert.deepStrictEqual(yield* valuesAt(nodes), [undefined, undefined, undefined])
+      }
+    }).pipe(scoped))
+
+  it.effect("a value that comes to nothing is not left in line where its node has not handed the lock over", () =>
+    Effect.gen(function*() {
+      for (const isInterrupted of [false, true]) {
+        for (const handing of numbers(3)) {
+          const nodes = memory(3)
+          const a = yield* open(nodes.map((node, index) =>
+            hooked(node, {
+              transfer: () =>
+                index === handing
+                  ? Effect.succeed(undefined)
+                  : Effect.fail(new NodeError({ node: node.id, operation: "release", reason: "Disconnected" }))
+            })
+          ))
+          const holder = yield* a.run(lock("a"))
+          const waiter = yield* waiting(nodes)
+          yield* Effect.forkScoped(holder.release)
+          yield* TestClock.adjust(1)
+          if (isInterrupted) yield* Fiber.interrupt(waiter)
+          yield* settle
+          const waits = yield* Effect.forEach(
+            nodes,
+            (node) =>
+              Effect.flatMap(
+                node.waitingList!(waiterIdOf("looks"), () => {}),
+                ({ join }) => Effect.map(join("a", entryOf("looks"), "back"), ({ ahead }) => ahead)
+              )
+          )
+          assert.strictEqual(waits.reduce((sum, ahead) => sum + ahead), isInterrupted ? 0 : 1, `${handing} hands over`)
+        }
       }
     }).pipe(scoped))
 
