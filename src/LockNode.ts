@@ -653,7 +653,8 @@ export interface HandOver {
    * it deletes the key and wakes the next in line instead. Nothing happens to a key
    * that has another value; for one that is free, the next in line is woken.
    *
-   * A fenced successor gets a token as `FencingCounters.acquire` would count it.
+   * A fenced successor gets a token as `FencingCounters.acquire` would count it; where its
+   * counter cannot be counted up, the key is deleted and the next in line woken.
    */
   readonly transfer: (
     key: string,

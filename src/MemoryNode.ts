@@ -99,16 +99,12 @@ export const make = (id: string = "memory"): LockNode => {
     return token
   }
 
-  const uncountable = (operation: NodeError["operation"], proposal: number) => {
-    const cause = new Error(`the counter cannot go on from ${proposal}`)
-    return new NodeError({ node: id, operation, reason: "Rejected", cause })
-  }
-
   /** Nothing is done where the proposal, or what comes of it, could not be a token. */
   const counting = <A>(proposal: number, f: (now: number) => A | undefined): Effect.Effect<A, NodeError> =>
     Effect.flatMap(at((now) => proposal === 0 || isToken(proposal) ? f(now) : undefined), (answer) => {
       if (answer !== undefined) return Effect.succeed(answer)
-      return Effect.fail(uncountable("acquire", proposal))
+      const cause = new Error(`the counter cannot go on from ${proposal}`)
+      return Effect.fail(new NodeError({ node: id, operation: "acquire", reason: "Rejected", cause }))
     })
 
   const semaphores = new Map<string, PermitTable>()
@@ -352,39 +348,40 @@ export const make = (id: string = "memory"): LockNode => {
             return Effect.forEach(delivering.get(waiterId) ?? [], Fiber.await, { discard: true })
           }),
         transfer: (key, value, successor, { chain, expiryMillis, proposal }) =>
-          Effect.flatMap(
-            step((now, tell) => {
-              if (live(key, now)?.value !== value) {
-                return { released: false, woke: wakeNext(key, now, tell), handedOver: false }
-              }
-              const token = successor.fenced ? Math.max(counter(key, now) + 1, proposal) : undefined
-              if (token !== undefined && !isToken(token)) return undefined
-              takeOut(key, successor)
-              const next = first(key)
-              const handedOver = tell(owner(successor.value), {
-                _tag: "HandedOver",
-                key,
-                value: successor.value,
-                ttlMillis: expiryMillis,
-                time: { millis: now, clock: id },
-                chain,
-                next,
-                token
-              })
+          step((now, tell) => {
+            if (live(key, now)?.value !== value) {
+              return { released: false, woke: wakeNext(key, now, tell), handedOver: false }
+            }
+            const token = successor.fenced ? Math.max(counter(key, now) + 1, proposal) : undefined
+            if (token !== undefined && !isToken(token)) {
+              entries.delete(key)
               changed(key, tell)
-              if (!handedOver) {
-                entries.delete(key)
-                return { released: true, woke: wakeNext(key, now, tell), handedOver }
-              }
-              entries.set(key, { value: successor.value, expiresAt: now + expiryMillis })
-              if (token !== undefined) count(key, token, now)
-              if (next !== undefined) {
-                tell(owner(next.value), { _tag: "First", key, value: next.value, ttlMillis: expiryMillis })
-              }
-              return { released: true, woke: true, handedOver }
-            }),
-            (answer) => answer === undefined ? Effect.fail(uncountable("release", proposal)) : Effect.succeed(answer)
-          )
+              return { released: true, woke: wakeNext(key, now, tell), handedOver: false }
+            }
+            takeOut(key, successor)
+            const next = first(key)
+            const handedOver = tell(owner(successor.value), {
+              _tag: "HandedOver",
+              key,
+              value: successor.value,
+              ttlMillis: expiryMillis,
+              time: { millis: now, clock: id },
+              chain,
+              next,
+              token
+            })
+            changed(key, tell)
+            if (!handedOver) {
+              entries.delete(key)
+              return { released: true, woke: wakeNext(key, now, tell), handedOver }
+            }
+            entries.set(key, { value: successor.value, expiresAt: now + expiryMillis })
+            if (token !== undefined) count(key, token, now)
+            if (next !== undefined) {
+              tell(owner(next.value), { _tag: "First", key, value: next.value, ttlMillis: expiryMillis })
+            }
+            return { released: true, woke: true, handedOver }
+          })
       }
     }
   }

@@ -233,7 +233,7 @@ end
 `
 
 /**
- * Hands the lock over; `token` is known. The key expires at a time counted from the one
+ * Hands the lock over; `token` is known, and `count` keeps it. The key expires at a time counted from the one
  * that the successor is told, even if the server stops in between. A server without
  * memory lets a script go on that has written something.
  */
@@ -245,7 +245,11 @@ if redis.call("TYPE", KEYS[2]).ok == "list" then
   following = redis.call("LINDEX", KEYS[2], 0)
   if not isEntry(following) then following = "-" end
 end
-local function set() return redis.pcall("SET", KEYS[1], value, "PXAT", string.format("%.0f", millis + ARGV[3])) end
+local function set()
+  local done = count()
+  if done.err then return done end
+  return redis.pcall("SET", KEYS[1], value, "PXAT", string.format("%.0f", millis + ARGV[3]))
+end
 local done = set()
 if done.err then
   redis.call("DEL", KEYS[1])
@@ -272,16 +276,21 @@ ${wakeNext}return released + woke`
  * value now. If the successor cannot be told, the key is deleted.
  */
 export const transfer = `${beforeTransfer}local token = "-"
+local function count() return {} end
 ${handOver}`
 
 /**
  * KEYS: the lock, its waiting list, its fencing counter. ARGV: as `transfer`, with the
  * proposal and the time to live of the counter in milliseconds before the minimum uptime.
+ * Without a number that can be counted up the key is deleted: the successor cannot have a token.
  */
-export const transferFenced = `${beforeTransfer}${
-  readCounter(8, 3)
-}local token = string.format("%.0f", math.max(counter + 1, proposal))
-redis.call("SET", KEYS[3], token, "PX", ARGV[9])
+export const transferFenced = `${beforeTransfer}local counter, proposal = redis.pcall("GET", KEYS[3]) or "0", ARGV[8]
+if type(counter) ~= "string" or not string.find(counter, "^%d+$") or tonumber(counter) >= ${largest} then
+  released = redis.call("DEL", KEYS[1])
+  ${wakeNext}  return released + woke
+end
+local token = string.format("%.0f", math.max(counter + 1, proposal))
+local function count() return redis.pcall("SET", KEYS[3], token, "PX", ARGV[9]) end
 ${handOver}`
 
 /** The server's time. The key selects the server of a cluster. */

@@ -286,9 +286,13 @@ export class NodeWaitingLists {
         onReleased(answer.success)
         return Result.succeed(answer.success.released)
       }
-      if (answer.failure.reason !== "Rejected") return Result.fail(answer.failure)
-      this.#markHandOverUnsupported(list, answer.failure)
-      return this.release(node, key, value, undefined, onReleased)
+      const error = answer.failure
+      if (error.reason !== "Rejected") return Result.fail(error)
+      return mapResult(this.release(node, key, value, undefined, onReleased), (answer) => {
+        // A node that refuses everything for now may hand locks over again soon.
+        if (Result.isSuccess(answer)) this.#markHandOverUnsupported(list, error)
+        return answer
+      })
     })
   }
 

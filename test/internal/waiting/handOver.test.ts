@@ -340,6 +340,23 @@ describe("nobody waits in vain", () => {
       )
     }).pipe(scoped))
 
+  it.effect("L5: a node that refuses the release too has not said that it hands no locks over", () =>
+    Effect.gen(function*() {
+      const nodes = memory(1)
+      const views = yield* TestNodes.views(nodes)
+      const a = yield* open(views)
+      for (const state of [{ rejects: "READONLY" }, "up"] as const) {
+        const holder = yield* a.run(lock("a"))
+        yield* waiting(nodes)
+        views[0]!.state = state
+        yield* Effect.forkScoped(holder.release)
+        yield* settle
+        views[0]!.state = "up"
+        yield* TestClock.adjust("10 seconds")
+      }
+      assert.strictEqual(calls(views, "transfer"), 2)
+    }).pipe(scoped))
+
   it.effect.each([[1, 64], [300, 4]] as const)(
     "L6: after 64 hand-overs in a row, or a second, the lock is released: held %i ms",
     ([heldMillis, inARow]) =>

@@ -6,6 +6,7 @@
 import { assert, layer } from "@effect/vitest"
 import { Context, Effect, Layer, Option } from "effect"
 import { type LockNode, MemoryNode } from "../../../src/index.ts"
+import { companionKeys } from "../../../src/internal/redis/keys.ts"
 import * as IoredisNode from "../../../src/IoredisNode.ts"
 import type { HandOverTerms, Notice } from "../../../src/LockNode.ts"
 import { until } from "../../support/faults.ts"
@@ -190,6 +191,43 @@ layer(overIoredis, { excludeTestServices: true, timeout: "60 seconds" })("a serv
         assert.strictEqual(yield* valueAt(node, "oom"), a.value)
         // To release takes no memory.
         assert.isTrue((yield* a.release("oom", a.value, undefined)).released)
+      }).pipe(Effect.ensuring(server!.command("CONFIG", "SET", "maxmemory", "0")))
+    }))
+
+  it.effect("whose fencing counter cannot count deletes the key, and wakes the next in line", () =>
+    Effect.gen(function*() {
+      const [server] = yield* RedisServers
+      const node = yield* Subject
+      const holder = yield* waiter(node, "holder garbled")
+      const garbled = [["SET", "nonsense"], ["SET", String(Number.MAX_SAFE_INTEGER)], ["RPUSH", "a list"]] as const
+      for (const [index, [command, counter]] of garbled.entries()) {
+        const name = `garbled ${index}`
+        const a = yield* waiter(node, name)
+        const fenced = { ...a.entry, fenced: true }
+        yield* node.acquire(name, holder.value, 60_000)
+        yield* a.join(name, fenced, "back")
+        yield* server!.command(command, companionKeys().of("fencing", name), counter)
+        const done = yield* holder.handOver.transfer(name, holder.value, fenced, terms)
+        assert.deepInclude(done, { released: true, woke: true, handedOver: false })
+        assert.isUndefined(yield* valueAt(node, name))
+        yield* a.untilTold("WakeUp")
+      }
+    }))
+
+  it.effect("that has no memory left hands a fenced lock over all the same", () =>
+    Effect.gen(function*() {
+      const [server] = yield* RedisServers
+      const node = yield* Subject
+      const [holder, a] = [yield* waiter(node, "holder fencedoom"), yield* waiter(node, "a fencedoom")]
+      const fenced = { ...a.entry, fenced: true }
+      yield* node.acquire("fencedoom", holder.value, 60_000)
+      yield* a.handOver.listen("fencedoom")
+      yield* holder.handOver.transfer("none", "none", fenced, terms)
+      yield* server!.command("CONFIG", "SET", "maxmemory", "1")
+      yield* Effect.gen(function*() {
+        assert.isTrue((yield* holder.handOver.transfer("fencedoom", holder.value, fenced, terms)).handedOver)
+        assert.strictEqual((yield* a.untilTold("HandedOver")).token, terms.proposal)
+        assert.strictEqual(yield* valueAt(node, "fencedoom"), a.value)
       }).pipe(Effect.ensuring(server!.command("CONFIG", "SET", "maxmemory", "0")))
     }))
 
