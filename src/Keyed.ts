@@ -10,11 +10,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { FencingToken } from "./Fencing.ts"
 import type { Inspection } from "./Inspection.ts"
-import { given, invalidOption } from "./internal/base/arguments.ts"
-import { lockOptions } from "./internal/claim/settings.ts"
+import { dieWithIllegalArgument, given, invalidOption, passes } from "./internal/base/arguments.ts"
+import { lockOptions, resolveSettings } from "./internal/claim/settings.ts"
 import { dualWithOptions } from "./internal/service/dualApi.ts"
 import type { FencedLock, Lock } from "./Lock.ts"
 import type { LockError, LockLost, NodesUnavailable } from "./LockError.ts"
@@ -179,8 +180,9 @@ export interface KeyedClass<in out Self, in out Id extends string, in out Key>
  * class, and these before those of the service. What fails and when is documented
  * with the functions of `Redsync`.
  *
- * Throws an `IllegalArgumentError` where `name` is no function or an option does not
- * exist. Whether the values of the others are allowed is checked with each lock.
+ * Throws an `IllegalArgumentError` that names the option where `name` is no function, or
+ * an option of a lock is invalid or does not exist. Names that are not allowed, and keys
+ * that cannot be iterated, are a defect of the lock.
  *
  * **Example** (A lock for each invoice)
  *
@@ -236,6 +238,9 @@ const checked = <Key>(options: KeyedOptions<Key>): KeyedOptions<Key> => {
       invalidOption("name", read.name, "it must be a function that makes the name of a lock from a key")
     )
   }
+  // The service may have another expiry or drift: they are checked together with each lock.
+  const settings = resolveSettings({ expiry: "365 days", driftFactor: 0, ...read }, Schedule.forever)
+  if (Predicate.isString(settings)) throw new Cause.IllegalArgumentError(settings)
   return read as KeyedOptions<Key>
 }
 
@@ -250,7 +255,13 @@ const locksOver = <Key>(redsync: Redsync, name: (key: Key) => string, defaults: 
     withLockIfAvailable: (key, program, options) =>
       Effect.suspend(() => redsync.withLockIfAvailable(name(key), program, merged(options))),
     withLocks: (keys, program, options) =>
-      Effect.suspend(() => redsync.withLocks(Array.from(keys, name), program, merged(options))),
+      Effect.suspend(() =>
+        isIterable(keys)
+          ? redsync.withLocks(Array.from(keys, (key) => name(key)), program, merged(options))
+          : dieWithIllegalArgument(
+            invalidOption("keys", keys, "it must be an array, a Set or another iterable of keys")
+          )
+      ),
     withFencedLock: (key, program, options) =>
       Effect.suspend(() => redsync.withFencedLock(name(key), program, merged(options))),
     lock: (key, options) => Effect.suspend(() => redsync.lock(name(key), merged(options))),
@@ -259,3 +270,6 @@ const locksOver = <Key>(redsync: Redsync, name: (key: Key) => string, defaults: 
     inspect: (key) => Effect.suspend(() => redsync.inspect(name(key)))
   }
 }
+
+/** A string is one key, although its characters can be iterated. */
+const isIterable = (keys: unknown) => passes(() => !Predicate.isString(keys) && Predicate.isIterable(keys))

@@ -23,10 +23,11 @@ import * as Predicate from "effect/Predicate"
 import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import { dieWithIllegalArgument, given, invalidOption, millis } from "./internal/base/arguments.ts"
+import { dieWithIllegalArgument, given, invalidOption, millis, passes } from "./internal/base/arguments.ts"
 import { monotonicMillis } from "./internal/base/clock.ts"
 import { quoted } from "./internal/base/text.ts"
 import { checkName, resolveSettings } from "./internal/claim/settings.ts"
+import { isProgram } from "./internal/service/dualApi.ts"
 import { type FencedLock, guard, type Lock } from "./Lock.ts"
 import type { LockError } from "./LockError.ts"
 import type { LockOptions } from "./LockOptions.ts"
@@ -92,7 +93,7 @@ export const singleton = <E, R>(
   program: Program<[lock: FencedLock], unknown, E, R>,
   options?: LeaderOptions
 ): Layer.Layer<never, never, Redsync | Exclude<R, Scope.Scope>> =>
-  inBackground(`Leader of ${quoted(name)}`, lead(name, program, options))
+  inBackground("Leader of", name, lead(name, program, options))
 
 /**
  * Waits until this instance is elected, runs the program while it leads, and stands
@@ -144,15 +145,9 @@ export const lead = <E, R>(
   options: LeaderOptions = {}
 ): Effect.Effect<never, never, Redsync | Exclude<R, Scope.Scope>> =>
   Effect.gen(function*() {
-    const { restart = defaultRestart, ...lockOptions } = options
-    if (!Schedule.isSchedule(restart)) {
-      return yield* dieWithIllegalArgument(invalidOption("restart", restart, "it must be a Schedule"))
-    }
-    if (!Effect.isEffect(program) && !Predicate.isFunction(program)) {
-      return yield* dieWithIllegalArgument(
-        invalidOption("program", program, "it must be an Effect, or a function that returns one")
-      )
-    }
+    const read = leaderOptionsOf(name, program, options)
+    if (Predicate.isString(read)) return yield* dieWithIllegalArgument(read)
+    const { restart = defaultRestart, ...lockOptions } = read
     const redsync = yield* Redsync
     const clock = yield* Clock.Clock
     const leader = `leader of ${quoted(name)}`
@@ -196,21 +191,44 @@ export const lead = <E, R>(
     }
   }).pipe(Effect.annotateLogs("redsync.lock", name))
 
+const leaderOptions = ["restart", "expiry", "autoExtend", "driftFactor", "nodeTimeout"] as const
+
+/** The options, each read once, or a sentence if anything is invalid that the service does not check. */
+const leaderOptionsOf = (name: unknown, program: unknown, options: unknown): LeaderOptions | string => {
+  const read = given(options, leaderOptions)
+  if (Predicate.isString(read)) return read
+  const { restart } = read
+  if (restart !== undefined && !passes(() => Schedule.isSchedule(restart))) {
+    return invalidOption("restart", restart, "it must be a Schedule")
+  }
+  return checkName(name) ?? (isProgram(program) ? read as LeaderOptions : noProgram(program))
+}
+
+const noProgram = (program: unknown) =>
+  invalidOption("program", program, "it must be an Effect, or a function that returns one")
+
 const run = <E, R>(program: Program<[lock: FencedLock], unknown, E, R>, lock: FencedLock) =>
-  Effect.suspend(() => Effect.isEffect(program) ? program : program(lock))
+  Effect.suspend(() => {
+    const returned = Effect.isEffect(program) ? program : program(lock)
+    return Effect.isEffect(returned) ? returned : dieWithIllegalArgument(noProgram(returned))
+  })
 
 /** Runs in the background for as long as the layer is open. What dies at once makes the layer die. */
 const inBackground = <R>(
   what: string,
+  name: unknown,
   program: Effect.Effect<never, never, R>
 ): Layer.Layer<never, never, Exclude<R, Scope.Scope>> =>
   Layer.effectDiscard(Effect.gen(function*() {
     const fiber = yield* Effect.forkScoped(
-      Effect.tapCause(program, (cause) => Effect.logError(`${what} ended for good`, cause)),
+      Effect.tapCause(program, (cause) =>
+        Effect.logError(`${what} ${Predicate.isString(name) ? quoted(name) : "no name"} ended for good`, cause)),
       { startImmediately: true }
     )
     const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return yield* exit
+    if (exit !== undefined) {
+      return yield* exit
+    }
   }))
 
 // -----------------------------------------------------------------------------
@@ -318,79 +336,86 @@ const contention = Schedule.jittered(Schedule.min([Schedule.exponential("50 mill
 export const cron = <E, R>(
   options: CronOptions<E, R>
 ): Layer.Layer<never, never, Redsync | Exclude<Exclude<R, CurrentScheduledTime>, Scope.Scope>> =>
-  inBackground(
-    `Cron job ${quoted(options.name)}`,
-    Effect.gen(function*() {
-      const problem = problemOf(options)
-      if (problem !== undefined) return yield* dieWithIllegalArgument(problem)
-      const { clockSkew = defaultSkew, cron, execute, name, overlap = "skip", ...lockOptions } = options
-      const skewMillis = millis(clockSkew)
-      const redsync = yield* Redsync
-      const scope = yield* Effect.scope
-      const nameOfRun = (at: number) => `Run ${iso(at)} of cron job ${quoted(name)}`
+  Layer.unwrap(Effect.suspend(() => {
+    const read = cronOptionsOf(options)
+    return Predicate.isString(read)
+      ? dieWithIllegalArgument(read)
+      : Effect.succeed(inBackground("Cron job", read.name, runs(read)))
+  }))
 
-      /** `None` if another has it. Where that cannot be said, it tries until the deadline. */
-      const take = (name: string, deadline: number, options: LockOptions) =>
-        Effect.gen(function*() {
-          const taken = yield* redsync.tryLock(name, options)
-          if (Option.isSome(taken)) return taken
-          const { holder } = yield* redsync.inspect(name)
-          return Option.isSome(holder) ? Option.none<Lock>() : yield* Effect.fail("no instance has a quorum")
-        }).pipe(Effect.retry({
-          schedule: contention,
-          while: () => Effect.map(Clock.currentTimeMillis, (now) => now <= deadline)
-        }))
+/** Runs a job whenever it is due. */
+const runs = <E, R>(
+  { clockSkew = defaultSkew, cron, execute, name, overlap = "skip", ...lockOptions }: CronOptions<E, R>
+) =>
+  Effect.gen(function*() {
+    const skewMillis = millis(clockSkew)
+    const redsync = yield* Redsync
+    const problem = checkName(claimName(name, 0), (yield* redsync.topology).prefix)
+    if (problem !== undefined) return yield* dieWithIllegalArgument(problem)
+    const scope = yield* Effect.scope
+    const nameOfRun = (at: number) => `Run ${iso(at)} of cron job ${quoted(name)}`
 
-      // From the first claim to the last one, whose clock is behind by `clockSkew` and which comes that much too late.
-      const claimOptions = { ...lockOptions, expiry: 2.2 * skewMillis + 1000, autoExtend: false }
+    /** `None` if another has it. Where that cannot be said, it tries until the deadline. */
+    const take = (name: string, deadline: number, options: LockOptions) =>
+      Effect.gen(function*() {
+        const taken = yield* redsync.tryLock(name, options)
+        if (Option.isSome(taken)) return taken
+        const { holder } = yield* redsync.inspect(name)
+        return Option.isSome(holder) ? Option.none<Lock>() : yield* Effect.fail("no instance has a quorum")
+      }).pipe(Effect.retry({
+        schedule: contention,
+        while: () => Effect.map(Clock.currentTimeMillis, (now) => now <= deadline)
+      }))
 
-      /** Whether this instance is the one to run it. */
-      const claim = (at: number) =>
-        Effect.gen(function*() {
-          const claimed = yield* take(claimName(name, at), at + skewMillis, claimOptions)
-          if (Option.isNone(claimed)) return false
-          // The scope releases what was claimed too late, and might be a second time.
-          if ((yield* Clock.currentTimeMillis) > at + skewMillis) return yield* Effect.fail("it was claimed too late")
-          yield* claimed.value.abandon
-          return true
-        }).pipe(Effect.scoped)
+    // From the first claim to the last one, whose clock is behind by `clockSkew` and which comes that much too late.
+    const claimOptions = { ...lockOptions, expiry: 2.2 * skewMillis + 1000, autoExtend: false }
 
-      const runOnce = Effect.fnUntraced(function*(at: number) {
-        const run = nameOfRun(at)
-        const isOurs = yield* claim(at).pipe(
-          Effect.catch((error) => Effect.as(Effect.logWarning(`${run} could not be claimed here`, error), false))
+    /** Whether this instance is the one to run it. */
+    const claim = (at: number) =>
+      Effect.gen(function*() {
+        const claimed = yield* take(claimName(name, at), at + skewMillis, claimOptions)
+        if (Option.isNone(claimed)) return false
+        // The scope releases what was claimed too late, and might be a second time.
+        if ((yield* Clock.currentTimeMillis) > at + skewMillis) return yield* Effect.fail("it was claimed too late")
+        yield* claimed.value.abandon
+        return true
+      }).pipe(Effect.scoped)
+
+    const runOnce = Effect.fnUntraced(function*(at: number) {
+      const run = nameOfRun(at)
+      const isOurs = yield* claim(at).pipe(
+        Effect.catch((error) => Effect.as(Effect.logWarning(`${run} could not be claimed here`, error), false))
+      )
+      if (!isOurs) return
+      const program = Effect.scoped(Effect.provideService(execute, CurrentScheduledTime, DateTime.makeUnsafe(at)))
+      const alone = Effect.gen(function*() {
+        const lock = yield* take(name, at + skewMillis, lockOptions)
+        if (Option.isNone(lock)) yield* Effect.logInfo(`${run} is left out: an earlier one is going on`)
+        else yield* guard(lock.value, program)
+      })
+      const guarded: Effect.Effect<unknown, unknown, Exclude<R, CurrentScheduledTime>> = overlap === "allow"
+        ? program
+        : Effect.scoped(alone)
+      yield* guarded.pipe(
+        Effect.catchCause((cause) => Effect.logWarning(`${run} failed and is not repeated`, cause))
+      )
+    }, (runs, at) => Effect.onInterrupt(runs, () => Effect.logWarning(`${nameOfRun(at)} was interrupted here`)))
+
+    let after = yield* Clock.currentTimeMillis
+    while (true) {
+      const at = Cron.next(cron, after).getTime()
+      const now = yield* sleepUntil(at)
+      // What this instance has slept through counts for as long as it can still be claimed.
+      after = Math.max(at, now - skewMillis)
+      if (after === at) yield* Effect.forkIn(runOnce(at), scope)
+      else {
+        yield* Effect.logWarning(
+          `Cron job ${quoted(name)} leaves out here what was due from ${iso(at)} to ${iso(after)}: ` +
+            "this process was blocked or suspended, or its clock was set"
         )
-        if (!isOurs) return
-        const program = Effect.scoped(Effect.provideService(execute, CurrentScheduledTime, DateTime.makeUnsafe(at)))
-        const alone = Effect.gen(function*() {
-          const lock = yield* take(name, at + skewMillis, lockOptions)
-          if (Option.isNone(lock)) yield* Effect.logInfo(`${run} is left out: an earlier one is going on`)
-          else yield* guard(lock.value, program)
-        })
-        const guarded: Effect.Effect<unknown, unknown, Exclude<R, CurrentScheduledTime>> = overlap === "allow"
-          ? program
-          : Effect.scoped(alone)
-        yield* guarded.pipe(
-          Effect.catchCause((cause) => Effect.logWarning(`${run} failed and is not repeated`, cause))
-        )
-      }, (runs, at) => Effect.onInterrupt(runs, () => Effect.logWarning(`${nameOfRun(at)} was interrupted here`)))
-
-      let after = yield* Clock.currentTimeMillis
-      while (true) {
-        const at = Cron.next(cron, after).getTime()
-        const now = yield* sleepUntil(at)
-        // What this instance has slept through counts for as long as it can still be claimed.
-        after = Math.max(at, now - skewMillis)
-        if (after === at) yield* Effect.forkIn(runOnce(at), scope)
-        else {
-          yield* Effect.logWarning(
-            `Cron job ${quoted(name)} leaves out here what was due from ${iso(at)} to ${iso(after)}: ` +
-              "this process was blocked or suspended, or its clock was set"
-          )
-        }
       }
-    }).pipe(Effect.annotateLogs("redsync.lock", options.name))
-  )
+    }
+  }).pipe(Effect.annotateLogs("redsync.lock", name))
 
 const iso = (at: number) => new Date(at).toISOString()
 
@@ -398,14 +423,19 @@ const claimName = (name: string, at: number) => `${name}@${iso(at)}`
 
 const cronOptions = ["name", "cron", "execute", "clockSkew", "overlap", "expiry", "driftFactor", "nodeTimeout"] as const
 
-/** Found now, and not when the first run is due. */
-const problemOf = (options: unknown): string | undefined => {
+/** The options, each read once, or a sentence if anything is invalid: found now, and not when the first run is due. */
+const cronOptionsOf = <E, R>(options: CronOptions<E, R>): CronOptions<E, R> | string => {
   const read = given(options, cronOptions)
   if (Predicate.isString(read)) return read
   const { clockSkew = defaultSkew, cron, execute, name, overlap = "skip" } = read
+  if (!passes(() => Cron.isCron(cron))) {
+    return invalidOption("cron", cron, "it must be a Cron, such as Cron.parseUnsafe makes")
+  }
+  if (!passes(() => Cron.next(cron as Cron.Cron).getTime() > 0)) {
+    return invalidOption("cron", cron, "it must be a Cron for a time that comes")
+  }
+  if (!passes(() => Effect.isEffect(execute))) return invalidOption("execute", execute, "it must be an Effect")
   const skewMillis = millis(clockSkew)
-  if (!Cron.isCron(cron)) return invalidOption("cron", cron, "it must be a Cron, such as Cron.parseUnsafe makes")
-  if (!Effect.isEffect(execute)) return invalidOption("execute", execute, "it must be an Effect")
   if (!(skewMillis >= 1000 && skewMillis <= 24 * 3600 * 1000)) {
     return invalidOption("clockSkew", clockSkew, "it must be a duration from a second to a day")
   }
@@ -413,8 +443,7 @@ const problemOf = (options: unknown): string | undefined => {
     return invalidOption("overlap", overlap, `it must be "skip" or "allow"`)
   }
   const settings = resolveSettings(read, contention)
-  return checkName(name) ?? checkName(claimName(String(name), 0)) ??
-    (Predicate.isString(settings) ? settings : undefined)
+  return checkName(name) ?? (Predicate.isString(settings) ? settings : read as unknown as CronOptions<E, R>)
 }
 
 /**

@@ -9,11 +9,11 @@
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Layer from "effect/Layer"
+import * as Layer from "effect/Layer"
 import * as Redis from "effect/persistence/Redis"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
-import { dieWithIllegalArgument, given, invalidOption } from "./internal/base/arguments.ts"
+import { dieWithIllegalArgument, given, invalidOption, passes } from "./internal/base/arguments.ts"
 import { GivenLink } from "./internal/effectRedis/givenLink.ts"
 import { LayerLink } from "./internal/effectRedis/layerLink.ts"
 import type { NodeRedisClient } from "./internal/effectRedis/link.ts"
@@ -70,13 +70,13 @@ export interface Options {
  * client nothing else to do: its server then notifies it of every key that is read on
  * it.
  *
- * Options that are not allowed throw an `IllegalArgumentError` that names the option.
+ * Arguments that are not allowed throw an `IllegalArgumentError` that names the argument.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const make = (redis: Redis.Redis["Service"], options: Options = {}): LockNode => {
-  const read = checkOptions(options)
+  const read = isRedis(redis) ? checkOptions(options) : invalidOption("redis", redis, "it must be a Redis service")
   if (Predicate.isString(read)) throw new Cause.IllegalArgumentError(read)
   return nodeOver(read.id, new GivenLink(redis, read.client), Context.empty())
 }
@@ -124,7 +124,8 @@ export const node = (options: Options = {}): Effect.Effect<LockNode, never, Redi
  * {@link make} would be. The node waits for `replicas` as {@link node} does.
  *
  * When the scope closes, a client of `NodeRedis` is closed at once, and other
- * finalizers of the layer are waited for, for at most a second.
+ * finalizers of the layer are waited for, for at most a second. An invalid argument is a
+ * defect that names it.
  *
  * **Example** (Three servers)
  *
@@ -149,7 +150,9 @@ export const fromLayer = <E, R>(
   layer: Layer.Layer<Redis.Redis, E, R>
 ): Effect.Effect<LockNode, never, R | Scope.Scope> =>
   Effect.suspend(() => {
-    const read = checkOptions({ id })
+    const read = passes(() => Layer.isLayer(layer))
+      ? checkOptions({ id })
+      : invalidOption("layer", layer, "it must be a Layer of a Redis service")
     if (Predicate.isString(read)) return dieWithIllegalArgument(read)
     return Effect.gen(function*() {
       const link = new LayerLink()
@@ -173,6 +176,11 @@ const checkOptions = (options: unknown): CheckedOptions | string => {
     : invalidOption("client", client, "it must be a client of node-redis")
 }
 
+const isRedis = (u: unknown): boolean =>
+  passes(() => Predicate.hasProperty(u, "send") && Predicate.hasProperty(u, "eval"))
+
 const isEmitter = (u: unknown): boolean =>
-  Predicate.hasProperty(u, "on") && Predicate.isFunction(u.on) && Predicate.hasProperty(u, "off") &&
-  Predicate.isFunction(u.off)
+  passes(() =>
+    Predicate.hasProperty(u, "on") && Predicate.isFunction(u.on) && Predicate.hasProperty(u, "off") &&
+    Predicate.isFunction(u.off)
+  )

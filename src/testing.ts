@@ -29,11 +29,11 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
-import { dieWithIllegalArgument, given, invalidOption, isWhole } from "./internal/base/arguments.ts"
+import { dieWithIllegalArgument, given, invalidOption, isWhole, millis, passes } from "./internal/base/arguments.ts"
 import * as ControlledNode from "./internal/testing/controlledNode.ts"
 import type { LockNode } from "./LockNode.ts"
 import type { MemoryOptions } from "./LockOptions.ts"
@@ -184,12 +184,18 @@ const known: ReadonlyArray<keyof MemoryOptions> = [
 const makeNode = Effect.fnUntraced(function*(index: number, prefix: string) {
   const node = yield* ControlledNode.make({ memory: () => MemoryNode.make(`test-${index + 1}`) })
   const occupy = (lock: string, duration: Duration.Input = "1 minute") =>
-    Effect.suspend(() =>
-      Effect.orDie(node.memory.acquire(prefix + lock, "another program", Duration.toMillis(duration)))
-    )
+    Effect.suspend(() => {
+      const held = millis(duration)
+      return held > 0
+        ? Effect.orDie(node.memory.acquire(prefix + lock, "another program", held))
+        : dieWithIllegalArgument(invalidOption("duration", duration, "it must be a duration of more than 0 ms"))
+    })
   return {
     node,
-    set: (state: NodeState) => Effect.sync(() => void (node.state = state)),
+    set: (state: NodeState) =>
+      isState(state)
+        ? Effect.sync(() => void (node.state = state))
+        : dieWithIllegalArgument(invalidOption("state", state, `it must be ${states}`)),
     recover: Effect.sync(() => node.recover()),
     wipe: node.wipe,
     occupy,
@@ -198,3 +204,12 @@ const makeNode = Effect.fnUntraced(function*(index: number, prefix: string) {
     calls: node.calls
   }
 })
+
+const states = `"up", "silent", "down", { rejects: "the server's error" } or { slow: "a duration" }`
+
+const isState = (state: unknown): boolean =>
+  passes(() =>
+    state === "up" || state === "silent" || state === "down" ||
+    (Predicate.hasProperty(state, "rejects") && Predicate.isString(state.rejects)) ||
+    (Predicate.hasProperty(state, "slow") && millis(state.slow) >= 0)
+  )

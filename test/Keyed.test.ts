@@ -81,6 +81,44 @@ describe("Keyed", () => {
     assert.throws(define({ name: String, expirey: 1000 }), /did you mean expiry/)
   })
 
+  it("throws where an option of its locks is invalid or cannot be read", () => {
+    const invalid = {
+      expiry: [null, 0, -1, Number.NaN, "later", "366 days"],
+      nodeTimeout: [null, 0, -1, Number.NaN, "later", "2 hours"],
+      driftFactor: [null, -0.1, 1, Number.NaN, "0.1"],
+      autoExtend: [null, 1, "true"],
+      retry: [null, 3, "1 second", {}]
+    }
+    for (const [option, values] of Object.entries(invalid)) {
+      const throwing = Object.defineProperty({ name: String }, option, {
+        enumerable: true,
+        get: () => assert.fail("no")
+      })
+      for (const options of [...values.map((value) => ({ name: String, [option]: value })), throwing]) {
+        assert.throws(
+          () => Keyed<never>()("test/Odd", options as never),
+          new RegExp(`^effect-redsync: the option ${option} `)
+        )
+      }
+    }
+    // The service may have an expiry that is long enough for it.
+    assert.isFunction(Keyed<never>()("test/Odd", { name: String, driftFactor: 0.9999 }))
+  })
+
+  it.effect("gives each key to its function alone, and dies where there are none", () =>
+    Effect.gen(function*() {
+      class Parts extends Keyed<Parts>()("test/Parts", { name: (id: string, part = 0) => `${id}.${part}` }) {}
+      const layer = Layer.provide(Parts.layer, layerTest())
+      const names = Parts.withLocks(["a", "b"], (locks) => Effect.succeed(locks.map(({ name }) => name)))
+      assert.deepStrictEqual(yield* Effect.provide(names, layer), ["a.0", "b.0"])
+      for (const keys of [null, undefined, 5, "ab", {}]) {
+        const exit = yield* Effect.exit(Effect.provide(Parts.withLocks(keys as never, Effect.void), layer))
+        assert.match(Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : "", /the option keys is /)
+      }
+      const unnamed = yield* Effect.exit(Effect.provide(Parts.withLocks([], Effect.void), layer))
+      assert.match(Exit.isFailure(unnamed) ? String(Cause.squash(unnamed.cause)) : "", /at least one name/)
+    }))
+
   it.effect.each([null, 5, { expirey: 5 }])(
     "dies where those of one lock are none: %j",
     (options) =>

@@ -81,6 +81,43 @@ const events = Effect.map(Events, ({ all }) => (all as Array<string>).splice(0))
 
 const lines = Effect.map(Lines, (lines) => lines.splice(0))
 
+/** Nothing that is ever meant: even asking what some of these are throws. */
+const unreadable: ReadonlyArray<unknown> = [
+  new Proxy({}, {
+    get: () => assert.fail(),
+    has: () => assert.fail(),
+    ownKeys: () => assert.fail(),
+    getPrototypeOf: () => assert.fail()
+  })
+]
+
+const noOptions: ReadonlyArray<unknown> = [null, 7, "x", [], () => 1, ...unreadable]
+
+/** What is no value of the options that leaders and jobs share with locks. */
+const ofLock: Record<string, ReadonlyArray<unknown>> = {
+  expiry: [null, 0, -1, Number.NaN, Infinity, "later", "366 days", {}, ...unreadable],
+  nodeTimeout: [null, 0, -1, Number.NaN, Infinity, "later", "2 hours", {}, ...unreadable],
+  driftFactor: [null, -0.1, 1, Number.NaN, "0.1", ...unreadable],
+  autoExtend: [null, 1, "true", ...unreadable]
+}
+
+const throws = (option: string): object =>
+  Object.defineProperty({}, option, { enumerable: true, get: () => assert.fail("no") })
+
+const refusalIn = (exit: Exit.Exit<unknown>) => {
+  const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+  return Cause.isIllegalArgumentError(error) ? error.message : `no refusal: ${String(error)}`
+}
+
+const refuses = (option: string, layer: Layer.Layer<never, never, Redsync>) =>
+  Effect.map(Effect.exit(instance(layer)), (exit) =>
+    assert.match(
+      refusalIn(exit),
+      new RegExp(`^effect-redsync: (the option ${option} |there is no option "${option}")`)
+    ))
+
+type Arguments = [name: string, program: Effect.Effect<void>, options?: Leader.LeaderOptions]
+
 type Programs = Effect.Effect<void, unknown, Events | Scope.Scope>
 
 const singleton = (who: string, options?: Leader.LeaderOptions, program: Programs = leads(who)) =>
@@ -267,18 +304,32 @@ describe("a leader", () => {
     assert.isAtMost(warnings.length, 10)
   })
 
-  test("with an invalid option makes its layer die", function*() {
-    const invalid: ReadonlyArray<Layer.Layer<never, never, Redsync>> = [
-      Leader.singleton("", Effect.never),
-      Leader.singleton("a", Effect.never, { expiry: -1 }),
-      Leader.singleton("a", Effect.never, { expirey: 1 } as never),
-      Leader.singleton("a", 42 as never),
-      Leader.singleton("a", Effect.never, { restart: 1 as never })
+  test("with an invalid option, or one that cannot be read, dies with its name, and so does its layer", function*() {
+    const invalid: ReadonlyArray<readonly [option: string, name: unknown, program: unknown, options?: unknown]> = [
+      ...["", 7, null, undefined, Symbol("a"), ...unreadable, "x".repeat(4097), "redsync:1:a", "\ud800"].map((name) =>
+        ["name", name, Effect.never] as const
+      ),
+      ...[42, null, undefined, "work", {}, ...unreadable].map((program) => ["program", "a", program] as const),
+      ...noOptions.map((options) => ["options", "a", Effect.never, options] as const),
+      ...Object.entries({ ...ofLock, restart: [1, null, "1 second", {}, ...unreadable] }).flatMap(([option, values]) =>
+        [...values.map((value) => ({ [option]: value })), throws(option)].map((options) =>
+          [option, "a", Effect.never, options] as const
+        )
+      ),
+      ["expirey", "a", Effect.never, { expirey: 1 }],
+      ["retry", "a", Effect.never, { retry: Schedule.forever }]
     ]
-    for (const layer of invalid) {
-      const exit = yield* Effect.exit(instance(layer))
-      assert.isTrue(Exit.isFailure(exit) && Cause.isIllegalArgumentError(Cause.squash(exit.cause)), String(exit))
+    for (const [option, ...args] of invalid) {
+      yield* refuses(option, Layer.effectDiscard(Leader.lead<never, never>(...args as Arguments)))
+      yield* refuses(option, Leader.singleton<never, never>(...args as Arguments))
     }
+  })
+
+  test("whose program is a function that returns none fails, and says so", function*() {
+    const exit = yield* Effect.exit(
+      Leader.lead<never, never>("outbox", (() => 42) as never, { restart: Schedule.recurs(0) })
+    )
+    assert.include(refusalIn(exit), "the option program is 42")
   })
 
   test("and locks that are no leader's exclude each other", function*() {
@@ -473,29 +524,37 @@ describe("a cron job", () => {
     ])
   })
 
-  test("with an invalid option makes its layer die", function*() {
+  test("with an invalid option, or one that cannot be read, makes its layer die with the option's name", function*() {
     const valid = { name: "job", cron: Cron.parseUnsafe("* * * * *", "UTC"), execute: Effect.void }
-    const invalid: ReadonlyArray<object> = [
-      { name: "" },
-      { name: "x".repeat(4090) },
-      { cron: "* * * * *" },
-      { execute: 1 },
-      { clockSkew: 999 },
-      { clockSkew: "25 hours" },
-      { overlap: "no" },
-      { expiry: -1 },
-      { nodeTimeout: "later" },
-      { expirey: 1 },
-      { retry: Schedule.forever }
-    ]
-    for (const options of invalid) {
-      const exit = yield* Effect.exit(instance(Leader.cron({ ...valid, ...options })))
-      assert.isTrue(
-        Exit.isFailure(exit) && Cause.isIllegalArgumentError(Cause.squash(exit.cause)),
-        JSON.stringify(options)
-      )
-    }
+    const { autoExtend: _, ...durations } = ofLock
     const never = Cron.make({ seconds: [0], minutes: [0], hours: [0], days: [30], months: [2], weekdays: [] })
-    assert.isTrue(Exit.isFailure(yield* Effect.exit(instance(Leader.cron({ ...valid, cron: never })))))
+    const values: Record<string, ReadonlyArray<unknown>> = {
+      ...durations,
+      name: ["", 7, null, undefined, Symbol("a"), ...unreadable, "x".repeat(4097), "x".repeat(4090), "redsync:1:a"],
+      cron: ["* * * * *", "no", null, undefined, 5, Cron.parse("* * * * *"), never, {}, ...unreadable],
+      execute: [1, null, undefined, () => Effect.void, ...unreadable],
+      clockSkew: [null, 0, -1, 999, Number.NaN, Infinity, "25 hours", "later", {}, ...unreadable],
+      overlap: ["no", null, true, "", ...unreadable]
+    }
+    for (const [option, all] of Object.entries(values)) {
+      for (const value of all) {
+        yield* refuses(option, Leader.cron({ ...valid, [option]: value }))
+      }
+      const { [option as "name"]: __, ...others } = valid
+      yield* refuses(option, Leader.cron(Object.assign(throws(option), others) as never))
+    }
+    for (const options of noOptions) yield* refuses("options", Leader.cron(options as never))
+    for (const option of ["expirey", "retry", "autoExtend"]) {
+      yield* refuses(option, Leader.cron({ ...valid, [option]: Schedule.forever }))
+    }
+  })
+
+  test("whose runs have names that the prefix makes too long makes its layer die", function*() {
+    const prefixed = Layer.effect(
+      Redsync.Redsync,
+      Effect.flatMap(Redsync.Redsync, ({ prefixed }) => prefixed("x".repeat(4000)))
+    )
+    const job = Leader.cron({ name: "x".repeat(90), cron: Cron.parseUnsafe("* * * * *"), execute: Effect.void })
+    yield* refuses("name", Layer.provide(job, prefixed))
   })
 })

@@ -20,6 +20,7 @@ import {
   type LockNode,
   type LockOptions,
   MemoryNode,
+  RedisNode,
   Redsync,
   retryPolicy,
   type ServiceOptions,
@@ -629,6 +630,23 @@ describe("the options of a layer", () => {
       yield* refusesLayer("did you mean", Redsync.layerMemory({ nodes: [] } as never))
       yield* refusesLayer("did you mean expiry?", Redsync.layerMemory({ count: 1, expiri: 2 } as never))
       yield* refuses("quorum", withLock("a", Effect.void, { quorum: 2 } as never), `there is no option "quorum" here`)
+    }))
+
+  it.effect("nodes over Effect's Redis service are refused where what they are over is none", () =>
+    Effect.gen(function*() {
+      const layerOf = (open: Effect.Effect<LockNode, never, Scope.Scope>) =>
+        Redsync.layer<typeof open>({ nodes: [open] })
+      const service = { send: () => Effect.never, eval: () => () => Effect.never } as never
+      for (const none of [null, undefined, 7, "redis://ada:hunter2@a", {}, [], ...unreadable]) {
+        const make = () => RedisNode.make(none as never)
+        assert.throws(make, /^effect-redsync: the option redis is (?!.*hunter2)/)
+        yield* refusesLayer("the option layer is ", layerOf(RedisNode.fromLayer("a", none as never)))
+        if (none === undefined) continue
+        assert.throws(
+          () => RedisNode.make(service, { client: none as never }),
+          /^effect-redsync: the option client is /
+        )
+      }
     }))
 
   it.effect("keep the nodes as they were when they were checked", () =>

@@ -5,7 +5,7 @@
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Cause, Duration, Effect, Exit, Fiber, Option, Schedule } from "effect"
 import { TestClock } from "effect/testing"
-import { forceUnlock, inspect, lock, tryLock, withLock } from "../src/index.ts"
+import { forceUnlock, health, inspect, lock, tryLock, withLock } from "../src/index.ts"
 import type { NodeError } from "../src/LockError.ts"
 import { layerTest, type TestNode, TestNodes } from "../src/testing.ts"
 
@@ -253,6 +253,29 @@ describe("another program", () => {
       yield* TestClock.adjust("5 seconds")
       assert.strictEqual((yield* Fiber.join(fiber))._tag, "LockLost")
     }).pipe(Effect.provide(layerTest({ prefix: "billing:" }))))
+})
+
+describe("what a test asks of the nodes", () => {
+  it.effect("is refused where there is no such thing", () =>
+    Effect.gen(function*() {
+      const { all, nodes, occupy } = yield* TestNodes
+      const refused: ReadonlyArray<readonly [option: string, Effect.Effect<void>]> = [
+        ...["dwon", null, 5, {}, { slow: "later" }, { rejects: 5 }].map((state) =>
+          ["state", all(state as never)] as const
+        ),
+        ...[null, "later", -1, 0, Number.NaN].map((duration) => ["duration", occupy("a", duration as never)] as const)
+      ]
+      for (const [option, control] of refused) {
+        const exit = yield* Effect.exit(control)
+        assert.include(
+          Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : "",
+          `effect-redsync: the option ${option} is `
+        )
+      }
+      assert.isTrue(Option.isNone((yield* inspect("a")).holder))
+      assert.isTrue((yield* health).isReady)
+      assert.lengthOf(nodes, 3)
+    }).pipe(Effect.provide(layerTest({ count: 3 }))))
 })
 
 describe("the layer", () => {

@@ -2,7 +2,7 @@
  * What the tests of holding and waiting in trouble share: several services in one
  * process, services in other processes, and eyes on waiting lists.
  */
-import { type Duration, Effect, Layer, Schedule, type Scope } from "effect"
+import { type Duration, Effect, Layer, Metric, Schedule, type Scope } from "effect"
 import { spawn } from "node:child_process"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
@@ -130,6 +130,16 @@ export const killSubscribers = (server: RedisServer) =>
 /** The channels on which somebody waits for a turn. */
 export const channelsOf = (server: RedisServer) =>
   server.command<Array<string>>("PUBSUB", "CHANNELS", wakeUpChannel("*"))
+
+/** How many locks were entered because they were handed over. */
+export const handedOver = Effect.map(Metric.snapshot, (metrics) =>
+  metrics.reduce(
+    (sum, { attributes, id, state }) =>
+      id === "redsync_hand_overs_total" && attributes?.["outcome"] === "taken" && "count" in state
+        ? sum + Number(state.count)
+        : sum,
+    0
+  ))
 
 // -----------------------------------------------------------------------------
 // other processes

@@ -3,7 +3,7 @@
  * the client can.
  */
 import { assert, layer } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer, Metric } from "effect"
+import { Context, Effect, Fiber, Layer } from "effect"
 import { Redis } from "effect/persistence"
 import { RedisNode, withLock } from "../../../src/index.ts"
 import { clientLayer, nodeOver, type NodeRedisOptions, tracked } from "../../support/effectRedis.ts"
@@ -14,6 +14,7 @@ import {
   connectionsTo,
   counted,
   deleteOn,
+  handedOver,
   hourly,
   killSubscribers,
   kindsOf,
@@ -51,16 +52,6 @@ const passOn = (servers: Three, holder: Run, waiter: Run) =>
     holder(withLock("a", () => Effect.tap(waitFor(waiter), untilListed(servers, "a", 1)))),
     Fiber.join
   )
-
-/** How many locks were entered because they were handed over. */
-const handedOver = Effect.map(Metric.snapshot, (metrics) =>
-  metrics.reduce(
-    (sum, { attributes, id, state }) =>
-      id === "redsync_hand_overs_total" && attributes?.["outcome"] === "taken" && "count" in state
-        ? sum + Number(state.count)
-        : sum,
-    0
-  ))
 
 layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" })("over Effect's Redis", (it) => {
   it.effect.each(["turns only", "with emitInvalidate"])(
