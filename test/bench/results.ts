@@ -7,6 +7,7 @@
 import { execFileSync } from "node:child_process"
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
+import { type Column, drawCost } from "../pictures/cost.ts"
 import type { Picture, Report, Table } from "./scenario.ts"
 import { markdown } from "./table.ts"
 
@@ -16,6 +17,7 @@ const samplesFile = `${directory}/samples.json`
 const tableFile = `${directory}/table.md`
 const readmeFile = `${root}/test/bench/README.md`
 const frontFile = `${root}/README.md`
+const frontPicture = "src/pictures/cost.svg"
 
 /** A scenario's last full run. */
 export interface Run extends Omit<Report, "pictures"> {
@@ -48,6 +50,7 @@ export const record = (
 
 const publish = (runs: Runs): void => {
   writeFileSync(tableFile, tableOf(runs).join("\n"))
+  writeFileSync(`${root}/${frontPicture}`, drawCost(frontColumns(runs)))
   const pages = partsOf(runs)
   for (const [file, lines] of pages) writeBetweenMarkers(file, lines)
   execFileSync(`${root}/node_modules/.bin/dprint`, ["fmt", tableFile, ...pages.keys()], { cwd: root, stdio: "ignore" })
@@ -121,23 +124,20 @@ const readmeOf = (runs: Runs): Array<string> => [
   )
 ]
 
-/** Four figures for each library, one column of one of the README's tables each. */
-const frontOf = (runs: Runs): Array<string> => {
-  const columns = ([
-    ["lock-3", "64", "CPU of a lock and unlock, 64 in flight"],
-    ["trouble", "one stopped", "p50 ms, one node stopped"],
-    ["handover", "p50", "release to the next acquisition"],
-    ["crowd", "wait p99", "wait p99, 64 contenders"]
+/** Four figures for each library, one column of one of the tables of the other README each. */
+export const frontColumns = (runs: Runs): ReadonlyArray<Column> =>
+  ([
+    ["lock-3", "64", ["CPU, 64 in flight", "(hand-written = 1)"]],
+    ["trouble", "one stopped", ["p50 in ms,", "one node stopped"]],
+    ["handover", "p50", ["from a release to the", "next acquisition"]],
+    ["crowd", "wait p99", ["wait p99,", "64 contenders"]]
   ] as const).map(([scenario, column, title]) => ({ title, cells: columnOf(runs[scenario], column) }))
-  const libraries = [...columns[0]!.cells.keys()]
-  return [
-    ...markdown([
-      ["", ...columns.map(({ title }) => title)],
-      ...libraries.map((library) => [library, ...columns.map(({ cells }) => cells.get(library) ?? "–")])
-    ]),
-    "",
-    ...ranOn(runs)
-  ]
+
+const frontOf = (runs: Runs): Array<string> => {
+  const ours = frontColumns(runs).map(({ cells, title }) =>
+    `${title.join(" ")} ${cells.get("effect-redsync")?.replace(/ \(.*/, "") ?? "–"}`
+  )
+  return [`![What a lock costs, by library; effect-redsync: ${ours.join("; ")}](${frontPicture})`, "", ...ranOn(runs)]
 }
 
 /** The cells of a column, by library, in the first table that has it. */
