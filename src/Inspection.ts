@@ -27,6 +27,12 @@ export interface Inspection {
    * it is extended. Empty for a lock that nobody shares.
    */
   readonly readers: ReadonlyArray<{ readonly value: string; readonly ttlMillis: number }>
+  /**
+   * The number of services that stand in line for the lock, whichever of their fibers wait: the length of the longest
+   * line among the nodes. A service that was killed is counted until its turn comes, or for a minute. None if no node
+   * tells, as for a Redis user without the permission `+llen`.
+   */
+  readonly waiting: Option.Option<number>
   /** What each node has, in the order of the layer's. */
   readonly nodes: ReadonlyArray<NodeView>
 }

@@ -559,6 +559,12 @@ export interface WaitingList {
     graceMillis: number
   ) => Effect.Effect<{ readonly released: boolean; readonly woke: boolean }, NodeError>
 
+  /**
+   * The number of entries in the list, which may include some of services that are gone. Without it `inspect` does not
+   * tell how many wait.
+   */
+  readonly length?: (key: string) => Effect.Effect<number, NodeError>
+
   /** Handing a lock over to the next in line. Without it the next in line is woken and asks the nodes. */
   readonly handOver?: HandOver | undefined
 

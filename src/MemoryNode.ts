@@ -297,6 +297,7 @@ export const make = (id: string = "memory"): LockNode => {
           if (!isTold) watchers.set(key, (watchers.get(key) ?? new Set()).add(waiterId))
           return { ahead, ttlMillis, time, isShared }
         }),
+      length: (key) => at(() => lists.get(key)?.length ?? 0),
       watch: (key) =>
         step((now, tell) => {
           const held = live(key, now)

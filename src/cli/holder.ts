@@ -26,6 +26,8 @@ export interface View {
   readonly holder: { readonly value: string; readonly ttlMillis: number; readonly by?: Label } | null
   /** The readers that a quorum lists, if it is shared. */
   readonly readers: ReadonlyArray<{ readonly value: string; readonly ttlMillis: number }>
+  /** How many services stand in line for it, if a node tells. */
+  readonly waiting: number | null
   readonly nodes: ReadonlyArray<
     & { readonly node: string; readonly abstains?: string }
     & (
@@ -55,6 +57,7 @@ export const look = Effect.fnUntraced(function*(name: string) {
     state: stateOf(inspection),
     holder: holder === null ? null : { ...holder, ...by !== undefined && { by } },
     readers: inspection.readers,
+    waiting: Option.getOrNull(inspection.waiting),
     nodes: inspection.nodes.map(nodeOf)
   }
   return view
@@ -100,6 +103,7 @@ export const describe = (view: View, paint: Paint): ReadonlyArray<string> => {
   return [
     `${paint("bold", untrusted(view.name))}  ${summary(view, paint)}`,
     ...view.holder?.by === undefined ? [] : [`  ${whoIs(view.holder.by)}`],
+    ...(view.waiting ?? 0) === 0 ? [] : [`  ${counted(view.waiting!, "service")} in line`],
     ...view.nodes.map((node, index) => `  ${ids[index]!.padEnd(width)}  ${nodeLine(node, paint)}`)
   ]
 }

@@ -13,7 +13,7 @@ import { notALockReason, sharedMarker } from "../nodeContract.ts"
 import type { AdminContext } from "./unlock.ts"
 
 export const inspect = (
-  service: Pick<AdminContext, "nodes" | "quorum" | "key">,
+  service: Pick<AdminContext, "nodes" | "quorum" | "key" | "waitQueues">,
   name: string,
   settings: LockSettings
 ): Effect.Effect<Inspection> => {
@@ -22,11 +22,18 @@ export const inspect = (
     service.quorum.request({
       operation: "inspect",
       timeoutMillis: settings.nodeTimeoutMillis,
-      sendTo: (node) => Effect.all([inspectLock(node, key), askAbstention(node, key)], { concurrency: "unbounded" }),
+      sendTo: (node) =>
+        Effect.all([inspectLock(node, key), askAbstention(node, key), service.waitQueues.lineLength(node, key)], {
+          concurrency: "unbounded"
+        }),
       isGranted: ([[state]]) => Option.isSome(state),
       awaitAll: true
     }),
     ({ byNode, quorum }) => {
+      const lengths = byNode.flatMap((answer) =>
+        answer !== undefined && Result.isSuccess(answer) ? answer.success[2] ?? [] : []
+      )
+      const waiting = lengths.length === 0 ? Option.none() : Option.some(Math.max(...lengths))
       const nodes = service.nodes.flatMap(({ id: node }, index): Array<NodeView> => {
         const answer = byNode[index]
         if (answer === undefined) return []
@@ -43,7 +50,7 @@ export const inspect = (
       })
       const [holder] = onQuorum(nodes.map((node) => node._tag === "Held" ? [node] : []), quorum)
       const readers = onQuorum(nodes.map((node) => node._tag === "Shared" ? node.holders : []), quorum)
-      return { name, quorum, nodes, holder: Option.fromUndefinedOr(holder), readers }
+      return { name, quorum, nodes, holder: Option.fromUndefinedOr(holder), readers, waiting }
     }
   )
 }

@@ -17,7 +17,7 @@ export interface AdminContext {
   readonly nodes: ReadonlyArray<LockNode>
   readonly quorum: Quorum
   readonly cleanUps: CleanUps
-  readonly waitQueues: Holders & Pick<WaitQueues<never, never>, "release" | "releaseOrder">
+  readonly waitQueues: Holders & Pick<WaitQueues<never, never>, "release" | "releaseOrder" | "lineLength">
   readonly readerQueues: Pick<Holders, "holders">
   key(name: string): string
 }

@@ -15,7 +15,7 @@ import { toNodeError } from "./errors.ts"
 import { type CompanionKeys, wakeUpChannel, wakeUpChannels } from "./keys.ts"
 import { decodeNotice } from "./notices.ts"
 import { permitScripts } from "./permitScripts.ts"
-import { joined, type Meaning, oneOrZero, serverTime, wakeUp } from "./replies.ts"
+import { count, joined, type Meaning, oneOrZero, serverTime, wakeUp } from "./replies.ts"
 import { scriptsByName as scripts } from "./scriptsByName.ts"
 import { sharedScripts as shared } from "./sharedScripts.ts"
 
@@ -129,6 +129,10 @@ export const waitingList = (
             client.script("release", oneOrZero, scripts.release, [key], [value]),
             (released) => ({ released, woke: false })
           ),
+      length: (key) =>
+        companions.canExist(key)
+          ? client.command("inspect", count, "llen", [companions.of("line", key)])
+          : Effect.succeed(0),
       watch: Effect.fnUntraced(function*(key) {
         if (!companions.canExist(key)) return true
         yield* subscribe(key)

@@ -264,6 +264,7 @@ const kindOf = (operation: string): NodeError["operation"] => {
     case "abstention":
     case "announce":
     case "join":
+    case "length":
     case "listen":
     case "stopListening":
     case "watch":

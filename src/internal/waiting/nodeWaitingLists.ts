@@ -249,6 +249,17 @@ export class NodeWaitingLists {
     })
   }
 
+  /** How many stand in line for a key on a node, if it tells. */
+  length(node: LockNode, key: string): Effect.Effect<number | undefined> {
+    const length = this.#lists.get(node)?.list.length
+    return length === undefined
+      ? Effect.succeed(undefined)
+      : Effect.match(Effect.suspend(() => length(key)), {
+        onSuccess: (count) => Number.isSafeInteger(count) && count >= 0 ? count : undefined,
+        onFailure: () => undefined
+      })
+  }
+
   /** Notifies of the next change of the key; `onAnswer` is told whether there is such a key, if the node answers. */
   watch(key: string, onAnswer: (isHeld: boolean | undefined) => void): void {
     const list = this.firstInRank(key)

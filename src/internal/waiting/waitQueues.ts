@@ -179,6 +179,11 @@ export class WaitQueues<Refusal, C extends LineClaim> {
     return this.#queues.get(key)?.isShared === true || this.readers?.isAwaited(key) === true
   }
 
+  /** How many services stand in line for a key on a node, if it tells. */
+  lineLength(node: LockNode, key: string): Effect.Effect<number | undefined> {
+    return this.#lists.length(node, key)
+  }
+
   /** Notifies of the next change of a key for which a reader waits. */
   watch(key: string, onAnswer: (isHeld: boolean | undefined) => void): void {
     this.#lists.watch(key, onAnswer)

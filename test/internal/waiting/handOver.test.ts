@@ -10,6 +10,7 @@ import {
   fencedLock,
   forceReleasePermits,
   forceUnlock,
+  inspect,
   type Lock,
   lock,
   type LockNode,
@@ -496,6 +497,30 @@ describe("among services", () => {
         assert.isAtMost(longest, 3)
       }).pipe(scoped, Random.withSeed("greedy"))
   )
+
+  it.effect("inspect tells how many of them stand in line, if a node does", () =>
+    Effect.gen(function*() {
+      const nodes = memory(3)
+      const a = yield* open(nodes)
+      const waits = Effect.map(a.run(inspect("a")), (inspection) => inspection.waiting)
+      yield* a.run(lock("a"))
+      assert.deepStrictEqual(yield* waits, Option.some(0))
+      const waiter = yield* waiting(nodes)
+      yield* waiting(nodes)
+      assert.deepStrictEqual(yield* waits, Option.some(2))
+      yield* Fiber.interrupt(waiter)
+      yield* settle
+      assert.deepStrictEqual(yield* waits, Option.some(1))
+      const fails = () => Effect.fail(new NodeError({ node: "memory", operation: "inspect", reason: "Rejected" }))
+      for (const length of [undefined, fails, () => Effect.succeed(Number.NaN)]) {
+        const mute = yield* open(nodes.map((node) => ({
+          ...node,
+          waitingList: (...args: Parameters<NonNullable<LockNode["waitingList"]>>) =>
+            Effect.map(node.waitingList!(...args), ({ length: _, ...list }) => ({ ...list, ...length && { length } }))
+        })))
+        assert.deepStrictEqual((yield* mute.run(inspect("a"))).waiting, Option.none())
+      }
+    }).pipe(scoped))
 
   it.effect("a lock that was handed over gets its full lease within 50 ms, even without renewals", () =>
     Effect.gen(function*() {

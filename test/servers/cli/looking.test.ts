@@ -8,6 +8,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Redsync, sharedLock } from "../../../src/index.ts"
+import { companionKey } from "../../../src/internal/redis/keys.ts"
 import { type Ended, path, program, redsync, start } from "../../support/commandLine.ts"
 import { RedisServers } from "../../support/servers/RedisServers.ts"
 import { ctrl, openTerminal } from "../../support/terminal.ts"
@@ -78,6 +79,23 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       })
       assert.isAbove(holder.ttlMillis, 0)
       assert.deepStrictEqual(nodes.map(({ state }: { readonly state: string }) => state), ["held", "held", "free"])
+    }))
+
+  it.effect("tells how many services stand in line, if the user may know", () =>
+    Effect.gen(function*() {
+      const [first, ...others] = yield* RedisServers
+      yield* set(3, "line", "one value", "PX", "60000")
+      yield* first!.command("RPUSH", companionKey("line", "line"), "1:a", "1:b")
+      const { output } = yield* cli("status", "line")
+      assert.match(output, /^line {2}held by one value for .*\n {2}2 services in line\n/)
+      assert.strictEqual(JSON.parse((yield* cli("status", "--json", "line")).output)[0].waiting, 2)
+      yield* Effect.forEach([first!, ...others], ({ command }) =>
+        command("ACL", "SETUSER", "looker", "on", ">pw", "~*", "&*", "+@all", "-llen"))
+      const nodes = [first!, ...others].map(({ host, port }) =>
+        `redis://looker:pw@${host}:${port}`
+      )
+      const view = JSON.parse(printed(yield* redsync(["status", "--json", "line"], { nodes })).output)[0]
+      assert.deepStrictEqual([view.state, view.waiting], ["held", null])
     }))
 
   /** One name for each state, and what the nodes have under it. */

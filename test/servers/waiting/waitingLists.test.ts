@@ -90,11 +90,13 @@ for (const [name, subject] of Object.entries(subjects)) {
         assert.strictEqual(yield* ahead(b, "front"), 0)
         assert.strictEqual(yield* ahead(a, "back"), 1)
         assert.strictEqual(yield* ahead(c, "back"), 2)
+        assert.strictEqual(yield* a.length!("order"), 3)
         for (const [index, who] of [b, a, c].entries()) {
           assert.deepStrictEqual(yield* release, { released: true, woke: true })
           yield* untilTurn(who)
           assert.strictEqual(turns().reduce((sum, count) => sum + count), index + 1)
         }
+        assert.strictEqual(yield* a.length!("order"), 0)
         assert.deepStrictEqual(yield* release, { released: true, woke: false })
       }))
 
