@@ -198,10 +198,8 @@ export class ErrFailed extends untraced(
   declare readonly limit?: number
 
   override get message(): string {
-    const { limit, permits } = this
     const tries = `${this.attempts} ${this.attempts === 1 ? "attempt" : "attempts"} in ${seconds(this.waited)}`
-    const wanted = permits === undefined ? "lock" : `${permits} of ${limit} ${limit === 1 ? "permit" : "permits"} of`
-    return `Could not acquire ${wanted} ${quote(this)} after ${tries}: ` +
+    return `Could not acquire ${subject(this)} after ${tries}: ` +
       (this.isNested === true
         ? "the program that asks for it holds it already, and locks are not re-entrant"
         : describe(this.votes, "held by another") +
@@ -244,7 +242,9 @@ export class NodesUnavailable extends untraced(
     lock: Schema.String,
     prefix: Schema.optionalKey(Schema.String),
     quorum: Schema.Int,
-    votes: Schema.Array(Vote)
+    votes: Schema.Array(Vote),
+    permits: Schema.optionalKey(Schema.Int),
+    limit: Schema.optionalKey(Schema.Int)
   })
 ) {
   /** The lock's name, without the layer's prefix. */
@@ -259,9 +259,18 @@ export class NodesUnavailable extends untraced(
   /** What each node answered when it was last asked. */
   declare readonly votes: ReadonlyArray<Vote>
 
+  /**
+   * How many permits of a semaphore it was about, `0` for all that are held, as of `forceReleasePermits`. Absent for a
+   * lock.
+   */
+  declare readonly permits?: number
+
+  /** How many permits the semaphore has, as the caller said. Absent for a lock, and where `permits` is `0`. */
+  declare readonly limit?: number
+
   override get message(): string {
     const usable = this.votes.filter((vote) => vote._tag !== "Failed").length
-    return `No quorum for lock ${quote(this)}: ${usable} of ${this.votes.length} ` +
+    return `No quorum for ${subject(this)}: ${usable} of ${this.votes.length} ` +
       `${this.votes.length === 1 ? "node" : "nodes"} usable, ${this.quorum} required: ${
         describe(this.votes, "refused")
       }`
@@ -273,8 +282,8 @@ export class NodesUnavailable extends untraced(
    * @since 0.1.0
    */
   override toJSON(): unknown {
-    const { _tag, lock, message, prefix, quorum, votes } = this
-    return shown({ _tag, message, lock, prefix, quorum, votes: votes.map(inWords("refused")) })
+    const { _tag, limit, lock, message, permits, prefix, quorum, votes } = this
+    return shown({ _tag, message, lock, prefix, quorum, permits, limit, votes: votes.map(inWords("refused")) })
   }
 }
 
@@ -306,7 +315,9 @@ export class LockLost extends untraced(
     votes: Schema.Array(Vote),
     expiredFor: Schema.optionalKey(Schema.DurationFromMillis),
     lastExtended: Schema.optionalKey(Schema.DurationFromMillis),
-    stalledFor: Schema.optionalKey(Schema.DurationFromMillis)
+    stalledFor: Schema.optionalKey(Schema.DurationFromMillis),
+    permits: Schema.optionalKey(Schema.Int),
+    limit: Schema.optionalKey(Schema.Int)
   })
 ) {
   /** The lock's name, without the layer's prefix. */
@@ -333,18 +344,25 @@ export class LockLost extends untraced(
    */
   declare readonly stalledFor?: Duration.Duration
 
+  /** How many permits of a semaphore were lost, all at once. Absent for a lock. */
+  declare readonly permits?: number
+
+  /** How many permits the semaphore has, as the holder said. Absent for a lock. */
+  declare readonly limit?: number
+
   override get message(): string {
-    const lock = `Lock ${quote(this)}`
-    const votes = this.votes.length === 0 ? "" : `: ${describe(this.votes, "no longer stores it")}`
+    const lost = this.permits === undefined ? `Lock ${quote(this)}` : subject(this)
+    const { are, ended, it, its, were } = (this.permits ?? 1) > 1 ? plural : singular
+    const votes = this.votes.length === 0 ? "" : `: ${describe(this.votes, `no longer stores ${it}`)}`
     switch (this.reason) {
       case "Expired":
-        return `${lock} was lost: its lease ended${history(this)}${votes}`
+        return `${lost} ${were} lost: ${its} lease ended${history(this)}${votes}`
       case "Taken":
-        return `${lock} was lost: a quorum no longer stores its value (deleted or taken by another)${votes}`
+        return `${lost} ${were} lost: a quorum no longer stores ${its} value (deleted or taken by another)${votes}`
       case "NodesUnavailable":
-        return `${lock} was lost: too few nodes extended it before its lease ended${history(this)}${votes}`
+        return `${lost} ${were} lost: too few nodes extended ${it} before ${its} lease ended${history(this)}${votes}`
       case "Released":
-        return `${lock} is no longer held: it was released, detached or abandoned, or its service was closed`
+        return `${lost} ${are} no longer held: ${ended} released, detached or abandoned, or ${its} service was closed`
     }
   }
 
@@ -354,7 +372,7 @@ export class LockLost extends untraced(
    * @since 0.1.0
    */
   override toJSON(): unknown {
-    const { _tag, expiredFor, lastExtended, lock, message, prefix, reason, stalledFor, votes } = this
+    const { _tag, expiredFor, lastExtended, limit, lock, message, permits, prefix, reason, stalledFor, votes } = this
     return shown({
       _tag,
       message,
@@ -364,6 +382,8 @@ export class LockLost extends untraced(
       expiredMillis: millis(expiredFor),
       lastExtendedMillis: millis(lastExtended),
       stalledMillis: millis(stalledFor),
+      permits,
+      limit,
       votes: votes.map(inWords("no longer stores it"))
     })
   }
@@ -411,7 +431,26 @@ const isError = Schema.is(Schema.Union([ErrFailed, NodesUnavailable, LockLost]))
 /** What is not there is not shown. */
 const shown = (fields: { readonly [name: string]: unknown }): unknown => Record.filter(fields, Predicate.isNotUndefined)
 
-const quote = ({ lock, prefix = "" }: { readonly lock: string; readonly prefix?: string }) => quoted(prefix + lock)
+interface Subject {
+  readonly lock: string
+  readonly prefix?: string
+  readonly permits?: number
+  readonly limit?: number
+}
+
+const quote = ({ lock, prefix = "" }: Subject) => quoted(prefix + lock)
+
+/** What an error is about, in the middle of a sentence: a lock, or permits of a semaphore. */
+const subject = (about: Subject): string => {
+  const { limit, permits } = about
+  if (permits === undefined) return `lock ${quote(about)}`
+  const which = permits === 0 ? "the permits" : `${permits} of ${limit} ${limit === 1 ? "permit" : "permits"}`
+  return `${which} of ${quote(about)}`
+}
+
+const singular = { were: "was", are: "is", it: "it", its: "its", ended: "it was" }
+
+const plural = { were: "were", are: "are", it: "them", its: "their", ended: "they were" }
 
 const seconds = (duration: Duration.Duration) => `${(Duration.toMillis(duration) / 1000).toFixed(1)} s`
 

@@ -334,9 +334,10 @@ export const inspectPermits = (name: string): Effect.Effect<PermitInspection, ne
  *
  * **Details**
  *
- * Others can have the permits at once, while their former holders still run: a holder
- * hears of it at its next extension, those in this service at once. Fencing counters
- * are kept. Fails with `NodesUnavailable` if too few nodes answer.
+ * Others can have the permits at once, and are woken, while their former holders still
+ * run: a holder hears of it at its next extension, those in this service at once.
+ * Fencing counters are kept. Fails with `NodesUnavailable` if too few nodes answer.
+ * Permits may be taken away even then, as after an interruption.
  *
  * @category releasing
  * @since 0.1.0

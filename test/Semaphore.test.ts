@@ -3,6 +3,7 @@ import { Cause, Duration, Effect, Exit, Fiber, Option, Ref, Schedule } from "eff
 import { TestClock } from "effect/testing"
 import {
   Lock,
+  LockError,
   type LockNode,
   MemoryNode,
   Redsync,
@@ -126,6 +127,62 @@ describe("Semaphore", () => {
       yield* TestClock.adjust(1)
       assert.strictEqual(yield* Fiber.join(large), "large")
       yield* Fiber.join(small)
+    }).pipe(Effect.scoped)
+  })
+
+  it.effect("forceReleasePermits wakes those who wait in another service", () => {
+    const shared = nodes(3)
+    return Effect.gen(function*() {
+      const [ours, theirs] = [yield* Redsync.make({ nodes: shared }), yield* Redsync.make({ nodes: shared })]
+      const options = { limit: 2, permits: 2, retry: Schedule.spaced("1 hour") }
+      const held = yield* ours.permits("s", options)
+      const waiting = yield* Effect.forkChild(theirs.withPermits("s", Effect.succeed("theirs"), options))
+      yield* TestClock.adjust(1)
+      assert.isUndefined(waiting.pollUnsafe())
+      const third = yield* Redsync.make({ nodes: shared })
+      assert.isTrue(yield* third.forceReleasePermits("s"))
+      yield* TestClock.adjust(1)
+      assert.strictEqual(yield* Fiber.join(waiting), "theirs")
+      const error = yield* Effect.flip(held.extend)
+      assert.strictEqual(
+        error.message,
+        "2 of 2 permits of \"s\" were lost: a quorum no longer stores their value (deleted or taken by another): " +
+          "node-1 no longer stores them; node-2 no longer stores them (1 more not waited for)"
+      )
+    }).pipe(Effect.scoped)
+  })
+
+  it.effect("errors say permits where they mean permits", () => {
+    const shared = nodes(3)
+    const failing = shared.map((node): LockNode => ({
+      ...node,
+      permits: { ...node.permits!, acquire: () => unusable(node), remove: () => unusable(node) }
+    }))
+    const unusable = ({ id }: LockNode) =>
+      Effect.fail(new LockError.NodeError({ node: id, operation: "acquire", reason: "Timeout" }))
+    return Effect.gen(function*() {
+      const redsync = yield* Redsync.make({ nodes: failing, prefix: "p:" })
+      const attempts: ReadonlyArray<readonly [Effect.Effect<unknown, Error>, string]> = [
+        [redsync.withPermits("s", Effect.void, { limit: 5, permits: 2, retry: once }), "2 of 5 permits"],
+        [redsync.withPermitsIfAvailable("s", Effect.void, { limit: 1 }), "1 of 1 permit"],
+        [redsync.forceReleasePermits("s"), "the permits"]
+      ]
+      for (const [attempt, what] of attempts) {
+        const { message } = yield* Effect.flip(attempt)
+        assert.match(message, new RegExp(`^No quorum for ${what} of "p:s": [01] of 3 nodes usable, 2 required: `))
+      }
+      const working = yield* Redsync.make({ nodes: shared, expiry: "1 second" })
+      const one = yield* working.permits("s", { limit: 3, autoExtend: false })
+      yield* TestClock.adjust("2 seconds")
+      const lost = yield* Effect.flip(one.lost)
+      assert.strictEqual(lost.message, "1 of 3 permits of \"s\" was lost: its lease ended, never extended")
+      assert.deepInclude(lost.toJSON(), { permits: 1, limit: 3 })
+      const two = yield* working.permits("s", { limit: 3, permits: 2 })
+      yield* two.release
+      assert.strictEqual(
+        (yield* Effect.flip(two.extend)).message,
+        "2 of 3 permits of \"s\" are no longer held: they were released, detached or abandoned, or their service was closed"
+      )
     }).pipe(Effect.scoped)
   })
 

@@ -31,7 +31,7 @@ export const tryAcquirePermits = (
   restore: RestoreInterruptibility
 ): Effect.Effect<Option.Option<HeldPermits>, NodesUnavailable> =>
   Effect.suspend(() => {
-    const claim = { name, key: service.key(name) }
+    const claim = { name, key: service.key(name), permits: settings }
     const unusable = settings.isFenced ? clockError(service.quorum, claim) : undefined
     if (unusable !== undefined) return Effect.fail(unusable)
     const at = monotonicMillis(service.clock)
@@ -65,7 +65,7 @@ export const acquirePermits = (
     const { clock, permitQueues } = service
     const { permits: metrics } = service.quorum.metrics
     const key = service.key(name)
-    const unusable = settings.isFenced ? clockError(service.quorum, { name, key }) : undefined
+    const unusable = settings.isFenced ? clockError(service.quorum, { name, key, permits: settings }) : undefined
     if (unusable !== undefined) return Effect.fail(unusable)
     const startedAt = monotonicMillis(clock)
     const { limit, permits } = settings
@@ -165,15 +165,15 @@ const waitForPermits = Effect.fnUntraced(function*(
 const refusalError = (
   service: PermitsContext,
   name: string,
-  { limit, permits }: PermitLockSettings,
+  permits: PermitLockSettings,
   last: RefusedPermits | undefined,
   attempts: number,
   waitedMillis: number
 ): LockError => {
-  const about = lockOf({ name, key: service.key(name) })
+  const about = lockOf({ name, key: service.key(name), permits })
   if (last !== undefined && unavailable(last.tally)) {
     return new NodesUnavailable({ ...about, quorum: service.quorum.size, votes: last.votes })
   }
   const votes = last?.votes ?? service.nodes.map(({ id: node }): Vote => ({ _tag: "Pending", node }))
-  return new ErrFailed({ ...about, attempts, waited: Duration.millis(waitedMillis), votes, permits, limit })
+  return new ErrFailed({ ...about, attempts, waited: Duration.millis(waitedMillis), votes })
 }

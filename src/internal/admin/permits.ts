@@ -64,7 +64,7 @@ const quorumHolders = (nodes: ReadonlyArray<PermitNodeView>, quorum: number): Re
   })
 }
 
-/** Takes the permits from all holders, and ends the holds of this service. */
+/** Takes the permits from all holders, ends the holds of this service, and wakes those who wait, in any service. */
 export const forceReleasePermits = (
   service: Context & { readonly permitQueues: Pick<AdminContext["waitQueues"], "holders" | "wakeFirst"> },
   name: string,
@@ -75,5 +75,6 @@ export const forceReleasePermits = (
     name,
     settings,
     (node, key) => node.permits!.remove(key),
-    service.permitQueues
+    service.permitQueues,
+    { permits: 0 }
   )

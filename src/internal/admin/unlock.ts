@@ -8,7 +8,7 @@ import type { LockNode } from "../../LockNode.ts"
 import { releaseRequest } from "../claim/claim.ts"
 import type { CleanUps } from "../claim/cleanUps.ts"
 import type { LockSettings } from "../claim/settings.ts"
-import { denied, granted, isTrue, nodesUnavailable, unavailable } from "../quorum/ballot.ts"
+import { denied, granted, isTrue, type Named, nodesUnavailable, unavailable } from "../quorum/ballot.ts"
 import type { Quorum } from "../quorum/quorum.ts"
 import type { WaitQueues } from "../waiting/waitQueues.ts"
 
@@ -104,7 +104,8 @@ export const forceRemove = (
   name: string,
   settings: LockSettings,
   remove: (node: LockNode, key: string) => Effect.Effect<boolean, NodeError>,
-  queues: Holders
+  queues: Holders,
+  permits?: Named["permits"]
 ): Effect.Effect<boolean, NodesUnavailable> => {
   const key = service.key(name)
   return Effect.callback((resume) => {
@@ -117,7 +118,9 @@ export const forceRemove = (
       onAllAnswered: () => queues.wakeFirst(key)
     }, (tally) =>
       resume(
-        unavailable(tally) ? Effect.fail(nodesUnavailable({ name, key }, tally)) : Effect.succeed(tally.grants > 0)
+        unavailable(tally)
+          ? Effect.fail(nodesUnavailable({ name, key, permits }, tally))
+          : Effect.succeed(tally.grants > 0)
       ))
     for (const held of queues.holders(key)) held.markLost("Taken", [])
   })

@@ -36,13 +36,24 @@ export interface NodeRequest<A> {
 export interface Named {
   readonly name: string
   readonly key: string
+  /** How many permits it is about, if it is a semaphore's name: `0` for all that are held. */
+  readonly permits?: { readonly permits: number; readonly limit?: number } | undefined
 }
 
-/** The fields by which an error names its lock. */
-export const lockOf = (
-  { key, name }: Named
-): { readonly lock: string; readonly prefix?: string } =>
-  key.length === name.length ? { lock: name } : { lock: name, prefix: key.slice(0, -name.length) }
+interface ErrorFields {
+  readonly lock: string
+  readonly prefix?: string
+  readonly permits?: number
+  readonly limit?: number
+}
+
+/** The fields by which an error names its lock, or its permits. */
+export const lockOf = ({ key, name, permits: wanted }: Named): ErrorFields => {
+  const about = key.length === name.length ? { lock: name } : { lock: name, prefix: key.slice(0, -name.length) }
+  if (wanted === undefined) return about
+  const { limit, permits } = wanted
+  return { ...about, permits, ...limit !== undefined && { limit } }
+}
 
 /** A custom node may reply with anything: throws unless the reply is a boolean. */
 export const isTrue = (answer: unknown): boolean => {
