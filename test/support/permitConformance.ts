@@ -489,17 +489,41 @@ export const permitRedisCases = (it: Vitest.MethodsNonLive<Subject | Backend>): 
       }
     }))
 
-  it.effect("permits: what is no semaphore is an error, and left alone", () =>
+  it.effect("permits: what is no semaphore is an error that names the key, and left alone", () =>
     Effect.gen(function*() {
       const { node } = yield* Subject
       const { onKey } = yield* Backend
       const permits = yield* store
       const key = "redsync:1:permits:{by hand}"
-      yield* onKey("SET", key, "a string")
-      const error = yield* Effect.flip(permits.acquire("by hand", "a", request(5)))
-      assertNodeError(error, node, "acquire", "Rejected", /WRONGTYPE/)
-      assert.strictEqual(yield* onKey("GET", key), "a string")
-      assert.isTrue(yield* permits.remove("by hand"))
+      const rubbish: ReadonlyArray<readonly [command: string, ...args: ReadonlyArray<string>]> = [
+        ["SET", "a string"],
+        ["RPUSH", "an entry"],
+        ["HSET", "taken", "many"],
+        ["HSET", "taken", "1", "soonest", "soon"],
+        ["HSET", "=a", "slots"],
+        ["HSET", "taken", "1", "soonest", "1", "=b", "slots"],
+        ["HSET", "taken", "1", "soonest", "1", "bits", "", "=b", "1:1:3"]
+      ]
+      const settlement = { expiryMillis: expiry, limit: 5, slots: [3], round: 2 }
+      const asked: ReadonlyArray<readonly [NodeError["operation"], Effect.Effect<unknown, NodeError>]> = [
+        ["acquire", permits.acquire("by hand", "a", request(5))],
+        ["acquire", permits.settle("by hand", "a", settlement)],
+        ["extend", permits.extend("by hand", "a", expiry, [0])],
+        ["release", permits.release("by hand", "a")]
+      ]
+      for (const [command, ...args] of rubbish) {
+        yield* onKey(command, key, ...args)
+        for (const [operation, ask] of asked) {
+          const error = yield* Effect.flip(ask)
+          const named = /^ERR the key "redsync:1:permits:\{by hand\}" does not hold what it should: [^@]*$/
+          assertNodeError(error, node, operation, "Rejected", named)
+        }
+        if (command === "SET") assert.strictEqual(yield* onKey("GET", key), "a string")
+        assert.isTrue(yield* permits.remove("by hand"))
+      }
+      yield* onKey("HSET", key, "limit", "several")
+      assert.deepStrictEqual(yield* permits.inspect("by hand"), { limit: 0, holders: [] })
+      assert.strictEqual((yield* permits.acquire("by hand", "a", request(5))).lastLimit, 0)
     }))
 
   it.effect("permits: a counter that is no number gives no slots", () =>

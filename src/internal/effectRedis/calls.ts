@@ -15,7 +15,7 @@ import type { NodeError } from "../../LockError.ts"
 import { CallbackEffect, type CallbackResult, type OnResult } from "../base/callbackEffect.ts"
 import { markUnsent, unexpected } from "../nodeContract.ts"
 import type { Requests } from "../redis/client.ts"
-import { messageOf, nameForbiddenCommand, toNodeError } from "../redis/errors.ts"
+import { messageOf, scriptError, toNodeError } from "../redis/errors.ts"
 import type { Overtaking } from "../redis/overtaking.ts"
 import type { Meaning } from "../redis/replies.ts"
 import type { Link } from "./link.ts"
@@ -89,7 +89,8 @@ class RedisCall<A extends {}> extends CallbackEffect<A> {
     const found = Cause.findError(cause)
     if (Result.isFailure(found)) return Effect.failCause(found.failure)
     const { link, lua, node, operation } = this
-    const error = lua === undefined ? found.success : nameForbiddenCommand(lua, found.success)
+    const [, , count, ...rest] = this.words
+    const error = lua === undefined ? found.success : scriptError(lua, rest.slice(0, Number(count)), found.success)
     const wasSent = !isUnsent(error)
     const failure = toNodeError(node.id, operation, wasSent ? error : link.lastError ?? error)
     if (failure.reason === "Rejected" || failure.reason === "Abstained") node.overtaking.replied()

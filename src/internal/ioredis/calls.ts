@@ -9,7 +9,7 @@ import type { NodeError } from "../../LockError.ts"
 import { CallbackEffect, type CallbackResult, type OnResult } from "../base/callbackEffect.ts"
 import { markUnsent, unexpected } from "../nodeContract.ts"
 import type { Arguments, Requests, Script } from "../redis/client.ts"
-import { nameForbiddenCommand, toNodeError } from "../redis/errors.ts"
+import { scriptError, toNodeError } from "../redis/errors.ts"
 import type { Meaning } from "../redis/replies.ts"
 import { scriptsByName } from "../redis/scriptsByName.ts"
 import { isReplyError, type ReplyListener, type SendCommand } from "./batching.ts"
@@ -173,15 +173,19 @@ class CallListener<A extends {}> implements ReplyListener {
       ? node.connection.lastError ?? connectionClosed
       : script === undefined
       ? error
-      : nameForbiddenCommand(script.lua, error)
+      : scriptError(script.lua, keysOf(args), error)
     const failure = toNodeError(node.id, operation, cause, secretsOf(node.connection.client))
     this.#settle(Result.fail(wasNotSent(error) ? markUnsent(failure) : failure))
   }
 }
 
+/** The keys of a call: its arguments are a script, the number of keys, and the keys. */
+const keysOf = ([, count, ...rest]: Arguments): Arguments => rest.slice(0, Number(count))
+
 /** The number of keys, the keys and the arguments. */
-const argsOfSource = ({ argsIfResent }: Script, [, count, ...rest]: Arguments): Arguments => {
-  const keys = rest.slice(0, Number(count))
+const argsOfSource = ({ argsIfResent }: Script, given: Arguments): Arguments => {
+  const [, count, ...rest] = given
+  const keys = keysOf(given)
   const args = rest.slice(Number(count))
   return [count!, ...keys, ...argsIfResent?.(args) ?? args]
 }

@@ -3,8 +3,9 @@
  */
 import * as Option from "effect/Option"
 import { NodeError } from "../../LockError.ts"
-import { masked, untrusted } from "../base/text.ts"
-import { abstentionReason } from "../nodeContract.ts"
+import { masked, quoted, untrusted } from "../base/text.ts"
+import { abstentionReason, isReserved } from "../nodeContract.ts"
+import type { Arguments } from "./client.ts"
 import { readHeld } from "./scripts.ts"
 
 /** The first message in a chain of causes, which may be long or circular. */
@@ -57,12 +58,26 @@ export const toNodeError = (
   return new NodeError({ node, operation, reason, cause: new Error(untrusted(masked(message, secrets, node))) })
 }
 
-/** The error of a script, naming the command that the user may not run where the server does not. */
-export const nameForbiddenCommand = (lua: string, error: unknown): unknown => {
-  const command = forbiddenCommand(lua, messageOf(error))
-  return command === undefined
+/**
+ * The error of a script, naming what the server does not name: the command that the
+ * user may not run, or the keys of which one was modified by hand.
+ */
+export const scriptError = (lua: string, keys: Arguments, error: unknown): unknown => {
+  const message = messageOf(error)
+  const command = forbiddenCommand(lua, message)
+  if (command !== undefined) {
+    return new Error(`NOPERM this user has no permissions to run the '${command}' command in a script`, {
+      cause: error
+    })
+  }
+  const words = withoutPlace(message).replace(/^ERR user_script:\d+: /, "").replace(/,? script: \w+, on @.*$/s, "")
+  if (!/^WRONGTYPE |^attempt to |^bad argument #|command arguments must be/.test(words)) return error
+  const own = keys.map(String).filter(isReserved)
+  return own.length === 0
     ? error
-    : new Error(`NOPERM this user has no permissions to run the '${command}' command in a script`, { cause: error })
+    : new Error(`ERR the key ${own.map((key) => quoted(key)).join(" or ")} does not hold what it should: ${words}`, {
+      cause: error
+    })
 }
 
 /**

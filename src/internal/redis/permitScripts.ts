@@ -29,7 +29,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local fields = redis.call("HMGET", key, "bits", "taken", "soonest", "latest", "limit", own)
 local bits, mine = fields[1] or "", fields[6]
 local taken, soonest = tonumber(fields[2] or 0), tonumber(fields[3] or 0)
-local latest, lastLimit = tonumber(fields[4] or 0), tonumber(fields[5] or 0)
+local latest, lastLimit = tonumber(fields[4] or 0), tonumber(fields[5]) or 0
 
 local function numbers(text)
   local list = {}
@@ -360,7 +360,7 @@ else
   local field = "=" .. ARGV[1]
   found = {field, redis.call("HGET", key, field)}
 end
-local state = {tonumber(redis.call("HGET", key, "limit") or 0)}
+local state = {tonumber(redis.call("HGET", key, "limit")) or 0}
 for i = 1, #found, 2 do
   if string.sub(found[i], 1, 1) == "=" and found[i + 1] then
     local expiry, slots = string.match(found[i + 1], "^(%d+):%d+:([%d,]+)$")
