@@ -1,13 +1,14 @@
 /**
- * Who holds a lock: one view of it, for people and for programs.
+ * Who holds a lock, or permits of a semaphore: one view of it, for people and for programs.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Inspection, NodeView } from "../Inspection.ts"
 import { untrusted } from "../internal/base/text.ts"
 import * as Redsync from "../Redsync.ts"
-import { type Label, labelOf } from "./label.ts"
+import { type Label, labelOf, labelsAtOnce, whoIs } from "./label.ts"
 import { counted, haveToAgree, type Paint, seconds } from "./output.ts"
+import { describePermits, lookAtPermits, type PermitsView } from "./permits.ts"
 
 /**
  * - `held`: one value is on a quorum of nodes.
@@ -15,9 +16,10 @@ import { counted, haveToAgree, type Paint, seconds } from "./output.ts"
  * - `unknown`: it may be, as far as the nodes that answered can tell.
  * - `foreign`: nobody holds it, but some node has a key of that name that is no lock.
  * - `contested`: nobody holds it, but some node has somebody's value, as after a split vote.
+ * - `permits`: there is no lock of that name, but some node has permits of a semaphore.
  * - `free`: no node that answered has a key of that name.
  */
-export type State = "held" | "shared" | "free" | "foreign" | "contested" | "unknown"
+export type State = "held" | "shared" | "permits" | "free" | "foreign" | "contested" | "unknown"
 
 export interface View {
   readonly name: string
@@ -25,9 +27,11 @@ export interface View {
   readonly state: State
   readonly holder: { readonly value: string; readonly ttlMillis: number; readonly by?: Label } | null
   /** The readers that a quorum lists, if it is shared. */
-  readonly readers: ReadonlyArray<{ readonly value: string; readonly ttlMillis: number }>
+  readonly readers: ReadonlyArray<{ readonly value: string; readonly ttlMillis: number; readonly by?: Label }>
   /** How many services stand in line for it, if a node tells. */
   readonly waiting: number | null
+  /** What there is of a semaphore of that name, whatever there is of a lock. */
+  readonly permits: PermitsView | null
   readonly nodes: ReadonlyArray<
     & { readonly node: string; readonly abstains?: string }
     & (
@@ -46,22 +50,33 @@ export interface View {
   >
 }
 
-/** What the nodes have under a name, and what the holder says of itself. */
+/** What the nodes have under a name, and what the holders say of themselves. */
 export const look = Effect.fnUntraced(function*(name: string) {
-  const inspection = yield* Redsync.inspect(name)
+  const [inspection, permits] = yield* Effect.all([Redsync.inspect(name), lookAtPermits(name)], { concurrency: 2 })
   const holder = Option.getOrNull(inspection.holder)
-  const by = holder === null ? undefined : yield* labelOf(name, holder.value)
+  const state = stateOf(inspection)
   const view: View = {
     name,
     quorum: inspection.quorum,
-    state: stateOf(inspection),
-    holder: holder === null ? null : { ...holder, ...by !== undefined && { by } },
-    readers: inspection.readers,
+    state: state === "free" && permits !== null ? "permits" : state,
+    holder: holder === null ? null : yield* withLabel(name, holder, "exclusive"),
+    readers: yield* Effect.forEach(
+      inspection.readers,
+      (reader, index) => index < labelsAtOnce ? withLabel(name, reader, "shared") : Effect.succeed(reader),
+      { concurrency: "unbounded" }
+    ),
     waiting: Option.getOrNull(inspection.waiting),
+    permits,
     nodes: inspection.nodes.map(nodeOf)
   }
   return view
 })
+
+const withLabel = <A extends { readonly value: string }>(name: string, holder: A, mode: "exclusive" | "shared") =>
+  Effect.map(
+    labelOf({ name, value: holder.value, mode }),
+    (by): A & { readonly by?: Label } => by === undefined ? holder : { ...holder, by }
+  )
 
 const stateOf = ({ holder, nodes, quorum }: Inspection): State => {
   if (Option.isSome(holder)) return "held"
@@ -96,20 +111,24 @@ const nodeOf = (view: NodeView): View["nodes"][number] => {
 
 const abstention = ({ abstains }: { readonly abstains?: string }) => abstains === undefined ? {} : { abstains }
 
-/** A line on the lock, one on its holder if that has said who it is, and one on each node. */
-export const describe = (view: View, paint: Paint): ReadonlyArray<string> => {
+/** What there is of a lock and of a semaphore; what is not there is only shown if the other is not there either. */
+export const describe = (view: View, paint: Paint): ReadonlyArray<string> => [
+  ...view.state === "permits" ? [] : describeLock(view, paint),
+  ...view.permits === null ? [] : describePermits(view.name, view.quorum, view.permits, paint)
+]
+
+/** A line on the lock, one on each holder that has said who it is, and one on each node. */
+const describeLock = (view: View, paint: Paint): ReadonlyArray<string> => {
   const ids = view.nodes.map(({ node }) => untrusted(node))
   const width = Math.max(...ids.map((id) => id.length))
+  const holders = view.holder === null ? view.readers : [view.holder]
   return [
     `${paint("bold", untrusted(view.name))}  ${summary(view, paint)}`,
-    ...view.holder?.by === undefined ? [] : [`  ${whoIs(view.holder.by)}`],
+    ...holders.flatMap(({ by }) => by === undefined ? [] : [`  ${whoIs(by)}`]),
     ...(view.waiting ?? 0) === 0 ? [] : [`  ${counted(view.waiting!, "service")} in line`],
     ...view.nodes.map((node, index) => `  ${ids[index]!.padEnd(width)}  ${nodeLine(node, paint)}`)
   ]
 }
-
-const whoIs = ({ host, label, pid }: Label): string =>
-  `process ${pid} on ${untrusted(host)}${label === "" ? "" : `: ${untrusted(label)}`}`
 
 const summary = ({ holder, nodes, quorum, state }: View, paint: Paint): string => {
   const on = (isCounted: (node: View["nodes"][number]) => boolean) =>
@@ -131,6 +150,7 @@ const summary = ({ holder, nodes, quorum, state }: View, paint: Paint): string =
         "yellow",
         `held by nobody, but not free either: keys ${on((node) => node.state === "held" || node.state === "shared")}`
       )
+    case "permits":
     case "free":
       return "free"
   }

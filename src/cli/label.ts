@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { hostname } from "node:os"
-import { quoted } from "../internal/base/text.ts"
+import { quoted, untrusted } from "../internal/base/text.ts"
 import { companionKey } from "../internal/redis/keys.ts"
 import type { Lock } from "../Lock.ts"
 import type { NodeError } from "../LockError.ts"
@@ -23,6 +23,9 @@ export interface Label {
   readonly pid: number
   readonly label: string
 }
+
+/** Of so many holders of one name the labels are read; of the others not. */
+export const labelsAtOnce = 100
 
 /** What nodes show of a key is not much longer than the value of a lock. */
 const longest = 100
@@ -43,11 +46,15 @@ export const givenLabel = Effect.fnUntraced(function*(flag: Option.Option<string
   return yield* fail(wrongUsage, `the label ${quoted(label)} is too long: it may have ${longest} bytes`)
 })
 
-/** The label's key for a lock of this name. */
-const keyOf = (name: string) =>
+/** Whose label it is. Of several holders of one name each has a key of its own. */
+type Holder = Pick<Lock, "name" | "value" | "mode">
+
+/** The key of a holder's label. */
+const keyOf = ({ mode, name, value }: Holder) =>
   Effect.gen(function*() {
     const { prefix } = yield* (yield* Redsync.Redsync).topology
-    return companionKey("label", prefix + name)
+    const key = companionKey("label", prefix + name)
+    return mode === "exclusive" ? key : `${key}:${value}`
   })
 
 /** With the value of the lock, so that it is nobody else's. */
@@ -86,7 +93,7 @@ export const labelled = <A, E, R>(
         Fiber.interruptAll(fibers),
         Effect.forEach(
           locks,
-          (lock) => Effect.flatMap(keyOf(lock.name), (key) => onEach((node) => node.release(key, textOf(lock, label)))),
+          (lock) => Effect.flatMap(keyOf(lock), (key) => onEach((node) => node.release(key, textOf(lock, label)))),
           { concurrency: "unbounded", discard: true }
         )
       )
@@ -94,7 +101,7 @@ export const labelled = <A, E, R>(
 
 const keep = (lock: Lock, text: string, expiryMillis: number) =>
   Effect.gen(function*() {
-    const key = yield* keyOf(lock.name)
+    const key = yield* keyOf(lock)
     const written = yield* onEach((node) =>
       Effect.flatMap(node.acquire(key, text, expiryMillis), (isWritten) =>
         // What a holder has left that crashed.
@@ -111,16 +118,17 @@ const keep = (lock: Lock, text: string, expiryMillis: number) =>
     }
   })
 
-/** The label of the holder with that value, if it has written one. */
-export const labelOf = (
-  name: string,
-  value: string
-): Effect.Effect<Label | undefined, never, Redsync.Redsync | OpenNodes> =>
+/** The label of a holder, if it has written one. */
+export const labelOf = (holder: Holder): Effect.Effect<Label | undefined, never, Redsync.Redsync | OpenNodes> =>
   Effect.map(
-    Effect.flatMap(keyOf(name), (key) => onEach((node) => node.inspect(key))),
+    Effect.flatMap(keyOf(holder), (key) => onEach((node) => node.inspect(key))),
     (results) =>
       results
         .flatMap((result) => result?._tag === "Success" && Option.isSome(result.success) ? [result.success.value] : [])
-        .map((state) => labelIn(state.value, value))
+        .map((state) => labelIn(state.value, holder.value))
         .find((label) => label !== undefined)
   )
+
+/** A label in words. */
+export const whoIs = ({ host, label, pid }: Label): string =>
+  `process ${pid} on ${untrusted(host)}${label === "" ? "" : `: ${untrusted(label)}`}`

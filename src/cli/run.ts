@@ -10,8 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import { isatty } from "node:tty"
-import { quoted } from "../internal/base/text.ts"
+import { mostPermits, mostSlots } from "../internal/nodeContract.ts"
 import type { Lock } from "../Lock.ts"
 import type { LockError } from "../LockError.ts"
 import * as Redsync from "../Redsync.ts"
@@ -28,8 +27,9 @@ import {
 } from "./failure.ts"
 import { givenLabel, labelFlag, labelled } from "./label.ts"
 import { givenOptions, serviceWith } from "./nodes.ts"
-import { logToStandardError, say } from "./output.ts"
+import { logToStandardError } from "./output.ts"
 import { Child, type Command } from "./run/child.ts"
+import { hold, inWords, type Wanted, wanted } from "./run/hold.ts"
 import type { Watchdog } from "./run/watchdog.ts"
 import { endOfPipeIsNoSignal, Signals } from "./signals.ts"
 import { switchFlag } from "./switch.ts"
@@ -50,12 +50,6 @@ const patience = (wait: Option.Option<Duration.Duration>): Schedule.Schedule<unk
     })
   )
 }
-
-/** Says that it waits, where a person sits and waits too. */
-const sayThatWeWait = (names: ReadonlyArray<string>) =>
-  isatty(2)
-    ? Effect.delay(say(`waiting for lock ${names.map((name) => quoted(name)).join(", ")}`), "1 second")
-    : Effect.void
 
 interface Limits {
   readonly expiryMillis: number
@@ -83,6 +77,7 @@ const areOver = (locks: ReadonlyArray<Lock>): Effect.Effect<boolean> =>
  * does: only so is it certainly gone when another gets the lock.
  */
 const supervise = (
+  what: Wanted,
   locks: ReadonlyArray<Lock>,
   command: Command,
   { expiryMillis, graceMillis, leave }: Limits,
@@ -106,7 +101,7 @@ const supervise = (
     const tooLate = Effect.fail(
       new Failure({
         code: lockLost,
-        message: `Lock ${named(locks)} could not be extended: stopped the command before the lease ended`
+        message: `${capitalized(inWords(what))} could not be extended: stopped the command before the lease ended`
       })
     )
     const ended = (child: Child) =>
@@ -140,35 +135,19 @@ const supervise = (
     )
   })
 
-const named = (locks: ReadonlyArray<{ readonly name: string }>): string =>
-  locks.map(({ name }) => quoted(name)).join(", ")
+const capitalized = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
 
-/** Holds the locks, with a token if it is to be fenced, and says so if it has to wait for them. */
-const hold = Effect.fnUntraced(function*<A, E, R>(
-  [name, ...more]: readonly [string, ...ReadonlyArray<string>],
-  fenced: boolean,
-  options: Redsync.LockOptions,
-  program: (locks: ReadonlyArray<Lock>, env: NodeJS.ProcessEnv) => Effect.Effect<A, E, R>
-) {
-  const waiting = yield* Effect.forkChild(sayThatWeWait([name, ...more]))
-  const begin = (locks: ReadonlyArray<Lock>, env: NodeJS.ProcessEnv) => {
-    waiting.interruptUnsafe()
-    return program(locks, { REDSYNC_LOCK: name, ...env })
-  }
-  if (fenced && more.length > 0) return yield* fail(wrongUsage, "--fenced goes with one lock, and not with --also")
-  if (fenced) {
-    return yield* Redsync.withFencedLock(
-      name,
-      (token, lock) => begin([lock], { REDSYNC_TOKEN: String(token) }),
-      options
-    )
-  }
-  // Nor one of a `run` that this one runs under.
-  const without = { REDSYNC_TOKEN: undefined }
-  return yield* more.length === 0
-    ? Redsync.withLock(name, (lock) => begin([lock], without), options)
-    : Redsync.withLocks([name, ...more], (locks) => begin(locks, without), options)
-})
+/** A whole number of permits. */
+const permitsFlag = (name: string, most: number, description: string) =>
+  Flag.Int(name).pipe(
+    Flag.withMetavar("number"),
+    Flag.withDescription(description),
+    Flag.filter(
+      (number) => number >= 1 && number <= most,
+      (number) => `${number} is no number of permits: it has to be from 1 to ${most}`
+    ),
+    Flag.optional
+  )
 
 export const run = Cli.make(
   "run",
@@ -214,7 +193,17 @@ export const run = Cli.make(
       "Release the lock when the command ends, even if something that it has started still runs"
     ),
     label: labelFlag,
-    fenced: switchFlag("fenced", "Give the command a fencing token in REDSYNC_TOKEN")
+    shared: switchFlag(
+      "shared",
+      "Share the lock with others that have this flag: readers, which those without it, the writers, exclude"
+    ),
+    permits: permitsFlag(
+      "permits",
+      mostSlots,
+      "How many may run at once: holds one of so many permits of a semaphore, with its number in REDSYNC_SLOT"
+    ),
+    take: permitsFlag("take", mostPermits, "How many of the permits to hold, all or none (1)"),
+    fenced: switchFlag("fenced", "Give the command a fencing token in REDSYNC_TOKEN, with --permits one for each")
   },
   Effect.fn(
     function*(
@@ -229,6 +218,9 @@ export const run = Cli.make(
         label,
         leave,
         name,
+        permits,
+        shared,
+        take,
         wait
       }
     ) {
@@ -237,6 +229,7 @@ export const run = Cli.make(
       if ([program, ...args].some((text) => text.includes("\ufffd"))) {
         return yield* fail(wrongUsage, "the command and its arguments have to be UTF-8")
       }
+      const what = yield* wanted({ name, also, fenced, shared, permits, take })
       const options = yield* givenOptions
       const expiry = Option.getOrElse(given, () => Duration.fromInputUnsafe(options.expiry ?? "30 seconds"))
       const limits = { expiryMillis: Duration.toMillis(expiry), graceMillis: Duration.toMillis(grace), leave }
@@ -244,8 +237,7 @@ export const run = Cli.make(
       let child: Child | undefined
       let ended: number | undefined
       const code = yield* hold(
-        [name, ...also],
-        fenced,
+        what,
         { expiry, retry: patience(wait) },
         (locks, env) =>
           labelled(
@@ -255,6 +247,7 @@ export const run = Cli.make(
             Effect.gen(function*() {
               const [elapsed, code] = yield* Effect.timed(
                 supervise(
+                  what,
                   locks,
                   { program, args, env: { ...process.env, ...env } },
                   limits,
@@ -287,12 +280,14 @@ export const run = Cli.make(
   )
 ).pipe(
   Cli.withDescription(
-    "Runs a command while holding a lock.\n\n" +
-      "The command finds the lock's name in REDSYNC_LOCK. It gets the signals that redsync gets. When the lock is lost " +
+    "Runs a command while holding a lock, or permits of a semaphore.\n\n" +
+      "The command finds the lock's name in REDSYNC_LOCK. With --permits, the numbers of its permits, counted from 0 and " +
+      "separated by commas, are in REDSYNC_SLOT: nobody else has them. With --fenced, REDSYNC_TOKEN has as many tokens. " +
+      "The command gets the signals that redsync gets. When the lock is lost " +
       "or cannot be extended, it gets SIGTERM, and SIGKILL after --grace, and so does all that it has started, also when " +
       "redsync itself is killed. What it leaves running keeps the lock, unless --leave says otherwise.\n\n" +
-      "Exits with the command's code, or 128 and the number of the signal that ended it; 75 if another holds the lock, " +
-      "69 if too few nodes answer, 70 if the lock was lost, 77 if it was lost and the command may not be ended, " +
+      "Exits with the command's code, or 128 and the number of the signal that ended it; 75 if another holds the lock " +
+      "or too few permits are free, 69 if too few nodes answer, 70 if the lock was lost, 77 if it was lost and the command may not be ended, " +
       "64 for wrong usage, 126 if the command cannot be executed, 127 if there is no such command."
   ),
   Cli.withShortDescription("Runs a command while holding a lock."),
@@ -302,6 +297,11 @@ export const run = Cli.make(
     {
       command: "redsync run --fenced import -- sh -c './import --token $REDSYNC_TOKEN'",
       description: "With a number that is larger for every holder, for the resource to check"
-    }
+    },
+    {
+      command: "redsync run --permits 3 browsers -- sh -c './browse --port 920$REDSYNC_SLOT'",
+      description: "At most three at once, each with a port of its own"
+    },
+    { command: "redsync run --shared catalogue -- ./report.sh", description: "Beside other readers, and no writer" }
   ])
 )

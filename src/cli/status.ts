@@ -1,5 +1,5 @@
 /**
- * `redsync status`: who holds a lock, on which nodes.
+ * `redsync status`: who holds a lock, or permits of a semaphore, on which nodes.
  */
 import * as Argument from "effect/cli/Argument"
 import * as Cli from "effect/cli/Command"
@@ -41,7 +41,7 @@ export const status = Cli.make(
   "status",
   {
     names: Argument.String("name").pipe(
-      Argument.withDescription("The locks to look at"),
+      Argument.withDescription("The locks and semaphores to look at"),
       Argument.variadic({ min: 1 })
     ),
     json: switchFlag("json", "One JSON array, with --watch one a line"),
@@ -63,14 +63,16 @@ export const status = Cli.make(
   })
 ).pipe(
   Cli.withDescription(
-    "Shows who holds a lock on which node, for how long, and whether that is a quorum. With --json, the state of a lock " +
-      "is held, free, contested (values on some nodes, none on a quorum), foreign (keys of that name that are no lock) or " +
-      "unknown (too few nodes answer). Exits with 69 if one is unknown."
+    "Shows who holds a lock on which node, for how long, and whether that is a quorum; and of a semaphore, which permits " +
+      "are taken by whom. With --json, the state of a name is held, shared (by readers), permits (there is no lock, but a " +
+      "semaphore), free, contested (values on some nodes, none on a quorum), foreign (keys of that name that are no lock) " +
+      "or unknown (too few nodes answer). Exits with 69 if one is unknown."
   ),
-  Cli.withShortDescription("Shows who holds a lock, on which nodes."),
+  Cli.withShortDescription("Shows who holds a lock or permits, on which nodes."),
   Cli.withExamples([
     { command: "redsync status nightly-billing report", description: "Two locks at once" },
     { command: "redsync status --watch nightly-billing", description: "Redraws every second" },
-    { command: "redsync status --json report | jq '.[0].holder'", description: "The holder, or null" }
+    { command: "redsync status --json report | jq '.[0].holder'", description: "The holder, or null" },
+    { command: "redsync status --json browsers | jq '.[0].permits.taken'", description: "How many permits are taken" }
   ])
 )

@@ -1,5 +1,5 @@
 /**
- * `redsync unlock`: takes a lock away from whoever holds it.
+ * `redsync unlock`: takes a lock, or the permits of a semaphore, away from whoever holds them.
  */
 import * as Argument from "effect/cli/Argument"
 import * as Cli from "effect/cli/Command"
@@ -10,10 +10,12 @@ import { isatty } from "node:tty"
 import { untrusted } from "../internal/base/text.ts"
 import type { NodesUnavailable } from "../LockError.ts"
 import * as Redsync from "../Redsync.ts"
+import { forceReleasePermits } from "../Semaphore.ts"
 import { fail, fromLockError, nodesUnavailable, wrongOptionsAreUsage, wrongUsage } from "./failure.ts"
 import { describe, look, type View } from "./holder.ts"
 import { connected, OpenNodes } from "./nodes.ts"
 import { noLog, type Paint, paint } from "./output.ts"
+import { describePermits } from "./permits.ts"
 import { switchFlag } from "./switch.ts"
 
 /** So few nodes answer that nobody can tell who holds it. */
@@ -86,32 +88,66 @@ const conclude = (before: View, after: View, colours: Paint) =>
     )
   })
 
+/** Asks, unless the answer was given. */
+const confirm = Effect.fnUntraced(function*(yes: boolean, question: string) {
+  if (yes) return
+  if (!isatty(0)) return yield* fail(wrongUsage, "not deleted without --yes, as nobody can be asked")
+  if (!(yield* ask(`${question} [y/N] `))) return yield* fail(1, "left alone")
+})
+
+/** Takes the permits from all who hold some. */
+const takePermits = ({ name, permits }: View, yes: boolean, colours: Paint) =>
+  Effect.gen(function*() {
+    if (permits === null) return yield* Console.log("There is nothing to delete.")
+    yield* confirm(yes, "The holders notice only when they next extend their permits. Take all of them away?")
+    yield* Effect.mapError(forceReleasePermits(name), fromLockError)
+    const after = yield* look(name)
+    const failed = after.nodes.filter(({ state }) => state === "failed").map(({ node }) => untrusted(node))
+    if (after.permits !== null) {
+      const lines = describePermits(name, after.quorum, after.permits, colours)
+      return yield* Console.log(["Deleted. Now there are:", ...lines].join("\n"))
+    }
+    yield* Console.log(
+      failed.length === 0
+        ? "Deleted."
+        : `Deleted, save where no answer came: ${failed.join(", ")} may have some until they expire.`
+    )
+  })
+
 const forceIsFor = "--force deletes the key, whatever it is"
 
 export const unlock = Cli.make(
   "unlock",
   {
-    name: Argument.String("name").pipe(Argument.withDescription("The lock to take away")),
+    name: Argument.String("name").pipe(
+      Argument.withDescription("The lock to take away, or with --permits the semaphore")
+    ),
     yes: switchFlag("yes", "Do not ask").pipe(Flag.withAlias("y")),
-    force: switchFlag("force", "Delete the key whatever it is: also one that never expires, or somebody's data")
+    force: switchFlag("force", "Delete the key whatever it is: also one that never expires, or somebody's data"),
+    permits: switchFlag("permits", "Take all permits of the semaphore of that name away, and leave a lock alone")
   },
-  Effect.fn(function*({ force, name, yes }) {
+  Effect.fn(function*({ force, name, permits, yes }) {
     yield* Effect.gen(function*() {
       const colours = yield* paint
       const before = yield* look(name)
       yield* Console.log(describe(before, colours).join("\n"))
-      if (isOutOfReach(before)) return yield* fail(nodesUnavailable, "too few nodes answer to take the lock away")
+      if (isOutOfReach(before)) {
+        return yield* fail(nodesUnavailable, `too few nodes answer to take the ${permits ? "permits" : "lock"} away`)
+      }
+      if (permits) return yield* takePermits(before, yes, colours)
+      if (before.state === "permits") {
+        return yield* fail(
+          1,
+          "left alone: there is no lock of that name, but a semaphore; --permits takes its permits away"
+        )
+      }
       if (!force && before.nodes.some(({ state }) => state === "not a lock")) {
         return yield* fail(1, `left alone: a key that is no lock may be somebody's data; ${forceIsFor}`)
       }
       if (before.nodes.every(({ state }) => state === "free" || state === "failed")) {
         return yield* Console.log("There is nothing to delete.")
       }
-      if (!yes) {
-        if (!isatty(0)) return yield* fail(wrongUsage, "not deleted without --yes, as nobody can be asked")
-        const sure = yield* ask("The holder notices only when it next extends the lock. Delete it? [y/N] ")
-        if (!sure) return yield* fail(1, "left alone")
-      }
+      yield* confirm(yes, "The holder notices only when it next extends the lock. Delete it?")
       yield* Effect.mapError(force ? Redsync.forceUnlock(name) : remove(before), fromLockError)
       yield* conclude(before, yield* look(name), colours)
     }).pipe(
@@ -122,12 +158,13 @@ export const unlock = Cli.make(
   })
 ).pipe(
   Cli.withDescription(
-    "Forcibly releases a lock, after showing its holder. Exits with 1 if something is left of what it " +
+    "Forcibly releases a lock, or with --permits all permits of a semaphore, after showing the holders. Exits with 1 if something is left of what it " +
       "has shown, or if that was left alone because it is no lock."
   ),
   Cli.withShortDescription("Forcibly releases a lock."),
   Cli.withExamples([
     { command: "redsync unlock nightly-billing", description: "Shows the holder and asks" },
-    { command: "redsync unlock --yes nightly-billing", description: "For scripts" }
+    { command: "redsync unlock --yes nightly-billing", description: "For scripts" },
+    { command: "redsync unlock --permits browsers", description: "Shows who holds permits and asks" }
   ])
 )

@@ -70,7 +70,7 @@ export const scriptError = (lua: string, keys: Arguments, error: unknown): unkno
       cause: error
     })
   }
-  const words = withoutPlace(message).replace(/^ERR user_script:\d+: /, "").replace(/,? script: \w+, on @.*$/s, "")
+  const words = withoutPlace(message).replace(/^(ERR )?user_script:\d+: /, "").replace(/ script: (\w+, )?on @.*$/s, "")
   if (!/^WRONGTYPE |^attempt to |^bad argument #|command arguments must be/.test(words)) return error
   const own = keys.map(String).filter(isReserved)
   return own.length === 0

@@ -1,0 +1,111 @@
+/**
+ * Who holds permits of a semaphore: one view of it, for people and for programs.
+ *
+ * A semaphore and a lock of one name are independent, and nothing tells which of them a
+ * name is meant to be. So both are looked at, and what is there is shown.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { untrusted } from "../internal/base/text.ts"
+import type * as Redsync from "../Redsync.ts"
+import { inspectPermits, type PermitHolder, type PermitInspection, type PermitNodeView } from "../Semaphore.ts"
+import { type Label, labelOf, labelsAtOnce, whoIs } from "./label.ts"
+import type { OpenNodes } from "./nodes.ts"
+import { counted, haveToAgree, type Paint, seconds } from "./output.ts"
+
+export interface PermitsView {
+  /** The largest limit that a node has seen last, if any has. */
+  readonly limit: number | null
+  /** How many are held, according to a quorum of the nodes. */
+  readonly taken: number
+  /** Those who hold some, and on how many nodes. */
+  readonly holders: ReadonlyArray<PermitHolder & { readonly nodes: number; readonly by?: Label }>
+  readonly nodes: ReadonlyArray<
+    & { readonly node: string }
+    & (
+      | { readonly state: "permits"; readonly limit: number; readonly holders: ReadonlyArray<PermitHolder> }
+      | { readonly state: "failed"; readonly error: string }
+    )
+  >
+}
+
+/** What the nodes have of a semaphore of that name; `null` if there is none, as far as one may look. */
+export const lookAtPermits = (
+  name: string
+): Effect.Effect<PermitsView | null, never, Redsync.Redsync | OpenNodes> =>
+  Effect.flatMap(inspectPermits(name), (inspection) => {
+    if (!inspection.nodes.some(isThere)) return Effect.succeed(null)
+    return Effect.map(
+      Effect.forEach(
+        inspection.holders,
+        ({ value }, index) => index < labelsAtOnce ? labelOf({ name, value, mode: "permits" }) : Effect.undefined,
+        {
+          concurrency: "unbounded"
+        }
+      ),
+      (labels) => viewOf(inspection, labels)
+    )
+  })
+
+/** Somebody has slots, or the key is none of a semaphore. That a node may not be asked, or does not answer, shows nothing. */
+const isThere = (view: PermitNodeView): boolean =>
+  view._tag === "Permits"
+    ? view.holders.length > 0
+    : view.error.reason === "Rejected" && view.error.summary.includes("does not hold what it should")
+
+const viewOf = (
+  { holders, limit, nodes, taken }: PermitInspection,
+  labels: ReadonlyArray<Label | undefined>
+): PermitsView => ({
+  limit: Option.getOrNull(limit),
+  taken,
+  holders: holders.map((holder, index) => {
+    const by = labels[index]
+    return { ...holder, nodes: nodes.filter((node) => has(node, holder)).length, ...by !== undefined && { by } }
+  }),
+  nodes: nodes.map((view) =>
+    view._tag === "Permits"
+      ? { node: view.node, state: "permits", limit: view.limit, holders: view.holders }
+      : { node: view.node, state: "failed", error: view.error.summary }
+  )
+})
+
+/** Whether the node has given the holder all of its slots. */
+const has = (view: PermitNodeView, { slots, value }: PermitHolder): boolean =>
+  view._tag === "Permits" &&
+  view.holders.some((holder) => holder.value === value && slots.every((slot) => holder.slots.includes(slot)))
+
+/** As many holders are shown one by one; JSON has all. */
+const mostShown = 100
+
+/** A line on the semaphore, one on each holder, and one on each node. */
+export const describePermits = (
+  name: string,
+  quorum: number,
+  { holders, limit, nodes, taken }: PermitsView,
+  paint: Paint
+): ReadonlyArray<string> => {
+  const ids = nodes.map(({ node }) => untrusted(node))
+  const width = Math.max(...ids.map((id) => id.length))
+  const of = `of ${counted(nodes.length, "node")}`
+  const used = nodes.filter((node) => node.state === "permits" && node.holders.length > 0).length
+  const isPartial = nodes.some(({ state }) => state === "failed")
+  const all = limit === null ? counted(taken, "permit") : `${taken} of ${counted(limit, "permit")}`
+  const summary = `${isPartial ? "at least " : ""}${all} taken, on ${used} ${of}, ${haveToAgree(quorum)}`
+  return [
+    `${paint("bold", untrusted(name))}  ${paint("green", summary)}`,
+    ...holders.slice(0, mostShown).flatMap(({ by, nodes, slots, ttlMillis, value }) => [
+      `  ${slots.length === 1 ? "slot" : "slots"} ${slots.join(",")}: ${untrusted(value)} for ${
+        seconds(ttlMillis)
+      } more, on ${nodes} ${of}`,
+      ...by === undefined ? [] : [`    ${whoIs(by)}`]
+    ]),
+    ...holders.length > mostShown ? [`  and ${holders.length - mostShown} more holders`] : [],
+    ...nodes.map((node, index) => {
+      const id = ids[index]!.padEnd(width)
+      if (node.state === "failed") return `  ${id}  ${paint("red", untrusted(node.error))}`
+      const slots = node.holders.reduce((sum, holder) => sum + holder.slots.length, 0)
+      return `  ${id}  ${slots === 0 ? paint("dim", "none taken") : `${slots} taken`}`
+    })
+  ]
+}
