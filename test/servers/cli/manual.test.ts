@@ -31,9 +31,9 @@ const installed = Effect.acquireRelease(
 
 /** A command in the background says nothing, and the next one waits until it has the lock. */
 const inBackground = (command: string) => {
-  const name = /redsync run (?:--\S+ )*(\S+) --/.exec(command)?.[1]
+  const name = /redsync run .*?(\S+) -- /.exec(command)?.[1]
   return `${command.replace(/&$/, ">/dev/null 2>&1 &")}
-until redsync status ${name} | grep -q 'held by'; do :; done`
+until redsync status ${name} | grep -q -e 'held by' -e 'shared by' -e taken; do :; done`
 }
 
 const run = (session: string, nodes: string, bin: string) =>
