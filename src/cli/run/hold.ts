@@ -10,7 +10,7 @@ import type { Lock } from "../../Lock.ts"
 import type { LockError, LockLost } from "../../LockError.ts"
 import * as Redsync from "../../Redsync.ts"
 import { type Permits, withFencedPermits, withPermits } from "../../Semaphore.ts"
-import { fail, Failure, wrongUsage } from "../failure.ts"
+import { fail, type Failure, wrongUsage } from "../failure.ts"
 import { counted, say } from "../output.ts"
 
 export interface Wanted {
