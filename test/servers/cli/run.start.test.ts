@@ -64,7 +64,10 @@ const alike: Record<string, readonly [script: string, output: string, code?: num
   "input and output are the command's": ["echo in | $LOCKED sh -c 'cat; echo err >&2' 2>&1", "in\nerr\n"],
   "descriptor 3 is inherited": ["exec 3>&1; $LOCKED sh -c 'echo three >&3' > /dev/null", "three\n"],
   "descriptors are inherited with gaps": ["exec 9>&1 7</dev/null; $LOCKED sh -c 'echo nine >&9' > /dev/null", "nine\n"],
-  "output that is closed takes nothing": ["$LOCKED sh -c 'echo lost 2> /dev/null || exit 3' >&-; echo $?", "3\n"],
+  "output that is closed discards what is written": [
+    "$LOCKED sh -c 'echo lost 2> /dev/null || exit 3' >&-; echo $?",
+    "3\n"
+  ],
   "the soft limit of open files is inherited": [
     "ulimit -S -n 123; $LOCKED sh -c 'ulimit -S -n; ulimit -H -n' > $AT/limits; sed -n 1p $AT/limits",
     "123\n"
@@ -83,7 +86,7 @@ const alike: Record<string, readonly [script: string, output: string, code?: num
     "alive\n"
   ],
   "SIGTERM that is ignored stays so": ["(trap '' TERM; $LOCKED sh -c 'kill -s TERM $$ $PPID; echo alive')", "alive\n"],
-  "signals that are not ignored are not": ["$LOCKED sh -c 'kill -s HUP $$'; echo $?", "129\n"],
+  "signals that are not ignored stay so": ["$LOCKED sh -c 'kill -s HUP $$'; echo $?", "129\n"],
   "a script without its first line is run by a shell": ["$LOCKED $AT/script", "a script without its first line\n"],
   "arguments are passed as they are": [
     "$LOCKED printf '<%s>' '' 'a b' '*' \"'\" '$HOME' -- -n",
@@ -111,7 +114,7 @@ const signalled = (signal: string) =>
 
 /** What they do differently. */
 const different: Record<string, readonly [script: string, flock: string, redsync: string]> = {
-  "another has the lock, and one does not wait": [
+  "the lock is held, without waiting": [
     "$LOCKED sh -c \"$TRY true 2> /dev/null\"; echo $?",
     "1\n",
     "75\n"
