@@ -155,6 +155,9 @@ export interface Child {
   readonly exited: Effect.Effect<void>
 }
 
+/** Lets a process import the library by its name. */
+const asInstalled = ["--import", new URL("children/asInstalled.ts", import.meta.url).href]
+
 /** A program, of `test/support/children` where named, in a process of its own, which ends with the scope at the latest. */
 export const child = (program: string | URL, options: object) =>
   Effect.map(
@@ -166,7 +169,7 @@ export const child = (program: string | URL, options: object) =>
         )
         // One that is stopped does not notice that its parent was killed.
         const prefix = source.kind === "processes" && source.setpriv ? ["setpriv", "--pdeathsig", "KILL"] : []
-        const [command, ...args] = [...prefix, process.execPath, path, JSON.stringify(options)] as const
+        const [command, ...args] = [...prefix, process.execPath, ...asInstalled, path, JSON.stringify(options)] as const
         const running = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] })
         const exited = new Promise<void>((resolve) => running.once("exit", () => resolve()))
         const lines: Array<string> = []
