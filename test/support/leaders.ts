@@ -101,6 +101,8 @@ export const elections = Effect.fnUntraced(function*(
       yield* replace(leader)
       yield* another
     } else if (event === "the leader is closed") {
+      // Who is still starting cannot follow at once.
+      yield* Effect.forEach(instances, ({ process }) => process.hear("started"))
       yield* leader.process.tell("close")
       yield* another
       yield* leader.process.exited

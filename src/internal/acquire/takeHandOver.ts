@@ -26,6 +26,7 @@ export const takeHandOver = (
   Effect.suspend(() => {
     const start = instantNow(service.clock)
     const claim = place.claim.heldWith(settings)
+    settings.trace?.recordHandOver(votes.nodes)
     const { tokenAllocation } = claim
     if (tokenAllocation === undefined || tokenAllocation.chooseAmong(votes.nodes)) {
       return Effect.succeed(new HeldLock(service, claim, start, end))

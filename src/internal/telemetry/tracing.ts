@@ -35,6 +35,12 @@ export class AcquireTrace {
     this.span.attribute(attributes.attempts, ++this.#attempts)
     this.span.attribute(attributes.votes, cast)
   }
+
+  /** The previous holder has handed the lock over, on these nodes at least. */
+  recordHandOver(nodes: ReadonlyArray<{ readonly id: string }>): void {
+    const cast = nodes.map(({ id }) => `${id} Granted`)
+    this.span.event("hand-over", this.#clock.currentTimeNanosUnsafe(), { [attributes.votes]: cast })
+  }
 }
 
 const isTraced = ({ cache }: Fiber.Fiber<unknown, unknown>) =>

@@ -2,7 +2,7 @@
  * Spans, compared with what happened.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Tracer } from "effect"
+import { Effect, Fiber, Layer, Schedule, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import {
   fencedLock,
@@ -98,6 +98,23 @@ describe("spans", () => {
       assert.strictEqual(spans[0]!.attributes.get("redsync.quorum"), 2)
       assert(spans[10]!.status._tag === "Ended" && spans[10]!.status.exit._tag === "Failure")
     }))
+
+  it.effect("tell attempts from a hand-over", () =>
+    Effect.gen(function*() {
+      const nodes = MemoryNode.makeMany(3)
+      const [theirs, ours] = [yield* service(nodes), yield* service(nodes)]
+      const { spans, traced } = recording()
+      yield* Effect.forkChild(Effect.provide(withLock("a", Effect.sleep(100)), theirs))
+      const waiting = withLock("a", Effect.void, { retry: Schedule.spaced("1 hour") })
+      yield* Effect.forkChild(waiting.pipe(Effect.provide(ours), traced))
+      // The holder hears of the waiter before it releases.
+      yield* Effect.repeat(TestClock.adjust(1), { times: 9 })
+      yield* TestClock.adjust(200)
+      const events = spans[0]!.events.map(([name, , { "redsync.votes": votes } = {}]) => [name, votes])
+      const all = (vote: string) => nodes.map(({ id }) => `${id} ${vote}`)
+      assert.deepStrictEqual(events.map(([name]) => name), ["attempt", "hand-over"])
+      assert.includeMembers(all("Granted"), events[1]![1] as Array<string>)
+    }).pipe(Effect.scoped))
 
   it.effect("say what they failed with", () =>
     Effect.gen(function*() {

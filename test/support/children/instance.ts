@@ -68,6 +68,7 @@ const shifted = Effect.map(Clock.Clock, (clock): Clock.Clock => ({
 }))
 
 const main = Effect.gen(function*() {
+  say("started")
   if (does === "lead") return yield* Effect.raceFirst(Layer.launch(leader), told)
   // All values of a service begin alike, which tells whose a claim is.
   yield* withLock(`instance ${id}`, ({ value }) => Effect.sync(() => say(`service ${value.slice(0, 12)}`)))
