@@ -95,14 +95,14 @@ export const elections = Effect.fnUntraced(function*(
       yield* replace(candidate)
       continue
     }
+    // Who is still starting cannot follow.
+    yield* Effect.forEach(instances, ({ process }) => process.hear("started"))
     ended.set(token, event)
     if (event === "the leader is killed") {
       yield* leader.process.signal("SIGKILL")
       yield* replace(leader)
       yield* another
     } else if (event === "the leader is closed") {
-      // Who is still starting cannot follow at once.
-      yield* Effect.forEach(instances, ({ process }) => process.hear("started"))
       yield* leader.process.tell("close")
       yield* another
       yield* leader.process.exited

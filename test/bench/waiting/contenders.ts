@@ -6,6 +6,8 @@
 import { Effect, Layer, type Scope } from "effect"
 import { Redis } from "ioredis"
 import { Redsync, retryPolicy, withLock } from "../../../src/index.ts"
+import * as IoredisNode from "../../../src/IoredisNode.ts"
+import { named } from "../../support/named.ts"
 import { type Peer, peers } from "../peers.ts"
 
 export interface Client {
@@ -14,10 +16,14 @@ export interface Client {
 
 export type Contender = (urls: ReadonlyArray<string>) => Effect.Effect<Client, never, Scope.Scope>
 
+/** Named alike by all, though some know them by other addresses. */
 const ours: Contender = (urls) =>
-  Effect.map(Layer.build(Redsync.layer({ nodes: urls, retry })), (service) => ({
+  Effect.map(Layer.build(Redsync.layer({ nodes: urls.map(nodeAt), retry })), (service) => ({
     withLock: (name, program) => Effect.provide(Effect.orDie(withLock(name, program)), service)
   }))
+
+const nodeAt = (url: string, index: number) =>
+  Effect.map(IoredisNode.make(url), (node) => named(`node-${index + 1}`, node))
 
 const retry = retryPolicy({ tries: Number.POSITIVE_INFINITY })
 
@@ -64,9 +70,12 @@ export type ContenderName = keyof typeof contenders
 
 export const names = Object.keys(contenders) as Array<ContenderName>
 
+/** Those that wait for the answers of all nodes. */
+export const waitsForAll: ReadonlySet<ContenderName> = new Set(["redis-semaphore", "redlock-universal"])
+
 /** How each learns of a release. */
 export const manner: Record<ContenderName, string> = {
-  "effect-redsync": "woken; polls every 410–614 ms besides",
+  "effect-redsync": "handed over; polls every 410–614 ms besides",
   "redlock": "polls every 100–300 ms",
   "@sesamecare-oss/redlock": "polls every 100–300 ms",
   "redis-semaphore": "polls every 10 ms",

@@ -2,11 +2,11 @@
  * A process of a benchmark. It does what the parent asks for, one message a job,
  * and measures on the clock that all processes share.
  */
-import { type Context, Deferred, Duration, Effect, Fiber, Layer, Scope } from "effect"
+import { type Context, Deferred, Duration, Effect, Fiber, Layer, Scope, Semaphore } from "effect"
 import { Redis } from "ioredis"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
-import { lock, Redsync, withLock } from "../../../src/index.ts"
+import { lock, Redsync, withFencedLock, withLock } from "../../../src/index.ts"
 import { now } from "../clock.ts"
 import { serve } from "../serve.ts"
 import type { Turn } from "../statistics.ts"
@@ -77,9 +77,9 @@ let plain: Redis | undefined
  * The other work between two turns: one plain command each on a connection of
  * their own, after being idle for as long as who waits is before it is woken.
  */
-const roundTrips = ({ restMillis }: { readonly restMillis: number }) =>
+const roundTrips = ({ restMillis, server }: { readonly restMillis: number; readonly server: number }) =>
   Effect.gen(function*() {
-    const client = plain ??= new Redis(urls[0]!)
+    const client = plain ??= new Redis(urls[server]!)
     const timed = (send: () => Promise<unknown>) =>
       Effect.andThen(
         Effect.sleep(restMillis / 2),
@@ -105,13 +105,15 @@ export interface CrowdOptions {
   /** What comes before `from` is warming up. */
   readonly from: number
   readonly until: number
+  /** So many fibers of each client, where not one. */
+  readonly fibers?: number
 }
 
 /**
  * Every client takes its turns until time is up. Those who still wait then are
  * in the answer as well; they go on until the parent ends the process.
  */
-const crowd = ({ from, heldMillis, name, restMillis, until }: CrowdOptions) =>
+const crowd = ({ fibers = 1, from, heldMillis, name, restMillis, until }: CrowdOptions) =>
   Effect.gen(function*() {
     const turns: Array<Turn> = []
     const waiting = new Map<number, number>()
@@ -126,14 +128,16 @@ const crowd = ({ from, heldMillis, name, restMillis, until }: CrowdOptions) =>
             Effect.gen(function*() {
               const acquired = now()
               waiting.delete(contender)
-              yield* Effect.sleep(heldMillis)
+              yield* heldMillis > 0 ? Effect.sleep(heldMillis) : Effect.yieldNow
               turns.push({ contender, asked, acquired, left: now() })
             })
           )
           yield* Effect.sleep(restMillis)
         }
       })
-    clients.forEach((client, contender) => Effect.runFork(contend(client, contender)))
+    for (let contender = 0; contender < clients.length * fibers; contender++) {
+      Effect.runFork(contend(clients[contender % clients.length]!, contender))
+    }
     yield* Effect.sleep(from - now())
     const sentBefore = sent
     const cpuBefore = cpuMillis()
@@ -147,15 +151,26 @@ const cpuMillis = () => {
   return (system + user) / 1000
 }
 
+interface LocalOptions {
+  readonly fibers: number
+  readonly name: string
+  readonly repeats?: number
+  /** Whether each yields once while it has the lock. */
+  readonly yields?: boolean
+  readonly fenced?: boolean
+}
+
 /** Fibers of one service on one name, each of which takes the lock once; all of that again as often as is asked for. */
-const localCrowd = (
-  { fibers, name, repeats = 1 }: { readonly fibers: number; readonly name: string; readonly repeats?: number }
-) =>
+const localCrowd = ({ fenced = false, fibers, name, repeats = 1, yields = false }: LocalOptions) =>
   Effect.gen(function*() {
     const service = local ??= yield* Layer.buildWithScope(Redsync.layer({ nodes: urls }), scope)
     const order: Array<number> = []
     const patient = { retry: retryForAnHour }
-    const turn = (index: number) => withLock(name, Effect.sync(() => order.push(index)), patient)
+    const turn = (index: number) => {
+      const push = Effect.sync(() => void order.push(index))
+      const program = yields ? Effect.andThen(push, Effect.yieldNow) : push
+      return fenced ? withFencedLock(name, () => program, patient) : withLock(name, program, patient)
+    }
     const indices = Array.from({ length: fibers }, (_, index) => index)
     const all = Effect.forEach(indices, turn, { concurrency: "unbounded", discard: true })
     /** What it takes that all of them wait for a lock that is held. */
@@ -187,6 +202,21 @@ const localCrowd = (
       }
     })
     return yield* Effect.orDie(Effect.provide(run, service))
+  })
+
+/** The same with a semaphore of Effect's, which has nothing to ask anybody. */
+const semaphoreCrowd = ({ fibers }: { readonly fibers: number }) =>
+  Effect.gen(function*() {
+    const semaphore = yield* Semaphore.make(1)
+    const order: Array<number> = []
+    const turn = (index: number) =>
+      semaphore.withPermit(Effect.andThen(Effect.sync(() => void order.push(index)), Effect.yieldNow))
+    const indices = Array.from({ length: fibers }, (_, index) => index)
+    const cpuBefore = cpuMillis()
+    const startedAt = now()
+    yield* Effect.forEach(indices, turn, { concurrency: "unbounded", discard: true })
+    const result = { sent: 0, cpu: cpuMillis() - cpuBefore, millis: now() - startedAt, bytesPerFiber: 0 }
+    return { ...result, inOrder: order.every((value, index) => value === index) }
   })
 
 let local: Context.Context<Redsync> | undefined
@@ -247,7 +277,8 @@ const jobs = {
   give: () => Effect.runPromise(give),
   roundTrips: (options: Parameters<typeof roundTrips>[0]) => Effect.runPromise(roundTrips(options)),
   crowd: (options: CrowdOptions) => Effect.runPromise(crowd(options)),
-  localCrowd: (options: Parameters<typeof localCrowd>[0]) => Effect.runPromise(localCrowd(options)),
+  localCrowd: (options: LocalOptions) => Effect.runPromise(localCrowd(options)),
+  semaphoreCrowd: (options: Parameters<typeof semaphoreCrowd>[0]) => Effect.runPromise(semaphoreCrowd(options)),
   hold: (options: HoldOptions) => Effect.runPromise(hold(options))
 }
 

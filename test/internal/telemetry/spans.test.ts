@@ -110,7 +110,7 @@ describe("spans", () => {
       // The holder hears of the waiter before it releases.
       yield* Effect.repeat(TestClock.adjust(1), { times: 9 })
       yield* TestClock.adjust(200)
-      const events = spans[0]!.events.map(([name, , { "redsync.votes": votes } = {}]) => [name, votes])
+      const events = spans[0]!.events.map(([name, , attributes]) => [name, attributes["redsync.votes"]])
       const all = (vote: string) => nodes.map(({ id }) => `${id} ${vote}`)
       assert.deepStrictEqual(events.map(([name]) => name), ["attempt", "hand-over"])
       assert.includeMembers(all("Granted"), events[1]![1] as Array<string>)
