@@ -25,7 +25,8 @@ import {
   uptimeOf,
   versionOf
 } from "./server.ts"
-import { isItRedis, rights, trial } from "./trial.ts"
+import { isItRedis } from "./steps.ts"
+import { rights, trial } from "./trial.ts"
 
 export interface Options {
   /** A name that the user may lock; something is added to it. */

@@ -5,18 +5,13 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { serviceIdLength } from "../../internal/nodeContract.ts"
-import { companionKey } from "../../internal/redis/keys.ts"
-import { NodeError } from "../../LockError.ts"
-import type { LineEntry, LockNode, Notice, WaitingList } from "../../LockNode.ts"
+import type { NodeError } from "../../LockError.ts"
+import type { LockNode, Notice, WaitingList } from "../../LockNode.ts"
+import { fencing, limiting, sharing } from "./features.ts"
 import { error, type Finding, note, warning } from "./finding.ts"
-
-export const isItRedis = "Is it a Redis or Valkey server, with nothing before it that answers in its place?"
+import { entry, inScript, isItRedis, not, other, waiterId, withPatience } from "./steps.ts"
 
 export const rights = "The user needs these rights: src/guide/deploying.md of the package has the exact rule."
-
-/** Which line of which script it was helps nobody here. */
-const inScript = / script: .*$/s
 
 /** Says of a failed operation what was to be done, or that the server may not be asked about this name. */
 const explain = (failure: NodeError, what: string, level: typeof error): Finding => {
@@ -32,7 +27,12 @@ const explain = (failure: NodeError, what: string, level: typeof error): Finding
 export const trial = Effect.fnUntraced(function*(node: LockNode, name: string, value: string) {
   const findings = yield* locking(node, name, value)
   if (findings.length > 0) return findings
-  return [...yield* fencing(node, name, value), ...yield* wakeUps(node, name, value)]
+  return [
+    ...yield* fencing(node, name, value),
+    ...yield* wakeUps(node, name, value),
+    ...yield* sharing(node, name, value),
+    ...yield* limiting(node, name, value)
+  ]
 })
 
 interface Step {
@@ -41,8 +41,6 @@ interface Step {
   /** What is wrong with a server that answers something else than it should. */
   readonly otherwise: string
 }
-
-const other = "somebody else"
 
 /** The life of a lock, with another who tries to get and to end it. */
 const lifeOfALock = (node: LockNode, name: string, value: string): ReadonlyArray<Step> => [
@@ -72,8 +70,6 @@ const lifeOfALock = (node: LockNode, name: string, value: string): ReadonlyArray
   { what: "delete", run: Effect.as(node.remove(name), true), otherwise: "" }
 ]
 
-const not = <E>(effect: Effect.Effect<boolean, E>) => Effect.map(effect, (value) => !value)
-
 /** What every lock needs. */
 const locking = (node: LockNode, name: string, value: string): Effect.Effect<ReadonlyArray<Finding>> =>
   Effect.gen(function*() {
@@ -100,25 +96,6 @@ const locking = (node: LockNode, name: string, value: string): Effect.Effect<Rea
     // The first tells why, and the others would only follow from it.
     return wrong.slice(0, 1).map((answer) => error("answers", `does not do what locks need: it ${answer}`, isItRedis))
   })
-
-const withPatience = <A>(node: LockNode, step: Effect.Effect<A, NodeError>) =>
-  Effect.timeoutOrElse(step, {
-    duration: "5 seconds",
-    orElse: () => Effect.fail(new NodeError({ node: node.id, operation: "inspect", reason: "Timeout" }))
-  })
-
-const fencing = (node: LockNode, name: string, value: string): Effect.Effect<ReadonlyArray<Finding>> =>
-  node.fencing === undefined ? Effect.succeed([]) : withPatience(node, node.fencing.acquire(name, value, 5000, 1)).pipe(
-    Effect.andThen(node.release(name, value)),
-    Effect.andThen(node.remove(companionKey("fencing", name))),
-    Effect.as([]),
-    Effect.catch((failure) =>
-      Effect.succeed([note("fencing", `gives no fencing tokens (run --fenced, withFencedLock): ${failure.summary}`)])
-    )
-  )
-
-/** What stands in line. */
-const entry: LineEntry = { value: "doctor".padEnd(28, "0"), mode: "exclusive", weight: 1, fenced: false }
 
 /** Hands the lock over to what stands in line. */
 const handOver = (
@@ -155,7 +132,7 @@ const wakeUps = (node: LockNode, name: string, value: string): Effect.Effect<Rea
       if (notice._tag === "Unsupported") unable = notice.why
     }
     // Channels have the prefix that the user is confined to, as names have.
-    const list = yield* node.waitingList(name + entry.value.slice(0, serviceIdLength), onNotice)
+    const list = yield* node.waitingList(name + waiterId, onNotice)
     yield* node.acquire(name, value, 5000)
     yield* list.join(name, entry, "back")
     yield* list.release(name, value, undefined)
@@ -170,5 +147,9 @@ const wakeUps = (node: LockNode, name: string, value: string): Effect.Effect<Rea
   }).pipe(
     Effect.scoped,
     (wakeUps) => withPatience(node, wakeUps),
-    Effect.catch((failure) => Effect.succeed([explain(failure, "wake waiters, which then poll", warning)]))
+    Effect.catch((failure) =>
+      Effect.as(Effect.ignore(node.release(name, value)), [
+        explain(failure, "wake waiters, which then poll", warning)
+      ])
+    )
   )

@@ -103,14 +103,21 @@ const doctor = (nodes: ReadonlyArray<string>, ...args: ReadonlyArray<string>) =>
     }
   })
 
-/** As the guide has them. */
-const rights = /^ACL SETUSER locker on >password ([^`]*)```/m.exec(readPage("src/guide/deploying.md"))![1]!.trim()
-  .split(/\s+/)
+/** Rights as the guide has them: the first of a page are those of locks, or of shared locks; what else there is comes after. */
+const rightsIn = (page: string) =>
+  [...readPage(page).matchAll(/^ACL SETUSER locker ([^`]*)```/gm)].flatMap(([, rights = ""]) =>
+    rights.replace("on >password", "").trim().split(/\s+/)
+  )
+const lockRights = rightsIn("src/guide/deploying.md")
+const semaphoreRights = rightsIn("src/guide/semaphores.md")
 
 /** A user who may do just that, less some, and the URL to be one. */
-const user = ({ command, host, port }: RedisServer, name: string, ...less: ReadonlyArray<string>) =>
+const user = (server: RedisServer, name: string, ...less: ReadonlyArray<string>) =>
+  userWith(server, name, [...lockRights, ...semaphoreRights].filter((right) => !less.includes(right)))
+
+const userWith = ({ command, host, port }: RedisServer, name: string, rights: ReadonlyArray<string>) =>
   Effect.as(
-    command("ACL", "SETUSER", name, "on", ">hidden", ...rights.filter((right) => !less.includes(right))),
+    command("ACL", "SETUSER", name, "on", ">hidden", ...rights),
     `redis://${name}:hidden@${host}:${port}`
   )
 
@@ -130,6 +137,26 @@ describe("redsync doctor", () => {
         plain.output,
         /^(127\.0\.0\.1:\d+ {2}fit for locks: .*\n){3}3 nodes, 2 have to agree: 0 errors, 0 warnings\n$/
       )
+    }).pipe(Effect.scoped))
+
+  it.live("tells which kinds of locks a user may not have, which is no fault", () =>
+    Effect.gen(function*() {
+      const good = yield* server()
+      const url = yield* userWith(good, "locker", lockRights)
+      const { code, messages, nodes } = yield* doctor([url], "--name", "locks:doctor")
+      assert.deepStrictEqual([code, nodes], [0, [["note: shared locks", "note: permits"]]])
+      assert.match(messages, /^cannot share locks among readers \(run --shared, withSharedLock\): .*NOPERM.*guide/m)
+      assert.match(messages, /^gives no permits of semaphores \(run --permits, withPermits\): .*NOPERM.*guide/m)
+      // Without the keys of what is extra, the rest is to be had.
+      const keys = ["permit-fencing", "permit-line"].flatMap((
+        kind
+      ) => [`~redsync:1:${kind}:{locks:*`, `~redsync:1:${kind}:=locks:*`])
+      const partly = yield* Effect.flatMap(user(good, "partly", ...keys), (url) =>
+        doctor([url], "--name", "locks:doctor"))
+      assert.deepStrictEqual([partly.code, partly.nodes], [0, [["note: permits", "note: permits"]]])
+      assert.include(partly.messages, "gives no fencing tokens with permits")
+      assert.include(partly.messages, "wakes nobody who waits for permits")
+      assert.deepStrictEqual(yield* good.command("KEYS", "*"), [])
     }).pipe(Effect.scoped))
 
   it.live("a server with delayed restarts may forget, once it is up for long enough", () =>
@@ -179,9 +206,14 @@ describe("redsync doctor", () => {
         [old.url, "warning: version"],
         [yield* Effect.flatMap(user(good, "scriptless", "+evalsha"), byAnotherWay), "error: rights"],
         [yield* Effect.flatMap(user(good, "deaf", "+client|tracking"), byAnotherWay), "warning: wake-ups"],
-        [yield* Effect.flatMap(user(good, "alone", "+lpos"), byAnotherWay), "warning: rights"],
-        [yield* Effect.flatMap(user(good, "clockless", "+time"), byAnotherWay), "warning: rights"],
-        [yield* Effect.flatMap(user(good, "listless", "+lindex"), byAnotherWay), "warning: rights"],
+        [yield* Effect.flatMap(user(good, "alone", "+lpos"), byAnotherWay), "warning: rights", "note: permits"],
+        [
+          yield* Effect.flatMap(user(good, "clockless", "+time"), byAnotherWay),
+          "warning: rights",
+          "note: shared locks",
+          "note: permits"
+        ],
+        [yield* Effect.flatMap(user(good, "listless", "+lindex"), byAnotherWay), "warning: rights", "note: permits"],
         [yield* Effect.flatMap(user(good, "blind", "+info"), byAnotherWay), "note: info"],
         [good.url]
       ]
