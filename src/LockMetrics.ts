@@ -107,9 +107,9 @@ export const definitions = {
   votes: {
     name: "redsync_votes_total",
     type: "counter",
-    description: "Requests to nodes, by what came of them",
+    description: "Requests to nodes, by their outcome",
     attributes: {
-      node: "the node's id",
+      node: "its id",
       operation: "acquire, extend, release, inspect, remove",
       vote: "Granted, Refused, Timeout, Disconnected, Rejected, Abstained, NotAsked"
     }
@@ -120,13 +120,13 @@ export const definitions = {
     unit: "seconds",
     description: "Time a node took to answer a request of any kind, failed requests excluded",
     buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1],
-    attributes: { node: "the node's id" }
+    attributes: { node: "its id" }
   },
   up: {
     name: "redsync_node_up",
     type: "gauge",
     description: "1 if the last request to the node succeeded, 0 if it failed",
-    attributes: { node: "the node's id" }
+    attributes: { node: "its id" }
   },
   quorumMargin: {
     name: "redsync_quorum_margin",
@@ -155,8 +155,7 @@ export const definitions = {
   permitRounds: {
     name: "redsync_permit_rounds_total",
     type: "counter",
-    description:
-      "Permits by the round of requests in which they were granted; many splits mean that the limit is too small",
+    description: "Permits, by the round of requests that granted them; many splits: the limit is too small",
     attributes: { round: "1, 2, 3, split (not granted)" }
   },
   limitMismatches: {
