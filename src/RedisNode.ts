@@ -176,8 +176,7 @@ const checkOptions = (options: unknown): CheckedOptions | string => {
     : invalidOption("client", client, "it must be a client of node-redis")
 }
 
-const isRedis = (u: unknown): boolean =>
-  passes(() => Predicate.hasProperty(u, "send") && Predicate.hasProperty(u, "eval"))
+const isRedis = (u: unknown): boolean => passes(() => Predicate.hasProperty(u, "send") && Predicate.isFunction(u.send))
 
 const isEmitter = (u: unknown): boolean =>
   passes(() =>

@@ -95,7 +95,7 @@ describe("a node", () => {
         yield* TestClock.adjust("1 second")
         const [node] = (yield* Fiber.join(looking)).nodes
         assert.strictEqual(node!._tag === "Failed" ? node!.error.summary.slice(0, answer.length) : "free", answer)
-        assert.deepStrictEqual(yield* operations, [["inspect"]])
+        assert.deepStrictEqual((yield* operations).map(([first]) => first), ["inspect"])
       }).pipe(Effect.provide(layerTest())))
   }
 

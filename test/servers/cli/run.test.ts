@@ -99,7 +99,7 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       ], { concurrency: 2 })
       for (const { code, errors, output } of [once, patient]) {
         assert.deepStrictEqual({ code, output }, { code: 75, output: "" })
-        assert.match(errors, /^redsync: Could not acquire lock "busy" .*held by another for about \d+\.\d s more.*\n$/)
+        assert.match(errors, /^redsync: Could not acquire lock "busy" .*held by another.*\n$/)
       }
       yield* holder.signal("SIGTERM")
       assert.strictEqual((yield* holder.ended).code, 143)

@@ -1,5 +1,6 @@
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Cause, Context, Effect, Exit, Layer, Option, Result, type Scope } from "effect"
+import { TestClock } from "effect/testing"
 import { Cluster, Redis, type RedisOptions } from "ioredis"
 import { Cluster as ValkeyCluster, Redis as Valkey } from "iovalkey"
 import { connect, createServer } from "node:net"
@@ -163,9 +164,13 @@ layer(RedisServers.layer(1), { excludeTestServices: true, timeout: "60 seconds" 
       yield* list.leave("blob", entryOf("we"))
       const { released, woke } = yield* list.release("blob", "mine", undefined)
       assert.deepStrictEqual({ released, woke }, { released: false, woke: false })
-      const message = yield* Effect.flip(withLock("blob", Effect.void, { retry: retryPolicy({ tries: 1 }) })).pipe(
+      const message = yield* Effect.flip(
+        withLock("blob", Effect.void, { retry: retryPolicy({ tries: 1 }) })
+      ).pipe(
         Effect.map((error) => error.message),
-        Effect.provide(Redsync.layer({ nodes: [server.url] }))
+        Effect.provide(Redsync.layer({ nodes: [server.url] })),
+        // On its clock the node has all the time it takes to answer.
+        Effect.provide(TestClock.layer())
       )
       assert.match(message, /a string of 52428800 bytes/)
       assert.isBelow((yield* sent) - before, 200_000)

@@ -56,7 +56,7 @@ describe("RedisNode with replicas", () => {
   it.live("what is asked again on another connection is no answer, and the next write is on a new one", () =>
     Effect.gen(function*() {
       const primary = yield* primaryWithReplica
-      const node = replicated(yield* nodeOver(primary.url), 10_000)
+      const node = replicated(yield* nodeOver(primary.url), 60_000)
       assert.isTrue(yield* node.acquire("a", "mine", 60_000))
       yield* cutReplicas(primary)
       const extension = yield* Effect.forkScoped(Effect.flip(node.extend("a", "mine", 60_000)))

@@ -230,7 +230,7 @@ describe("waiting for replicas", () => {
         Effect.sync(() => new Redis(primary.port, primary.host)),
         (client) => Effect.sync(() => client.disconnect())
       )
-      const node = IoredisNode.fromClient(client).replicas!(1, 10_000)
+      const node = IoredisNode.fromClient(client).replicas!(1, 60_000)
       yield* node.acquire(written, "mine", 60_000)
       yield* cutReplicas(primary)
       const id = yield* Effect.promise(() => client.client("ID"))
