@@ -27,7 +27,7 @@ import { dieWithIllegalArgument, invalidOption } from "./internal/base/arguments
  * A client whose clock is past 14 March 2255 gets no token: that leaves room for the
  * tokens of others.
  *
- * This is a schema too: decode tokens that come from elsewhere with it.
+ * This is a schema too, with which to decode tokens from elsewhere.
  *
  * **Example** (A token from the environment)
  *
@@ -85,17 +85,16 @@ export class StaleToken extends Schema.TaggedError<StaleToken>("effect-redsync/S
  * **Details**
  *
  * This is what a resource that is written under a fenced lock has to do, here in
- * memory: for resources inside one process, for tests, and as a reference. The
- * look and the note are one atomic step. An equal token is accepted: a holder
- * writes as often as it likes.
+ * memory: for resources inside one process, for tests, and as a reference. Comparing and
+ * remembering are one atomic step. An equal token is accepted: a holder may write any number of
+ * times.
  *
  * **Gotchas**
  *
- * What is guarded has to happen in the same atomic step as the check; where it
- * takes time, a later holder may come in between. So check where the write takes
- * effect: in the `UPDATE`, in the script.
+ * The write has to happen in the same atomic step as the check: if it takes time, a later holder
+ * may write in between. So check where the write takes effect: in the `UPDATE`, in the script.
  *
- * **Example** (A late write is turned away)
+ * **Example** (A late write is rejected)
  *
  * ```ts
  * import { Console, Effect } from "effect"
@@ -121,7 +120,7 @@ export const guard: Effect.Effect<(token: FencingToken) => Effect.Effect<void, S
   let newest: FencingToken | undefined
   return (token) =>
     Effect.suspend(() => {
-      // Nothing is smaller than a number that is none: it would let in whatever comes after it.
+      // Nothing compares as smaller than NaN, so it would accept every token that follows.
       if (!isToken(token)) {
         return dieWithIllegalArgument(
           invalidOption("token", token, "it must be a fencing token, a whole number of at least 1")

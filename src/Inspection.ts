@@ -24,13 +24,13 @@ export interface Inspection {
   readonly holder: Option.Option<{ readonly value: string; readonly ttlMillis: number }>
   /**
    * The readers of a shared lock that a quorum of nodes lists, and for how many milliseconds a quorum keeps each unless
-   * it is extended. Empty for a lock that nobody shares.
+   * it is extended. Empty for a lock that is not shared.
    */
   readonly readers: ReadonlyArray<{ readonly value: string; readonly ttlMillis: number }>
   /**
-   * The number of services that stand in line for the lock, whichever of their fibers wait: the length of the longest
-   * line among the nodes. A service that was killed is counted until its turn comes, or for a minute. None if no node
-   * tells, as for a Redis user without the permission `+llen`.
+   * The number of services that stand in line for the lock, however many of their fibers wait: the
+   * length of the longest line among the nodes. A service that was killed is counted until its turn
+   * comes, or for a minute. `None` if no node can tell, as for a Redis user without the permission `+llen`.
    */
   readonly waiting: Option.Option<number>
   /** What each node has, in the order of the layer's. */
@@ -43,8 +43,8 @@ export interface Inspection {
  *
  * **Details**
  *
- * `readers` is the number of readers, of which `holders` lists a hundred at most; there
- * may be none for a moment. `isWriterWaiting` while a writer waits for them to leave.
+ * `readers` is the number of readers, of which `holders` lists at most a hundred; there may be none
+ * for a moment. `isWriterWaiting` while a writer waits for them to leave.
  *
  * `abstains` is present if the node does not vote on new locks for now, and says
  * why, for instance `"up for only 4 s, votes after 30 s"`.

@@ -53,11 +53,10 @@ import type { LockNode } from "./LockNode.ts"
  * - `sentinelRetryStrategy`: like `retryStrategy`, once no Sentinel knew a server
  *
  * `reconnectOnError` is asked as well, but nothing is sent again for a `2`.
- * `commandTimeout` and `socketTimeout` do what they say; the node timeout of a
- * service is there without them. `keyPrefix`, `db`, `stringNumbers`, `replyMapping`
- * and all that is about connecting work as ever; channels have no prefix.
- * `enableAutoPipelining` and `readOnly` change nothing: commands of one tick go
- * together anyway, and all of them go to a primary. `monitor` makes a node useless.
+ * `commandTimeout` and `socketTimeout` do what they say; the node timeout of a service applies
+ * without them. `keyPrefix`, `db`, `stringNumbers`, `replyMapping` and everything about connecting
+ * work as usual; channels have no prefix. `enableAutoPipelining` and `readOnly` change nothing:
+ * commands of one tick are sent together anyway, and always to a primary. With `monitor` a node is unusable.
  *
  * @category constructors
  * @since 0.1.0

@@ -23,20 +23,18 @@ import type { LockOptions } from "./LockOptions.ts"
 import { type Program, Redsync } from "./RedsyncService.ts"
 
 /**
- * The options of {@link Keyed}: defaults for every lock of this kind, which come before
- * those of the service.
+ * The options of {@link Keyed}: defaults for every lock of this kind, which override those of the service.
  *
  * @category options
  * @since 0.1.0
  */
 export interface KeyedOptions<in Key> extends LockOptions {
-  /** The name of the lock for a key. Different keys have to give different names. */
+  /** The name of the lock for a key. Different keys must give different names. */
   readonly name: (key: Key) => string
 }
 
 /**
- * Locks of one kind, each with the meaning it has in `Redsync`, for a key instead of a
- * name.
+ * The functions for locks of one kind, as in `Redsync` but for a key instead of a name.
  *
  * @category models
  * @since 0.1.0
@@ -99,7 +97,10 @@ export interface KeyedClass<in out Self, in out Id extends string, in out Key>
   /** The service over the `Redsync` in the context. */
   readonly layer: Layer.Layer<Self, never, Redsync>
 
-  /** The name of the lock for a key, for what is not here: `Redsync.withSharedLock`, `Redsync.unlock`, `Redsync.adopt`. */
+  /**
+   * The name of the lock for a key, for functions that are not here: `Redsync.withSharedLock`,
+   * `Redsync.unlock`, `Redsync.adopt`.
+   */
   readonly nameOf: (key: Key) => string
 
   /** Holds the lock for exactly as long as the program runs: `Redsync.withLock`. */
@@ -169,20 +170,19 @@ export interface KeyedClass<in out Self, in out Id extends string, in out Key>
 }
 
 /**
- * Makes a class for locks of one kind: their options in one place, and keys with a
- * type instead of names that are put together wherever a lock is taken.
+ * Makes a class for locks of one kind: their options in one place, and typed keys instead of names
+ * assembled wherever a lock is acquired.
  *
  * **Details**
  *
- * The class is a service like any other. `layer` is over the `Redsync` in the context;
- * a test can provide a stub with `Layer.mock`, and a program with several quorums the
- * locks of each kind over its own. Options of a single lock come before those of the
- * class, and these before those of the service. What fails and when is documented
- * with the functions of `Redsync`.
+ * The class is a service like any other. `layer` requires `Redsync`; a test can provide a stub with
+ * `Layer.mock`, and a program with several quorums can provide each kind of lock over its own.
+ * Options of a single lock override those of the class, which override those of the service. Errors
+ * are documented with the functions of `Redsync`.
  *
- * Throws an `IllegalArgumentError` that names the option where `name` is no function, or
- * an option of a lock is invalid or does not exist. Names that are not allowed, and keys
- * that cannot be iterated, are a defect of the lock.
+ * Throws an `IllegalArgumentError` that names the option if `name` is not a function, or if an
+ * option of a lock is invalid or unknown. Invalid names, and keys that cannot be iterated, are a
+ * defect where the lock is acquired.
  *
  * **Example** (A lock for each invoice)
  *

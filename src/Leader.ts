@@ -2,10 +2,10 @@
  * Work that one of many instances of a program does: a leader, and cron jobs that
  * run once.
  *
- * Every instance builds the same layer. {@link singleton} runs its program on one
- * instance at a time, and on another one when that one ends, crashes or is cut off.
- * {@link cron} runs each scheduled run of a job on one instance. The file is long because both report
- * every way in which a run can end.
+ * Every instance builds the same layer. {@link singleton} runs its program on one instance at a
+ * time, and on another when that one ends, crashes or is cut off. {@link cron} runs each scheduled
+ * run of a job on one instance. The file is long because both report every way in which a run can
+ * end.
  *
  * @since 0.1.0
  */
@@ -48,7 +48,7 @@ export interface LeaderOptions extends Omit<LockOptions, "retry"> {
   /**
    * The pauses before an instance stands for election again after its program has
    * failed. The schedule is given the cause, and begins anew after a term of 30
-   * seconds or more. Where it ends, the instance no longer stands for election.
+   * seconds or more. Once the schedule ends, the instance no longer stands for election.
    *
    * @default 200 ms, doubled from failure to failure up to 30 s, without end
    */
@@ -57,10 +57,10 @@ export interface LeaderOptions extends Omit<LockOptions, "retry"> {
 
 const defaultRestart = Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("30 seconds")])
 
-/** A program that has run for so long did not fail at once. */
+/** A program that has run for this long did not fail at once. */
 const longTermMillis = 30_000
 
-/** Candidates are woken by the release. This is for a leader that has crashed, and for nodes that come back. */
+/** Candidates are woken by the release. This is for a leader that has crashed, and for nodes that recover. */
 const candidacy = Schedule.jittered(Schedule.spaced("1 second"))
 
 /**
@@ -69,9 +69,8 @@ const candidacy = Schedule.jittered(Schedule.spaced("1 second"))
  * **Details**
  *
  * The layer is built at once and stands for election in the background, for as long
- * as it is open. What happens then is what happens with {@link lead}, with one
- * difference: a program that will never run, because of an invalid option for
- * instance, makes the layer die.
+ * as it is open. It then does what {@link lead} does, with one difference: if the program can never
+ * run, for instance because of an invalid option, the layer dies.
  *
  * **Example** (One instance sends what is in the outbox)
  *
@@ -103,11 +102,10 @@ export const singleton = <E, R>(
  *
  * The leader is the holder of a fenced lock of that name. The program has a scope of
  * its own for each term. As a function it gets the lock, with its fencing token:
- * whoever hands the token on with its writes keeps those of a former leader out, see
- * `Fencing`.
+ * passing the token along with every write lets the resource reject those of a former leader, see `Fencing`.
  *
- * - **The program succeeds**: this instance stays the leader, so that the program does not run again on another one. It
- *   runs again after a loss of the lock or a crash.
+ * - **The program succeeds**: this instance remains the leader, so that the program does not run
+ * again on another. It runs again after a loss of the lock or a crash.
  * - **The program fails or dies**: the lock is released, and another instance leads at once. The cause is logged as a
  *   warning. This instance stands for election again after a pause, see `restart`.
  * - **The lock is lost**: the program is interrupted, and this instance stands for election again at once.
@@ -115,16 +113,15 @@ export const singleton = <E, R>(
  * - **Interruption**: the program is interrupted, its finalizers run, then the lock is released and another instance leads
  *   at once.
  *
- * A leader that crashes is followed when its lease ends, after `expiry` at most, or at
- * the next attempt of a candidate: each makes one every second. Where the schedule of `restart` ends, this dies with the last failure. Invalid
- * options are a defect.
+ * A leader that crashes is replaced when its lease ends, after at most `expiry`, or at the next
+ * attempt of a candidate, each of which makes one every second. If the schedule of `restart` ends,
+ * this dies with the last failure. Invalid options are a defect.
  *
  * **Gotchas**
  *
- * Interrupting a program takes as long as its finalizers. A leader that has lost its
- * lock may so still be at work while the next one leads, and it hears of a
- * `forceUnlock` only at its next extension. The fencing token is what keeps its writes
- * out.
+ * Interrupting a program takes as long as its finalizers. A leader that has lost its lock may
+ * therefore still be working while the next one leads, and it learns of a `forceUnlock` only at its
+ * next extension. The fencing token is what lets its writes be rejected.
  *
  * **Example** (The token goes along with every write)
  *
@@ -193,7 +190,7 @@ export const lead = <E, R>(
 
 const leaderOptions = ["restart", "expiry", "autoExtend", "driftFactor", "nodeTimeout"] as const
 
-/** The options, each read once, or a sentence if anything is invalid that the service does not check. */
+/** The options, each read once, or a sentence about what is invalid and not checked by the service. */
 const leaderOptionsOf = (name: unknown, program: unknown, options: unknown): LeaderOptions | string => {
   const read = given(options, leaderOptions)
   if (Predicate.isString(read)) return read
@@ -213,7 +210,7 @@ const run = <E, R>(program: Program<[lock: FencedLock], unknown, E, R>, lock: Fe
     return Effect.isEffect(returned) ? returned : dieWithIllegalArgument(noProgram(returned))
   })
 
-/** Runs in the background for as long as the layer is open. What dies at once makes the layer die. */
+/** Runs in the background for as long as the layer is open. If it dies at once, so does the layer. */
 const inBackground = <R>(
   what: string,
   name: unknown,
@@ -265,15 +262,14 @@ export interface CronOptions<E, R> extends Omit<LockOptions, "retry" | "autoExte
   readonly execute: Effect.Effect<unknown, E, R>
   /**
    * The most by which the clocks of any two instances may differ, from a second to a
-   * day. An instance that wakes up this much too late, or finds too few nodes for as
-   * long, leaves the run out.
+   * day. An instance that wakes up later than this, or finds too few nodes for as long, skips the run.
    *
    * @default "1 minute"
    */
   readonly clockSkew?: Duration.Input | undefined
   /**
-   * What to do with a run while an earlier one of the same job is going on, on any
-   * instance: leave it out, or run both.
+   * What to do with a run while an earlier one of the same job is still running, on any instance:
+   * skip it, or run both.
    *
    * @default "skip"
    */
@@ -293,22 +289,23 @@ const contention = Schedule.jittered(Schedule.min([Schedule.exponential("50 mill
  *
  * **Details**
  *
- * There is no leader that could be missing when a run is due: every instance wakes up
- * for every run and tries to claim it, with a lock of the name of the job and the time
- * of the run, `nightly@2026-11-26T03:00:00.000Z`. The claim is left to expire after
- * twice the `clockSkew` and a little more, so that an instance whose clock is behind
- * finds it. It then runs once, on the instance that has it:
+ * No leader has to be up when a run is due: every instance wakes up for every run and tries to
+ * claim it, by a lock named after the job and the time of the run,
+ * `nightly@2026-11-26T03:00:00.000Z`. The claim is left to expire after slightly more than twice
+ * the `clockSkew`, so that an instance whose clock is behind still finds it. The run takes place
+ * once, on the instance that claimed it:
  *
- * - **A run fails, or its instance ends or crashes**: it is not repeated. For work that has to be done use a queue,
- *   such as `PersistedQueue`, or a workflow, and let the run put it there.
- * - **A run takes longer than to the next**: that one is left out, wherever it would have run. A lock of the name of the
- *   job is held while it runs; where this is lost, the run is interrupted. With `overlap: "allow"` both run, and no lock
+ * - **A run fails, or its instance ends or crashes**: it is not repeated. If the work must be done,
+ * have the run put it into a queue, such as `PersistedQueue`, or a workflow.
+ * - **A run is still going when the next is due**: that one is skipped, on every instance. A lock
+ * of the job's name is held while it runs; if that is lost, the run is interrupted. With `overlap:
+ * "allow"` both run, and no lock
  *   is held.
  * - **No instance is up, or too few nodes respond**: the run is missed. Instances try for as long as `clockSkew`.
  * - **The layer is closed**: the run is interrupted and its finalizers run.
  *
- * What has failed, was interrupted or could not be claimed is logged as a warning, what
- * was left out as information. Invalid options make the layer die.
+ * Runs that failed, were interrupted or could not be claimed are logged as warnings, skipped runs
+ * as information. Invalid options make the layer die.
  *
  * **Gotchas**
  *
@@ -355,7 +352,7 @@ const runs = <E, R>(
     const scope = yield* Effect.scope
     const nameOfRun = (at: number) => `Run ${iso(at)} of cron job ${quoted(name)}`
 
-    /** `None` if another has it. Where that cannot be said, it tries until the deadline. */
+    /** `None` if another instance has it. If that cannot be decided, it retries until the deadline. */
     const take = (name: string, deadline: number, options: LockOptions) =>
       Effect.gen(function*() {
         const taken = yield* redsync.tryLock(name, options)
@@ -367,7 +364,8 @@ const runs = <E, R>(
         while: () => Effect.map(Clock.currentTimeMillis, (now) => now <= deadline)
       }))
 
-    // From the first claim to the last one, whose clock is behind by `clockSkew` and which comes that much too late.
+    // From the first claim to the last possible one, by an instance whose clock is behind by
+    // `clockSkew` and which is late by as much.
     const claimOptions = { ...lockOptions, expiry: 2.2 * skewMillis + 1000, autoExtend: false }
 
     /** Whether this instance is the one to run it. */
@@ -375,7 +373,7 @@ const runs = <E, R>(
       Effect.gen(function*() {
         const claimed = yield* take(claimName(name, at), at + skewMillis, claimOptions)
         if (Option.isNone(claimed)) return false
-        // The scope releases what was claimed too late, and might be a second time.
+        // A claim that came too late is released with the scope: another instance might claim the run again.
         if ((yield* Clock.currentTimeMillis) > at + skewMillis) return yield* Effect.fail("it was claimed too late")
         yield* claimed.value.abandon
         return true
@@ -405,7 +403,7 @@ const runs = <E, R>(
     while (true) {
       const at = Cron.next(cron, after).getTime()
       const now = yield* sleepUntil(at)
-      // What this instance has slept through counts for as long as it can still be claimed.
+      // A run that this instance has slept through counts for as long as it can still be claimed.
       after = Math.max(at, now - skewMillis)
       if (after === at) yield* Effect.forkIn(runOnce(at), scope)
       else {
@@ -447,9 +445,9 @@ const cronOptionsOf = <E, R>(options: CronOptions<E, R>): CronOptions<E, R> | st
 }
 
 /**
- * Sleeps until the wall clock shows a time, and succeeds with what it shows. A timer
- * goes by the monotonic clock: the wall clock may be set meanwhile, and goes on while
- * the machine is suspended.
+ * Sleeps until the wall clock shows a time, and succeeds with what it shows. Timers use the
+ * monotonic clock, but the wall clock may be set meanwhile, and continues while the machine is
+ * suspended.
  */
 const sleepUntil = Effect.fnUntraced(function*(at: number) {
   while (true) {

@@ -74,15 +74,15 @@ export interface Lock {
    * **Details**
    *
    * It never waits longer than the node timeout and never fails; nodes that did
-   * not answer are tried again in the background until the key must have expired.
+   * not answer are retried in the background until the key must have expired.
    * Idempotent: a second call returns the first result. Interrupting it ends the
    * waiting, not the release.
    */
   readonly release: Effect.Effect<boolean>
 
   /**
-   * Gives up the lock without releasing it, and succeeds with its value, by which
-   * another process can take it over with `Redsync.adopt` before the lease ends.
+   * Gives up the lock without releasing it, and succeeds with its value, with which another process
+   * can take it over by `Redsync.adopt` before the lease ends.
    *
    * **Details**
    *
@@ -94,8 +94,8 @@ export interface Lock {
   readonly detach: Effect.Effect<string, LockLost>
 
   /**
-   * Stops extending the lock and leaves it to expire: for work that is to be done
-   * at most once per expiry across all processes.
+   * Stops extending the lock and leaves it to expire: for work that must happen at most once per
+   * expiry across all processes.
    *
    * **Details**
    *
@@ -170,23 +170,22 @@ const guarded = <A, E, R>(lock: Lock, program: Effect.Effect<A, E, R>): Effect.E
 }
 
 /**
- * Makes a shared lock of an exclusive one, without a gap: nobody else has held it in
- * between, and readers come in from now on. For work that writes first, and then only
- * needs what it has written not to change.
+ * Turns an exclusive lock into a shared one without a gap: nobody else holds it in between, and
+ * readers are admitted from now on. For work that writes first, and then only needs what it has
+ * written to stay unchanged.
  *
  * **Details**
  *
  * The given lock ends as if it were released; its scope or program then has nothing
  * to release. The shared one is released when the scope of the call closes. It has the
- * same options, a value of its own, and the token of a fenced lock. A program that
- * `guard` or `withLock` runs with the given lock goes on, and is no longer interrupted
- * by a loss: guard it with the new one.
+ * same options, a value of its own, and the token of a fenced lock. A program that `guard` or
+ * `withLock` runs with the given lock continues, and is no longer interrupted by a loss: guard it
+ * with the new one.
  *
  * Fails with `LockLost` if the lock was lost or released before, or a quorum of the
- * nodes does not store its value any more; with `NodesUnavailable` if too few respond. Both
- * locks are gone then, as they are after an interruption, and what is left of them
- * on the nodes is deleted. A lock that is not exclusive, or a node without the optional
- * ability `shared`, is a defect.
+ * nodes no longer stores its value; with `NodesUnavailable` if too few respond. Both locks are then
+ * gone, as they are after an interruption, and what is left of them on the nodes is deleted. A lock
+ * that is not exclusive, or a node without the optional ability `shared`, is a defect.
  *
  * There is no way back: two readers that both waited to become writers would wait for
  * each other.

@@ -9,8 +9,8 @@
  * milliseconds and votes in words. To send one to another process, encode it with
  * its class, which is a schema, and decode it there.
  *
- * Errors have no stack trace of the library's own functions: under a span or
- * `Effect.fn` of yours, Effect adds the place in your program.
+ * Stack traces omit the library's own functions; inside a span or `Effect.fn` of yours, Effect adds
+ * the location in your program.
  *
  * Half of this file is the documentation of the fields.
  *
@@ -52,7 +52,7 @@ export class NodeError extends untraced(
   /** The node's `id`. */
   declare readonly node: string
 
-  /** What it was asked to do. */
+  /** The operation it was asked to perform. */
   declare readonly operation: "acquire" | "extend" | "release" | "inspect" | "remove"
 
   /** Why it failed: {@link NodeError} lists the reasons. */
@@ -104,13 +104,13 @@ export class NodeError extends untraced(
  * **Details**
  *
  * - `Granted`: it agreed.
- * - `Refused`: it did not: the key has another value, or, for a lock that was held, no longer exists.
+ * - `Refused`: it did not agree: the key has another value, or, for a lock that was held, no longer exists.
  *   `ttlMillis` is the remaining time to live of the key, if known; `notALock` says what the key is if it is not a
  *   lock, for instance `"a list"` or `"a string without expiry"`. `free` is how many permits of a semaphore it has left.
  *   `isShared` if readers hold the lock together, or it is kept for them.
  * - `Failed`: it could not answer; `error` says why.
- * - `Free`: it has no such key, as an inspection after the last attempt showed.
- * - `Pending`: it has not answered: the others had decided before, or no request was sent.
+ * - `Free`: it has no such key, as an inspection after the last attempt found.
+ * - `Pending`: it has not answered: the others had already decided, or no request was sent.
  *
  * @category models
  * @since 0.1.0
@@ -260,8 +260,8 @@ export class NodesUnavailable extends untraced(
   declare readonly votes: ReadonlyArray<Vote>
 
   /**
-   * How many permits of a semaphore it was about, `0` for all that are held, as of `forceReleasePermits`. Absent for a
-   * lock.
+   * How many permits of a semaphore were requested, `0` for all that are held, as by
+   * `forceReleasePermits`. Absent for a lock.
    */
   declare readonly permits?: number
 
@@ -332,10 +332,10 @@ export class LockLost extends untraced(
   /** What each node answered to the last extension. Empty if that had succeeded, or there was none. */
   declare readonly votes: ReadonlyArray<Vote>
 
-  /** How long the lease had been over when the loss was noticed. Absent if the lease was not over. */
+  /** How long before the loss was noticed the lease had ended. Absent if it had not ended. */
   declare readonly expiredFor?: Duration.Duration
 
-  /** How long ago the lease had last been extended then. Absent if it never was, or was not over. */
+  /** How long before that the lease was last extended. Absent if it never was, or had not ended. */
   declare readonly lastExtended?: Duration.Duration
 
   /**
@@ -401,7 +401,7 @@ export type LockError = ErrFailed | NodesUnavailable
  * Whether something is one of the three errors of a lock: `ErrFailed`,
  * `NodesUnavailable` or `LockLost`.
  *
- * **Example** (Telling the lock's failures from the program's)
+ * **Example** (Telling the lock's failures apart from the program's)
  *
  * ```ts
  * import { Effect } from "effect"
@@ -428,7 +428,7 @@ export const isLockError = (u: unknown): u is LockError | LockLost => {
 
 const isError = Schema.is(Schema.Union([ErrFailed, NodesUnavailable, LockLost]))
 
-/** What is not there is not shown. */
+/** Absent fields are not shown. */
 const shown = (fields: { readonly [name: string]: unknown }): unknown => Record.filter(fields, Predicate.isNotUndefined)
 
 interface Subject {
@@ -467,7 +467,7 @@ const wordsOf = (cause: unknown): string | undefined => {
   }
 }
 
-/** How the lease of a lost lock came to its end. */
+/** How the lease of a lost lock ended. */
 const history = ({ expiredFor, lastExtended, reason, stalledFor }: LockLost): string => {
   if (expiredFor === undefined) return ""
   const ended = Duration.toMillis(expiredFor) < 50 ? "" : ` ${seconds(expiredFor)} ago`
@@ -487,7 +487,7 @@ const endedTooSoon = ({ attempts, retryAfter, waited }: ErrFailed): boolean =>
   attempts > 1 && retryAfter !== undefined &&
   Duration.toMillis(retryAfter) < Duration.toMillis(waited) / (attempts - 1)
 
-/** What the nodes answered that did: not to have waited for the others is no fault of theirs. */
+/** The answers of the nodes that answered: the others were not waited for, which is no fault of theirs. */
 const describe = (votes: ReadonlyArray<Vote>, refused: string): string => {
   const answered = votes.filter((vote) => vote._tag !== "Pending")
   if (answered.length === 0) return "no node has answered"

@@ -41,16 +41,14 @@ export interface LockNode {
 
   /**
    * Sets the key to the value, to expire after the given milliseconds, if there
-   * is no such key: `SET key value NX PX expiry`. `true` if it did, `false` if
-   * the key was there.
+   * is no such key: `SET key value NX PX expiry`. `true` if it did, `false` if the key existed.
    */
   readonly acquire: (key: string, value: string, expiryMillis: number) => Effect.Effect<boolean, NodeError>
 
   /**
    * If the key has the value, sets its time to live to the given milliseconds and
    * answers `true`. If there is no such key, sets it as `acquire` would, so that a
-   * lock is not worn down by a rolling restart, but still answers `false`. With
-   * `ifPresent` it is not set again.
+   * lock is not worn down by a rolling restart, but still answers `false`. With `ifPresent` a missing key is not set.
    */
   readonly extend: (
     key: string,
@@ -91,8 +89,8 @@ export interface LockNode {
   /**
    * `true` if the client may send a command twice after a broken connection.
    * Then a `false` from `acquire` does not prove that nothing was written, and
-   * the clean-up after a refused attempt covers this node too. Without it a
-   * node that refused is left alone.
+   * the clean-up after a refused attempt covers this node too. Without it nothing is cleaned up on
+   * a node that refused.
    */
   readonly resends?: boolean
 
@@ -169,7 +167,7 @@ export interface LockNode {
    * by the first `join`. Without it waiters rely on their schedule alone.
    *
    * The last 12 characters of `waiterId` are those with which all values of the
-   * service begin; what stands before them is shared by all services that contend.
+   * service begin; the part before them is shared by all services that contend.
    * A notification about a value goes to the service with whose characters it begins.
    */
   readonly waitingList?: (
@@ -194,8 +192,7 @@ export interface LockNode {
 export interface FencingCounters {
   /**
    * `acquire`, and where that does it, counts up: the counter becomes the larger
-   * of the proposal and itself plus one, and is the answer. None if the key was
-   * there; then the counter is left alone.
+   * of the proposal and itself plus one, and is the answer. None if the key existed; then the counter is unchanged.
    */
   readonly acquire: (
     key: string,
@@ -205,15 +202,14 @@ export interface FencingCounters {
   ) => Effect.Effect<Option.Option<number>, NodeError>
 
   /**
-   * If the key has the value, lets the counter be at least the token, and only
-   * then answers `true`.
+   * If the key has the value, raises the counter to at least the token, and only then answers `true`.
    */
   readonly raise: (key: string, value: string, token: number) => Effect.Effect<boolean, NodeError>
 
   /**
-   * `replace`, and where that does it, counts up and answers as `acquire` does. None
-   * if the key has another value or is not there; then the counter is left alone.
-   * Without it locks cannot be adopted together with a token.
+   * `replace`, and where that does it, counts up and answers as `acquire` does. None if the key has
+   * another value or does not exist; then the counter is unchanged. Without it locks cannot be
+   * adopted together with a token.
    */
   readonly replace?: (
     key: string,
@@ -230,13 +226,13 @@ export interface FencingCounters {
  *
  * **Details**
  *
- * While there are readers, the key has a constant value, `"redsync:shared"`, so that
- * it is taken for everybody else, until the last of them has expired. All that is
- * known of readers is void once the key has another value, or none. A reader that has
- * expired is none, even if others remain.
+ * While there are readers, the key has a constant value, `"redsync:shared"`, so that it is held as
+ * far as all others can see, until the last of them has expired. What is known of readers is void
+ * once the key has another value, or none. An expired reader no longer counts, even if others
+ * remain.
  *
- * Each operation is atomic on the node, together with the key. Who waits is remembered
- * for a given time, and only decides who comes next.
+ * Each operation is atomic on the node, together with the key. Waiting is remembered for a given
+ * time, and only decides who is next.
  *
  * @category models
  * @since 0.1.0
@@ -267,7 +263,7 @@ export interface SharedHolds {
     ifPresent?: boolean
   ) => Effect.Effect<boolean, NodeError>
 
-  /** Removes the reader; without readers the key is deleted. `false` if the value is no reader. */
+  /** Removes the reader; without readers the key is deleted. `false` if the value is not a reader. */
   readonly release: (key: string, value: string) => Effect.Effect<boolean, NodeError>
 
   /**
@@ -282,12 +278,12 @@ export interface SharedHolds {
     expiryMillis: number
   ) => Effect.Effect<boolean, NodeError>
 
-  /** The readers, without modifying anything: of all values, or of the given one. */
+  /** Reads the readers without modifying anything: all of them, or only the one with the given value. */
   readonly inspect: (key: string, value?: string) => Effect.Effect<SharedState, NodeError>
 
   /**
    * `release` of a writer, which keeps the key for readers for the given milliseconds
-   * if a reader is remembered to wait. Until then readers come in even if a writer waits.
+   * if a reader is remembered to wait. Until then readers are admitted even if a writer waits.
    */
   readonly yieldToReaders: (key: string, value: string, graceMillis: number) => Effect.Effect<boolean, NodeError>
 
@@ -317,7 +313,7 @@ export interface SharedCounters {
     waitMillis?: number
   ) => Effect.Effect<Option.Option<number>, NodeError>
 
-  /** If the value is a reader, lets the counter be at least the token, and only then answers `true`. */
+  /** If the value is a reader, raises the counter to at least the token, and only then answers `true`. */
   readonly raise: (key: string, value: string, token: number) => Effect.Effect<boolean, NodeError>
 }
 
@@ -337,7 +333,7 @@ export interface SharedState {
 }
 
 /**
- * One reader by its `value`, which it remains for `ttlMillis`.
+ * One reader by its `value`, for another `ttlMillis`.
  *
  * @category models
  * @since 0.1.0
@@ -395,7 +391,7 @@ export interface PermitStore {
   /** Gives up all slots of the value. `false` if it has none. */
   readonly release: (key: string, value: string) => Effect.Effect<boolean, NodeError>
 
-  /** Raises the counters of those of the slots that the value has to at least the tokens, and answers these slots. */
+  /** Raises the counters of those slots that the value has to at least the tokens, and answers those slots. */
   readonly raise: (
     key: string,
     value: string,
@@ -403,7 +399,7 @@ export interface PermitStore {
     tokens: ReadonlyArray<number>
   ) => Effect.Effect<ReadonlyArray<number>, NodeError>
 
-  /** Who has which slots, without modifying anything: all values, or only the given one. */
+  /** Reads who has which slots, without modifying anything: of all values, or only of the given one. */
   readonly inspect: (key: string, value?: string) => Effect.Effect<PermitState, NodeError>
 
   /** Takes the slots from all values. `false` if none has any. Counters are kept. */
@@ -435,7 +431,7 @@ export interface PermitRequest {
 }
 
 /**
- * Which slots a value is to have.
+ * The slots a value should have.
  *
  * @category models
  * @since 0.1.0
@@ -449,7 +445,7 @@ export interface PermitSettlement {
   readonly slots: ReadonlyArray<number>
   /** The number of this request among those for the value, from 2. */
   readonly round: number
-  /** Counts up the slots that are taken, as for `acquire`. */
+  /** Counts up the slots that it takes, as for `acquire`. */
   readonly proposal?: number | undefined
 }
 
@@ -464,7 +460,7 @@ export interface PermitGrant {
   readonly slots: ReadonlyArray<number>
   /** The counter of each of the slots. Empty if no tokens were requested. */
   readonly tokens: ReadonlyArray<number>
-  /** How many slots fewer are taken than the limit; negative if others have a larger limit. */
+  /** The limit less the number of slots taken; negative if others have a larger limit. */
   readonly free: number
   /** The limit with which slots were last taken before, `0` if unknown. */
   readonly lastLimit: number
@@ -481,7 +477,7 @@ export interface PermitGrant {
 export interface PermitState {
   /** The limit with which slots were last taken, `0` if unknown. */
   readonly limit: number
-  /** Who has slots that have not expired. */
+  /** The values whose slots have not expired. */
   readonly holders: ReadonlyArray<PermitHolder>
 }
 
@@ -502,10 +498,10 @@ export interface PermitHolder {
  *
  * **Details**
  *
- * It is a hint: a notification may be lost, arrive late or twice, at no cost but
- * time, since waiters attempt on their schedule too. A service has one entry in the
- * list of a key, however many of its fibers wait for it. A list is forgotten a minute
- * after the last join; waiters join again, keeping their position, well within that.
+ * It is a hint: a notification may be lost, arrive late or twice, at no cost but time, since
+ * waiters also attempt on their schedule. A service has one entry in the list of a key, however
+ * many of its fibers wait for it. A list is forgotten a minute after the last join; waiters join
+ * again, keeping their position, well within that.
  *
  * @category models
  * @since 0.1.0
@@ -513,9 +509,9 @@ export interface PermitHolder {
 export interface WaitingList {
   /**
    * Appends or prepends the entry, or leaves it where it is, and reads the key. If the
-   * entry is the first, the holder of the key is told (`Successor`); where nobody
-   * receives that, the service is notified of the next change of the key (`KeyChanged`). An entry to remove, which the
-   * service has given up, is removed first.
+   * entry is the first, the holder of the key is notified (`Successor`); if nobody receives that,
+   * the service is notified of the next change of the key (`KeyChanged`). An entry to remove, which
+   * the service has given up, is removed first.
    */
   readonly join: (
     key: string,
@@ -526,9 +522,9 @@ export interface WaitingList {
 
   /**
    * Removes the entry, and deletes the key if it has the entry's value. If the key is
-   * free then, wakes the next in line; otherwise, if the entry was the first, tells the
-   * holder and the new first. `true` if the key had the entry's value: then the lock may
-   * have been handed over on other nodes too.
+   * free then, wakes the next in line; otherwise, if the entry was the first, notifies the holder
+   * and the new first. `true` if the key had the entry's value: then the lock may have been handed
+   * over on other nodes too.
    */
   readonly leave: (key: string, entry: LineEntry) => Effect.Effect<boolean, NodeError>
 
@@ -560,15 +556,15 @@ export interface WaitingList {
   ) => Effect.Effect<{ readonly released: boolean; readonly woke: boolean }, NodeError>
 
   /**
-   * The number of entries in the list, which may include some of services that are gone. Without it `inspect` does not
-   * tell how many wait.
+   * The number of entries in the list, which may include some of services that are gone. Without it
+   * `inspect` cannot say how many wait.
    */
   readonly length?: (key: string) => Effect.Effect<number, NodeError>
 
   /** Handing a lock over to the next in line. Without it the next in line is woken and asks the nodes. */
   readonly handOver?: HandOver | undefined
 
-  /** The lines of those who wait for permits of semaphores. Without it they rely on their schedule. */
+  /** The lines of waiters for permits of semaphores. Without it they rely on their schedule. */
   readonly permits?: PermitLine | undefined
 }
 
@@ -609,7 +605,7 @@ export interface PermitLine {
  * @since 0.1.0
  */
 export interface PermitEntry {
-  /** What the waiter will ask with. Its service id, the beginning, says where to send its turn. */
+  /** The value the waiter will ask with. Its beginning, the service's id, says where to send the wake-up. */
   readonly value: string
   /** How many permits it waits for. */
   readonly permits: number
@@ -646,18 +642,18 @@ export interface HandOver {
   readonly listen: (key: string) => Effect.Effect<NodeTime, NodeError>
 
   /**
-   * Nothing is handed over to this service any more. Succeeds once everything has been
-   * delivered that was handed over before.
+   * From now on nothing is handed over to this service. Succeeds once everything that was handed
+   * over before has been delivered.
    */
   readonly stopListening: () => Effect.Effect<void, NodeError>
 
   /**
    * If the key has the value, takes the successor's entry out of the list, sets the
-   * key to the successor's value, to expire after the given milliseconds, and tells
-   * the successor (`HandedOver`) and the next in line (`First`). If the successor does
-   * not receive that, or the server is younger than the delayed restart requires,
-   * it deletes the key and wakes the next in line instead. Nothing happens to a key
-   * that has another value; for one that is free, the next in line is woken.
+   * key to the successor's value, to expire after the given milliseconds, and notifies the
+   * successor (`HandedOver`) and the next in line (`First`). If the successor does not receive
+   * that, or the server is younger than the delayed restart requires, it deletes the key and wakes
+   * the next in line instead. Nothing happens to a key that has another value; for one that is
+   * free, the next in line is woken.
    *
    * A fenced successor gets a token as `FencingCounters.acquire` would count it; where its
    * counter cannot be counted up, the key is deleted and the next in line woken.

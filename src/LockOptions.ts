@@ -27,9 +27,8 @@ import type { LockNode } from "./LockNode.ts"
  */
 export interface LockOptions {
   /**
-   * The length of the lease, after which the key frees itself if its holder has
-   * crashed: more than the clock drift allowed for, and at most 365 days. Fractions
-   * of a millisecond are dropped.
+   * The length of the lease, after which the key expires if its holder has crashed: more than the
+   * clock drift allowed for, and at most 365 days. Fractions of a millisecond are dropped.
    *
    * @default "8 seconds"
    */
@@ -38,7 +37,7 @@ export interface LockOptions {
   /**
    * When to try again while the lock is held by another, and when to give up: any
    * `Schedule`, which is stepped with the error of each failed attempt.
-   * `Redsync.retryPolicy` makes the usual ones.
+   * `Redsync.retryPolicy` makes the common ones.
    *
    * The default gives up after 7.7 seconds, just before the default lease of a
    * crashed holder ends, after 8. To outlast it, give `within`:
@@ -84,9 +83,8 @@ export interface LockOptions {
  * opens them, keeps them open and closes them. For options of ioredis, or an
  * existing client, use `IoredisNode.make` and `IoredisNode.fromClient`.
  *
- * An effect is run when the service is made, which waits for it. What it opens stays
- * open as long as the service's scope. Its errors and requirements become those of the service's
- * layer.
+ * An effect is run when the service is made, which waits for it. What it opens stays open until the
+ * service's scope closes. Its errors and requirements become those of the service's layer.
  *
  * @category options
  * @since 0.1.0
@@ -114,8 +112,8 @@ export type NodeInputServices<Node> = Node extends Effect.Effect<LockNode, infer
  *
  * **Details**
  *
- * `Node` is inferred where options are written down. Without it the type is for nodes
- * whose opening cannot fail and needs nothing.
+ * `Node` is inferred from options given in place. By default, the type is for nodes that can be
+ * opened without failures or requirements.
  *
  * @category options
  * @since 0.1.0
@@ -131,8 +129,7 @@ export interface ServiceOptions<
 
   /**
    * Put before every name on the nodes, so that several programs can share servers.
-   * Functions take names without it, and errors have it apart from the name; messages
-   * show the whole key.
+   * Functions take names without it, and errors carry it separately; messages show the whole key.
    *
    * @default "", none
    */
@@ -167,14 +164,13 @@ export interface ServiceOptions<
    * Cluster: set it to the number of replicas each has, or one less if one may be
    * down. A node with fewer of them connected grants and extends nothing.
    *
-   * @default 0, as independent servers have none
+   * @default 0, since independent servers have none
    */
   readonly replicas?: number | undefined
 }
 
 /**
- * The options of a service that can come from configuration: all but nodes that are
- * no URLs, and schedules.
+ * The options of a service that can come from configuration: all but schedules, and nodes that are not URLs.
  *
  * @category options
  * @since 0.1.0

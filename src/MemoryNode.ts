@@ -3,8 +3,7 @@
  *
  * It keeps its keys in memory and tells time by Effect's `Clock`, so tests of
  * code that locks run on `TestClock` without a server and without waiting, and
- * a program can be tried before there is a Redis. It excludes within one
- * process only.
+ * a program can be tried before there is a Redis. It provides mutual exclusion within one process only.
  *
  * It has every optional ability of a node, one after the other, hence its length.
  *
@@ -26,7 +25,7 @@ interface Entry {
   readonly expiresAt: number
 }
 
-/** Tells a waiter, and returns whether it can be told. */
+/** Notifies a waiter, and returns whether it can be notified. */
 type Tell = (waiterId: string, notice: Notice) => boolean
 
 /**
@@ -34,9 +33,9 @@ type Tell = (waiterId: string, notice: Notice) => boolean
  *
  * **Details**
  *
- * Keys expire on the monotonic time of the `Clock` of whoever asks, exact to
- * the millisecond: a key set for 100 ms is there at 99 ms and gone at 100. Two
- * services that are given the same node contend with each other.
+ * Keys expire by the monotonic time of the caller's `Clock`, exact to the millisecond: a key set
+ * for 100 ms exists at 99 ms and is gone at 100. Two services over the same node contend with each
+ * other.
  *
  * **Example** (A node for a test)
  *
@@ -61,7 +60,7 @@ export const make = (id: string = "memory"): LockNode => {
     return undefined
   }
 
-  // Keys that nobody asks for again would stay for ever.
+  // Keys that are never read again would stay forever.
   const sweep = (now: number) => {
     if (entries.size + counters.size + semaphores.size + readers.size < sweepAt) return
     for (const key of entries.keys()) live(key, now)
@@ -99,7 +98,7 @@ export const make = (id: string = "memory"): LockNode => {
     return token
   }
 
-  /** Nothing is done where the proposal, or what comes of it, could not be a token. */
+  /** Nothing is done if the proposal, or what would result from it, cannot be a token. */
   const counting = <A>(proposal: number, f: (now: number) => A | undefined): Effect.Effect<A, NodeError> =>
     Effect.flatMap(at((now) => proposal === 0 || isToken(proposal) ? f(now) : undefined), (answer) => {
       if (answer !== undefined) return Effect.succeed(answer)
@@ -143,7 +142,7 @@ export const make = (id: string = "memory"): LockNode => {
   const delivering = new Map<string, Set<Fiber.Fiber<void>>>()
   const watchers = new Map<string, Set<string>>()
 
-  /** Runs a step in which nothing comes between, and then delivers what it has to tell. */
+  /** Runs an atomic step, and then delivers its notifications. */
   const step = <A>(f: (now: number, tell: Tell) => A): Effect.Effect<A> =>
     Effect.flatMap(
       at((now) => {
@@ -157,7 +156,7 @@ export const make = (id: string = "memory"): LockNode => {
         Effect.as(Effect.forEach(told, ([waiterId, notice]) => deliver(waiterId, notice), { discard: true }), answer)
     )
 
-  // Later, as over a network: whoever is told may act at once, and what happens now is to be over first.
+  // Later, as over a network: a receiver may act at once, but only after this step is complete.
   const deliver = (waiterId: string, notice: Notice) =>
     Effect.suspend(() => {
       const listener = listeners.get(waiterId)
@@ -172,7 +171,7 @@ export const make = (id: string = "memory"): LockNode => {
       })
     })
 
-  /** Tells those that watch the key that it has changed; each look buys one notice. */
+  /** Notifies those that watch the key that it has changed: once for each read. */
   const changed = (key: string, tell: Tell) => {
     const waiters = watchers.get(key)
     watchers.delete(key)
@@ -230,7 +229,7 @@ export const make = (id: string = "memory"): LockNode => {
     return {
       join: (key, entry, limit, place) =>
         at(withPermits(key, (table, now) => {
-          // Nobody would take it out of the line again.
+          // Nobody would remove it from the line again.
           if (!listeners.has(waiterId)) return false
           const line = permitLines.get(key) ?? []
           const others = line.filter(({ value }) => value !== entry.value)
@@ -263,7 +262,7 @@ export const make = (id: string = "memory"): LockNode => {
   const waitingList = (waiterId: string): WaitingList => {
     const owner = (value: string) => waiterOf(value, waiterId)
 
-    /** Wakes the first in line for a free key that can be told; those whose service is gone are skipped. */
+    /** Wakes the first in line for a free key that can be notified; those whose service is gone are skipped. */
     const wakeNext = (key: string, now: number, tell: Tell): boolean => {
       if (live(key, now) !== undefined) return false
       for (let next = first(key); next !== undefined; next = first(key)) {
@@ -282,7 +281,7 @@ export const make = (id: string = "memory"): LockNode => {
           const held = live(key, now)
           const ttlMillis = held === undefined ? 0 : Math.ceil(held.expiresAt - now)
           const time = { millis: now, clock: id }
-          // Nobody would take it out of the list again.
+          // Nobody would remove it from the list again.
           if (!listeners.has(waiterId)) return { ahead: 0, ttlMillis, time }
           if (held?.value === entry.value) return { ahead: 0, ttlMillis, time, isOurs: true }
           const list = lists.get(key) ?? []
@@ -316,7 +315,7 @@ export const make = (id: string = "memory"): LockNode => {
         }),
       leave: (key, entry) =>
         step((now, tell) => {
-          // One that is not in the list was woken as the first.
+          // An entry that is not in the list was woken as the first.
           const wasFirst = first(key)?.value === entry.value || !isInLine(key, entry)
           takeOut(key, entry)
           const released = release(key, entry.value, now)

@@ -1,5 +1,5 @@
 /**
- * Permits of a semaphore that are held, and the options of those who want some.
+ * Held permits of a semaphore, and the options for acquiring them.
  *
  * @since 0.1.0
  */
@@ -23,9 +23,9 @@ export interface SemaphoreOptions extends LockOptions {
    *
    * **Details**
    *
-   * Nobody stores it: each caller says how many there are, and all should say the
-   * same. Where they do not, never more than the largest limit are held, those with
-   * a smaller one wait until fewer than theirs are, and a warning is logged.
+   * It is not stored: each caller states it, and all should state the same. If they do not, at most
+   * the largest limit is held, callers with a smaller one wait until fewer than that are held, and
+   * a warning is logged.
    */
   readonly limit: number
 }
@@ -51,20 +51,20 @@ export interface PermitOptions extends SemaphoreOptions {
  *
  * **Details**
  *
- * All slots share one value and one lease, and losing one of them is to lose all.
- * `detach` gives up permits that nobody can adopt.
+ * All slots share one value and one lease: losing one of them means losing all.
+ * Permits given up by `detach` cannot be adopted.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Permits extends Lock {
-  /** How many permits the semaphore has, as the holder said. */
+  /** How many permits the semaphore has, as its holder stated. */
   readonly limit: number
 
   /**
    * The numbers of the permits, ascending from 0 to the limit less one. No other holder
-   * has any of them, so they can stand for what is shared: a connection, a port, a
-   * licence. Those of one holder need not be adjacent.
+   * has any of them, so they can identify what is shared: a connection, a port, a licence. Those of
+   * one holder need not be adjacent.
    */
   readonly slots: ReadonlyArray<number>
 
@@ -97,11 +97,11 @@ export interface PermitInspection {
   readonly name: string
   /** The number of nodes that must agree. */
   readonly quorum: number
-  /** The largest limit that any node has seen last, if any has. */
+  /** The largest of the limits last seen by the nodes, if any. */
   readonly limit: Option.Option<number>
   /** How many permits are held, according to a quorum of nodes. */
   readonly taken: number
-  /** Those who hold permits according to a quorum of nodes. */
+  /** The holders of permits according to a quorum of nodes. */
   readonly holders: ReadonlyArray<PermitHolder>
   /** What each node has, in the order of the layer's. */
   readonly nodes: ReadonlyArray<PermitNodeView>
@@ -115,8 +115,7 @@ export type { PermitHolder } from "./LockNode.ts"
  *
  * **Details**
  *
- * A node may have slots of values that hold no permit: of attempts that are under
- * way, or of holders that were lost.
+ * A node may have slots of values that hold no permit: of attempts in progress, or of lost holders.
  *
  * @category models
  * @since 0.1.0

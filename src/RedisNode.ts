@@ -21,13 +21,13 @@ import { nodeOver, scopedNode } from "./internal/effectRedis/node.ts"
 import type { LockNode } from "./LockNode.ts"
 
 /**
- * What is used of a client of node-redis, if it is known.
+ * The part of a node-redis client that is used.
  *
  * **Details**
  *
  * The `client` of platform-node's `NodeRedis` service is one. It is listened to, and
- * never closed or reconfigured. With `emitInvalidate` it has its server tell it when a
- * lock is released by other means than this library.
+ * never closed or reconfigured. With `emitInvalidate` its server notifies it when a lock is
+ * released by other means than this library.
  *
  * @category models
  * @since 0.1.0
@@ -53,7 +53,7 @@ export interface Options {
 }
 
 /**
- * A node over the given Redis service, which is used as it is.
+ * A node over the given Redis service, which is used unchanged.
  *
  * **Details**
  *
@@ -70,7 +70,7 @@ export interface Options {
  * client nothing else to do: its server then notifies it of every key that is read on
  * it.
  *
- * Arguments that are not allowed throw an `IllegalArgumentError` that names the argument.
+ * Invalid arguments throw an `IllegalArgumentError` that names the argument.
  *
  * @category constructors
  * @since 0.1.0
@@ -88,9 +88,9 @@ export const make = (redis: Redis.Redis["Service"], options: Options = {}): Lock
  * **Details**
  *
  * With `replicas` all its commands are sent on one connection, which it reserves until the
- * scope closes, and which waits for the replicas. It then hands no locks over.
+ * scope closes, and which waits for the replicas. It then does not hand locks over.
  *
- * Options that are not allowed die with an `IllegalArgumentError` that names the option.
+ * Invalid options die with an `IllegalArgumentError` that names the option.
  *
  * @category constructors
  * @since 0.1.0

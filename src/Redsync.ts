@@ -82,7 +82,7 @@ export * from "./RedsyncService.ts"
  *
  * **Details**
  *
- * Values that are not allowed throw an `IllegalArgumentError` that names the option.
+ * Invalid values throw an `IllegalArgumentError` that names the option.
  *
  * Any `Schedule` can be used instead: it is stepped with the error of each
  * failed attempt and ends the wait when it is done.
@@ -147,8 +147,7 @@ const checkPolicy = (option: string, value: unknown, isAllowed: boolean, allowed
  * **Gotchas**
  *
  * It ends just before the default lease of a crashed holder does, after 8 seconds.
- * Where a waiter should outlast that, use `retryPolicy({ within: "10 seconds" })`, or
- * as much longer as the expiry is.
+ * To outlast it, use `retryPolicy({ within: "10 seconds" })`, or longer if the expiry is longer.
  *
  * @category retrying
  * @since 0.1.0
@@ -159,7 +158,7 @@ export const defaultRetry: Schedule.Schedule<number> = retryPolicy()
 // making a service
 // -----------------------------------------------------------------------------
 
-/** The dynamic import keeps ioredis out of programs whose nodes are no URLs. */
+/** The dynamic import keeps ioredis out of programs without URLs. */
 const ioredisNode = Effect.promise(() =>
   import("./IoredisNode.ts").catch((error: NodeJS.ErrnoException) => {
     if (error.code?.endsWith("MODULE_NOT_FOUND") !== true) throw error
@@ -190,8 +189,8 @@ const open = (checked: CheckedOptions) => Effect.map(makeService(checked), makeR
  * its value and what is allowed; passwords in URLs are masked. It is a defect, too, if
  * a node is a URL and ioredis is not installed.
  *
- * Use {@link layer} for the one service of a program, and `make` for a service of
- * your own, as where a program has several quorums.
+ * Use {@link layer} for the one service of a program, and `make` for a service of your own, such as
+ * where a program has several quorums.
  *
  * **Example** (A quorum for orders)
  *
@@ -243,7 +242,7 @@ export const layer = <const Node extends NodeInput>(
  *
  * **Details**
  *
- * `defaults` are for what no configuration has, such as `retry`. Fails with a
+ * `defaults` are for options without a configuration, such as `retry`. Fails with a
  * `ConfigError` where a value is missing or not allowed; passwords in URLs are masked.
  * For fixed names of variables see {@link layerEnv}.
  *
@@ -281,10 +280,10 @@ export const layerConfig = (
     })
   )
 
-/** A schedule is in no configuration. */
+/** A schedule cannot come from configuration. */
 const configOptions = serviceOptions.filter((option) => option !== "retry")
 
-/** The options, each a `Config`, or what is wrong with them. */
+/** The options, each read from its `Config`, or why they are invalid. */
 const checkConfigs = (options: unknown): Config.Wrap<ConfigOptions> | string => {
   const read = given(options, configOptions)
   if (Predicate.isString(read)) return read

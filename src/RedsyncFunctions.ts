@@ -1,6 +1,6 @@
 /**
- * The functions of `Redsync`: what takes a lock, releases one, or looks at it, for
- * the service in the context. This file is as long as its documentation.
+ * The functions of `Redsync`: what acquires, releases or inspects a lock, for the service in the
+ * context. This file is as long as its documentation.
  *
  * @since 0.1.0
  */
@@ -24,7 +24,7 @@ import { type Names, type Program, Redsync, type Topology } from "./RedsyncServi
  *
  * **Details**
  *
- * Waits for the lock as long as the schedule says, runs the program, and
+ * Waits for the lock for as long as the schedule allows, runs the program, and
  * releases the lock however the program ends. `program` may be a function of
  * the `Lock`. Needs no `Scope`; `Effect.scoped` around it does no harm.
  *
@@ -120,7 +120,7 @@ export const withLockIfAvailable: {
  * names first appear.
  *
  * Fails as {@link withLock} does, with the name in question in the error: the
- * loss of any one lock ends the program. At least one name has to be given.
+ * loss of any one lock ends the program. At least one name is required.
  *
  * **Example** (A transfer between two accounts)
  *
@@ -264,7 +264,7 @@ export const withFencedLocks: {
  *
  * **Details**
  *
- * Waits for the lock as long as the schedule says, and fails with `ErrFailed` or
+ * Waits for the lock for as long as the schedule allows, and fails with `ErrFailed` or
  * `NodesUnavailable` as {@link withLock} does. The program is not interrupted when
  * the lease is lost: use `Lock.guard`, or watch `lost`, or use `withLock`.
  *
@@ -311,8 +311,8 @@ export const tryFencedLock = (
   Effect.flatMap(Redsync, (redsync) => redsync.tryFencedLock(name, options))
 
 /**
- * Shares the lock with other readers for exactly as long as `program` runs: for many
- * who read what nobody may change meanwhile.
+ * Shares the lock with other readers for exactly as long as `program` runs: for any number of
+ * readers of what must not change meanwhile.
  *
  * **Details**
  *
@@ -320,11 +320,11 @@ export const tryFencedLock = (
  * exclusively: `withLock` with the same name is the writer. Each reader has a lease,
  * a value and an expiry of its own, which is extended, lost and released like that of
  * any lock; all that {@link withLock} says of failures, interruption and `autoExtend`
- * holds here. Other Redlock libraries find the lock taken by an unknown value.
+ * holds here. Other Redlock libraries see the lock as held by another client.
  *
- * Readers and writers take turns: once a writer waits, no more readers come in, and a
+ * Readers and writers take turns: once a writer waits, no more readers are admitted, and a
  * writer that has kept readers waiting leaves the lock to them for a moment when it
- * releases. This is best effort, as all order among services is; a writer that uses another
+ * releases. This is best effort, like all ordering across services; a writer that uses another
  * library is not seen waiting.
  *
  * Every node needs the optional ability `shared`, which all nodes of this library
@@ -333,10 +333,10 @@ export const tryFencedLock = (
  *
  * **Gotchas**
  *
- * A reader cannot become a writer: two that tried would wait for each other. The other
- * way round `Lock.downgrade` makes a reader of a writer. A reader that asks for the
- * lock exclusively waits for itself until its schedule ends; so may one that shares it
- * a second time, if a writer has come to wait in between.
+ * A reader cannot become a writer: two that tried would wait for each other. Conversely,
+ * `Lock.downgrade` turns a writer into a reader. A reader that asks for the lock exclusively waits
+ * for itself until its schedule ends; so may a reader that shares it a second time, if a writer has
+ * begun to wait in between.
  *
  * **Example** (Many reports, one rebuild)
  *
@@ -397,10 +397,10 @@ export const withSharedLockIfAvailable: {
  * **Details**
  *
  * A resource that keeps the token of its last write refuses a read with a smaller one:
- * then its reader was too late, and another writer has been there. It accepts an equal
+ * the reader was too late, since another writer has been there. It accepts an equal
  * one, since readers have the token of the writer before them, and does not keep the
  * tokens of readers. Takes a second round trip if the nodes' counters differ, as after an
- * attempt that failed. As to clocks and lost counters, see {@link withFencedLock}.
+ * attempt that failed. For clocks and lost counters, see {@link withFencedLock}.
  *
  * @category locking
  * @since 0.1.0
@@ -564,9 +564,9 @@ export const adoptFenced = (
  * **Details**
  *
  * Waits until every node has answered or timed out, so that `inspect` shows what is left.
- * Fails with `NodesUnavailable` if too few nodes respond to decide; the others are
- * tried again in the background. A lock with this value that is held by the same
- * service ends at once: its holder gets `LockLost` with the reason `"Released"`.
+ * Fails with `NodesUnavailable` if too few nodes respond to decide; the other nodes are retried in
+ * the background. A lock with this value that is held by the same service ends at once: its holder
+ * gets `LockLost` with the reason `"Released"`.
  *
  * @category operating
  * @since 0.1.0
@@ -656,7 +656,7 @@ export const health: Effect.Effect<Health, never, Redsync> = Effect.flatMap(Reds
 // -----------------------------------------------------------------------------
 
 /**
- * The service in the context with a further prefix behind its own: the nodes,
+ * The service in the context with a further prefix appended to its own: the nodes,
  * connections and defaults are the same, and it is closed with it.
  *
  * **Example** (Names of its own for a part of a program)
@@ -677,7 +677,7 @@ export const prefixed = (prefix: string): Effect.Effect<Redsync, never, Redsync>
   Effect.flatMap(Redsync, (redsync) => redsync.prefixed(prefix))
 
 /**
- * What the service in the context is made of: its nodes, their quorum and its prefix.
+ * The nodes, quorum and prefix of the service in the context.
  *
  * @category operating
  * @since 0.1.0

@@ -1,5 +1,5 @@
 /**
- * The service itself: its tag, and what it can do.
+ * The service itself: its tag and its methods.
  *
  * @since 0.1.0
  */
@@ -23,8 +23,7 @@ import type { FencedPermits, PermitInspection, PermitOptions, Permits } from "./
  * function of the same name does for the service in the context, where it is
  * documented.
  *
- * There is nothing in it but functions and effects, so that a test can stub those it
- * needs with `Layer.mock`.
+ * It consists of functions and effects only, so that a test can stub those it needs with `Layer.mock`.
  *
  * **Example** (A method instead of a function)
  *
@@ -257,7 +256,7 @@ export interface Redsync {
   /** Whether the nodes answer: `Redsync.health`. */
   readonly health: Effect.Effect<Health>
 
-  /** The same service with a prefix of its own behind that of this one: `Redsync.prefixed`. */
+  /** The same service with a further prefix appended to this one's: `Redsync.prefixed`. */
   readonly prefixed: (prefix: string) => Effect.Effect<Redsync>
 }
 
@@ -280,12 +279,12 @@ export interface Topology {
   readonly nodes: ReadonlyArray<string>
   /** The number of nodes that must agree. */
   readonly quorum: number
-  /** What stands before every name on the nodes, `""` if nothing does. */
+  /** What precedes every name on the nodes, `""` for nothing. */
   readonly prefix: string
 }
 
 /**
- * What is run while a lock is held: an effect, or a function of what is held.
+ * The program that runs while a lock is held: an effect, or a function of what is held.
  *
  * @category models
  * @since 0.1.0
@@ -295,7 +294,7 @@ export type Program<Held extends ReadonlyArray<unknown>, A, E, R> =
   | ((...held: Held) => Effect.Effect<A, E, R>)
 
 /**
- * The names of several locks: at least one, in any order, each once or more often.
+ * The names of several locks: at least one, in any order, possibly repeated.
  *
  * @category models
  * @since 0.1.0

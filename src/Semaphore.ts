@@ -1,8 +1,8 @@
 /**
- * Semaphores over the nodes of a service: at most so many permits of a name are held
- * at once, by all processes together.
+ * Semaphores over the nodes of a service: at most a given number of permits of a name is held at
+ * once, by all processes together.
  *
- * A permit is a numbered slot that a quorum of nodes gives to one holder, so the limit
+ * A permit is a numbered slot that a quorum of nodes grants to one holder, so the limit
  * is kept where counting on each node would exceed it: with three nodes, two holders
  * that are refused by different ones each have a majority. Otherwise permits are like
  * locks: they have a lease, are extended while their program runs, and are lost if too
@@ -38,26 +38,26 @@ export type {
  *
  * **Details**
  *
- * Waits until as many permits as `permits` says are free, all or none, for as long as
- * the schedule says; runs the program; and releases them however the program ends.
- * `program` may be a function of the `Permits`, whose slots no other holder has.
+ * Waits until as many permits as requested are free, all or none, for as long as the schedule
+ * allows; runs the program; and releases them however the program ends. `program` may be a function
+ * of the `Permits`, whose slots no other holder has.
  *
  * Fails with `ErrFailed` if the schedule is exhausted, with `NodesUnavailable` if too
  * few nodes answer, and with `LockLost` if the permits are lost before the program
  * ends, as `withLock` does. Extension and interruption are those of a lock too.
  *
- * Takes one round trip. Where several clients meet at nearly the same time, their
- * requests may be split over the nodes: that takes up to two more, after which all
- * permits are given up and the next attempt follows soon. In one service those who
- * wait queue first come first served, whatever their number of permits. Among services
- * the order is kept on one node, where a release wakes the first whose permits are free.
- * That is a hint: each attempts on its schedule too, and when a lease would end.
+ * Takes one round trip. Where several clients ask at nearly the same time, their requests may be
+ * split over the nodes: that takes up to two more, after which all permits are given up and the
+ * next attempt follows soon. Within a service, waiters queue first come first served, whatever
+ * their number of permits. Across services the order is kept on one node, where a release wakes the
+ * first whose permits are free. That is a hint: each also attempts on its schedule, and when a
+ * lease would end.
  *
  * **Gotchas**
  *
- * A server that restarts without its data may let more than the limit in, as it may
- * with a lock: see the option `delayedRestart`. A request for many permits may be
- * overtaken by those of services in which nobody waits yet.
+ * A server that restarts without its data may admit more than the limit, as it may with a lock: see
+ * the option `delayedRestart`. A request for many permits may be overtaken by those of services in
+ * which nobody waits yet.
  *
  * **Example** (Five licences)
  *
@@ -94,9 +94,9 @@ export const withPermits: {
  *
  * **Details**
  *
- * Also `None` where requests of several clients were split over the nodes, although
- * permits are free. Fails with `NodesUnavailable` if too few nodes respond to decide,
- * and with `LockLost` as `withPermits` does. `retry` is not used.
+ * Also `None` if requests of several clients were split over the nodes, even though permits are
+ * free. Fails with `NodesUnavailable` if too few nodes respond to decide, and with `LockLost` as
+ * `withPermits` does. `retry` is not used.
  *
  * @category holding
  * @since 0.1.0
@@ -121,8 +121,7 @@ export const withPermitsIfAvailable: {
  *
  * The token of a slot is larger than that of every earlier holder of this slot, so a
  * resource can tell the live holders from those that were frozen: it accepts a token
- * that is at least as large as the largest seen for the slot. Tokens are those of
- * `withFencedLock` in all else.
+ * that is at least as large as the largest seen for the slot. In all else, tokens are as those of `withFencedLock`.
  *
  * **Example** (A write that says which permit it has)
  *
@@ -235,9 +234,8 @@ export const tryFencedPermits = (
 // -----------------------------------------------------------------------------
 
 /**
- * A semaphore whose name, limit and options are said once, with the verbs of Effect's
- * own `Semaphore`. Unlike those, its effects may fail, and acquiring gives the permits
- * that are held.
+ * A semaphore whose name, limit and options are given once, with the functions of Effect's own
+ * `Semaphore`. Unlike there, its effects may fail, and acquiring gives the held permits.
  *
  * @category models
  * @since 0.1.0
@@ -249,7 +247,7 @@ export interface DistributedSemaphore {
   /** How many permits there are. */
   readonly limit: number
 
-  /** Holds so many permits while the program runs: {@link withPermits}. */
+  /** Holds the given number of permits while the program runs: {@link withPermits}. */
   readonly withPermits: (permits: number) => <A, E, R>(
     program: Program<[permits: Permits], A, E, R>
   ) => Effect.Effect<A, E | LockError | LockLost, R | Redsync>
@@ -264,7 +262,7 @@ export interface DistributedSemaphore {
     program: Program<[permits: Permits], A, E, R>
   ) => Effect.Effect<Option.Option<A>, E | NodesUnavailable | LockLost, R | Redsync>
 
-  /** Holds so many permits until the scope closes: {@link permits}. */
+  /** Holds the given number of permits until the scope closes: {@link permits}. */
   readonly takeScoped: (permits: number) => Effect.Effect<Permits, LockError, Redsync | Scope.Scope>
 
   /** Makes one attempt, `None` if too few are free: {@link tryPermits}. */
@@ -311,7 +309,7 @@ export const semaphore = (name: string, options: SemaphoreOptions): DistributedS
 }
 
 // -----------------------------------------------------------------------------
-// looking at a semaphore
+// inspecting a semaphore
 // -----------------------------------------------------------------------------
 
 /**
@@ -334,10 +332,10 @@ export const inspectPermits = (name: string): Effect.Effect<PermitInspection, ne
  *
  * **Details**
  *
- * Others can have the permits at once, and are woken, while their former holders still
- * run: a holder hears of it at its next extension, those in this service at once.
- * Fencing counters are kept. Fails with `NodesUnavailable` if too few nodes answer.
- * Permits may be taken away even then, as after an interruption.
+ * Others can acquire the permits at once, and are woken, while their former holders still run: a
+ * holder finds out at its next extension, one in this service at once. Fencing counters are kept.
+ * Fails with `NodesUnavailable` if too few nodes answer. Permits may be taken away even then, as
+ * after an interruption.
  *
  * @category releasing
  * @since 0.1.0

@@ -2,7 +2,7 @@
  * The distributed lock for Effect programs: Redlock over independent Redis
  * servers, as a scoped resource with typed errors.
  *
- * The modules come as namespaces, the everyday functions and types by name. Nodes
+ * Modules are exported as namespaces, the most common functions and types by name. Nodes
  * over ioredis have an entry point of their own, `effect-redsync/IoredisNode`, since
  * ioredis is optional.
  *
@@ -93,7 +93,7 @@ export type { FencingToken } from "./Fencing.ts"
 /** @since 0.1.0 */
 export { Keyed } from "./Keyed.ts"
 /**
- * Semaphores: at most so many permits of a name are held at once.
+ * Semaphores: at most a given number of permits of a name is held at once.
  *
  * @since 0.1.0
  */

@@ -46,7 +46,8 @@ import * as Redsync from "./Redsync.ts"
  * **Details**
  *
  * - `"up"`: it answers at once.
- * - `"silent"`: it answers nothing, as a stopped process or a network that drops packets. Requests time out; once the
+ * - `"silent"`: it answers nothing, like a stopped process or a network that drops packets.
+ * Requests time out; once the
  *   node is up again, it executes and answers what it was sent, in order.
  * - `"down"`: every request fails at once, as if there were no connection. It keeps its keys; see `wipe`.
  * - `{ rejects: "OOM command not allowed" }`: every request is answered with this error.
@@ -75,7 +76,7 @@ export interface NodeCall {
 }
 
 /**
- * A node in memory that does what a test says.
+ * A node in memory that a test controls.
  *
  * @category models
  * @since 0.1.0
@@ -112,14 +113,14 @@ export class TestNodes extends Context.Service<TestNodes, {
   readonly all: (state: NodeState) => Effect.Effect<void>
   /**
    * Another program takes the lock on all nodes, for a minute by default. Acquiring it
-   * then provokes `ErrFailed`. `Redsync.forceUnlock` frees it early. It has nothing to do
-   * with the permits of a semaphore of that name.
+   * then provokes `ErrFailed`. `Redsync.forceUnlock` frees it early. It does not affect the permits
+   * of a semaphore of that name.
    */
   readonly occupy: (lock: string, duration?: Duration.Input) => Effect.Effect<void>
   /**
-   * Another program takes the lock from its holder, on all nodes. The holder notices it
-   * when it extends the lock the next time, a third of the expiry after the last time:
-   * then its program is interrupted, and fails with `LockLost`.
+   * Another program takes the lock from its holder, on all nodes. The holder notices at its next
+   * extension, a third of the expiry after the last: then its program is interrupted, and fails
+   * with `LockLost`.
    */
   readonly steal: (lock: string) => Effect.Effect<void>
 }>()("effect-redsync/TestNodes") {}
@@ -138,7 +139,7 @@ export class TestNodes extends Context.Service<TestNodes, {
  *
  * The retry schedule waits on the test clock too: a test that waits for a lock, or
  * for a request to time out, has to run in a fiber while the test adjusts the clock.
- * With `retry: Schedule.recurs(0)` a lock is tried once, and no time has to pass.
+ * With `retry: Schedule.recurs(0)` there is one attempt, and no time has to pass.
  *
  * @category layers
  * @since 0.1.0
@@ -162,7 +163,7 @@ export const layerTest = (options: MemoryOptions = {}): Layer.Layer<Redsync.Reds
     })
     const controlled = Layer.effect(
       TestNodes,
-      // Before the service closes, which would wait for their answers on a clock that nobody adjusts any more.
+      // Before the service closes, which would wait for their answers on a clock that is no longer adjusted.
       Effect.as(Effect.addFinalizer(() => each(({ recover }) => recover)), control)
     )
     return Layer.provideMerge(controlled, Redsync.layer({ ...layerOptions, nodes: nodes.map(({ node }) => node) }))
