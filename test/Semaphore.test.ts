@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Duration, Effect, Exit, Fiber, Option, Ref, Schedule } from "effect"
+import { Cause, Duration, Effect, Exit, Fiber, Option, Ref, Schedule, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import {
   Lock,
@@ -406,14 +406,73 @@ describe("Semaphore", () => {
     [{ limit: 5, expiry: -1 }, /expiry/],
     [{ limits: 5 }, /"limits" here; did you mean limit\?/]
   ]
-  it.effect.each(invalid)("refuses %o before any command", ([options, words]) =>
+  /** Everything that takes options. */
+  const verbs: Record<
+    string,
+    (options: Semaphore.PermitOptions, name?: string) => Effect.Effect<unknown, unknown, Redsync | Scope.Scope>
+  > = {
+    withPermits: (options, name = "s") => withPermits(name, Effect.void, options),
+    withPermitsIfAvailable: (options, name = "s") => withPermitsIfAvailable(name, Effect.void, options),
+    withFencedPermits: (options, name = "s") => withFencedPermits(name, Effect.void, options),
+    withFencedPermitsIfAvailable: (options, name = "s") =>
+      Semaphore.withFencedPermitsIfAvailable(name, Effect.void, options),
+    permits: (options, name = "s") => Semaphore.permits(name, options),
+    tryPermits: (options, name = "s") => Semaphore.tryPermits(name, options),
+    fencedPermits: (options, name = "s") => Semaphore.fencedPermits(name, options),
+    tryFencedPermits: (options, name = "s") => Semaphore.tryFencedPermits(name, options)
+  }
+
+  /** The verbs of a semaphore as a value, which are given the number. */
+  const verbsOfValue: ReadonlyArray<
+    (five: Semaphore.DistributedSemaphore, permits: number) => Effect.Effect<unknown, unknown, Redsync | Scope.Scope>
+  > = [
+    (five, permits) => five.withPermits(permits)(Effect.void),
+    (five, permits) => five.withPermitsIfAvailable(permits)(Effect.void),
+    (five, permits) => five.takeScoped(permits),
+    (five, permits) => five.takeScopedIfAvailable(permits)
+  ]
+
+  /** Dies with an error that says what is wrong, before a node is asked. */
+  const isRefused = Effect.fnUntraced(function*(
+    attempt: Effect.Effect<unknown, unknown, Redsync | Scope.Scope>,
+    words: RegExp
+  ) {
+    let asked = 0
+    const counting: LockNode = {
+      ...MemoryNode.make("a"),
+      permits: new Proxy({}, { get: () => () => asked++ }) as never
+    }
+    const exit = yield* Effect.exit(Effect.provide(attempt, Redsync.layer({ nodes: [counting] })))
+    assert(Exit.isFailure(exit))
+    const error = Cause.squash(exit.cause)
+    assert(error instanceof Cause.IllegalArgumentError)
+    assert.match(error.message, words)
+    assert.strictEqual(asked, 0)
+  })
+
+  it.effect.each(invalid)("refuses %o before any command, whatever is called", ([options, words]) =>
+    Effect.scoped(
+      Effect.forEach(Object.values(verbs), (verb) => isRefused(verb(options as Semaphore.PermitOptions), words))
+    ))
+
+  it.effect("refuses a number or a limit that is none where a semaphore is a value, and names that are none", () =>
     Effect.gen(function*() {
-      const exit = yield* Effect.exit(Semaphore.tryPermits("s", options as Semaphore.PermitOptions))
-      assert(Exit.isFailure(exit))
-      const error = Cause.squash(exit.cause)
-      assert(error instanceof Cause.IllegalArgumentError)
-      assert.match(error.message, words)
-    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 1 }))))
+      for (const verb of verbsOfValue) {
+        for (const permits of [0, 6, -1, 1.5, NaN, Infinity]) {
+          const words = new RegExp(`permits is ${permits}; it must be a whole number from 1 to the limit, 5`)
+          yield* isRefused(verb(semaphore("s", { limit: 5 }), permits), words)
+        }
+        yield* isRefused(verb(semaphore("s", { limit: -1 }), 1), /limit is -1; it must be a whole number/)
+        yield* isRefused(verb(semaphore("", { limit: 1 }), 1), /name is ""/)
+      }
+      for (const verb of Object.values(verbs)) {
+        yield* isRefused(verb({ limit: 1 }, ""), /name is ""/)
+        yield* isRefused(verb({ limit: 1 }, "redsync:1:permits:{s}"), /keys that begin with "redsync:"/)
+      }
+      for (const verb of [Semaphore.inspectPermits, Semaphore.forceReleasePermits]) {
+        yield* isRefused(verb(""), /name is ""/)
+      }
+    }).pipe(Effect.scoped))
 
   it.effect("needs permits of every node, and says which has none", () => {
     const { permits: _, ...plain } = MemoryNode.make("plain")
