@@ -365,6 +365,13 @@ layer(Layer.merge(RedisServers.layer(1), RedisCluster.layer), { excludeTestServi
             } else {
               assert(Result.isFailure(counted))
               assert.match(counted.failure.message, /a cluster cannot keep a fencing counter for the name/)
+              const read = yield* Effect.flip(node.shared!.acquire(name, "reader", 60_000))
+              assert.match(read.message, /a cluster cannot keep readers for the name/)
+              const request = { expiryMillis: 60_000, limit: 1, permits: 1, start: 0, step: 1, proposal: 1 }
+              const permit = yield* Effect.flip(node.permits!.acquire(name, "holder", request))
+              assert.match(permit.message, /a cluster cannot keep a fencing counter for the name/)
+              assert.deepStrictEqual((yield* node.permits!.inspect(name)).holders, [])
+              assert.deepStrictEqual(yield* node.inspect(name), Option.none())
               yield* node.acquire(name, "new", 60_000)
             }
             yield* list.join(name, entryOf("we"), "back")
