@@ -151,15 +151,16 @@ export interface Child {
   /** Waits until it has said a line that begins like this, and gives it whole. */
   readonly hear: (beginning: string) => Effect.Effect<string>
   readonly tell: (line: string) => Effect.Effect<void>
-  readonly signal: (name: "SIGSTOP" | "SIGCONT" | "SIGKILL") => Effect.Effect<void>
-  readonly exited: Effect.Effect<void>
+  readonly signal: (name: "SIGSTOP" | "SIGCONT" | "SIGTERM" | "SIGKILL") => Effect.Effect<void>
+  /** Waits for its end, and gives its exit code, `null` if a signal ended it. */
+  readonly exited: Effect.Effect<number | null>
 }
 
 /** Lets a process import the library by its name. */
 const asInstalled = ["--import", new URL("children/asInstalled.ts", import.meta.url).href]
 
 /** A program, of `test/support/children` where named, in a process of its own, which ends with the scope at the latest. */
-export const child = (program: string | URL, options: object) =>
+export const child = (program: string | URL, options: object, environment: Record<string, string> = {}) =>
   Effect.map(
     Effect.acquireRelease(
       Effect.promise(async () => {
@@ -170,8 +171,11 @@ export const child = (program: string | URL, options: object) =>
         // One that is stopped does not notice that its parent was killed.
         const prefix = source.kind === "processes" && source.setpriv ? ["setpriv", "--pdeathsig", "KILL"] : []
         const [command, ...args] = [...prefix, process.execPath, ...asInstalled, path, JSON.stringify(options)] as const
-        const running = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] })
-        const exited = new Promise<void>((resolve) => running.once("exit", () => resolve()))
+        const running = spawn(command, args, {
+          stdio: ["pipe", "pipe", "inherit"],
+          env: { ...process.env, ...environment }
+        })
+        const exited = new Promise<number | null>((resolve) => running.once("exit", resolve))
         const lines: Array<string> = []
         const listeners = new Set<() => void>()
         createInterface({ input: running.stdout }).on("line", (line) => {
