@@ -149,13 +149,13 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a loss that leaves its keys",
-    edits: [edit("src/internal/hold/heldLock.ts", "      cleanUps.over(this, nodes)\n", "")],
+    edits: [edit("src/internal/hold/heldLock.ts", "      cleanUps.over(this.#claim, nodes)\n", "")],
     within: 2000,
     seed: 379
   },
   {
     name: "what an extension planted after the loss is left",
-    edits: [edit("src/internal/hold/heldLock.ts", "cleanUps.over(this, notConfirmed)", "")],
+    edits: [edit("src/internal/hold/heldLock.ts", "cleanUps.over(this.#claim, notConfirmed)", "")],
     within: 5000,
     seed: 2626
   },
@@ -331,6 +331,61 @@ export const mutations: ReadonlyArray<Mutation> = [
     )],
     within: 500,
     seed: 8
+  },
+  // 10: what is passed on within a process is passed on as if it had been released and taken
+  {
+    name: "a value that was read is passed on",
+    edits: [edit("src/internal/hold/heldLock.ts", "return !this.#isValueRead && ", "return ")],
+    within: 2000,
+    seed: 1
+  },
+  {
+    name: "a lock that was passed on is still held",
+    edits: [edit(
+      "src/internal/hold/heldLock.ts",
+      "this.#recordEnd(\"passed on\")",
+      "this.#metrics.holdEnded(0, 0)"
+    )],
+    within: 2000,
+    seed: 1
+  },
+  {
+    name: "a lock is passed on for as long as anybody waits",
+    edits: [edit("src/internal/waiting/waitQueue.ts", "return isInTime ? head : undefined", "return head")],
+    within: 2000,
+    seed: 1
+  },
+  {
+    name: "a lock is passed on that is nearly over",
+    edits: [edit("src/internal/hold/heldLock.ts", "this.remainingMillis() > expiryMillis / 2", "true")],
+    within: 4000,
+    seed: 1
+  },
+  {
+    name: "the lease of a lock that was passed on counts from the answer",
+    edits: [edit(
+      "src/internal/hold/heldLock.ts",
+      "new HeldLock(this.#context, to, start, undefined, this)",
+      "new HeldLock(this.#context, to, instantNow(clock), undefined, this)"
+    )],
+    within: 500,
+    seed: 1
+  },
+  {
+    name: "the value before is left where it was not replaced",
+    edits: [edit("src/internal/hold/passing.ts", "this.#cleanUps.released(this.#from, tally)", "")],
+    within: 2000,
+    seed: 1
+  },
+  {
+    name: "a value that too few nodes have replaced is left",
+    edits: [edit(
+      "src/internal/hold/passing.ts",
+      "quorum.send(release, () => onGivenUp(release.woke))",
+      "onGivenUp(release.woke)"
+    )],
+    within: 500,
+    seed: 1
   }
 ]
 

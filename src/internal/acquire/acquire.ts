@@ -12,9 +12,8 @@ import { clockError } from "../claim/tokenAllocation.ts"
 import { HeldLock } from "../hold/heldLock.ts"
 import { nodesUnavailable, type Tally, unavailable } from "../quorum/ballot.ts"
 import type { AcquireOutcome } from "../telemetry/metrics.ts"
-import type { Waiter } from "../waiting/waitQueue.ts"
+import { AcquireWaiter } from "./acquireWaiter.ts"
 import { type AcquireContext, attempt, type RestoreInterruptibility } from "./attempt.ts"
-import { PlaceClaim } from "./placeClaim.ts"
 import { waitForTurn } from "./waitForTurn.ts"
 
 /** Makes one attempt that distinguishes a lock held by another from too few nodes. */
@@ -65,11 +64,7 @@ export const acquire = (
   Effect.suspend(() => {
     const unusable = settings.isFenced ? clockError(service.quorum, { name, key: service.key(name) }) : undefined
     if (unusable !== undefined) return Effect.fail(unusable)
-    const waiter: Waiter<PlaceClaim> = {
-      terms: settings,
-      wake: undefined,
-      claim: () => new PlaceClaim(service, service.claim(name, settings))
-    }
+    const waiter = new AcquireWaiter(service, name, settings)
     const queue = service.waitQueues.enter(service.key(name), waiter)
     const startedAt = before?.at ?? monotonicMillis(service.clock)
     const isHead = queue.isHead(waiter)
@@ -84,6 +79,7 @@ export const acquire = (
         : waitForTurn(service, name, queue, waiter, settings, restore, startedAt, result))
     return Effect.onExitPrimitive(acquired, (exit) => {
       service.waitQueues.leave(queue, waiter)
+      waiter.leave()
       service.quorum.metrics.acquisitionEnded(outcomeOf(exit), monotonicMillis(service.clock) - startedAt)
       return undefined
     })

@@ -14,11 +14,12 @@ import type { HoldContext } from "../hold/hold.ts"
 import { leaseEndFrom, remainingMillis } from "../lease/lease.ts"
 import { granted, type Tally, toVotes } from "../quorum/ballot.ts"
 import type { WaitQueues } from "../waiting/waitQueues.ts"
+import type { AcquireWaiter } from "./acquireWaiter.ts"
 import type { PlaceClaim } from "./placeClaim.ts"
 
 /** What acquiring needs from the service. */
 export interface AcquireContext extends HoldContext, AdminContext {
-  readonly waitQueues: WaitQueues<Tally<boolean>, PlaceClaim>
+  readonly waitQueues: WaitQueues<Tally<boolean>, PlaceClaim, AcquireWaiter>
   /** What holds of shared locks need. */
   readonly sharedHolds: HoldContext
   /** Whether debug messages are logged. */

@@ -38,28 +38,31 @@ export const downgrade = (
     const { cleanUps, nodes, quorum } = service
     const lost = lock.endExclusive()
     if (lost !== undefined) return Effect.fail(lost)
-    const claim = service.sharedClaim(lock)
+    const claim = service.sharedClaim(lock.claim)
     const start = instantNow(service.clock)
     // Registered as a task, so that closing the service also waits for the clean-up.
     quorum.taskStarted()
     const end = (isGranted: boolean) => {
       lock.exclusiveEnded(isGranted)
       if (!isGranted) {
-        cleanUps.over(lock, nodes)
+        cleanUps.over(lock.claim, nodes)
         cleanUps.over(claim, nodes)
       }
       quorum.taskEnded()
     }
-    const voted = Effect.onExitPrimitive(restore(quorum.request(new DowngradeRequest(claim, lock.value))), (exit) => {
-      if (Exit.isFailure(exit)) end(false)
-      return undefined
-    })
+    const voted = Effect.onExitPrimitive(
+      restore(quorum.request(new DowngradeRequest(claim, lock.claim.value))),
+      (exit) => {
+        if (Exit.isFailure(exit)) end(false)
+        return undefined
+      }
+    )
     return Effect.flatMap(voted, (tally): Effect.Effect<HeldLock, LockLost | NodesUnavailable> => {
       const { settings } = claim
       const isGranted = granted(tally) &&
         remainingMillis(service.clock, leaseEndFrom(start, settings.validityMillis)) > 0
       const shared = isGranted ? new HeldLock(service.sharedHolds, claim, start) : undefined
-      if (isGranted) cleanUps.over(lock, notGrantedNodes(tally))
+      if (isGranted) cleanUps.over(lock.claim, notGrantedNodes(tally))
       end(isGranted)
       return shared === undefined ? Effect.fail(failure(claim, tally)) : Effect.succeed(shared)
     })

@@ -15,7 +15,8 @@ import { HeldLock } from "../hold/heldLock.ts"
 import { markIfNested } from "../hold/nested.ts"
 import type { Tally } from "../quorum/ballot.ts"
 import { attributes } from "../telemetry/attributes.ts"
-import type { Waiter, WaitQueue } from "../waiting/waitQueue.ts"
+import type { WaitQueue } from "../waiting/waitQueue.ts"
+import type { AcquireWaiter } from "./acquireWaiter.ts"
 import { type AcquireContext, attempt, type RestoreInterruptibility } from "./attempt.ts"
 import type { PlaceClaim } from "./placeClaim.ts"
 import { failExplained, refusalError } from "./refusal.ts"
@@ -29,8 +30,8 @@ const maxSplitRetries = 2
 export const waitForTurn = Effect.fnUntraced(function*(
   service: AcquireContext,
   name: string,
-  queue: WaitQueue<Tally<boolean>, PlaceClaim>,
-  waiter: Waiter<PlaceClaim>,
+  queue: WaitQueue<Tally<boolean>, PlaceClaim, AcquireWaiter>,
+  waiter: AcquireWaiter,
   settings: LockSettings,
   restore: RestoreInterruptibility,
   startedAt: number,
@@ -53,6 +54,8 @@ export const waitForTurn = Effect.fnUntraced(function*(
       Pull.catchDone(() => Effect.succeedNone)
     )
     if (Option.isNone(delay)) {
+      const given = waiter.take()
+      if (given !== undefined) return given
       if (!hasAttempted && queue.isHead(waiter) && !queue.place.isVoted) {
         const lock = yield* attemptOrWait()
         if (lock !== undefined) return lock
@@ -60,6 +63,7 @@ export const waitForTurn = Effect.fnUntraced(function*(
       }
       // The next in line need not wait for what we find out.
       waitQueues.leave(queue, waiter)
+      waiter.leave()
       const failure = failExplained(service, settings, error, () => monotonicMillis(clock) - startedAt)
       return yield* restore(markIfNested(service, failure))
     }
@@ -68,6 +72,8 @@ export const waitForTurn = Effect.fnUntraced(function*(
     if (delay.value <= 0) yield* Effect.yieldNow
     // Whatever wakes the head before it is due leads to an attempt that uses up no step.
     while (true) {
+      const given = waiter.take()
+      if (given !== undefined) return given
       if (waitQueues.closed) return yield* Effect.fail(error)
       const isDue = monotonicMillis(clock) >= dueAt
       if (queue.isHead(waiter)) {
@@ -91,7 +97,7 @@ export const waitForTurn = Effect.fnUntraced(function*(
       }
       if (isDue) break
       yield* restore(
-        sleepUntilWoken(service, waiter, dueAt, () => waitQueues.closed || queue.hasNewsFor(waiter))
+        sleepUntilWoken(service, waiter, dueAt, () => waitQueues.closed || waiter.hasLock || queue.hasNewsFor(waiter))
       )
     }
   }

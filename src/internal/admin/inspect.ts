@@ -12,6 +12,17 @@ import type { LockSettings } from "../claim/settings.ts"
 import { notALockReason, sharedMarker } from "../nodeContract.ts"
 import type { AdminContext } from "./unlock.ts"
 
+/** As `inspect`; whoever calls it sees the value of the holder. */
+export const inspectAndReveal = (
+  service: AdminContext,
+  name: string,
+  settings: LockSettings
+): Effect.Effect<Inspection> =>
+  Effect.map(inspect(service, name, settings), (inspection) => {
+    for (const holder of service.waitQueues.holders(service.key(name))) holder.reveal()
+    return inspection
+  })
+
 export const inspect = (
   service: Pick<AdminContext, "nodes" | "quorum" | "key" | "waitQueues">,
   name: string,

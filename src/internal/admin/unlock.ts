@@ -23,7 +23,8 @@ export interface AdminContext {
 }
 
 interface Holder {
-  readonly value: string
+  readonly claim: { readonly value: string }
+  reveal(): void
   markLost(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void
 }
 
@@ -35,7 +36,7 @@ interface Holders {
 
 /** The holds of this service with the given value. */
 export const holdersOf = (service: AdminContext, key: string, value: string): ReadonlyArray<Holder> =>
-  allHolders(service, key).filter((held) => held.value === value)
+  allHolders(service, key).filter((held) => held.claim.value === value)
 
 const allHolders = ({ readerQueues, waitQueues }: AdminContext, key: string): ReadonlyArray<Holder> => [
   ...waitQueues.holders(key),

@@ -73,6 +73,8 @@ export class OwnClaim implements Claim {
   readonly tokenAllocation: TokenAllocation | undefined
   readonly permits: PermitAllocation | undefined
   untouched: Set<LockNode> | undefined
+  /** Nodes that were to have the value have it not: they had not got the one before it. */
+  isWorn = false
   readonly madeAt: number
 
   constructor(
@@ -92,6 +94,14 @@ export class OwnClaim implements Claim {
     this.permits = permits
     this.untouched = undefined
     this.madeAt = madeAt
+  }
+
+  /** The same value, for the next that holds the lock with it: on the nodes nothing changes. */
+  passedOnTo({ name, settings }: { readonly name: string; readonly settings: LockSettings }): OwnClaim {
+    const passedOn = new OwnClaim(name, this.key, this.value, settings, undefined, this.madeAt)
+    passedOn.untouched = this.untouched
+    passedOn.isWorn = this.isWorn
+    return passedOn
   }
 
   /** The same value, for a lock with the settings of the waiter that takes it. */
@@ -206,13 +216,13 @@ export class TopUpRequest implements NodeRequest<boolean> {
 /** Replaces the value with which a lock was acquired elsewhere with one of ours. */
 export class ReplaceRequest implements NodeRequest<boolean> {
   readonly operation = "acquire"
-  readonly conclusive = true
+  readonly conclusive: boolean = true
   readonly timeoutMillis: number
   readonly #claim: OwnClaim
   readonly #oldValue: string
 
-  constructor(claim: OwnClaim, oldValue: string) {
-    this.timeoutMillis = claim.settings.nodeTimeoutMillis
+  constructor(claim: OwnClaim, oldValue: string, timeoutMillis: number = claim.settings.nodeTimeoutMillis) {
+    this.timeoutMillis = timeoutMillis
     this.#claim = claim
     this.#oldValue = oldValue
   }

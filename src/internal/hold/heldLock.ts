@@ -14,10 +14,9 @@ import { LockLost, type NodesUnavailable, type Vote } from "../../LockError.ts"
 import type { LockMode } from "../../LockMetrics.ts"
 import type { LockNode } from "../../LockNode.ts"
 import { type Instant, instantNow, monotonicMillis } from "../base/clock.ts"
-import { type Claim, isHeldRequest, type OwnClaim, raiseCounterRequest } from "../claim/claim.ts"
+import { isHeldRequest, type OwnClaim, raiseCounterRequest } from "../claim/claim.ts"
 import type { PermitAllocation } from "../claim/permitAllocation.ts"
 import type { LockSettings } from "../claim/settings.ts"
-import type { TokenAllocation } from "../claim/tokenAllocation.ts"
 import { downgrade } from "../lease/downgrade.ts"
 import { Guardable } from "../lease/guard.ts"
 import { leaseEndFrom, remainingMillis, sinceMillis } from "../lease/lease.ts"
@@ -26,7 +25,9 @@ import { isUnsent } from "../nodeContract.ts"
 import { denied, granted, lockOf, nodesUnavailable, type Tally, toVotes, unavailable } from "../quorum/ballot.ts"
 import { attributes } from "../telemetry/attributes.ts"
 import type { LockMetrics } from "../telemetry/metrics.ts"
-import type { Downgrading, Hold, HoldContext } from "./hold.ts"
+import type { Holder } from "../waiting/waitQueue.ts"
+import type { Downgrading, Heir, Hold, HoldContext } from "./hold.ts"
+import { canReplace, replaceClaim } from "./passing.ts"
 import { ReleaseRequest } from "./release.ts"
 import { PermitRenewalRequest, RenewalRequest } from "./renewal.ts"
 
@@ -52,21 +53,24 @@ type HoldState =
   | "backing off"
   | "lost"
   | "released"
+  /** Released, without a message: the next in this service holds the lock with the same value. */
+  | "passed on"
   /** Given up without a release, so that another process can adopt it. */
   | "detached"
   /** Left to expire, without further renewals. */
   | "abandoned"
 
-export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased, Downgrading {
+export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, Downgrading {
   readonly #context: HoldContext
   readonly #claim: OwnClaim
-  readonly #leaseTimer = new LeaseTimer(this)
+  readonly #leaseTimer: LeaseTimer
   readonly #grantedAt: number
   readonly #listeners = new Set<(lost: LockLost) => void>()
   #state: HoldState = "resting"
   #leaseEnd: Instant
   #isLeaseFull: boolean
   #wasExtended = false
+  #isValueRead = false
   #lost: LockLost | undefined
   #released: Deferred.Deferred<boolean> | undefined
   /** The number of renewals that some node has not answered yet. */
@@ -79,9 +83,9 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased, Do
 
   /**
    * `start` is when the successful attempt or adoption was sent. A lock that was handed over has a `leaseEnd` of its
-   * own, and is extended soon.
+   * own, and is extended soon. One that was passed on in here is told by whom; with the same value it takes over the lease.
    */
-  constructor(service: HoldContext, claim: OwnClaim, start: Instant, leaseEnd?: Instant) {
+  constructor(service: HoldContext, claim: OwnClaim, start: Instant, leaseEnd?: Instant, from?: HeldLock) {
     super()
     const { autoExtend, expiryMillis, validityMillis } = claim.settings
     this.#context = service
@@ -90,9 +94,18 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased, Do
     this.#isLeaseFull = this.#leaseEnd.monotonic - start.monotonic >= validityMillis * fullLeaseShare
     this.#grantedAt = start.monotonic
     this.#metrics.holdStarted(this.#permitCount)
-    const firstRenewal = this.#isLeaseFull ? expiryMillis / 3 : autoExtend ? firstRenewalMillis : 0
-    service.leaseTimers.schedule(this.#leaseTimer, firstRenewal)
-    service.waitQueues.lockHeld(this)
+    if (from?.claim.value === claim.value) {
+      this.#isLeaseFull = from.#isLeaseFull
+      this.#wasExtended = from.#wasExtended
+      this.#leaseTimer = from.#leaseTimer
+      this.#leaseTimer.lock = this
+    } else {
+      this.#leaseTimer = new LeaseTimer(this)
+      const firstRenewal = this.#isLeaseFull ? expiryMillis / 3 : autoExtend ? firstRenewalMillis : 0
+      service.leaseTimers.schedule(this.#leaseTimer, firstRenewal)
+    }
+    if (from === undefined) service.waitQueues.lockHeld(this)
+    else service.waitQueues.passedOn(from, this)
   }
 
   get name(): string {
@@ -103,8 +116,19 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased, Do
     return this.#claim.key
   }
 
+  /** For others: in here `claim.value` is read. A value that somebody knows is not passed on. */
   get value(): string {
+    this.reveal()
     return this.#claim.value
+  }
+
+  reveal(): void {
+    this.#isValueRead = true
+  }
+
+  /** What the nodes store. */
+  get claim(): OwnClaim {
+    return this.#claim
   }
 
   get mode(): LockMode {
@@ -115,24 +139,12 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased, Do
     return this.#claim.settings
   }
 
-  get tokenAllocation(): TokenAllocation | undefined {
-    return this.#claim.tokenAllocation
-  }
-
   get permits(): PermitAllocation | undefined {
     return this.#claim.permits
   }
 
-  get untouched(): ReadonlySet<LockNode> | undefined {
-    return this.#claim.untouched
-  }
-
-  get madeAt(): number {
-    return this.#claim.madeAt
-  }
-
   get token(): FencingToken | undefined {
-    return this.tokenAllocation?.token ?? this.permits?.tokens[0]
+    return this.#claim.tokenAllocation?.token ?? this.permits?.tokens[0]
   }
 
   get names(): string {
@@ -168,10 +180,10 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased, Do
 
   get isHeld(): Effect.Effect<boolean, NodesUnavailable> {
     return Effect.flatMap(
-      this.#context.quorum.request(isHeldRequest(this)),
+      this.#context.quorum.request(isHeldRequest(this.#claim)),
       (tally) =>
         granted(tally) || denied(tally)
-          ? Effect.succeed(granted(tally))
+          ? Effect.succeed(granted(tally) && this.#state !== "passed on")
           : Effect.fail(nodesUnavailable(this, tally))
     )
   }
@@ -195,7 +207,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased, Do
   get detach(): Effect.Effect<string, LockLost> {
     return Effect.flatMap(this.#leave("detached"), () => {
       const lost = this.#state === "detached" ? undefined : this.#notHeld()
-      return lost === undefined ? Effect.succeed(this.value) : Effect.fail(lost)
+      return lost === undefined ? Effect.succeed(this.#claim.value) : Effect.fail(lost)
     })
   }
 
@@ -249,7 +261,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased, Do
     const { cleanUps, nodes, quorum, waitQueues } = this.#context
     if (reason !== "Released") {
       // Clean up before the listeners run: a renewal may have restored a missing key, or may still do so.
-      cleanUps.over(this, nodes)
+      cleanUps.over(this.#claim, nodes)
       this.#metrics.lockLost(reason)
       quorum.log("Warn", lost.message, { [attributes.lock]: this.name, [attributes.reason]: reason })
     }
@@ -268,17 +280,59 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased, Do
       return released
     }
     const { quorum, waitQueues } = this.#context
+    const heir = this.#isHeld ? waitQueues.heir(this) : undefined
+    if (heir !== undefined && this.#passOnTo(heir, released)) return released
     const handOver = this.#isHeld ? waitQueues.releasing(this) : undefined
     // Before anything is sent: the successor may have the lock before we know.
     if (this.#isHeld) this.#recordEnd("released")
     else this.#state = "released"
     this.#listeners.clear()
-    const release = new ReleaseRequest(this.#context, this, { handOver })
+    const release = new ReleaseRequest(this.#context, this.#claim, { handOver })
     quorum.send(release, (tally) => {
       waitQueues.lockEnded(this, release.woke)
       Deferred.doneUnsafe(released, Effect.succeed(granted(tally)))
     })
     return released
+  }
+
+  /** Passes the lock on to the next in this service; false if it is to be released. */
+  #passOnTo(heir: Heir, released: Deferred.Deferred<boolean>): boolean {
+    const { clock, waitQueues } = this.#context
+    const isReplaced = (answer: boolean) => Deferred.doneUnsafe(released, Effect.succeed(answer))
+    const start = instantNow(clock)
+    if (this.#isAsGoodFor(heir)) {
+      // This hold is over before the next begins, and nothing of it is under way to the nodes.
+      this.#recordEnd("passed on")
+      this.#listeners.clear()
+      heir.give(new HeldLock(this.#context, this.#claim.passedOnTo(heir), start, this.#leaseEnd, this))
+      isReplaced(true)
+      return true
+    }
+    if (!canReplace(this.#context, this.#claim, heir)) return false
+    waitQueues.releasing(this)
+    this.#recordEnd("released")
+    this.#listeners.clear()
+    const to = heir.newClaim()
+    replaceClaim(this.#context, {
+      from: this.#claim,
+      to,
+      onReplaced: isReplaced,
+      onGranted: () => heir.give(new HeldLock(this.#context, to, start, undefined, this)),
+      onGivenUp: (woke) => waitQueues.lockEnded(this, woke)
+    })
+    return true
+  }
+
+  /**
+   * Whether the next may have what is left of the lease under the same value, so that the nodes need not hear of it:
+   * nobody can tell one hold from the other, and no renewal is under way that would clean up.
+   */
+  #isAsGoodFor({ settings }: Heir): boolean {
+    const { autoExtend, driftFactor, expiryMillis, isFenced } = this.settings
+    return !this.#isValueRead && this.#state === "resting" && this.#openRenewals === 0 &&
+      autoExtend && settings.autoExtend && !isFenced && !settings.isFenced &&
+      settings.expiryMillis === expiryMillis && settings.driftFactor === driftFactor &&
+      this.remainingMillis() > expiryMillis / 2
   }
 
   /** The shared lock that takes the place of this exclusive one; `undefined` if this is no exclusive lock. */
@@ -343,7 +397,8 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased, Do
   #recordEnd(state: HoldState) {
     const { clock, leaseTimers } = this.#context
     this.#state = state
-    leaseTimers.cancel(this.#leaseTimer)
+    // The next hold takes the timer over.
+    if (state !== "passed on") leaseTimers.cancel(this.#leaseTimer)
     this.#metrics.holdEnded(monotonicMillis(clock) - this.#grantedAt, this.#permitCount)
   }
 
@@ -355,8 +410,8 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased, Do
     const onSettled = (tally: Tally<boolean>) => this.#onRenewalSettled(tally)
     const { nodes, quorum } = this.#context
     const renewal = this.permits === undefined
-      ? new RenewalRequest(this, onSettled)
-      : new PermitRenewalRequest(this, this.permits, nodes, onSettled)
+      ? new RenewalRequest(this.#claim, onSettled)
+      : new PermitRenewalRequest(this.#claim, this.permits, nodes, onSettled)
     quorum.send(renewal, (tally) => {
       this.#onRenewalAnswered(start, tally)
       onDecided(tally)
@@ -368,7 +423,7 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased, Do
     if (nodes.length === 0 || this.#notHeld() !== undefined) return
     this.#openRenewals++
     const onSettled = (tally: Tally<boolean>) => this.#onRenewalSettled(tally)
-    this.#context.quorum.send(new PermitRenewalRequest(this, permits, nodes, onSettled), constVoid)
+    this.#context.quorum.send(new PermitRenewalRequest(this.#claim, permits, nodes, onSettled), constVoid)
   }
 
   /** Applies the result of a renewal that was sent at `start` to the lease. */
@@ -409,9 +464,9 @@ export class HeldLock extends Guardable implements Lock, Claim, Hold, Leased, Do
     })
     if (this.#state === "lost" || this.#state === "released") {
       // The renewal may have restored the key after the release, where a node may execute commands out of order.
-      cleanUps.over(this, notConfirmed)
+      cleanUps.over(this.#claim, notConfirmed)
     } else if (tally.refusals > 0 && this.settings.isFenced && this.#isHeld) {
-      quorum.send(raiseCounterRequest(this), constVoid)
+      quorum.send(raiseCounterRequest(this.#claim), constVoid)
     }
     if (this.#openRenewals === 0) { for (const settled of this.#leaving ?? []) settled() }
   }

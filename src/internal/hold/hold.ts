@@ -8,7 +8,7 @@ import type { FencingToken } from "../../Fencing.ts"
 import type { Lock } from "../../Lock.ts"
 import type { LockLost, NodesUnavailable } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
-import type { Claim } from "../claim/claim.ts"
+import type { Claim, OwnClaim } from "../claim/claim.ts"
 import type { CleanUps } from "../claim/cleanUps.ts"
 import type { PermitAllocation } from "../claim/permitAllocation.ts"
 import type { LockSettings } from "../claim/settings.ts"
@@ -17,6 +17,7 @@ import type { LeaseTimers } from "../lease/leaseTimers.ts"
 import type { Tally } from "../quorum/ballot.ts"
 import type { Quorum } from "../quorum/quorum.ts"
 import type { LineClaim } from "../waiting/placeInLine.ts"
+import type { Holder } from "../waiting/waitQueue.ts"
 import type { WaitQueues } from "../waiting/waitQueues.ts"
 
 /** What a hold needs from its service. */
@@ -33,18 +34,34 @@ export interface HoldContext {
 }
 
 /** An exclusive lock that becomes a shared one. */
-export interface Downgrading extends Claim {
+export interface Downgrading {
+  readonly claim: Claim
   /** Ends the exclusive hold, without a release. Fails if it is not held any more. */
   endExclusive(): LockLost | undefined
   /** The nodes have answered; whether the lock is shared now. */
   exclusiveEnded(isGranted: boolean): void
 }
 
+/** A waiter of this service that a lock can be passed on to. */
+export interface Heir {
+  readonly name: string
+  readonly settings: LockSettings
+  /** A claim with a fresh value. */
+  newClaim(): OwnClaim
+  /** It has this lock now. If it waits no more, the lock is released. */
+  give(lock: Hold): void
+}
+
 /** What a hold, and its release, tell those who wait. */
-export type HoldQueues = Pick<
-  WaitQueues<Tally<boolean>, LineClaim>,
-  "lockHeld" | "lockEnded" | "lockLeft" | "releaseOrder" | "releasing" | "release" | "transfer"
->
+export interface HoldQueues extends
+  Pick<
+    WaitQueues<Tally<boolean>, LineClaim>,
+    "lockHeld" | "lockEnded" | "lockLeft" | "passedOn" | "releaseOrder" | "releasing" | "release" | "transfer"
+  >
+{
+  /** The next waiter in here that the lock may be passed on to, without its being free in between. */
+  heir(holder: Holder): Heir | undefined
+}
 
 /** One or several locks held as a unit: losing any of them loses all. */
 export interface Hold extends Guardable {

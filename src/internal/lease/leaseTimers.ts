@@ -22,9 +22,9 @@ export interface Leased {
   closeWithService(): void
 }
 
-/** A held lock and its next timer. */
+/** A held lock and its next timer. A lock that takes over the lease takes the timer with it. */
 export class LeaseTimer extends LinkedNode {
-  readonly lock: Leased | undefined
+  lock: Leased | undefined
   timer: Timer | undefined
 
   constructor(lock: Leased | undefined) {
@@ -49,11 +49,10 @@ export class LeaseTimers {
 
   /** Calls the lock's `onRenewalDue` after `millis` milliseconds, replacing any earlier schedule. */
   schedule(leaseTimer: LeaseTimer, millis: number): void {
-    const lock = leaseTimer.lock!
-    if (this.#closed) return lock.closeWithService()
+    if (this.#closed) return leaseTimer.lock!.closeWithService()
     if (leaseTimer.timer === undefined) leaseTimer.insertBefore(this.#held)
     else leaseTimer.timer.cancel()
-    leaseTimer.timer = this.#timers.schedule(millis, () => lock.onRenewalDue())
+    leaseTimer.timer = this.#timers.schedule(millis, () => leaseTimer.lock!.onRenewalDue())
     if (this.#clockCheck !== undefined) return
     this.#clockOffset = this.#clock.currentTimeMillisUnsafe() - monotonicMillis(this.#clock)
     this.#clockCheck = this.#timers.schedule(clockCheckIntervalMillis, () => this.#checkClocks())

@@ -16,7 +16,7 @@ import { acquireShared, tryAcquireShared } from "../acquire/acquireShared.ts"
 import { adopt } from "../acquire/adopt.ts"
 import type { RestoreInterruptibility } from "../acquire/attempt.ts"
 import { health } from "../admin/health.ts"
-import { inspect } from "../admin/inspect.ts"
+import { inspectAndReveal } from "../admin/inspect.ts"
 import * as operate from "../admin/unlock.ts"
 import { dieWithIllegalArgument } from "../base/arguments.ts"
 import { checkName, checkNames, checkPrefix, checkValue, type LockSettings } from "../claim/settings.ts"
@@ -76,7 +76,7 @@ export const makeRedsync = (service: LockService): Redsync => {
           ? operate.unlock(service, name, value, service.defaults)
           : dieWithIllegalArgument(problem)
       }),
-    inspect: (name) => withName(service, name, () => inspect(service, name, service.defaults)),
+    inspect: (name) => withName(service, name, () => inspectAndReveal(service, name, service.defaults)),
     forceUnlock: (name) => withName(service, name, () => operate.forceUnlock(service, name, service.defaults)),
     health: Effect.suspend(() => health(service, service.defaults)),
     prefixed: (prefix) =>

@@ -15,6 +15,7 @@ import type { Lock } from "../../Lock.ts"
 import type { LockLost, NodesUnavailable } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import type { LockOptions } from "../../LockOptions.ts"
+import type { AcquireWaiter } from "../acquire/acquireWaiter.ts"
 import { downgrade } from "../acquire/downgrade.ts"
 import type { PlaceClaim } from "../acquire/placeClaim.ts"
 import { dieWithIllegalArgument, given } from "../base/arguments.ts"
@@ -68,7 +69,7 @@ interface Shared {
   readonly quorum: Quorum
   readonly cleanUps: CleanUps
   readonly leaseTimers: LeaseTimers
-  readonly waitQueues: WaitQueues<Tally<boolean>, PlaceClaim>
+  readonly waitQueues: WaitQueues<Tally<boolean>, PlaceClaim, AcquireWaiter>
   readonly permitQueues: PermitQueues
   readonly permitHolds: HoldContext
   readonly readerQueues: ReaderQueues
@@ -86,7 +87,7 @@ export class LockService implements Shared {
   readonly quorum: Quorum
   readonly cleanUps: CleanUps
   readonly leaseTimers: LeaseTimers
-  readonly waitQueues: WaitQueues<Tally<boolean>, PlaceClaim>
+  readonly waitQueues: WaitQueues<Tally<boolean>, PlaceClaim, AcquireWaiter>
   readonly permitQueues: PermitQueues
   readonly permitHolds: HoldContext
   readonly readerQueues: ReaderQueues
@@ -138,7 +139,7 @@ export class LockService implements Shared {
       cleanUps: new CleanUps(quorum),
       leaseTimers: new LeaseTimers(clock, quorum.timers)
     }
-    const waitQueues = new WaitQueues<Tally<boolean>, PlaceClaim>(quorum, (node, key, value) => {
+    const waitQueues = new WaitQueues<Tally<boolean>, PlaceClaim, AcquireWaiter>(quorum, (node, key, value) => {
       const claimed = { name: key, key, value, settings: defaults, untouched: undefined, madeAt: -Infinity }
       quorum.send(new ReleaseRequest(shared, claimed, { nodes: [node] }), constVoid)
     })
@@ -201,7 +202,7 @@ export class LockService implements Shared {
   /** Makes a shared lock of an exclusive one, and releases it when the scope closes. */
   downgrade(lock: Downgrading): Effect.Effect<Lock, LockLost | NodesUnavailable, Scope.Scope> {
     return Effect.uninterruptibleMask((restore) => {
-      const problem = unableToShare(this.nodes, lock.settings)
+      const problem = unableToShare(this.nodes, lock.claim.settings)
       return problem === undefined
         ? Effect.tap(downgrade(this, lock, restore), releaseWithScope)
         : dieWithIllegalArgument(problem)

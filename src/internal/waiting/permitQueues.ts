@@ -22,6 +22,7 @@ import type { Timer } from "../base/timers.ts"
 import type { WaitingContext } from "./context.ts"
 import type { NodeWaitingList, NodeWaitingLists } from "./nodeWaitingLists.ts"
 import type { Holder } from "./waitQueue.ts"
+import type { Held } from "./waitQueues.ts"
 
 /** A fiber that waits for permits. */
 export interface PermitWaiter {
@@ -207,13 +208,20 @@ export class PermitQueues {
     return first === undefined ? nodes : [...nodes.filter((node) => node !== first), first]
   }
 
+  /** Nor are they passed on in here. */
+  heir(): undefined {
+    return undefined
+  }
+
+  passedOn(): void {}
+
   /** Permits are released, and whoever wants them asks the nodes. */
   releasing(): undefined {
     return undefined
   }
 
   /** Releases on a node, and wakes those in its line whose permits are free. */
-  release(node: LockNode, { key, value }: Pick<Holder, "key" | "value">): Effect.Effect<boolean, NodeError> {
+  release(node: LockNode, { key, value }: Held): Effect.Effect<boolean, NodeError> {
     const list = this.#lists.of(node)
     const line = list?.list.permits
     if (line === undefined || this.#lists.firstInRank(key) !== list) return node.permits!.release(key, value)
@@ -230,7 +238,7 @@ export class PermitQueues {
     this.#context.background(Effect.timeoutOption(Effect.ignore(woken), lineTimeoutMillis))
   }
 
-  transfer(node: LockNode, holder: Pick<Holder, "key" | "value">): Effect.Effect<boolean, NodeError> {
+  transfer(node: LockNode, holder: Held): Effect.Effect<boolean, NodeError> {
     return this.release(node, holder)
   }
 

@@ -10,7 +10,7 @@ import type { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import type { Timers } from "../base/timers.ts"
 import type { Holder } from "./waitQueue.ts"
-import type { Onlookers } from "./waitQueues.ts"
+import type { Held, Onlookers } from "./waitQueues.ts"
 
 /** A fiber that waits for a shared lock. */
 export interface Reader {
@@ -127,11 +127,18 @@ export class ReaderQueues implements Onlookers {
     return undefined
   }
 
-  release(node: LockNode, { key, value }: Pick<Holder, "key" | "value">): Effect.Effect<boolean, NodeError> {
+  /** Nor is it passed on: no reader waits for another. */
+  heir(): undefined {
+    return undefined
+  }
+
+  passedOn(): void {}
+
+  release(node: LockNode, { key, value }: Held): Effect.Effect<boolean, NodeError> {
     return node.shared!.release(key, value)
   }
 
-  transfer(node: LockNode, holder: Pick<Holder, "key" | "value">): Effect.Effect<boolean, NodeError> {
+  transfer(node: LockNode, holder: Held): Effect.Effect<boolean, NodeError> {
     return this.release(node, holder)
   }
 

@@ -7,6 +7,7 @@
  * | HeldHere | the last hold ends, and nobody else was woken | Open | wakes the head |
  * | HeldHere | the last hold ends, and another service was woken or has the lock now | Yielding | wakes the head, which joins the line |
  * | Yielding | its time is over | Open | – |
+ * | HeldHere | the lock is passed on in here | HeldHere | – |
  *
  * A name that others want too stays contended for a second: whoever comes then joins
  * the line first, instead of making an attempt that would be refused or overtake others.
@@ -22,7 +23,11 @@ import { entryFor, type LineClaim, PlaceInLine, type PlaceQueue, type Taken, typ
 /** Who holds a lock in this service. */
 export interface Holder {
   readonly key: string
-  readonly value: string
+  /** By what it is held: the value that the nodes have, by which it can be released from anywhere. */
+  readonly claim: { readonly value: string }
+  readonly settings: { readonly expiryMillis: number }
+  /** Somebody may have seen the value. */
+  reveal(): void
   /** Ends the hold. */
   markLost(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void
 }
@@ -32,6 +37,8 @@ export interface Waiter<C> {
   readonly terms: Terms
   /** Ends its sleep, while it sleeps. */
   wake: (() => void) | undefined
+  /** Whether it sleeps, and nothing has been given to it. */
+  readonly isAsleep: boolean
   /** A fresh value to stand in line with. */
   claim(): C
 }
@@ -45,12 +52,22 @@ const sharedMillis = 60_000
 /** How long whoever has just let another service go first leaves a free key to it. */
 const yieldMillis = 50
 
+/** So often, and for so long, a lock is passed on in here before others that stand in line have their turn. */
+const passedBeforeOthers = { turns: 16, millis: 20 }
+
+/**
+ * While nobody is known to stand in line, it is passed on for this share of the expiry, and no longer than so many
+ * milliseconds: others may wait who could not tell.
+ */
+const passedShare = 1 / 8
+const longestPassedMillis = 1000
+
 /** A chain of hand-overs ends here, and the key is free for a moment: those who only poll get their chance. */
 const longestChain: HandOverChain = { length: 64, millis: 1000 }
 
-export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
+export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waiter<C>> implements PlaceQueue<C> {
   readonly key: string
-  readonly waiters = new Set<Waiter<C>>()
+  readonly waiters = new Set<W>()
   readonly holders = new Set<Holder>()
   /** What the nodes last said to anybody in here. */
   lastRefusal: Refusal | undefined
@@ -77,8 +94,11 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
   isTakenHeld = false
   /** Those of the holders that have sent their release. */
   readonly #released = new WeakSet<Holder>()
-  /** When the chain of hand-overs began that has led to us, on the monotonic clock. */
-  #chainSince = 0
+  /** The hand-overs that have led to the lock with this value, and when the first of them was, on the monotonic clock. */
+  #chain: { readonly value: string; readonly length: number; readonly since: number } | undefined
+  /** When the lock last came in here, on the monotonic clock, and how often it has been passed on since. */
+  #heldSince = 0
+  #passed = 0
   #place: PlaceInLine<C> | undefined
   readonly #context: WaitingContext
   readonly #lists: NodeWaitingLists
@@ -94,7 +114,7 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
     return this.#place ??= new PlaceInLine<C>(this, this.#lists, this.#context)
   }
 
-  get head(): Waiter<C> | undefined {
+  get head(): W | undefined {
     for (const waiter of this.waiters) return waiter
     return undefined
   }
@@ -104,7 +124,7 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
   }
 
   /** Whether this waiter is the one to ask the nodes. */
-  isHead(waiter: Waiter<C>): boolean {
+  isHead(waiter: W): boolean {
     return this.holders.size === 0 && this.head === waiter
   }
 
@@ -175,7 +195,7 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
   }
 
   /** Whether the waiter has a reason to act now. */
-  hasNewsFor(waiter: Waiter<C>): boolean {
+  hasNewsFor(waiter: W): boolean {
     return this.isHead(waiter) && (this.wakePending || this.place.isReady)
   }
 
@@ -201,7 +221,7 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
     this.taken = taken
     this.isTakenHeld = true
     this.markContended()
-    this.#chainSince = this.#now - chain.millis
+    this.#chain = { value: claim.value, length: chain.length, since: this.#now - chain.millis }
     // What was told of the first in line since is newer.
     if (this.successor?.value !== claim.value) this.successor = { value: claim.value, entry: next }
     return taken
@@ -211,19 +231,60 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
   forget(value: string): void {
     if (this.taken?.claim.value === value) this.taken = undefined
     if (this.successor?.value === value) this.successor = undefined
+    if (this.#chain?.value === value) this.#chain = undefined
   }
 
   /** A lock is held here now. */
   held(holder: Holder): void {
+    const { value } = holder.claim
     this.holders.add(holder)
+    this.#heldSince = this.#now
+    this.#passed = 0
     this.withdraw()
     this.recordWakeUp("used")
-    if (this.taken?.claim.value === holder.value) return
+    if (this.taken?.claim.value === value) return
     const next = this.#place?.nextBehindTurn
-    if (next !== undefined && this.successor?.value !== holder.value) {
-      this.successor = { value: holder.value, entry: next }
-    }
+    if (next !== undefined && this.successor?.value !== value) this.successor = { value, entry: next }
     this.#place?.granted()
+  }
+
+  /** The holder of the lock with this value is told who is the first in line. */
+  told(value: string, entry: LineEntry | undefined): void {
+    // It may have been on its way while the lock was passed on.
+    const [holder] = this.#passed > 0 ? this.holders : []
+    this.successor = { value: holder?.claim.value ?? value, entry }
+    this.markContended()
+  }
+
+  /** Whether the lock has been passed on in here, so that others may wait who could not tell. */
+  get wasPassedOn(): boolean {
+    return this.#passed > 0
+  }
+
+  /** The next in here that the lock may be passed on to. Whoever is awake is not: it may be about to give up. */
+  heir(holder: Holder): W | undefined {
+    const { head } = this
+    if (head?.isAsleep !== true || this.holders.size > 1 || this.#chainOf(holder) === undefined) return undefined
+    const millis = this.#now - this.#heldSince
+    const isInTime = this.#successorOf(holder) === undefined
+      ? millis < Math.min(longestPassedMillis, holder.settings.expiryMillis * passedShare)
+      : this.#passed < passedBeforeOthers.turns && millis < passedBeforeOthers.millis
+    return isInTime ? head : undefined
+  }
+
+  /** A lock that is held here was passed on, under the same value or another. */
+  passedOn(from: Holder, to: Holder): void {
+    this.holders.delete(from)
+    this.holders.add(to)
+    this.#passed++
+    const { value } = to.claim
+    if (from.claim.value === value) return
+    const chain = this.#chain
+    const entry = this.#successorOf(from)
+    this.#leaveTaken(from)
+    this.forget(from.claim.value)
+    if (entry !== undefined) this.successor = { value, entry }
+    if (chain?.value === from.claim.value) this.#chain = { ...chain, value }
   }
 
   /**
@@ -231,40 +292,55 @@ export class WaitQueue<Refusal, C extends LineClaim> implements PlaceQueue<C> {
    * the lock is to be free for a moment.
    */
   releasing(holder: Holder): { readonly successor: LineEntry; readonly chain: HandOverChain } | undefined {
-    const { successor, taken } = this
     this.#released.add(holder)
-    if (taken?.claim.value === holder.value) this.isTakenHeld = false
-    if (successor?.value !== holder.value || successor.entry === undefined) return undefined
+    if (this.taken?.claim.value === holder.claim.value) this.isTakenHeld = false
+    const successor = this.#successorOf(holder)
+    const chain = this.#chainOf(holder)
+    return successor === undefined || chain === undefined ? undefined : { successor, chain }
+  }
+
+  /** The first of the others in line for this lock, if any is known. */
+  #successorOf({ claim }: Holder): LineEntry | undefined {
+    const { successor } = this
+    if (successor?.value !== claim.value) return undefined
     // What was in line for ourselves is given up.
-    if (successor.entry.value.slice(0, 12) === holder.value.slice(0, 12)) return undefined
-    if (taken?.claim.value !== holder.value) return { successor: successor.entry, chain: { length: 1, millis: 0 } }
-    const chain = { length: taken.chain.length + 1, millis: Math.round(this.#now - this.#chainSince) }
-    if (chain.length > longestChain.length || chain.millis > longestChain.millis) return undefined
-    return { successor: successor.entry, chain }
+    return successor.entry?.value.slice(0, 12) === claim.value.slice(0, 12) ? undefined : successor.entry
+  }
+
+  /** The chain of hand-overs with the next, unless it is time that the lock is free for a moment. */
+  #chainOf({ claim }: Holder): HandOverChain | undefined {
+    if (this.#chain?.value !== claim.value) return { length: 1, millis: 0 }
+    const chain = { length: this.#chain.length + 1, millis: Math.round(this.#now - this.#chain.since) }
+    return chain.length > longestChain.length || chain.millis > longestChain.millis ? undefined : chain
   }
 
   /** Whether a lock with this value is held and not being released, or nodes are handing it over. */
   isInUse(value: string): boolean {
     if (this.#place?.isHandedTo(value) === true) return true
     if (this.isTakenHeld && this.taken?.claim.value === value) return true
-    for (const holder of this.holders) if (holder.value === value) return !this.#released.has(holder)
+    for (const holder of this.holders) if (holder.claim.value === value) return !this.#released.has(holder)
     return false
   }
 
   /** A lock held here was lost or released; `woke` if another service was woken by that, or has it now. */
   ended(holder: Holder, woke: boolean): boolean {
     if (!this.holders.delete(holder)) return false
-    const { taken } = this
-    if (taken?.claim.value === holder.value && (taken.wasJoining || !taken.votes.isHandedOverOn(taken.list.node))) {
-      // Only now: to leave the line is to give up the value.
-      this.#lists.leave(taken.list.node, this.key, entryFor(taken.claim))
-    }
-    this.forget(holder.value)
+    this.#leaveTaken(holder)
+    this.forget(holder.claim.value)
     if (!woke) return true
     this.markContended()
     this.yieldUntil = this.#now + yieldMillis
     this.wakePending = false
     return true
+  }
+
+  /** What was taken from the line is not held any more. Only now: to leave the line is to give up the value. */
+  #leaveTaken({ claim }: Holder) {
+    const { taken } = this
+    if (taken?.claim.value !== claim.value || !(taken.wasJoining || !taken.votes.isHandedOverOn(taken.list.node))) {
+      return
+    }
+    this.#lists.leave(taken.list.node, this.key, entryFor(taken.claim))
   }
 
   recordWakeUp(outcome: "used" | "wasted"): void {

@@ -42,12 +42,18 @@ export interface Onlookers {
   changed(key?: string): void
 }
 
-export class WaitQueues<Refusal, C extends LineClaim> {
+/** What is held under a key. */
+export interface Held {
+  readonly key: string
+  readonly value: string
+}
+
+export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Waiter<C>> {
   readonly #context: WaitingContext
   readonly #lists: NodeWaitingLists
   #serviceId = ""
   readonly #onDead: (node: LockNode, key: string, value: string) => void
-  readonly #queues = new Map<string, WaitQueue<Refusal, C>>()
+  readonly #queues = new Map<string, WaitQueue<Refusal, C, W>>()
   /** The reasons that were logged, for which nodes cannot deliver notifications. */
   readonly #warnedReasons = new Set<string>()
   /** Values of locks that were left to expire or to another process. */
@@ -82,7 +88,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
           }).pipe(Effect.timeout(openTimeout)),
           {
             onSuccess: (list) => this.#lists.add(node, list),
-            onFailure: () => this.#warn(node, `Lock node ${node.id} has no waiting lists: it could not open them`)
+            onFailure: () => this.#warn(node, `Lock node ${node.id} keeps no waiting lists: it could not open them`)
           }
         ), { discard: true })
   }
@@ -103,14 +109,14 @@ export class WaitQueues<Refusal, C extends LineClaim> {
     return this.#queues.get(key)?.isBusy === true
   }
 
-  enter(key: string, waiter: Waiter<C>): WaitQueue<Refusal, C> {
+  enter(key: string, waiter: W): WaitQueue<Refusal, C, W> {
     const queue = this.#queue(key)
     queue.waiters.add(waiter)
     this.#context.metrics.waitersChanged(1)
     return queue
   }
 
-  leave(queue: WaitQueue<Refusal, C>, waiter: Waiter<C>): void {
+  leave(queue: WaitQueue<Refusal, C, W>, waiter: W): void {
     const wasHead = queue.head === waiter
     if (!queue.waiters.delete(waiter)) return
     this.#context.metrics.waitersChanged(-1)
@@ -120,6 +126,16 @@ export class WaitQueues<Refusal, C extends LineClaim> {
 
   lockHeld(holder: Holder): void {
     this.#queue(holder.key).held(holder)
+  }
+
+  /** The next waiter in here that the lock may be passed on to, without its being free in between. */
+  heir(holder: Holder): W | undefined {
+    return this.closed || this.#isShared(holder.key) ? undefined : this.#queues.get(holder.key)?.heir(holder)
+  }
+
+  /** A lock that is held here was passed on, under the same value or another. */
+  passedOn(from: Holder, to: Holder): void {
+    this.#queues.get(from.key)!.passedOn(from, to)
   }
 
   /** A lock held here was lost or released; `woke` if another service was woken by that, or has it now. */
@@ -140,9 +156,10 @@ export class WaitQueues<Refusal, C extends LineClaim> {
 
   /** A lock was given up without a release: what comes in for it late is left alone, as long as it may live. */
   lockLeft(holder: Holder, expiryMillis: number): void {
-    this.#queues.get(holder.key)?.forget(holder.value)
-    this.#left.add(holder.value)
-    this.#context.timers.schedule(expiryMillis, () => this.#left.delete(holder.value))
+    const { value } = holder.claim
+    this.#queues.get(holder.key)?.forget(value)
+    this.#left.add(value)
+    this.#context.timers.schedule(expiryMillis, () => this.#left.delete(value))
     this.lockEnded(holder, false)
   }
 
@@ -161,10 +178,12 @@ export class WaitQueues<Refusal, C extends LineClaim> {
   /** Releases on a node, and wakes the first in its waiting list if it has one. */
   release(
     node: LockNode,
-    { key, value }: Pick<Holder, "key" | "value">,
+    { key, value }: Held,
     onReleased: (released: Released) => void
   ): Effect.Effect<boolean, NodeError> {
-    return this.#isShared(key) && node.shared !== undefined
+    // Readers that wait elsewhere tell a holder that listens: one that has not waited may never have heard of them.
+    const mayBeShared = this.#isShared(key) || this.#queues.get(key)?.wasPassedOn === true
+    return mayBeShared && node.shared !== undefined
       ? this.#lists.yieldToReaders(node, key, value, onReleased)
       : this.#lists.release(node, key, value, undefined, onReleased)
   }
@@ -192,7 +211,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
   /** Hands the lock over on a node. */
   transfer(
     node: LockNode,
-    { key, value }: Pick<Holder, "key" | "value">,
+    { key, value }: Held,
     { successor, ...terms }: HandOverOrder,
     onReleased: (released: Released) => void
   ): Effect.Effect<boolean, NodeError> {
@@ -200,7 +219,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
   }
 
   /** What the line had handed over is given up before it was held. */
-  forget({ key, value }: Pick<Holder, "key" | "value">): void {
+  forget({ key, value }: Held): void {
     this.#queues.get(key)?.forget(value)
   }
 
@@ -232,12 +251,8 @@ export class WaitQueues<Refusal, C extends LineClaim> {
         // Whom it was for has left: the next in line has to be told.
         return this.#lists.leave(node, notice.key, deadEntry(notice.value))
       }
-      case "Successor": {
-        const queue = this.#queues.get(notice.key)
-        if (queue === undefined) return
-        queue.successor = { value: notice.value, entry: notice.successor }
-        return queue.markContended()
-      }
+      case "Successor":
+        return this.#queues.get(notice.key)?.told(notice.value, notice.successor)
       case "First":
         return this.#queues.get(notice.key)?.place.first(notice.value, notice.ttlMillis)
       case "HandedOver": {
@@ -277,7 +292,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
       case "Unsupported":
         if (this.#warnedReasons.has(notice.why)) return
         this.#warnedReasons.add(notice.why)
-        this.#warn(node, `Lock node ${node.id} cannot notify all waiters: ${notice.why}`)
+        this.#warn(node, `Lock node ${node.id} cannot give notice to all waiters: ${notice.why}`)
     }
   }
 
@@ -285,7 +300,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
    * Whether a lock with this value is held, or may still come to be. A notice must not delete it then: its entry may
    * have been left in the line of a node that did not take part when the lock was handed over.
    */
-  #isInUse(queue: WaitQueue<Refusal, C> | undefined, value: string): boolean {
+  #isInUse(queue: WaitQueue<Refusal, C, W> | undefined, value: string): boolean {
     return this.#left.has(value) || queue?.isInUse(value) === true
   }
 
@@ -294,7 +309,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
   }
 
   /** Nobody waits any more. */
-  #retire(queue: WaitQueue<Refusal, C>) {
+  #retire(queue: WaitQueue<Refusal, C, W>) {
     if (queue.holders.size > 0) return
     queue.leaveLine()
     queue.withdraw()
@@ -302,7 +317,7 @@ export class WaitQueues<Refusal, C extends LineClaim> {
   }
 
   /** Keeps the queue for as long as the name is contended. */
-  #forget(queue: WaitQueue<Refusal, C>) {
+  #forget(queue: WaitQueue<Refusal, C, W>) {
     if (queue.isBusy || queue.lingering !== undefined) return
     if (!queue.isContended || this.closed) {
       this.#queues.delete(queue.key)
@@ -314,9 +329,11 @@ export class WaitQueues<Refusal, C extends LineClaim> {
     })
   }
 
-  #queue(key: string): WaitQueue<Refusal, C> {
+  #queue(key: string): WaitQueue<Refusal, C, W> {
     let queue = this.#queues.get(key)
-    if (queue === undefined) this.#queues.set(key, queue = new WaitQueue<Refusal, C>(key, this.#lists, this.#context))
+    if (queue === undefined) {
+      this.#queues.set(key, queue = new WaitQueue<Refusal, C, W>(key, this.#lists, this.#context))
+    }
     return queue
   }
 }

@@ -270,10 +270,10 @@ describe("withLocks", () => {
       const note = (who: string) => Effect.sync(() => order.push(who))
       yield* Effect.forkChild(Effect.provide(withLock("b", note("one"), hourly), service))
       yield* Effect.forkChild(Effect.provide(withLocks(["b", "a"], note("both"), hourly), service))
-      yield* Effect.forkChild(Effect.provide(withLock("b", note("last"), hourly), service))
+      const last = yield* Effect.forkChild(Effect.provide(withLock("b", note("last"), hourly), service))
       yield* TestClock.adjust(10)
       yield* holder.release
-      yield* TestClock.adjust(10)
+      yield* Fiber.join(last)
       assert.deepStrictEqual(order, ["one", "both", "last"])
     }).pipe(scoped))
 

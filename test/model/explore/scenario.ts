@@ -18,6 +18,8 @@ export interface Scenario {
   readonly services: number
   /** How often each takes the lock. */
   readonly turns: number
+  /** How many fibers of the first service do: one by default. */
+  readonly fibers?: number
   /** How long it holds it: 10 ms by default. */
   readonly holdMillis?: number
   /** The services, by number, for which the nodes hand no locks over, as for those with an older client. */
@@ -33,7 +35,9 @@ export const scenarios = {
   "two fenced turns each": { services: 2, turns: 2, isFenced: true },
   "two turns each, one of them woken": { services: 2, turns: 2, unable: [1] },
   "three services, one turn each": { services: 3, turns: 1 },
-  "one turn each, with extensions": { services: 2, turns: 1, holdMillis: 2000 }
+  "one turn each, with extensions": { services: 2, turns: 1, holdMillis: 2000 },
+  "two fibers of one service, and another service": { services: 2, turns: 1, fibers: 2 },
+  "three fenced fibers of one service": { services: 1, turns: 1, fibers: 3, isFenced: true }
 } as const satisfies Record<string, Scenario>
 
 export const nodeTimeoutMillis = 60
@@ -64,6 +68,13 @@ interface Client {
   isDone: boolean
 }
 
+/** What is noted of one turn. */
+interface Turn {
+  wasInterrupted: boolean
+  /** Its program has gone on for longer than its lease. */
+  hasOutlived: boolean
+}
+
 /** One history. */
 export class History {
   readonly world: World
@@ -71,8 +82,6 @@ export class History {
   readonly #servers: ReadonlyArray<Server>
   readonly #clients: ReadonlyArray<Client>
   readonly #holders = new Map<Lock, Process>()
-  /** Those whose program has gone on for longer than its lease. */
-  readonly #outlived = new Set<Process>()
   readonly #scenario: Scenario
   #latestToken = 0
   #steps = 0
@@ -139,34 +148,31 @@ export class History {
 
   #live(client: Client): Effect.Effect<void> {
     const { links, process } = client
-    const { isFenced = false, turns } = this.#scenario
-    const withLock = isFenced
-      ? Redsync.withFencedLock(name, (token, lock) => this.#hold(process, lock, token))
-      : Redsync.withLock(name, (lock) => this.#hold(process, lock))
-    const interruptible = Effect.flatMap(Effect.forkChild(withLock), (fiber) => {
-      process.interrupt = () => {
-        process.interrupt = undefined
-        fiber.interruptUnsafe()
-      }
-      return Fiber.await(fiber)
-    })
-    const turn = Effect.flatMap(
-      interruptible,
-      (exit) =>
-        Effect.sync(() => {
-          const wasInterrupted = process.interrupt === undefined
-          const hasOutlived = this.#outlived.delete(process)
+    const { fibers = 1, isFenced = false, turns } = this.#scenario
+    const turn = Effect.suspend(() => {
+      const state: Turn = { wasInterrupted: false, hasOutlived: false }
+      const withLock = isFenced
+        ? Redsync.withFencedLock(name, (token, lock) => this.#hold(process, state, lock, token))
+        : Redsync.withLock(name, (lock) => this.#hold(process, state, lock))
+      return Effect.flatMap(Effect.forkChild(withLock), (fiber) => {
+        const interrupt = process.interrupt = () => {
           process.interrupt = undefined
+          state.wasInterrupted = true
+          fiber.interruptUnsafe()
+        }
+        return Effect.map(Fiber.await(fiber), (exit) => {
+          if (process.interrupt === interrupt) process.interrupt = undefined
           if (Exit.isSuccess(exit)) {
-            if (hasOutlived) this.#violated(`${process.name} has outlived its lock, and is told of no loss`)
+            if (state.hasOutlived) this.#violated(`${process.name} has outlived its lock, and is told of no loss`)
             return
           }
-          if (wasInterrupted && Cause.hasInterruptsOnly(exit.cause)) return
+          if (state.wasInterrupted && Cause.hasInterruptsOnly(exit.cause)) return
           const error: unknown = Cause.squash(exit.cause)
           // A lease may end while the process stands still, or while too few nodes answer.
           if (!(error instanceof LockError.LockLost)) this.#violated(`${process.name} fails: ${String(error)}`)
         })
-    )
+      })
+    })
     const nodes = links.map(({ node }) => node)
     const quiet = Effect.repeat(Effect.sleep(graceMillis), {
       while: () => this.world.now < this.world.quietFrom + graceMillis
@@ -179,7 +185,9 @@ export class History {
     return Effect.gen(function*() {
       const scope = yield* Scope.make()
       const context = yield* Layer.buildWithScope(Redsync.layer({ nodes, ...options }), scope)
-      for (let count = 0; count < turns; count++) yield* Effect.provide(turn, context)
+      const all = Effect.repeat(Effect.provide(turn, context), { times: turns - 1 })
+      const many = Array.from({ length: process.index === 0 ? fibers : 1 }, () => all)
+      yield* Effect.all(many, { concurrency: "unbounded", discard: true })
       yield* done
       yield* quiet
       yield* left
@@ -187,7 +195,7 @@ export class History {
     })
   }
 
-  #hold(process: Process, lock: Lock, token?: number): Effect.Effect<void> {
+  #hold(process: Process, turn: Turn, lock: Lock, token?: number): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (token !== undefined) {
         if (token <= this.#latestToken) this.#violated(`${process.name} has token ${token} after ${this.#latestToken}`)
@@ -199,7 +207,7 @@ export class History {
         Effect.sleep(this.#holdMillis),
         Effect.sync(() => {
           this.world.log(`${process.name} leaves`)
-          if ((lock as HeldLock).remainingMillis() === 0) this.#outlived.add(process)
+          if ((lock as HeldLock).remainingMillis() === 0) turn.hasOutlived = true
           this.#holders.delete(lock)
         })
       )
@@ -209,8 +217,8 @@ export class History {
   /** Where messages only arrive in another order, nobody has to wait for the retry schedule. */
   #checkPrompt(process: Process): void {
     const { now, faults } = this.world
-    const { services, turns } = this.#scenario
-    if (faults === 0 && now > services * turns * this.#holdMillis + promptMillis) {
+    const { fibers = 1, services, turns } = this.#scenario
+    if (faults === 0 && now > (services - 1 + fibers) * turns * this.#holdMillis + promptMillis) {
       this.#violated(`${process.name} is done after ${now} ms only`)
     }
   }

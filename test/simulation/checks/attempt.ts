@@ -13,7 +13,7 @@ import { Lock, Redsync } from "../../../src/index.ts"
 import type { Op, Step, Verb } from "../plan/plan.ts"
 import type { Client, Surroundings } from "../world/client.ts"
 import type { Together } from "./checker.ts"
-import { type Holder, remaining } from "./leases.ts"
+import { type Holder, remaining, valueOf } from "./leases.ts"
 
 /** A program fails on purpose. */
 class Intended {
@@ -82,10 +82,10 @@ export class Attempt {
       this.#granted()
       const hold = this.#hold([lock], guarded)
       // Interrupted before it enters, it holds the lock for as long as the scope is open all the same.
-      const held = Effect.sync(() => checker.claims.held(lock.value))
+      const held = Effect.sync(() => checker.claims.held(valueOf(lock)))
       const left = Effect.sync(() => {
         this.#leave()
-        if (this.#holders.length === 0) checker.claims.ended(lock.value)
+        if (this.#holders.length === 0) checker.claims.ended(valueOf(lock))
       })
       return Effect.acquireRelease(held, () => left).pipe(
         Effect.andThen(guarded ? Lock.guard(lock, hold) : hold),
@@ -135,7 +135,7 @@ export class Attempt {
 
   #forceUnlock(name: string): Effect.Effect<unknown, unknown, Redsync> {
     return Effect.suspend(() => {
-      const held = this.#around.checker.leases.holdsOf(this.#client.process, name).map(({ lock }) => lock.value)
+      const held = this.#around.checker.leases.holdsOf(this.#client.process, name).map(({ lock }) => valueOf(lock))
       return Effect.tap(Redsync.forceUnlock(name), () => Effect.forEach(held, (value) => this.#ownHoldsEnded(value)))
     })
   }
@@ -175,6 +175,7 @@ export class Attempt {
         }
         this.#holders.push(holder)
         checker.leases.enter(holder)
+        if (this.#op.readsValue) checker.leases.read(lock)
       }
       if (this.#op.beside.length > 0) this.#client.besides.push(this.#meddle())
     }
@@ -280,7 +281,7 @@ export class Attempt {
   /** Nobody deletes it from here on. */
   #giveUp(holder: Holder): void {
     this.#isGivenUp = true
-    this.#around.checker.claims.givenUp(holder.lock.value)
+    this.#around.checker.claims.givenUp(valueOf(holder.lock))
     this.#around.checker.count("locks given up by hand")
   }
 

@@ -84,6 +84,7 @@ export class Checker implements ServerObserver {
   /** A process sends what changes the key of a value, or of a name whoever has it. */
   touching(process: Process, operation: Touch, about: string): void {
     if (this.#given.get(process)?.has(about) === true) return
+    if (operation === "replace") this.count("values replaced to pass a lock on")
     if (operation === "release" && this.claims.isGivenUp(about, process)) {
       this.violated("3 what is given up is left alone", `${process.name} releases ${this.short(about)}`)
     }

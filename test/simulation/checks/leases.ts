@@ -40,6 +40,11 @@ export class Leases {
   /** The last value handed out under each name. */
   readonly #values = new Map<string, string>()
   readonly #released = new Set<string>()
+  /** What is known of each value that was held: since when, until when at least, and who has looked at it. */
+  readonly #passings = new Map<
+    string,
+    { readonly process: Process; lock: Lock; readonly since: number; leftAt: number; readBy: Lock | undefined }
+  >()
   /** When each server last said yes to each value. */
   readonly #votes = new Map<string, Map<string, number>>()
   /** Until which true time each server has each value at least, where it was handed over. */
@@ -62,13 +67,15 @@ export class Leases {
 
   enter(holder: Holder): void {
     const { lock, process } = holder
+    const value = valueOf(lock)
     add(this.#byName, lock.name, holder)
     add(this.#byProcess, process, holder)
-    this.#values.set(lock.name, lock.value)
-    this.#checker.claims.held(lock.value)
-    holder.isForsaken = this.#released.has(lock.value)
+    this.#passing(holder, value)
+    this.#values.set(lock.name, value)
+    this.#checker.claims.held(value)
+    holder.isForsaken = this.#released.has(value)
     this.#checker.count("locks handed out")
-    this.#world.log(() => `${process.name} holds ${lock.name} as ${this.#checker.short(lock.value)}`)
+    this.#world.log(() => `${process.name} holds ${lock.name} as ${this.#checker.short(value)}`)
     this.#token(holder)
     this.afterTurn(process)
   }
@@ -78,26 +85,64 @@ export class Leases {
     const { lock, process } = holder
     if (this.#byName.get(lock.name)?.delete(holder) !== true) return
     this.#byProcess.get(process)?.delete(holder)
-    this.#world.log(() => `${process.name} leaves ${lock.name} as ${this.#checker.short(lock.value)}`)
-    if (!holder.isLost) this.#checker.claims.ended(lock.value)
-    this.releasing(lock.name, lock.value)
+    const value = valueOf(lock)
+    this.#world.log(() => `${process.name} leaves ${lock.name} as ${this.#checker.short(value)}`)
+    if (!holder.isLost) this.#checker.claims.ended(value)
+    const passing = this.#passings.get(value)
+    if (passing !== undefined) passing.leftAt = this.#world.now
+  }
+
+  /** A holder looks at the value of its lock: from here on it stands for nothing else. */
+  read(lock: Lock): void {
+    const passing = this.#passings.get(lock.value)
+    if (passing !== undefined) passing.readBy = lock
+  }
+
+  /** A value that was held before has been passed on without a message. */
+  #passing({ expiry, lock, process }: Holder, value: string): void {
+    const { now } = this.#world
+    const passing = this.#passings.get(value)
+    if (passing === undefined) {
+      this.#passings.set(value, { process, lock, since: now, leftAt: now, readBy: undefined })
+      return
+    }
+    this.#checker.count("locks passed on without a message")
+    const how = (what: string) => `${process.name} as ${this.#checker.short(value)}, ${what}`
+    if (passing.process !== process) this.#checker.violated("10 a value is of one service", how("another's"))
+    if (passing.readBy !== undefined) {
+      this.#checker.violated("10 a value that was read is of one hold", how("read before"))
+    }
+    const isOver = process.observe(() => (passing.lock as HeldLock).remainingMillis()) === 0
+    if (!isOver) this.#checker.violated("10 one hold after the other", how("the one before is not over"))
+    passing.lock = lock
+    if (process.stoodStillUntil >= passing.since || process.wallTouchedAt >= passing.since) return
+    const heldMillis = (passing.leftAt - passing.since) * process.rate
+    if (heldMillis > Math.min(1000, expiry / 8) + 1) {
+      this.#checker.violated("9 others have their turn", how(`passed on after ${heldMillis.toFixed(1)} ms`))
+    }
+    const left = process.observe(() => (lock as HeldLock).remainingMillis())
+    if (left > 0 && left < expiry / 2 - 5) {
+      this.#checker.violated("4 a lock that is passed on is worth it", how(`with ${left.toFixed(1)} ms left`))
+    }
   }
 
   /** Somebody sets out to release a value. */
   releasing(name: string, value: string): void {
     this.#released.add(value)
-    for (const holder of this.#byName.get(name) ?? []) if (holder.lock.value === value) holder.isForsaken = true
+    for (const holder of this.#byName.get(name) ?? []) if (valueOf(holder.lock) === value) holder.isForsaken = true
   }
 
   /** Somebody adopts a lock. As long as its holder lives, each of the two may shorten the other's lease. */
   adopting(name: string, value: string): void {
-    const isHeld = [...this.#byName.get(name) ?? []].some(({ lock, process }) => lock.value === value && !process.dead)
+    const isHeld = [...this.#byName.get(name) ?? []].some(({ lock, process }) =>
+      valueOf(lock) === value && !process.dead
+    )
     if (isHeld) this.releasing(name, value)
   }
 
   /** The holds of a process that a value or a name is about. */
   holdsOf(process: Process, about: string): ReadonlyArray<Holder> {
-    return [...this.#byProcess.get(process) ?? []].filter(({ lock }) => lock.value === about || lock.name === about)
+    return [...this.#byProcess.get(process) ?? []].filter(({ lock }) => valueOf(lock) === about || lock.name === about)
   }
 
   voted(server: string, value: string): void {
@@ -126,16 +171,17 @@ export class Leases {
       holder.end = end
       if (left > 0 || holder.isLost) continue
       holder.isLost = true
-      this.#checker.claims.ended(holder.lock.value)
+      this.#checker.claims.ended(valueOf(holder.lock))
     }
   }
 
   /** Nobody else may have a lease. It is looked at whenever one begins or grows: by itself a lease only shrinks. */
   #exclusion(holder: Holder): void {
-    const { name, value } = holder.lock
+    const { name } = holder.lock
+    const value = valueOf(holder.lock)
     for (const other of this.#byName.get(name) ?? []) {
       if (other === holder || !hasLease(other) || !hasLease(holder)) continue
-      const pair = [value, other.lock.value].sort().join(" ")
+      const pair = [value, valueOf(other.lock)].sort().join(" ")
       if (this.#pairs.has(pair)) continue
       this.#pairs.add(pair)
       if (this.#assumptions.isBeyond(name, [holder.process.name, other.process.name])) {
@@ -158,8 +204,8 @@ export class Leases {
     // Where the monotonic clock stood still the wall clock decides, which counts whole milliseconds.
     const precision = process.wallTouched > 0 ? 1.1 : 0.01
     const servers = new Set<string>()
-    for (const [server, at] of this.#votes.get(lock.value) ?? []) if (at >= sentAt - precision) servers.add(server)
-    for (const [server, until] of this.#handedOver.get(lock.value) ?? []) {
+    for (const [server, at] of this.#votes.get(valueOf(lock)) ?? []) if (at >= sentAt - precision) servers.add(server)
+    for (const [server, until] of this.#handedOver.get(valueOf(lock)) ?? []) {
       if (until >= end - precision) servers.add(server)
     }
     const votes = servers.size
@@ -185,13 +231,16 @@ export class Leases {
 
   #say(holder: Holder): string {
     const { lock, process } = holder
-    return `${process.name} as ${this.#checker.short(lock.value)} with ${remaining(holder).toFixed(1)} ms left`
+    return `${process.name} as ${this.#checker.short(valueOf(lock))} with ${remaining(holder).toFixed(1)} ms left`
   }
 }
 
 /** Milliseconds by the clocks of its process, or by clocks that are a little behind. */
 export const remaining = ({ lock, process }: Holder, behindMillis = 0): number =>
   process.observe(() => (lock as HeldLock).remainingMillis(), behindMillis)
+
+/** What the nodes store. To read `Lock.value` would change what is done with it. */
+export const valueOf = (lock: Lock): string => (lock as HeldLock).claim.value
 
 const hasLease = (holder: Holder): boolean => !holder.isForsaken && !holder.process.dead && remaining(holder) > 0
 

@@ -8,7 +8,7 @@ import type { LinkOptions } from "../world/link.ts"
 import type { ProcessOptions } from "../world/process.ts"
 import type { ServerOptions } from "../world/server.ts"
 import { type Fault, faults } from "./planFaults.ts"
-import { type Op, ops } from "./planOps.ts"
+import { type Op, ops, type Step, type Verb } from "./planOps.ts"
 
 export type { Fault } from "./planFaults.ts"
 export type { Op, Step, Verb } from "./planOps.ts"
@@ -78,7 +78,10 @@ export const makePlan = (seed: number): Plan => {
   const isWide = theme === "everything" || theme === "silence" || theme === "hands"
   const names = ["a", "b", "c"].slice(0, isWide ? chance.skewedInt(1, 3) : 1)
   const healedAt = theme === "silence" ? chance.between(2000, 10_000) : chance.between(500, 4000)
-  const processes = makeProcesses(chance, { seed, kind, theme, driftFactor, names, healedAt })
+  const processes = alike(
+    new Chance(seed, 4),
+    makeProcesses(chance, { seed, kind, theme, driftFactor, names, healedAt })
+  )
   const longest = Math.max(...processes.flatMap(({ workers }) => workers.flat().map(({ options }) => options.expiry)))
   // Long enough for every lease that was granted before, on any two clocks.
   const delayedRestart = kind !== "minority" && chance.in(theme === "ends" ? 0.6 : 0.3)
@@ -109,6 +112,34 @@ export const makePlan = (seed: number): Plan => {
     }),
     healedAt
   }
+}
+
+const unfenced: Partial<Record<Verb, Verb>> = {
+  withFencedLock: "withLock",
+  withFencedLocks: "withLocks",
+  fencedLock: "lock"
+}
+
+/** In some histories the fibers of a process want the same lock, for a short time and with the same options, so that they pass it on. */
+const alike = (chance: Chance, processes: Array<ProcessPlan>): Array<ProcessPlan> => {
+  if (chance.in(0.6)) return processes
+  const isFenced = chance.in(0.3)
+  const shorter = (step: Step): Step => step._tag === "Work" ? { ...step, millis: step.millis * 0.1 } : step
+  return processes.map((process) => {
+    const first = process.workers[0]?.[0]
+    if (first === undefined) return process
+    const { expiry } = first.options
+    const alike = (op: Op): Op => ({
+      ...op,
+      names: op.names.length === 1 ? first.names.slice(0, 1) : op.names,
+      verb: isFenced ? op.verb : unfenced[op.verb] ?? op.verb,
+      options: { ...op.options, expiry, autoExtend: true },
+      hold: typeof op.hold === "number" ? op.hold : op.hold.map(shorter),
+      think: op.think * 0.1,
+      readsValue: chance.in(0.3)
+    })
+    return { ...process, workers: process.workers.map((ops) => ops.map(alike)) }
+  })
 }
 
 /** A clock within what the drift factor allows for between two machines; some at its very edge. */

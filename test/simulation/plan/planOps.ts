@@ -41,6 +41,8 @@ export interface Op {
   readonly hold: ReadonlyArray<Step> | number
   /** Interrupted so many milliseconds after it began. */
   readonly interruptAfter: number | undefined
+  /** Whether it looks at the value of its lock. */
+  readonly readsValue: boolean
   /** For a scoped lock: whether what it does is guarded. */
   readonly guarded: boolean
   /** What another fiber does with the lock meanwhile, beyond its end if need be. */
@@ -126,6 +128,7 @@ const op = (chance: Chance, { kind, names, theme }: About, expiries: [number, nu
           ? { _tag: "Work", millis: expiry * chance.between(0.5, 1.5) }
           : step(chance, kind, expiry)),
     interruptAfter: chance.in(0.15) ? chance.skewed(0, 300) : undefined,
+    readsValue: false,
     guarded: chance.in(0.5),
     beside: byHand && kind !== "minority" ? Array.from({ length: chance.int(1, 6) }, () => besideStep(chance)) : [],
     lingers: theme === "silence" && chance.in(0.5)

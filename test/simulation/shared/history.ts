@@ -79,7 +79,7 @@ class SharedChecker extends Checker {
   granted(process: Process, held: HeldLock): void {
     const { mode, token = 0 } = held
     this.count(mode)
-    this.world.log(() => `${process.name} holds ${held.value.slice(-4)}, ${mode}, with ${token}`)
+    this.world.log(() => `${process.name} holds ${held.claim.value.slice(-4)}, ${mode}, with ${token}`)
     if (!this.add(process, held) || token === 0) return
     if (mode === "shared" && token < this.#lastWrite) this.violated("readers know the last writer", String(token))
     if (mode === "exclusive" && token <= Math.max(this.#lastWrite, this.#lastRead)) {

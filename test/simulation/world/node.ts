@@ -249,8 +249,10 @@ export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode =
     },
     delayedRestart: (millis) => make(link, calls, { ...options, minUptimeMillis: millis }),
     replicas: (_count, millis) => make(link, calls, { ...options, acknowledgedWithin: millis }),
-    abstention: (key) =>
-      ask("inspect", () => `uptime ${key}`, (server) => abstentionReason(server.uptime(), minUptimeMillis)),
+    ...minUptimeMillis > 0 && {
+      abstention: (key: string) =>
+        ask("inspect", () => `uptime ${key}`, (server) => abstentionReason(server.uptime(), minUptimeMillis))
+    },
     extend: (key, value, expiry, ifPresent = false) => {
       calls.onTouch("extend", value)
       return ask(
