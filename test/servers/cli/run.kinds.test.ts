@@ -124,12 +124,12 @@ layer(RedisServers.layer(3), { excludeTestServices: true, concurrent: true })("r
         [["--permits", "2", "--also", "b"], "--permits goes with one name, and not with --also"],
         [["--shared", "--also", "b"], "--shared goes with one name, and not with --also"],
         [["--fenced", "--also", "b"], "--fenced goes with one name, and not with --also"],
-        [["--permits", "0"], "0 is no number of permits: it has to be from 1 to 10000"],
-        [["--permits", "10001"], "10001 is no number of permits: it has to be from 1 to 10000"],
+        [["--permits", "0"], "0 is not a number of permits: it must be from 1 to 10000"],
+        [["--permits", "10001"], "10001 is not a number of permits: it must be from 1 to 10000"],
         [["--permits", "-1"], "-1"],
         [["--permits", "1.5"], "1.5"],
         [["--permits", "many"], "many"],
-        [["--permits", "5000", "--take", "1001"], "1001 is no number of permits: it has to be from 1 to 1000"],
+        [["--permits", "5000", "--take", "1001"], "1001 is not a number of permits: it must be from 1 to 1000"],
         [["--permits", "5", "--take", "0"], "0 is no number of permits"]
       ]
       // One that cannot be asked: that would be another exit code.
