@@ -2,20 +2,20 @@
  * The programs among the examples, in processes of their own as they are started by
  * whoever copies them.
  */
-import { assert, layer } from "@effect/vitest"
+import { assert, describe, it, layer } from "@effect/vitest"
 import { PGlite } from "@electric-sql/pglite"
 import { Deferred, Effect, Exit, Fiber, Layer, Logger, Scope } from "effect"
-import { mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { forceUnlock, Redsync } from "../../src/index.ts"
+import { forceUnlock, Redsync, withLock } from "../../src/index.ts"
 import { companionKey } from "../../src/internal/redis/keys.ts"
 import { Database, instance, Sender, tables } from "../examples/fleet.ts"
 import { onEach, until, urls, valuesOf } from "../support/faults.ts"
 import { reservePort } from "../support/servers/Instance.ts"
-import { RedisServers } from "../support/servers/RedisServers.ts"
+import { RedisServers, startServer } from "../support/servers/RedisServers.ts"
 import { child, onThree, type Three } from "../support/trouble.ts"
 
 const start = (name: string, environment: Record<string, string>) =>
@@ -268,4 +268,34 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
       assert.deepStrictEqual(readdirSync(directory), [`${day}.txt`])
       yield* onEach(servers, (server) => server.command("DEL", `report:${day}`))
     })))
+})
+
+// -----------------------------------------------------------------------------
+// the Compose file
+// -----------------------------------------------------------------------------
+
+describe("servers as the Compose file starts them", () => {
+  it.live("grant locks, and still have them when they were killed and started again", () =>
+    Effect.gen(function*() {
+      const compose = readFileSync(new URL("../examples/compose.yaml", import.meta.url), "utf8")
+      const [, options = ""] = /^ {2}command: redis-server (.+)$/m.exec(compose)!
+      const args = options.split(" ").map((option) => option === `""` ? "" : option)
+      const servers = yield* Effect.all([startServer({ args }), startServer({ args }), startServer({ args })])
+      const locks = Redsync.layer({ nodes: urls(servers) })
+      yield* withLock("a", ({ value }) =>
+        Effect.gen(function*() {
+          yield* until(
+            "all have it",
+            Effect.map(valuesOf("a", servers), (values) => values.every((one) => one === value))
+          )
+          for (const server of servers) yield* server.restart
+          assert.deepStrictEqual(yield* valuesOf("a", servers), [value, value, value])
+        })).pipe(Effect.provide(locks))
+      for (const server of servers) {
+        assert.deepStrictEqual(yield* server.command("CONFIG", "GET", "maxmemory-policy"), [
+          "maxmemory-policy",
+          "noeviction"
+        ])
+      }
+    }).pipe(Effect.scoped))
 })
