@@ -61,7 +61,6 @@ const kinds: Record<string, Kind> = {
   fire: { args: vitest("fire"), env: { FIRE_SECONDS: String(minutes * 60) } },
   leaders: { args: vitest("leaders"), env: { FIRE_SECONDS: String(minutes * 60) } },
   failover: { args: vitest("failover") },
-  "other languages": { args: vitest("otherLanguages") },
   // The explorer takes a quarter of an hour; at small bounds it is part of `npm test`.
   model: { args: vitest(minutes < 1 ? "test/model/model" : "test/model/") }
 }
