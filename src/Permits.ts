@@ -58,6 +58,12 @@ export interface PermitOptions extends SemaphoreOptions {
  * @since 0.1.0
  */
 export interface Permits extends Lock {
+  /** The value for which the nodes keep the slots, fresh for every attempt. Neither `unlock` nor `adopt` takes it. */
+  readonly value: string
+
+  /** Gives up all slots on every node, and wakes those who wait for them. Otherwise it does what `Lock.release` does. */
+  readonly release: Lock["release"]
+
   /** How many permits the semaphore has, as its holder stated. */
   readonly limit: number
 

@@ -403,6 +403,26 @@ export const sharedRedisCases = (it: Vitest.MethodsNonLive<Subject | Backend>): 
       yield* node.remove("sent late")
     }))
 
+  it.effect("shared: readers that are no sorted set are an error that names the key", () =>
+    Effect.gen(function*() {
+      const { node } = yield* Subject
+      const { onKey } = yield* Backend
+      const { acquire, extend, release } = yield* shared
+      const set = companionKey("readers", "no set")
+      yield* onKey("SET", "no set", sharedMarker, "PX", "60000")
+      yield* onKey("SET", set, "a string")
+      const asked: ReadonlyArray<readonly [NodeError["operation"], Effect.Effect<unknown, NodeError>]> = [
+        ["acquire", acquire("no set", "a", expiry)],
+        ["extend", extend("no set", "a", expiry)],
+        ["release", release("no set", "a")]
+      ]
+      for (const [operation, ask] of asked) {
+        const named = /^ERR the key "redsync:1:readers:\{no set\}" or .* does not hold what it should: WRONGTYPE/
+        assertNodeError(yield* Effect.flip(ask), node, operation, "Rejected", named)
+      }
+      assert.strictEqual(yield* onKey("GET", set), "a string")
+    }))
+
   it.effect("shared: a list is not a lock: refused, and left alone", () =>
     Effect.gen(function*() {
       const { node } = yield* Subject

@@ -75,42 +75,56 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run", (it) 
       assertNoneAlive(at)
     }).pipe(Effect.scoped))
 
-  it.effect("where nodes are cut off, nothing is left when another can have the lock", () =>
-    Effect.gen(function*() {
-      const at = yield* place
-      const cut = yield* cuttable(yield* RedisServers)
-      const command = "setsid deaf & (set -m; deaf &) ; timeout 1000 deaf"
-      const running = yield* at.run(["--expiry", "3s", "--grace", "500ms", "cut", "--", "bash", "-c", command], {
-        nodes: cut.urls
-      })
-      yield* at.atWork(3)
-      const next = yield* at.run(["cut", "--", "sh", "-c", "echo next >> $DIRECTORY/log"], { nodes: yield* nodes })
-      yield* cut.off
-      assert.strictEqual((yield* next.ended).code, 0)
-      const { code, errors } = yield* running.ended
-      assert.strictEqual(code, 70)
-      assert.include(errors, "could not be extended: stopped the command before the lease ended")
-      yield* at.gone
-      assert.deepStrictEqual(at.log().slice(at.log().indexOf("next")), ["next"])
-    }).pipe(Effect.scoped))
+  const kinds: ReadonlyArray<readonly [kind: string, flags: ReadonlyArray<string>]> = [
+    ["a lock", []],
+    ["the only permit", ["--permits", "1"]]
+  ]
 
-  it.effect("a redsync that is killed takes the command with it, before another can have the lock", () =>
-    Effect.gen(function*() {
-      const at = yield* place
-      const running = yield* at.run(
-        ["--expiry", "4s", "--grace", "500ms", "killed", "--", "sh", "-c", "setsid deaf & deaf"],
-        { nodes: yield* nodes }
-      )
-      yield* at.atWork(2)
-      yield* running.signal("SIGKILL")
-      const next = yield* at.run(["killed", "--", "sh", "-c", "echo next >> $DIRECTORY/log"], { nodes: yield* nodes })
-      assert.strictEqual((yield* next.ended).code, 0)
-      yield* at.gone
-      assert.strictEqual(at.log().at(-1), "next")
-      const { code, errors } = yield* running.ended
-      assert.strictEqual(code, "SIGKILL")
-      assert.isTrue(errors.endsWith("redsync: ended the command, as redsync itself has died\n"), errors)
-    }).pipe(Effect.scoped))
+  it.effect.each(kinds)(
+    "where nodes are cut off, nothing is left when another can have it: %s",
+    ([_, kind]) =>
+      Effect.gen(function*() {
+        const at = yield* place
+        const cut = yield* cuttable(yield* RedisServers)
+        const command = "setsid deaf & (set -m; deaf &) ; timeout 1000 deaf"
+        const args = [...kind, "--expiry", "3s", "--grace", "500ms", "cut", "--", "bash", "-c", command]
+        const running = yield* at.run(args, { nodes: cut.urls })
+        yield* at.atWork(3)
+        const next = yield* at.run([...kind, "cut", "--", "sh", "-c", "echo next >> $DIRECTORY/log"], {
+          nodes: yield* nodes
+        })
+        yield* cut.off
+        assert.strictEqual((yield* next.ended).code, 0)
+        const { code, errors } = yield* running.ended
+        assert.strictEqual(code, 70)
+        assert.include(errors, "could not be extended: stopped the command before the lease ended")
+        yield* at.gone
+        assert.deepStrictEqual(at.log().slice(at.log().indexOf("next")), ["next"])
+      }).pipe(Effect.scoped)
+  )
+
+  it.effect.each(kinds)(
+    "a redsync that is killed takes the command with it, before another can have it: %s",
+    ([_, kind]) =>
+      Effect.gen(function*() {
+        const at = yield* place
+        const running = yield* at.run(
+          [...kind, "--expiry", "4s", "--grace", "500ms", "killed", "--", "sh", "-c", "setsid deaf & deaf"],
+          { nodes: yield* nodes }
+        )
+        yield* at.atWork(2)
+        yield* running.signal("SIGKILL")
+        const next = yield* at.run([...kind, "killed", "--", "sh", "-c", "echo next >> $DIRECTORY/log"], {
+          nodes: yield* nodes
+        })
+        assert.strictEqual((yield* next.ended).code, 0)
+        yield* at.gone
+        assert.strictEqual(at.log().at(-1), "next")
+        const { code, errors } = yield* running.ended
+        assert.strictEqual(code, "SIGKILL")
+        assert.isTrue(errors.endsWith("redsync: ended the command, as redsync itself has died\n"), errors)
+      }).pipe(Effect.scoped)
+  )
 
   it.effect.each(["SIGABRT", "SIGALRM", "SIGSEGV", "SIGVTALRM", "SIGXCPU"] as const)(
     "a redsync that ends by %s takes the command with it",
