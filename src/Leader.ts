@@ -388,7 +388,7 @@ const runs = <E, R>(
       const program = Effect.scoped(Effect.provideService(execute, CurrentScheduledTime, DateTime.makeUnsafe(at)))
       const alone = Effect.gen(function*() {
         const lock = yield* take(name, at + skewMillis, lockOptions)
-        if (Option.isNone(lock)) yield* Effect.logInfo(`${run} is left out: an earlier one is going on`)
+        if (Option.isNone(lock)) yield* Effect.logInfo(`${run} is skipped: an earlier one is still running`)
         else yield* guard(lock.value, program)
       })
       const guarded: Effect.Effect<unknown, unknown, Exclude<R, CurrentScheduledTime>> = overlap === "allow"
@@ -408,7 +408,7 @@ const runs = <E, R>(
       if (after === at) yield* Effect.forkIn(runOnce(at), scope)
       else {
         yield* Effect.logWarning(
-          `Cron job ${quoted(name)} leaves out here what was due from ${iso(at)} to ${iso(after)}: ` +
+          `Cron job ${quoted(name)} skips here what was due from ${iso(at)} to ${iso(after)}: ` +
             "this process was blocked or suspended, or its clock was set"
         )
       }

@@ -502,7 +502,9 @@ const answer = (vote: Vote, refused: string): string => {
     case "Granted":
       return "granted it"
     case "Refused":
-      if (vote.notALock !== undefined) return `has a key of that name that is no lock but ${untrusted(vote.notALock)}`
+      if (vote.notALock !== undefined) {
+        return `has a key of that name that is not a lock but ${untrusted(vote.notALock)}`
+      }
       if (vote.free !== undefined) return `has ${vote.free === 0 ? "none" : vote.free} free`
       return vote.ttlMillis === undefined
         ? refused

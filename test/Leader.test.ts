@@ -390,7 +390,7 @@ describe("a cron job", () => {
     assert.deepStrictEqual(
       yield* lines,
       [2, 4].map((minute) =>
-        `Info: Run 1970-01-01T00:0${minute}:00.000Z of cron job "job" is left out: an earlier one is going on`
+        `Info: Run 1970-01-01T00:0${minute}:00.000Z of cron job "job" is skipped: an earlier one is still running`
       )
     )
   })
@@ -519,7 +519,7 @@ describe("a cron job", () => {
     const runs = (yield* events).map((event) => event.replace(/.*run of /, ""))
     assert.deepStrictEqual(runs, ["01:06:00", "01:07:00"])
     assert.deepStrictEqual(yield* lines, [
-      `Warn: Cron job "job" leaves out here what was due from 1970-01-01T00:02:00.000Z to 1970-01-01T01:05:30.000Z: ` +
+      `Warn: Cron job "job" skips here what was due from 1970-01-01T00:02:00.000Z to 1970-01-01T01:05:30.000Z: ` +
       "this process was blocked or suspended, or its clock was set"
     ])
   })

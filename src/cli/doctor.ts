@@ -25,7 +25,7 @@ export const compare = (patients: ReadonlyArray<Patient>, quorum: number): Reado
   )
   const count = patients.length
   const spare = count - quorum
-  if (count === 1) return [...shared, note("count", "with one node, locks go away with it; 3 or 5 tolerate failures")]
+  if (count === 1) return [...shared, note("count", "with one node, locks are lost with it; 3 or 5 tolerate failures")]
   return count % 2 === 1 || quorum !== majority(count) ? shared : [
     ...shared,
     warning(

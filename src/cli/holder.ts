@@ -144,7 +144,7 @@ const summary = ({ holder, nodes, quorum, state }: View, paint: Paint): string =
     case "unknown":
       return paint("red", "unknown: too few nodes answer")
     case "foreign":
-      return paint("yellow", `not free: keys that are no lock ${on((node) => node.state === "not a lock")}`)
+      return paint("yellow", `not free: keys that are not locks ${on((node) => node.state === "not a lock")}`)
     case "contested":
       return paint(
         "yellow",
@@ -175,7 +175,7 @@ const nodeLine = (node: View["nodes"][number], paint: Paint): string => {
     case "shared":
       return `${counted(node.readers, "reader")} for ${seconds(node.ttlMillis)}${abstains}`
     case "not a lock":
-      return paint("yellow", `a key of that name that is no lock but ${untrusted(node.found)}${abstains}`)
+      return paint("yellow", `a key of that name that is not a lock but ${untrusted(node.found)}${abstains}`)
     case "failed":
       return paint("red", untrusted(node.error))
   }

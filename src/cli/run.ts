@@ -144,7 +144,7 @@ const permitsFlag = (name: string, most: number, description: string) =>
     Flag.withDescription(description),
     Flag.filter(
       (number) => number >= 1 && number <= most,
-      (number) => `${number} is no number of permits: it has to be from 1 to ${most}`
+      (number) => `${number} is not a number of permits: it must be from 1 to ${most}`
     ),
     Flag.optional
   )
@@ -184,8 +184,11 @@ export const run = Cli.make(
     ),
     busyExit: Flag.Int("busy-exit").pipe(
       Flag.withMetavar("code"),
-      Flag.withDescription("What to exit with if another holds the lock (75); says nothing with 0"),
-      Flag.filter((code) => code >= 0 && code <= 255, (code) => `${code} is no exit code: it has to be from 0 to 255`),
+      Flag.withDescription("The exit code if another holds the lock (75); with 0 nothing is printed"),
+      Flag.filter(
+        (code) => code >= 0 && code <= 255,
+        (code) => `${code} is not an exit code: it must be from 0 to 255`
+      ),
       Flag.withDefault(heldByAnother)
     ),
     leave: switchFlag(
@@ -282,12 +285,12 @@ export const run = Cli.make(
   Cli.withDescription(
     "Runs a command while holding a lock, or permits of a semaphore.\n\n" +
       "The command finds the lock's name in REDSYNC_LOCK. With --permits, the numbers of its permits, counted from 0 and " +
-      "separated by commas, are in REDSYNC_SLOT: nobody else has them. With --fenced, REDSYNC_TOKEN has as many tokens. " +
-      "The command gets the signals that redsync gets. When the lock is lost " +
-      "or cannot be extended, it gets SIGTERM, and SIGKILL after --grace, and so does all that it has started, also when " +
+      "separated by commas, are in REDSYNC_SLOT: no other holder has them. With --fenced, REDSYNC_TOKEN has a token for each. " +
+      "Signals sent to redsync are forwarded to the command. When the lock is lost " +
+      "or cannot be extended, it gets SIGTERM, and SIGKILL after --grace, and so does everything it has started, even when " +
       "redsync itself is killed. What it leaves running keeps the lock, unless --leave says otherwise.\n\n" +
       "Exits with the command's code, or 128 and the number of the signal that ended it; 75 if another holds the lock " +
-      "or too few permits are free, 69 if too few nodes answer, 70 if the lock was lost, 77 if it was lost and the command may not be ended, " +
+      "or too few permits are free, 69 if too few nodes answer, 70 if the lock was lost, 77 if it was lost and redsync is not permitted to end the command, " +
       "64 for wrong usage, 126 if the command cannot be executed, 127 if there is no such command."
   ),
   Cli.withShortDescription("Runs a command while holding a lock."),
@@ -302,6 +305,9 @@ export const run = Cli.make(
       command: "redsync run --permits 3 browsers -- sh -c './browse --port 920$REDSYNC_SLOT'",
       description: "At most three at once, each with a port of its own"
     },
-    { command: "redsync run --shared catalogue -- ./report.sh", description: "Beside other readers, and no writer" }
+    {
+      command: "redsync run --shared catalogue -- ./report.sh",
+      description: "Together with other readers, but no writer"
+    }
   ])
 )

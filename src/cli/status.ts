@@ -41,11 +41,11 @@ export const status = Cli.make(
   "status",
   {
     names: Argument.String("name").pipe(
-      Argument.withDescription("The locks and semaphores to look at"),
+      Argument.withDescription("The locks and semaphores to show"),
       Argument.variadic({ min: 1 })
     ),
     json: switchFlag("json", "One JSON array, with --watch one a line"),
-    watch: switchFlag("watch", "Look again every second until interrupted")
+    watch: switchFlag("watch", "Refresh every second until interrupted")
   },
   Effect.fn(function*({ json: asJson, names, watch: again }) {
     yield* Effect.gen(function*() {
@@ -65,7 +65,7 @@ export const status = Cli.make(
   Cli.withDescription(
     "Shows who holds a lock on which node, for how long, and whether that is a quorum; and of a semaphore, which permits " +
       "are taken by whom. With --json, the state of a name is held, shared (by readers), permits (there is no lock, but a " +
-      "semaphore), free, contested (values on some nodes, none on a quorum), foreign (keys of that name that are no lock) " +
+      "semaphore), free, contested (values on some nodes, none on a quorum), foreign (keys of that name that are not locks) " +
       "or unknown (too few nodes answer). Exits with 69 if one is unknown."
   ),
   Cli.withShortDescription("Shows who holds a lock or permits, on which nodes."),

@@ -72,7 +72,7 @@ const conclude = (before: View, after: View, colours: Paint) =>
     if (isGone && failed.length === 0) return yield* Console.log("Deleted.")
     if (isGone) {
       return yield* Console.log(
-        `Deleted, save where no answer came: ${failed.join(", ")} may have it until it expires.`
+        `Deleted, except where no answer came: ${failed.join(", ")} may have it until it expires.`
       )
     }
     const shown = valuesOf(before)
@@ -91,7 +91,7 @@ const conclude = (before: View, after: View, colours: Paint) =>
 /** Asks, unless the answer was given. */
 const confirm = Effect.fnUntraced(function*(yes: boolean, question: string) {
   if (yes) return
-  if (!isatty(0)) return yield* fail(wrongUsage, "not deleted without --yes, as nobody can be asked")
+  if (!isatty(0)) return yield* fail(wrongUsage, "not deleted: standard input is not a terminal, so --yes is needed")
   if (!(yield* ask(`${question} [y/N] `))) return yield* fail(1, "left alone")
 })
 
@@ -99,7 +99,7 @@ const confirm = Effect.fnUntraced(function*(yes: boolean, question: string) {
 const takePermits = ({ name, permits }: View, yes: boolean, colours: Paint) =>
   Effect.gen(function*() {
     if (permits === null) return yield* Console.log("There is nothing to delete.")
-    yield* confirm(yes, "The holders notice only when they next extend their permits. Take all of them away?")
+    yield* confirm(yes, "The holders notice only when they next extend their permits. Release all of them?")
     yield* Effect.mapError(forceReleasePermits(name), fromLockError)
     const after = yield* look(name)
     const failed = after.nodes.filter(({ state }) => state === "failed").map(({ node }) => untrusted(node))
@@ -110,7 +110,7 @@ const takePermits = ({ name, permits }: View, yes: boolean, colours: Paint) =>
     yield* Console.log(
       failed.length === 0
         ? "Deleted."
-        : `Deleted, save where no answer came: ${failed.join(", ")} may have some until they expire.`
+        : `Deleted, except where no answer came: ${failed.join(", ")} may have some until they expire.`
     )
   })
 
@@ -120,11 +120,11 @@ export const unlock = Cli.make(
   "unlock",
   {
     name: Argument.String("name").pipe(
-      Argument.withDescription("The lock to take away, or with --permits the semaphore")
+      Argument.withDescription("The lock to release, or with --permits the semaphore")
     ),
     yes: switchFlag("yes", "Do not ask").pipe(Flag.withAlias("y")),
-    force: switchFlag("force", "Delete the key whatever it is: also one that never expires, or somebody's data"),
-    permits: switchFlag("permits", "Take all permits of the semaphore of that name away, and leave a lock alone")
+    force: switchFlag("force", "Delete the key whatever it is: even one that never expires, or someone's data"),
+    permits: switchFlag("permits", "Release all permits of the semaphore of that name, and leave a lock alone")
   },
   Effect.fn(function*({ force, name, permits, yes }) {
     yield* Effect.gen(function*() {
@@ -132,17 +132,17 @@ export const unlock = Cli.make(
       const before = yield* look(name)
       yield* Console.log(describe(before, colours).join("\n"))
       if (isOutOfReach(before)) {
-        return yield* fail(nodesUnavailable, `too few nodes answer to take the ${permits ? "permits" : "lock"} away`)
+        return yield* fail(nodesUnavailable, `too few nodes answer to release the ${permits ? "permits" : "lock"}`)
       }
       if (permits) return yield* takePermits(before, yes, colours)
       if (before.state === "permits") {
         return yield* fail(
           1,
-          "left alone: there is no lock of that name, but a semaphore; --permits takes its permits away"
+          "left alone: there is no lock of that name, but a semaphore; --permits releases its permits"
         )
       }
       if (!force && before.nodes.some(({ state }) => state === "not a lock")) {
-        return yield* fail(1, `left alone: a key that is no lock may be somebody's data; ${forceIsFor}`)
+        return yield* fail(1, `left alone: a key that is not a lock may be someone's data; ${forceIsFor}`)
       }
       if (before.nodes.every(({ state }) => state === "free" || state === "failed")) {
         return yield* Console.log("There is nothing to delete.")
@@ -158,8 +158,8 @@ export const unlock = Cli.make(
   })
 ).pipe(
   Cli.withDescription(
-    "Forcibly releases a lock, or with --permits all permits of a semaphore, after showing the holders. Exits with 1 if something is left of what it " +
-      "has shown, or if that was left alone because it is no lock."
+    "Forcibly releases a lock, or with --permits all permits of a semaphore, after showing the holders. Exits with 1 if any of what it " +
+      "has shown remains, or if it was left alone because it is not a lock."
   ),
   Cli.withShortDescription("Forcibly releases a lock."),
   Cli.withExamples([

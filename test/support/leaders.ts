@@ -233,7 +233,7 @@ export const jobs = Effect.fnUntraced(
           ? "was broken off"
           : undefined
       }
-      if (says(run, /is left out/)) return "was left out while another was going on"
+      if (says(run, /is skipped/)) return "was left out while another was going on"
       if (says(run, /not repeated|interrupted/)) return "was broken off before it began"
       const claimants = [...claims.get(run) ?? []].map((value) => serviceOf.get(value.slice(0, 12)))
       if (claimants.some((id) => id !== undefined && killed.has(id))) return "was claimed by one that was killed"

@@ -48,7 +48,7 @@ export const examine = (target: RedisOptions, options: Options): Effect.Effect<P
   ).pipe(Effect.scoped)
 
 const nonsense = (what: string): Finding =>
-  error("answers", `answers as no Redis server does: ${untrusted(what)}`, isItRedis)
+  error("answers", `does not answer like a Redis server: ${untrusted(what)}`, isItRedis)
 
 const examineProbe = (
   target: RedisOptions,
@@ -116,7 +116,7 @@ const roundTrip = (probe: Probe.Probe) =>
 const selfDescription = Effect.fnUntraced(function*({ call }: Probe.Probe, options: Options) {
   const info = yield* Effect.result(call("INFO"))
   if (info._tag === "Failure") {
-    const message = `does not let us look at its settings: ${info.failure.summary}`
+    const message = `does not permit reading its settings: ${info.failure.summary}`
     const findings = [
       options.delayedRestartMillis === 0
         ? note("info", message)

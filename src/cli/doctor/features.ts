@@ -40,7 +40,7 @@ const expected = <A>(
   isRight: (answer: A) => boolean
 ): Effect.Effect<A, NodeError> =>
   Effect.filterOrElse(answer, isRight, () => {
-    const cause = `it did something else than it should. ${isItRedis}`
+    const cause = `it did not do what it should. ${isItRedis}`
     return Effect.fail(new NodeError({ node: node.id, operation: "acquire", reason: "Rejected", cause }))
   })
 
@@ -128,7 +128,7 @@ export const limiting = (node: LockNode, name: string, value: string): Effect.Ef
         "gives no fencing tokens with permits (run --permits --fenced, withFencedPermits)",
         tokens
       ),
-      ...yield* optional(node, "permits", "wakes nobody who waits for permits, which then polls", waiting)
+      ...yield* optional(node, "permits", "does not wake waiters for permits, which then poll", waiting)
     ]
   })
 }

@@ -66,7 +66,11 @@ function* version(info: Info): Iterable<Finding> {
 function* role(info: Info): Iterable<Finding> {
   if (info.get("role") === "slave") {
     const primary = `${info.get("master_host")}:${info.get("master_port")}`
-    yield error("role", `is a replica of ${primary}: it takes no locks, and is no node of its own`, `Name ${primary}.`)
+    yield error(
+      "role",
+      `is a replica of ${primary}: it accepts no locks, and does not count as a node`,
+      `Name ${primary}.`
+    )
   }
   if (info.get("cluster_enabled") === "1") {
     yield error(
@@ -80,7 +84,7 @@ function* role(info: Info): Iterable<Finding> {
 function* replication(info: Info, wanted: number): Iterable<Finding> {
   const replicas = numberOf(info, "connected_slaves") ?? 0
   if (replicas < wanted) {
-    yield error("replicas", `has ${replicas} of the ${wanted} replicas that have to have a lock: it grants none`)
+    yield error("replicas", `has ${replicas} of the ${wanted} replicas that must have a lock: it grants none`)
   }
 }
 
@@ -137,21 +141,21 @@ export const examineClock = (offsetMillis: number, roundTripMillis: number): Rea
   return [warning(
     "clock",
     `has a clock that is ${seconds} s ${offsetMillis > 0 ? "ahead of" : "behind"} this machine's`,
-    "Let NTP keep both. A clock that is set jumps, and keys with it expire early or late."
+    "Let NTP keep both. When a clock is set, keys expire early or late."
   )]
 }
 
 /** Why there was no answer, and what may help. */
 export const examineFailure = (summary: string): Finding => {
   const advice = ([
-    ["ECONNREFUSED", "Is the server running, and does it listen there?"],
+    ["ECONNREFUSED", "Is the server running and listening there?"],
     ["RESP type", "Is it a Redis or Valkey server?"],
     ["ENOTFOUND", "The name is unknown here: check the URL and DNS."],
-    ["NOAUTH", "It wants a password: redis://user:password@host."],
+    ["NOAUTH", "It requires a password: redis://user:password@host."],
     ["WRONGPASS", "User or password are wrong; in a URL, special characters are written as %XX."],
-    ["NOPERM", "The user lacks rights: src/guide/deploying.md of the package has the exact rule."],
+    ["NOPERM", "The user lacks permissions: src/guide/deploying.md of the package has the exact rule."],
     ["LOADING", "It is starting: try again in a moment."],
-    ["did not answer in time", "It is overloaded or stands still, or a firewall swallows packets."],
+    ["did not answer in time", "It is overloaded or frozen, or a firewall drops packets."],
     ["TLS", "rediss:// is for TLS, redis:// without; NODE_EXTRA_CA_CERTS names the file of a private authority."],
     ["certificate", "NODE_EXTRA_CA_CERTS names the file of a private authority."]
   ] as const).find(([sign]) => summary.includes(sign))?.[1]

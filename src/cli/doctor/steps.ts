@@ -6,7 +6,7 @@ import { serviceIdLength } from "../../internal/nodeContract.ts"
 import { NodeError } from "../../LockError.ts"
 import type { LineEntry, LockNode } from "../../LockNode.ts"
 
-export const isItRedis = "Is it a Redis or Valkey server, with nothing before it that answers in its place?"
+export const isItRedis = "Is it a Redis or Valkey server, with nothing in front of it that answers in its place?"
 
 /** Which line of which script it was helps nobody here. */
 export const inScript = / script: .*$/s

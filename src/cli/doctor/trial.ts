@@ -11,7 +11,7 @@ import { fencing, limiting, sharing } from "./features.ts"
 import { error, type Finding, note, warning } from "./finding.ts"
 import { entry, inScript, isItRedis, not, other, waiterId, withPatience } from "./steps.ts"
 
-export const rights = "The user needs these rights: src/guide/deploying.md of the package has the exact rule."
+export const rights = "The user needs these permissions: src/guide/deploying.md of the package has the exact rule."
 
 /** Says of a failed operation what was to be done, or that the server may not be asked about this name. */
 const explain = (failure: NodeError, what: string, level: typeof error): Finding => {
@@ -58,9 +58,13 @@ const lifeOfALock = (node: LockNode, name: string, value: string): ReadonlyArray
   {
     what: "extend",
     run: not(node.extend(name, other, 5000)),
-    otherwise: "extended a lock for another than its holder"
+    otherwise: "extended a lock for someone other than its holder"
   },
-  { what: "release", run: not(node.release(name, other)), otherwise: "released a lock for another than its holder" },
+  {
+    what: "release",
+    run: not(node.release(name, other)),
+    otherwise: "released a lock for someone other than its holder"
+  },
   { what: "release", run: node.release(name, value), otherwise: "did not release a lock for its holder" },
   {
     what: "look at",
@@ -142,7 +146,11 @@ const wakeUps = (node: LockNode, name: string, value: string): Effect.Effect<Rea
     const polls = "waiters for a lock poll, on their schedule alone"
     if (isTurn && isChanged && unable === undefined) return yield* handOver(node, list, name, value)
     return [
-      warning("wake-ups", unable === undefined ? `sends no word of releases: ${polls}` : `${polls}: ${unable}`, rights)
+      warning(
+        "wake-ups",
+        unable === undefined ? `does not notify of releases: ${polls}` : `${polls}: ${unable}`,
+        rights
+      )
     ]
   }).pipe(
     Effect.scoped,

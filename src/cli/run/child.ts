@@ -171,7 +171,7 @@ export class Child {
       }
       yield* this.#gone("SIGKILL")
       if (this.#beyondReach.length > 0) {
-        yield* say(`not permitted to end ${named(this.#beyondReach)}, which goes on without the lock`)
+        yield* say(`not permitted to end ${named(this.#beyondReach)}, which continues without the lock`)
       }
     })
   }

@@ -312,14 +312,16 @@ export class NodeWaitingLists {
     const { node } = list
     const isFirst = list.unsupportedUntil === undefined
     list.unsupportedUntil = monotonicMillis(this.#context.clock) + unsupportedRetryMillis
-    if (isFirst) this.#warn(node, `Lock node ${node.id} keeps no waiting lists, so waiters poll: it ${summary}`)
+    if (isFirst) this.#warn(node, `Lock node ${node.id} has no waiting lists, so waiters poll: it ${summary}`)
   }
 
   #markHandOverUnsupported(list: NodeWaitingList, { summary }: NodeError) {
     const { node } = list
     const isFirst = list.handOverUnsupportedUntil === undefined
     list.handOverUnsupportedUntil = monotonicMillis(this.#context.clock) + unsupportedRetryMillis
-    if (isFirst) this.#warn(node, `Lock node ${node.id} hands no locks over, so waiters are woken: it ${summary}`)
+    if (isFirst) {
+      this.#warn(node, `Lock node ${node.id} does not hand locks over, so waiters are only woken: it ${summary}`)
+    }
   }
 
   #warn(node: LockNode, message: string) {

@@ -88,7 +88,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
           }).pipe(Effect.timeout(openTimeout)),
           {
             onSuccess: (list) => this.#lists.add(node, list),
-            onFailure: () => this.#warn(node, `Lock node ${node.id} keeps no waiting lists: it could not open them`)
+            onFailure: () => this.#warn(node, `Lock node ${node.id} has no waiting lists: it could not open them`)
           }
         ), { discard: true })
   }
@@ -292,7 +292,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
       case "Unsupported":
         if (this.#warnedReasons.has(notice.why)) return
         this.#warnedReasons.add(notice.why)
-        this.#warn(node, `Lock node ${node.id} cannot give notice to all waiters: ${notice.why}`)
+        this.#warn(node, `Lock node ${node.id} cannot notify all waiters: ${notice.why}`)
     }
   }
 

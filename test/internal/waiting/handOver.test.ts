@@ -336,7 +336,7 @@ describe("nobody waits in vain", () => {
       assert.deepStrictEqual(
         logged,
         nodes.map(({ id }) =>
-          `Lock node ${id} hands no locks over, so waiters are woken: it answered with an error: NOPERM time`
+          `Lock node ${id} does not hand locks over, so waiters are only woken: it answered with an error: NOPERM time`
         )
       )
     }).pipe(scoped))

@@ -571,7 +571,7 @@ describe("wake-ups", () => {
       yield* Layer.build(Layer.provide(Redsync.layer({ nodes }), logger))
       for (const why of ["one thing", "one thing", "another", "one thing", "another"]) complain[0]!(why)
       yield* TestClock.adjust(1)
-      const about = `Lock node ${nodes[0]!.id} cannot give notice to all waiters:`
+      const about = `Lock node ${nodes[0]!.id} cannot notify all waiters:`
       assert.deepStrictEqual(logged, [`${about} one thing`, `${about} another`])
     }).pipe(scoped))
 

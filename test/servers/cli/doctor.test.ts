@@ -155,7 +155,7 @@ describe("redsync doctor", () => {
         doctor([url], "--name", "locks:doctor"))
       assert.deepStrictEqual([partly.code, partly.nodes], [0, [["note: permits", "note: permits"]]])
       assert.include(partly.messages, "gives no fencing tokens with permits")
-      assert.include(partly.messages, "wakes nobody who waits for permits")
+      assert.include(partly.messages, "does not wake waiters for permits")
       assert.deepStrictEqual(yield* good.command("KEYS", "*"), [])
     }).pipe(Effect.scoped))
 

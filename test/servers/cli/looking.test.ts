@@ -129,7 +129,7 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
   const words: Record<string, RegExp> = {
     held: /held by one value for/,
     contested: /held by nobody, but not free either: keys on \d/,
-    foreign: /not free: keys that are no lock on \d/,
+    foreign: /not free: keys that are not locks on \d/,
     free: /free$/,
     unknown: /unknown: too few nodes answer$/
   }
@@ -318,7 +318,7 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       ) {
         const { code, errors, output } = yield* cli("unlock", "--yes", name)
         assert.strictEqual(code, 1)
-        assert.include(output, `no lock but ${found}`)
+        assert.include(output, `not a lock but ${found}`)
         assert.match(errors, /^redsync: left alone: .*--force.*\n$/)
         assert.deepStrictEqual(yield* left(name), [...on])
         const forced = yield* cli("unlock", "--yes", "--force", name)
@@ -350,7 +350,7 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
         yield* redsync(["unlock", "--yes", "partly"], { nodes: [a, b, "redis://127.0.0.1:1"] })
       )
       assert.strictEqual(code, 0)
-      assert.include(output, "\nDeleted, save where no answer came: 127.0.0.1:1 may have it until it expires.\n")
+      assert.include(output, "\nDeleted, except where no answer came: 127.0.0.1:1 may have it until it expires.\n")
     }))
 })
 

@@ -203,7 +203,7 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       assert.match(seven.errors, /^redsync: Could not acquire lock "busy exit"/)
       assert.deepStrictEqual(zero, { code: 0, output: "", errors: "" })
       assert.strictEqual(wrong.code, 64)
-      assert.include(wrong.errors, "it has to be from 0 to 255")
+      assert.include(wrong.errors, "it must be from 0 to 255")
     }))
 
   it.effect("holds several locks, all or none", () =>
@@ -230,6 +230,6 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       assert.strictEqual((yield* waiting.ended).code, 1)
       const both = yield* run("--fenced", "--also", "second", "first", "--", "true")
       assert.strictEqual(both.code, 64)
-      assert.include(both.errors, "--fenced goes with one lock")
+      assert.include(both.errors, "--fenced goes with one name")
     }))
 })

@@ -253,7 +253,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run", (it) 
       yield* takeAway(name)
       const { code, errors } = yield* running.ended
       assert.strictEqual(code, 77)
-      assert.match(errors, /not permitted to end .*worker \(\d+\).*, which goes on without the lock/)
+      assert.match(errors, /not permitted to end .*worker \(\d+\).*, which continues without the lock/)
     }).pipe(Effect.scoped))
 
   it.effect("as the first process of a container, it does not wait for those that have ended and nobody takes notice of", () =>

@@ -193,7 +193,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
         yield* untilEmpty(servers)
       }
       for (const server of servers) assert.isAtMost(logs.down(server).length, 1, logs.lines.join("\n"))
-      for (const line of logs.lines) assert.match(line, /keeps no waiting lists.*NOPERM/)
+      for (const line of logs.lines) assert.match(line, /has no waiting lists.*NOPERM/)
       assert.notInclude(logs.lines.join("\n"), "secret")
     })))
 

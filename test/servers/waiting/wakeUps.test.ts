@@ -175,17 +175,17 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
 
 /** What a user may not do, and whether a release still wakes the next at once. */
 const users = {
-  "without the list's keys": { rules: ["resetkeys", "~a", "~is*"], wakes: false, says: /keeps no waiting lists/ },
-  "without the commands on lists": { rules: ["-@list"], wakes: false, says: /keeps no waiting lists/ },
+  "without the list's keys": { rules: ["resetkeys", "~a", "~is*"], wakes: false, says: /has no waiting lists/ },
+  "without the commands on lists": { rules: ["-@list"], wakes: false, says: /has no waiting lists/ },
   "without PUBLISH": { rules: ["-publish"], wakes: true, says: /./ },
-  "without the channels": { rules: ["resetchannels"], wakes: false, says: /keeps no waiting lists/ },
+  "without the channels": { rules: ["resetchannels"], wakes: false, says: /has no waiting lists/ },
   "without the channel of invalidations": {
     rules: ["resetchannels", "&redsync:*"],
     wakes: true,
-    says: /cannot give notice/
+    says: /cannot notify/
   },
-  "without CLIENT TRACKING": { rules: await allOfClientBut("tracking"), wakes: true, says: /cannot give notice/ },
-  "without SUBSCRIBE": { rules: ["-subscribe"], wakes: false, says: /keeps no waiting lists/ }
+  "without CLIENT TRACKING": { rules: await allOfClientBut("tracking"), wakes: true, says: /cannot notify/ },
+  "without SUBSCRIBE": { rules: ["-subscribe"], wakes: false, says: /has no waiting lists/ }
 }
 
 layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" })("a user", (it) => {
