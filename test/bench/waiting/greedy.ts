@@ -12,13 +12,13 @@ import { contenders, warmUpMillis, withWorkers } from "./workers.ts"
 
 const heldFor = [200, 20] as const
 
-const eachWayMillis = 5
+const awayMillis = 10
 
 export const greedy: Scenario = (setting) =>
   Effect.scoped(Effect.gen(function*() {
     const names = contenders(setting)
     const near = setting.servers.map(({ url }) => url)
-    const far = yield* Effect.forEach(setting.servers, (server) => delayed(server, eachWayMillis))
+    const far = yield* Effect.forEach(setting.servers, (server) => delayed(server, awayMillis))
     const rounds = (heldMillis: number) =>
       alternating(names, setting.quick ? 1 : setting.rounds ?? 3, (contender) =>
         withWorkers(

@@ -54,7 +54,7 @@ const roundsAt = (setting: Setting, place: Place, names: ReadonlyArray<Contender
       Effect.scoped(Effect.gen(function*() {
         const urls = roundTrip === undefined
           ? setting.servers.map(({ url }) => url)
-          : yield* Effect.forEach(setting.servers, (server) => delayed(server, roundTrip / 2))
+          : yield* Effect.forEach(setting.servers, (server) => delayed(server, roundTrip))
         const options = { processes: 2, clients: 1, contender, urlsOf: () => urls }
         return yield* withWorkers(setting, options, (workers) => {
           if (place !== "one server stopped") return turns(setting, workers, millis)
