@@ -13,7 +13,9 @@ import {
   retryPolicy,
   withFencedLock
 } from "../../src/index.ts"
+import * as IoredisNode from "../../src/IoredisNode.ts"
 import { nodeOver, tracked } from "../support/effectRedis.ts"
+import { named } from "../support/named.ts"
 import { now, writer } from "./log.ts"
 
 export interface ClientOptions {
@@ -121,7 +123,13 @@ await Effect.forEach(tasks, (task) => Effect.forever(turn(task)), { concurrency:
   Effect.raceFirst(told),
   Effect.provide(
     Redsync.layer({
-      nodes: nodes.map((url) => effectRedis ? nodeOver(url, tracked) : url),
+      // Each client has addresses of its own, and stands in the same line as the others all the same.
+      nodes: nodes.map((url, index) =>
+        Effect.map(
+          effectRedis ? nodeOver(url, tracked) : IoredisNode.make(url),
+          (node) => named(`node-${index}`, node)
+        )
+      ),
       expiry: expiryMillis,
       nodeTimeout: Math.max(100, expiryMillis / 10),
       ...delayedRestart ? { delayedRestart: expiryMillis } : {}

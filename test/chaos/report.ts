@@ -20,9 +20,14 @@ export const table = (outcome: Outcome, options: Options): ReadonlyArray<string>
   const faults = countBy(events.flatMap((event) => event.kind === "fault" ? [event.fault] : []))
   const failures = countBy(events.flatMap((event) => event.kind === "failed" ? [event.reason] : []))
   const waits = verdict.holds.map(({ waited }) => waited / 1000)
+  const gaps = gapsOf(verdict.holds)
   const rows = [
     ["acquisitions", number(verdict.holds.length)],
     ["wait p50 / p99", `${number(quantile(waits, 0.5))} / ${number(quantile(waits, 0.99))} ms`],
+    [
+      "between two holds of a name that is always wanted: p50 / p99 / longest",
+      `${number(quantile(gaps, 0.5))} / ${number(quantile(gaps, 0.99))} / ${number(Math.max(...gaps))} ms`
+    ],
     ["faults", number(faults.reduce((sum, [, count]) => sum + count, 0))],
     ...faults.map(([kind, count]) => [`– ${kind}`, number(count)]),
     ...failures.map(([reason, count]) => [reason, number(count)]),
@@ -42,6 +47,18 @@ export const table = (outcome: Outcome, options: Options): ReadonlyArray<string>
     ...options.clientPauses ? [] : ["no client pauses"]
   ].join(", ")
   return [`| ${mode} | |`, "| --- | --- |", ...rows.map(([what, value]) => `| ${what} | ${value} |`)]
+}
+
+/** For how long nobody had a name, in milliseconds, of those that are held for a moment and wanted all the time. */
+const gapsOf = (holds: ReadonlyArray<Hold>): ReadonlyArray<number> => {
+  const until = new Map<string, number>()
+  return [...holds].filter(({ name }) => name.startsWith("chaos:short:")).sort((a, b) => a.entered - b.entered).flatMap(
+    ({ entered, left, name }) => {
+      const last = until.get(name)
+      until.set(name, Math.max(last ?? 0, left))
+      return last === undefined ? [] : [Math.max(0, entered - last) / 1000]
+    }
+  )
 }
 
 /** What breaks a promise. Servers that come back empty and vote at once break the assumptions. */
