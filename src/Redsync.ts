@@ -34,6 +34,7 @@ import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { dieWithIllegalArgument, given, invalidOption, isWhole, millis, passes } from "./internal/base/arguments.ts"
+import { ignoresInput } from "./internal/base/schedules.ts"
 import { lockOptions, serviceOptions } from "./internal/claim/settings.ts"
 import { urlNodes } from "./internal/ioredis/nodes.ts"
 import { configError, fromEnvironment } from "./internal/service/environment.ts"
@@ -124,7 +125,7 @@ export const retryPolicy = (options: RetryPolicyOptions = {}): Schedule.Schedule
   checkPolicy("tries", tries, isCount, "it must be at least 1, and whole or Infinity")
   checkPolicy("delay", delay, millis(delay) >= 0, "it must be a duration of at least 0 ms")
   checkPolicy("within", within, millis(within) >= 0, "it must be a duration of at least 0 ms")
-  return policy(tries as number, millis(delay), millis(within))
+  return ignoresInput(policy(tries as number, millis(delay), millis(within)))
 }
 
 const policy = (tries: number, delay: number, limit: number): Schedule.Schedule<number> =>

@@ -7,8 +7,10 @@ import * as Option from "effect/Option"
 import * as Pull from "effect/Pull"
 import * as Random from "effect/Random"
 import * as Schedule from "effect/Schedule"
+import type { LockError } from "../../LockError.ts"
 import { inspect } from "../admin/inspect.ts"
 import { monotonicMillis } from "../base/clock.ts"
+import { readsInput } from "../base/schedules.ts"
 import { quoted, untrusted } from "../base/text.ts"
 import type { LockSettings } from "../claim/settings.ts"
 import { HeldLock } from "../hold/heldLock.ts"
@@ -39,6 +41,7 @@ export const waitForTurn = Effect.fnUntraced(function*(
 ) {
   const { clock, waitQueues } = service
   const step = yield* Schedule.toStep(settings.retry)
+  const seesErrors = readsInput(settings.retry)
   let splits = 0
   let hasAttempted = first !== undefined
   if (first !== undefined) yield* onRefused(first)
@@ -48,8 +51,9 @@ export const waitForTurn = Effect.fnUntraced(function*(
     // The schedule decides when the next attempt is due, and is told the monotonic time: setting the wall clock must
     // not end or prolong a wait.
     const now = monotonicMillis(clock)
-    let error = refusalError(name, service, queue.lastRefusal, attempts, now - startedAt)
-    const delay = yield* restore(step(now, error)).pipe(
+    const error = () => refusalError(name, service, queue.lastRefusal, attempts, monotonicMillis(clock) - startedAt)
+    const input = seesErrors ? error() : undefined
+    const delay = yield* restore(step(now, input as LockError)).pipe(
       Effect.map(([, delay]) => Option.some(Duration.toMillis(delay))),
       Pull.catchDone(() => Effect.succeedNone)
     )
@@ -59,12 +63,12 @@ export const waitForTurn = Effect.fnUntraced(function*(
       if (!hasAttempted && queue.isHead(waiter) && !queue.place.isVoted) {
         const lock = yield* attemptOrWait()
         if (lock !== undefined) return lock
-        error = refusalError(name, service, queue.lastRefusal, attempts, monotonicMillis(clock) - startedAt)
       }
+      const refused = error()
       // The next in line need not wait for what we find out.
       waitQueues.leave(queue, waiter)
       waiter.leave()
-      const failure = failExplained(service, settings, error, () => monotonicMillis(clock) - startedAt)
+      const failure = failExplained(service, settings, refused, () => monotonicMillis(clock) - startedAt)
       return yield* restore(markIfNested(service, failure))
     }
     const dueAt = now + delay.value
@@ -74,7 +78,7 @@ export const waitForTurn = Effect.fnUntraced(function*(
     while (true) {
       const given = waiter.take()
       if (given !== undefined) return given
-      if (waitQueues.closed) return yield* Effect.fail(error)
+      if (waitQueues.closed) return yield* Effect.fail(error())
       const isDue = monotonicMillis(clock) >= dueAt
       if (queue.isHead(waiter)) {
         if (isDue) splits = 0
