@@ -130,7 +130,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true, concurrent: true })("r
         [["--permits", "1.5"], "1.5"],
         [["--permits", "many"], "many"],
         [["--permits", "5000", "--take", "1001"], "1001 is not a number of permits: it must be from 1 to 1000"],
-        [["--permits", "5", "--take", "0"], "0 is no number of permits"]
+        [["--permits", "5", "--take", "0"], "0 is not a number of permits"]
       ]
       // One that cannot be asked: that would be another exit code.
       const down = { nodes: ["redis://127.0.0.1:1"] }
