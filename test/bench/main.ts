@@ -19,6 +19,7 @@ import { RedisServers } from "../support/servers/RedisServers.ts"
 import { scenarios as lockUnlock } from "./cost/lockUnlock.ts"
 import { memory } from "./cost/memory.ts"
 import { trouble } from "./cost/trouble.ts"
+import { effectRedis } from "./effectRedis/scenario.ts"
 import { growth } from "./growth/scenario.ts"
 import { languages } from "./languages/scenario.ts"
 import { machine } from "./machine.ts"
@@ -36,6 +37,7 @@ scenarios["trouble"] = { nodes: 3, run: trouble }
 scenarios["languages"] = { nodes: 3, run: languages }
 scenarios["memory"] = { nodes: 3, run: memory }
 for (const [name, run] of Object.entries(waiting)) scenarios[name] = { nodes: 3, run }
+scenarios["effect-redis"] = { nodes: 3, run: effectRedis }
 scenarios["permits"] = { nodes: 3, run: permits }
 scenarios["growth"] = { nodes: 9, run: growth }
 scenarios["startup"] = { nodes: 3, run: startup }
