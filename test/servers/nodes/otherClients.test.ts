@@ -3,12 +3,12 @@
  * everything else follows.
  */
 import { assert, layer } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer } from "effect"
+import { Context, Effect, Fiber, identity, Layer } from "effect"
 import { Redis } from "ioredis"
 import { withLock } from "../../../src/index.ts"
 import { unexpected } from "../../../src/internal/nodeContract.ts"
 import type { RedisClient } from "../../../src/internal/redis/client.ts"
-import { toNodeError } from "../../../src/internal/redis/errors.ts"
+import { scriptError, toNodeError } from "../../../src/internal/redis/errors.ts"
 import * as Node from "../../../src/internal/redis/node.ts"
 import type { Meaning } from "../../../src/internal/redis/replies.ts"
 import type { NodeError } from "../../../src/LockError.ts"
@@ -31,11 +31,12 @@ const clientOf = Effect.fnUntraced(function*(server: RedisServer) {
     operation: NodeError["operation"],
     meaning: Meaning<A>,
     name: string,
-    args: ReadonlyArray<string | number>
+    args: ReadonlyArray<string | number>,
+    explained: (error: unknown) => unknown = identity
   ): Effect.Effect<A, NodeError> =>
     Effect.tryPromise({
       try: () => connection.call(name, ...args),
-      catch: (error) => toNodeError(id, operation, error)
+      catch: (error) => toNodeError(id, operation, explained(error))
     }).pipe(Effect.flatMap((reply) => {
       const answer = meaning(reply)
       return answer === undefined ? Effect.fail(unexpected(id, operation, reply)) : Effect.succeed(answer)
@@ -46,7 +47,13 @@ const clientOf = Effect.fnUntraced(function*(server: RedisServer) {
     traits: { resends: true },
     command: send,
     script: (operation, meaning, { lua }, keys, args) =>
-      send(operation, meaning, "eval", [lua, keys.length, ...keys, ...args]),
+      send(
+        operation,
+        meaning,
+        "eval",
+        [lua, keys.length, ...keys, ...args],
+        (error) => scriptError(lua, keys, error)
+      ),
     notifications: (channel, onNotification) =>
       Effect.map(connect(server), (subscriber) => {
         subscriber.on("message", (_, message: string) => onNotification({ _tag: "Message", message }))
