@@ -614,6 +614,9 @@ export const inspect = (name: string): Effect.Effect<Inspection, never, Redsync>
  * A holder in the same service finds out at once, one elsewhere only when it
  * extends or checks the lock. Until then two processes may believe they hold it.
  *
+ * The first in line is woken. After a `DEL` by other means, such as `redis-cli`, it learns of
+ * that from the holder's next extension, or makes an attempt on its schedule.
+ *
  * @category operating
  * @since 0.1.0
  */
