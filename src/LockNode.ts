@@ -35,7 +35,9 @@ import type { NodeError } from "./LockError.ts"
 export interface LockNode {
   /**
    * The name shown in errors and logs, unique among the nodes of a service.
-   * It never carries credentials.
+   * It never carries credentials. Services stand in the same line of waiters if
+   * their nodes have the same ids; with others, such as another host name for the
+   * same server, they wait all the same, but not in one order.
    */
   readonly id: string
 
