@@ -7,6 +7,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { untrusted } from "../internal/base/text.ts"
+import { notWhatItShouldHold } from "../internal/redis/errors.ts"
 import type * as Redsync from "../Redsync.ts"
 import { inspectPermits, type PermitHolder, type PermitInspection, type PermitNodeView } from "../Semaphore.ts"
 import { type Label, labelOf, labelsAtOnce, whoIs } from "./label.ts"
@@ -51,7 +52,7 @@ export const lookAtPermits = (
 const isThere = (view: PermitNodeView): boolean =>
   view._tag === "Permits"
     ? view.holders.length > 0
-    : view.error.reason === "Rejected" && view.error.summary.includes("does not hold what it should")
+    : view.error.reason === "Rejected" && view.error.summary.includes(notWhatItShouldHold)
 
 const viewOf = (
   { holders, limit, nodes, taken }: PermitInspection,

@@ -152,7 +152,9 @@ const permitsFlag = (name: string, most: number, description: string) =>
 export const run = Cli.make(
   "run",
   {
-    name: Argument.String("name").pipe(Argument.withDescription("The lock: the key on the nodes")),
+    name: Argument.String("name").pipe(
+      Argument.withDescription("The lock: the key on the nodes. With --permits the semaphore")
+    ),
     command: Argument.String("command").pipe(
       Argument.withDescription("The command and its arguments, after --"),
       Argument.variadic({ min: 1 })

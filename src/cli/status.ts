@@ -31,8 +31,10 @@ const watch = (names: ReadonlyArray<string>, asJson: boolean) =>
     const draw = Effect.flatMap(lookAtAll(names, asJson), ({ lines }) => {
       const back = height === 0 ? "" : `\x1b[${height}A`
       height = lines.length
-      // Overwritten, never cleared first, so that it does not flicker.
-      return Console.log(inPlace ? `${back}${lines.map((line) => `${line}\x1b[K`).join("\n")}` : lines.join("\n"))
+      // Overwritten, never cleared first, so that it does not flicker; what is left of more lines comes last.
+      return Console.log(
+        inPlace ? `${back}${lines.map((line) => `${line}\x1b[K`).join("\n")}\x1b[J` : lines.join("\n")
+      )
     })
     return Effect.repeat(draw, Schedule.spaced("1 second"))
   })

@@ -10,7 +10,7 @@ import { isatty } from "node:tty"
 import { untrusted } from "../internal/base/text.ts"
 import type { NodesUnavailable } from "../LockError.ts"
 import * as Redsync from "../Redsync.ts"
-import { forceReleasePermits } from "../Semaphore.ts"
+import { forceReleasePermits, inspectPermits } from "../Semaphore.ts"
 import { fail, fromLockError, nodesUnavailable, wrongOptionsAreUsage, wrongUsage } from "./failure.ts"
 import { describe, look, type View } from "./holder.ts"
 import { connected, OpenNodes } from "./nodes.ts"
@@ -98,7 +98,13 @@ const confirm = Effect.fnUntraced(function*(yes: boolean, question: string) {
 /** Takes the permits from all who hold some. */
 const takePermits = ({ name, permits }: View, yes: boolean, colours: Paint) =>
   Effect.gen(function*() {
-    if (permits === null) return yield* Console.log("There is nothing to delete.")
+    if (permits === null) {
+      const { nodes } = yield* inspectPermits(name)
+      const refused = nodes.find((view) => view._tag === "Failed" && view.error.reason === "Rejected")
+      return refused?._tag === "Failed"
+        ? yield* fail(1, `cannot tell whether there are permits: ${refused.error.message}`)
+        : yield* Console.log("There is nothing to delete.")
+    }
     yield* confirm(yes, "The holders notice only when they next extend their permits. Release all of them?")
     yield* Effect.mapError(forceReleasePermits(name), fromLockError)
     const after = yield* look(name)

@@ -58,6 +58,9 @@ export const toNodeError = (
   return new NodeError({ node, operation, reason, cause: new Error(untrusted(masked(message, secrets, node))) })
 }
 
+/** What an error says of a key of our own that was modified by hand. */
+export const notWhatItShouldHold = "does not hold what it should"
+
 /**
  * The error of a script, naming what the server does not name: the command that the
  * user may not run, or the keys of which one was modified by hand.
@@ -75,7 +78,7 @@ export const scriptError = (lua: string, keys: Arguments, error: unknown): unkno
   const own = keys.map(String).filter(isReserved)
   return own.length === 0
     ? error
-    : new Error(`ERR the key ${own.map((key) => quoted(key)).join(" or ")} does not hold what it should: ${words}`, {
+    : new Error(`ERR the key ${own.map((key) => quoted(key)).join(" or ")} ${notWhatItShouldHold}: ${words}`, {
       cause: error
     })
 }

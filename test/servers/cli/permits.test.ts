@@ -6,8 +6,9 @@ import { assert, layer } from "@effect/vitest"
 import { Effect, Layer, Option } from "effect"
 import { hostname } from "node:os"
 import { permits, Redsync, retryPolicy, tryPermits, withPermits } from "../../../src/index.ts"
-import { redsync, start } from "../../support/commandLine.ts"
+import { path, program, redsync, start } from "../../support/commandLine.ts"
 import { RedisServers } from "../../support/servers/RedisServers.ts"
+import { ctrl, openTerminal } from "../../support/terminal.ts"
 
 const nodes = Effect.map(RedisServers, (servers) => servers.map(({ url }) => url))
 
@@ -86,6 +87,27 @@ layer(RedisServers.layer(3), { excludeTestServices: true, concurrent: true })("p
       assert.include((yield* cli("unlock", "--yes", "--permits", "never was")).output, "There is nothing to delete.")
     }).pipe(Effect.scoped, Effect.provide(redsyncHere)))
 
+  it.effect("at a terminal run says what it waits for, status takes back what is gone, and unlock asks", () =>
+    Effect.gen(function*() {
+      const held = yield* permits("asked", { limit: 2 })
+      const env = { ...process.env, PATH: path, NO_COLOR: "1", REDSYNC_NODES: (yield* nodes).join() }
+      const { shows, type } = yield* openTerminal(env)
+      yield* type(`${program} run --permits 2 --take 2 asked -- true; echo exit code $?\n`)
+      yield* shows("redsync: waiting for 2 of 2 permits of \"asked\"")
+      yield* type(ctrl.c)
+      yield* shows("exit code 130")
+      yield* type(`${program} unlock --permits asked; echo exit code $?\n`)
+      yield* shows("slot")
+      yield* shows("Release all of them? [y/N] ")
+      yield* type("n\n")
+      yield* shows("exit code 1")
+      yield* type(`${program} status --watch asked\n`)
+      yield* shows(`slot ${held.slot}: ${held.value}`)
+      yield* held.release
+      yield* shows("asked  free\x1b[K\r\n")
+      yield* shows("\x1b[J")
+    }).pipe(Effect.scoped, Effect.provide(redsyncHere)))
+
   it.effect("unlock --permits wakes those who wait", () =>
     Effect.gen(function*() {
       yield* permits("waited for", { limit: 1 })
@@ -120,6 +142,9 @@ layer(RedisServers.layer(3), { excludeTestServices: true, concurrent: true })("p
       const { code, output } = yield* redsync(["status", "--json", "confined"], { nodes: urls })
       const [view] = JSON.parse(output)
       assert.deepStrictEqual([code, view.state, view.permits], [0, "held", null])
+      const unlocked = yield* redsync(["unlock", "--yes", "--permits", "confined"], { nodes: urls })
+      assert.strictEqual(unlocked.code, 1)
+      assert.match(unlocked.errors, /^redsync: cannot tell whether there are permits: .*NOPERM/)
     }))
 
   it.effect.each(["--permits", "--shared"])(
