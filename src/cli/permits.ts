@@ -9,7 +9,7 @@ import * as Option from "effect/Option"
 import { untrusted } from "../internal/base/text.ts"
 import { notWhatItShouldHold } from "../internal/redis/errors.ts"
 import type * as Redsync from "../Redsync.ts"
-import { inspectPermits, type PermitHolder, type PermitInspection, type PermitNodeView } from "../Semaphore.ts"
+import { inspectPermits, type PermitHolder, type PermitNodeView } from "../Semaphore.ts"
 import { type Label, labelOf, labelsAtOnce, whoIs } from "./label.ts"
 import type { OpenNodes } from "./nodes.ts"
 import { counted, haveToAgree, type Paint, seconds } from "./output.ts"
@@ -34,18 +34,29 @@ export interface PermitsView {
 export const lookAtPermits = (
   name: string
 ): Effect.Effect<PermitsView | null, never, Redsync.Redsync | OpenNodes> =>
-  Effect.flatMap(inspectPermits(name), (inspection) => {
-    if (!inspection.nodes.some(isThere)) return Effect.succeed(null)
-    return Effect.map(
-      Effect.forEach(
-        inspection.holders,
-        ({ value }, index) => index < labelsAtOnce ? labelOf({ name, value, mode: "permits" }) : Effect.undefined,
-        {
-          concurrency: "unbounded"
-        }
-      ),
-      (labels) => viewOf(inspection, labels)
-    )
+  Effect.flatMap(inspectPermits(name), ({ holders, limit, nodes, taken }) => {
+    if (!nodes.some(isThere)) return Effect.succeed(null)
+    const slotsByNode = nodes.map(slotsByValue)
+    const inOrder = [...holders].sort((a, b) => a.slots[0]! - b.slots[0]!)
+    const labelled = Effect.forEach(inOrder, (holder, index) => {
+      const on = slotsByNode.filter((byValue) =>
+        holder.slots.every((slot) => byValue.get(holder.value)?.includes(slot))
+      )
+      const label = index < labelsAtOnce
+        ? labelOf({ name, value: holder.value, mode: "permits" })
+        : Effect.undefined
+      return Effect.map(label, (by) => ({ ...holder, nodes: on.length, ...by !== undefined && { by } }))
+    }, { concurrency: "unbounded" })
+    return Effect.map(labelled, (holders): PermitsView => ({
+      limit: Option.getOrNull(limit),
+      taken,
+      holders,
+      nodes: nodes.map((view) =>
+        view._tag === "Permits"
+          ? { node: view.node, state: "permits", limit: view.limit, holders: view.holders }
+          : { node: view.node, state: "failed", error: view.error.summary }
+      )
+    }))
   })
 
 /** Somebody has slots, or the key is none of a semaphore. That a node may not be asked, or does not answer, shows nothing. */
@@ -54,27 +65,8 @@ const isThere = (view: PermitNodeView): boolean =>
     ? view.holders.length > 0
     : view.error.reason === "Rejected" && view.error.summary.includes(notWhatItShouldHold)
 
-const viewOf = (
-  { holders, limit, nodes, taken }: PermitInspection,
-  labels: ReadonlyArray<Label | undefined>
-): PermitsView => ({
-  limit: Option.getOrNull(limit),
-  taken,
-  holders: holders.map((holder, index) => {
-    const by = labels[index]
-    return { ...holder, nodes: nodes.filter((node) => has(node, holder)).length, ...by !== undefined && { by } }
-  }),
-  nodes: nodes.map((view) =>
-    view._tag === "Permits"
-      ? { node: view.node, state: "permits", limit: view.limit, holders: view.holders }
-      : { node: view.node, state: "failed", error: view.error.summary }
-  )
-})
-
-/** Whether the node has given the holder all of its slots. */
-const has = (view: PermitNodeView, { slots, value }: PermitHolder): boolean =>
-  view._tag === "Permits" &&
-  view.holders.some((holder) => holder.value === value && slots.every((slot) => holder.slots.includes(slot)))
+const slotsByValue = (view: PermitNodeView): ReadonlyMap<string, ReadonlyArray<number>> =>
+  new Map(view._tag === "Permits" ? view.holders.map(({ slots, value }) => [value, slots]) : [])
 
 /** As many holders are shown one by one; JSON has all. */
 const mostShown = 100
