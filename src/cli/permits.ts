@@ -88,7 +88,7 @@ export const describePermits = (
   return [
     `${paint("bold", untrusted(name))}  ${paint("green", summary)}`,
     ...holders.slice(0, mostShown).flatMap(({ by, nodes, slots, ttlMillis, value }) => [
-      `  ${slots.length === 1 ? "slot" : "slots"} ${slots.join(",")}: ${untrusted(value)} for ${
+      `  ${slots.length === 1 ? "slot" : "slots"} ${untrusted(slots.join(","))}: ${untrusted(value)} for ${
         seconds(ttlMillis)
       } more, on ${nodes} ${of}`,
       ...by === undefined ? [] : [`    ${whoIs(by)}`]

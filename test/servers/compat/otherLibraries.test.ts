@@ -6,6 +6,7 @@ import { assert, layer } from "@effect/vitest"
 import { Redlock as Sesamecare } from "@sesamecare-oss/redlock"
 import { Effect, Option } from "effect"
 import { Redis } from "ioredis"
+import { RedlockMutex } from "redis-semaphore"
 // @ts-expect-error its package.json does not say where its types are
 import Original from "redlock"
 import {
@@ -39,9 +40,10 @@ const libraries: Record<string, (clients: ReadonlyArray<Redis>) => TheirLibrary>
   "@sesamecare-oss/redlock": (clients) => new Sesamecare(clients, once)
 }
 
-const theirs = (library: string) =>
-  Effect.gen(function*() {
-    const clients = yield* Effect.forEach(yield* RedisServers, ({ host, port }) =>
+const clientsOf = Effect.flatMap(
+  RedisServers,
+  (servers) =>
+    Effect.forEach(servers, ({ host, port }) =>
       Effect.acquireRelease(
         Effect.promise(async () => {
           const client = new Redis({ host, port, lazyConnect: true })
@@ -50,6 +52,11 @@ const theirs = (library: string) =>
         }),
         (client) => Effect.sync(() => client.disconnect())
       ))
+)
+
+const theirs = (library: string) =>
+  Effect.gen(function*() {
+    const clients = yield* clientsOf
     const theirs = libraries[library]!(clients)
     // Each refusal is an event as well, which ends the process where nobody listens.
     theirs.on("error", () => {})
@@ -172,4 +179,32 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
         assert.deepStrictEqual(turns, { ours: 5, theirs: 5 })
       })
   )
+
+  // Its locks are under the name with "mutex:" before it.
+  it.effect("redis-semaphore's mutexes and our readers keep each other out", () =>
+    Effect.gen(function*() {
+      const clients = yield* clientsOf
+      const options = { lockTimeout: 60_000, refreshInterval: 0, acquireAttemptsLimit: 1 }
+      const mutex = () => new RedlockMutex(clients, "read", options)
+      const tryAcquire = (mutex: RedlockMutex) => Effect.promise(() => mutex.tryAcquire())
+      yield* Effect.gen(function*() {
+        const held = mutex()
+        assert.isTrue(yield* tryAcquire(held))
+        assert.deepStrictEqual(yield* trySharedLock("mutex:read"), Option.none())
+        yield* Effect.promise(() => held.release())
+        const readers = [yield* sharedLock("mutex:read"), yield* sharedLock("mutex:read")]
+        assert.isFalse(yield* tryAcquire(mutex()))
+        for (const reader of readers) {
+          assert.isTrue(yield* reader.isHeld)
+          assert.isTrue(yield* reader.release)
+        }
+        // What it loses to readers it does not take from them.
+        const lost = mutex()
+        assert.isTrue(yield* tryAcquire(lost))
+        yield* Redsync.forceUnlock("mutex:read")
+        const successor = yield* sharedLock("mutex:read")
+        yield* Effect.promise(() => lost.release())
+        assert.isTrue(yield* successor.isHeld)
+      }).pipe(Effect.scoped, Effect.provide(yield* ours))
+    }))
 })
