@@ -335,7 +335,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   // 10: what is passed on within a process is passed on as if it had been released and taken
   {
     name: "a value that was read is passed on",
-    edits: [edit("src/internal/hold/heldLock.ts", "return !this.#isValueRead && ", "return ")],
+    edits: [edit("src/internal/hold/heldLock.ts", "return this.#knownValue === undefined && ", "return ")],
     within: 2000,
     seed: 1
   },

@@ -70,7 +70,10 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
   #leaseEnd: Instant
   #isLeaseFull: boolean
   #wasExtended = false
-  #isValueRead = false
+  /** What others know, or will be shown, as the value of this lock. */
+  #knownValue: string | undefined
+  /** Who has the value now, as this lock was passed on without a message. */
+  #passedTo: Heir | undefined
   #lost: LockLost | undefined
   #released: Deferred.Deferred<boolean> | undefined
   /** The number of renewals that some node has not answered yet. */
@@ -116,14 +119,16 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
     return this.#claim.key
   }
 
-  /** For others: in here `claim.value` is read. A value that somebody knows is not passed on. */
+  /**
+   * For others: in here `claim.value` is read. A value that somebody knows is not passed on; of one that was passed on
+   * nobody learns by this lock, which shows one that is stored nowhere.
+   */
   get value(): string {
-    this.reveal()
-    return this.#claim.value
+    return this.#knownValue ??= (this.#passedTo?.newClaim() ?? this.#claim).value
   }
 
   reveal(): void {
-    this.#isValueRead = true
+    this.#knownValue ??= this.#claim.value
   }
 
   /** What the nodes store. */
@@ -304,6 +309,7 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
       // This hold is over before the next begins, and nothing of it is under way to the nodes.
       this.#recordEnd("passed on")
       this.#listeners.clear()
+      this.#passedTo = heir
       heir.give(new HeldLock(this.#context, this.#claim.passedOnTo(heir), start, this.#leaseEnd, this))
       isReplaced(true)
       return true
@@ -329,7 +335,7 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
    */
   #isAsGoodFor({ settings }: Heir): boolean {
     const { autoExtend, driftFactor, expiryMillis, isFenced } = this.settings
-    return !this.#isValueRead && this.#state === "resting" && this.#openRenewals === 0 &&
+    return this.#knownValue === undefined && this.#state === "resting" && this.#openRenewals === 0 &&
       autoExtend && settings.autoExtend && !isFenced && !settings.isFenced &&
       settings.expiryMillis === expiryMillis && settings.driftFactor === driftFactor &&
       this.remainingMillis() > expiryMillis / 2

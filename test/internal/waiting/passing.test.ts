@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Duration, Effect, Exit, Fiber, Metric, Option, Schedule, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import {
+  adopt,
   fencedLock,
   inspect,
   type Lock,
@@ -58,6 +59,24 @@ describe("without a message", () => {
       assert.isFalse(yield* first.isHeld)
       assert.isTrue(yield* second.isHeld)
       assert.isAbove(Duration.toMillis(yield* second.remaining), 7000)
+    }).pipe(scoped))
+
+  it.effect("what is read of a hold that is over is not the value of the next one", () =>
+    Effect.gen(function*() {
+      const { run } = yield* service()
+      const first = yield* run(lock("a"))
+      const next = yield* run(waiting({ until: Effect.never }))
+      yield* settle
+      yield* first.release
+      yield* settle
+      const second = yield* Deferred.await(next.held)
+      const { value } = first
+      assert.strictEqual(value.length, (second as HeldLock).claim.value.length)
+      assert.strictEqual(first.value, value)
+      assert.isFalse(yield* run(unlock("a", value)))
+      assert.strictEqual(reasonOf(yield* Effect.exit(run(adopt("a", value)))), "Taken")
+      assert.isTrue(yield* second.isHeld)
+      assert.isAbove(Duration.toMillis(yield* second.remaining), 0)
     }).pipe(scoped))
 
   it.effect("the lease goes on, and whoever holds the lock extends it", () =>
