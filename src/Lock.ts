@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import type { FencingToken } from "./Fencing.ts"
-import { dieWithIllegalArgument, invalidOption } from "./internal/base/arguments.ts"
+import { dieWithIllegalArgument, invalidOption, passes } from "./internal/base/arguments.ts"
 import { downgradeOf } from "./internal/lease/downgrade.ts"
 import * as internal from "./internal/lease/guard.ts"
 import type { LockLost, NodesUnavailable } from "./LockError.ts"
@@ -160,7 +160,7 @@ export function guard<A, E, R>(lock: Lock, program?: Effect.Effect<A, E, R>) {
 }
 
 const guarded = <A, E, R>(lock: Lock, program: Effect.Effect<A, E, R>): Effect.Effect<A, E | LockLost, R> => {
-  if (!Predicate.hasProperty(lock, "lost")) {
+  if (!passes(() => Predicate.hasProperty(lock, "lost"))) {
     return dieWithIllegalArgument(invalidOption("lock", lock, "it must be a held lock"))
   }
   if (!Effect.isEffect(program)) {

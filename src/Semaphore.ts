@@ -12,7 +12,10 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
+import { given } from "./internal/base/arguments.ts"
+import { permitOptions } from "./internal/claim/settings.ts"
 import { dualWithOptions } from "./internal/service/dualApi.ts"
 import type { LockError, LockLost, NodesUnavailable } from "./LockError.ts"
 import type { FencedPermits, PermitInspection, PermitOptions, Permits, SemaphoreOptions } from "./Permits.ts"
@@ -295,16 +298,20 @@ export interface DistributedSemaphore {
  * @since 0.1.0
  */
 export const semaphore = (name: string, options: SemaphoreOptions): DistributedSemaphore => {
+  const read = given(options, permitOptions)
+  // The service tells what is wrong with them.
+  const withCount = (permits: number) =>
+    (Predicate.isString(read) ? options : { ...read, permits }) as unknown as PermitOptions
   const withSome: DistributedSemaphore["withPermits"] = (permits) => (program) =>
-    withPermits(name, program, { ...options, permits })
+    withPermits(name, program, withCount(permits))
   return {
     name,
-    limit: options.limit,
+    limit: Predicate.isString(read) ? Number.NaN : read.limit as number,
     withPermits: withSome,
     withPermit: withSome(1),
-    withPermitsIfAvailable: (permits) => (program) => withPermitsIfAvailable(name, program, { ...options, permits }),
-    takeScoped: (count) => permits(name, { ...options, permits: count }),
-    takeScopedIfAvailable: (permits) => tryPermits(name, { ...options, permits })
+    withPermitsIfAvailable: (permits) => (program) => withPermitsIfAvailable(name, program, withCount(permits)),
+    takeScoped: (count) => permits(name, withCount(count)),
+    takeScopedIfAvailable: (permits) => tryPermits(name, withCount(permits))
   }
 }
 

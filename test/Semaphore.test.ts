@@ -455,6 +455,13 @@ describe("Semaphore", () => {
       Effect.forEach(Object.values(verbs), (verb) => isRefused(verb(options as Semaphore.PermitOptions), words))
     ))
 
+  const unreadable = new Proxy({}, {
+    get: () => assert.fail(),
+    has: () => assert.fail(),
+    ownKeys: () => assert.fail(),
+    getPrototypeOf: () => assert.fail()
+  })
+
   it.effect("refuses a number or a limit that is none where a semaphore is a value, and names that are none", () =>
     Effect.gen(function*() {
       for (const verb of verbsOfValue) {
@@ -463,6 +470,12 @@ describe("Semaphore", () => {
           yield* isRefused(verb(semaphore("s", { limit: 5 }), permits), words)
         }
         yield* isRefused(verb(semaphore("s", { limit: -1 }), 1), /limit is -1; it must be a whole number/)
+        for (const options of [null, undefined, 7, "x", [], unreadable]) {
+          yield* isRefused(verb(semaphore("s", options as never), 1), /the option options is /)
+        }
+        yield* isRefused(verb(semaphore("s", { limit: 5, expirey: 1 } as never), 1), /did you mean expiry/)
+        const throwing = Object.defineProperty({ limit: 5 }, "expiry", { enumerable: true, get: () => assert.fail() })
+        yield* isRefused(verb(semaphore("s", throwing), 1), /the option expiry cannot be read/)
         yield* isRefused(verb(semaphore("", { limit: 1 }), 1), /name is ""/)
       }
       for (const verb of Object.values(verbs)) {

@@ -70,6 +70,19 @@ describe("what is no program", () => {
     }).pipe(Effect.provide(Redsync.layerMemory())))
 })
 
+describe("what is no lock", () => {
+  it.effect("can guard no program, and become no shared lock", () =>
+    Effect.gen(function*() {
+      const fail = () => assert.fail("asked")
+      const unreadable = new Proxy({}, { get: fail, has: fail, getPrototypeOf: fail })
+      for (const none of [null, undefined, 7, "a", {}, unreadable]) {
+        for (const effect of [Lock.guard(none as never, Effect.void), Lock.downgrade(none as never)]) {
+          assert.include(dieMessage(yield* Effect.exit(Effect.scoped(effect))), "the option lock is ")
+        }
+      }
+    }))
+})
+
 const dieMessage = (exit: Exit.Exit<unknown, unknown>): string => {
   const defect = Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isDieReason)?.defect : undefined
   return Cause.isIllegalArgumentError(defect) ? defect.message : `no refusal: ${String(exit)}`

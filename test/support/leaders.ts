@@ -199,6 +199,8 @@ export const jobs = Effect.fnUntraced(
       yield* Effect.sleep(yield* Random.nextIntBetween(300, 2000))
       const index = yield* Random.nextIntBetween(0, clocks.length - 1)
       const instance = instances[index]!
+      // On a busy machine it takes longer to start than others live: none would get to run anything.
+      yield* instance.process.hear("service ")
       killed.add(instance.id)
       yield* instance.process.signal("SIGKILL")
       instances[index] = yield* begin(clocks[index]!)

@@ -5,6 +5,7 @@ import type * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import type { LockLost, NodesUnavailable } from "../../LockError.ts"
+import { passes } from "../base/arguments.ts"
 
 /** The property of a held lock that makes a shared lock of it. */
 export const downgrade: unique symbol = Symbol.for("effect-redsync/downgrade")
@@ -15,4 +16,4 @@ interface Downgradable {
 
 /** The effect that makes a shared lock of an exclusive one; `undefined` if it is none. */
 export const downgradeOf = (lock: unknown): Downgradable[typeof downgrade] =>
-  Predicate.hasProperty(lock, downgrade) ? (lock as Downgradable)[downgrade] : undefined
+  passes(() => Predicate.hasProperty(lock, downgrade)) ? (lock as Downgradable)[downgrade] : undefined
