@@ -30,6 +30,9 @@ export interface History {
   readonly violation: { readonly promise: string; readonly how: string } | undefined
   readonly counts: ReadonlyMap<string, number>
   readonly timeline: ReadonlyArray<string>
+  readonly events: number
+  /** How much time went by. */
+  readonly millis: number
 }
 
 /** What a server keeps of the name. */
@@ -324,5 +327,6 @@ export const simulate = <S extends Store, C extends Checker>(
   for (const { isDone, process } of processes) {
     if (!isDone && !process.dead) checker.violated("liveness", `${process.name} has not come to its end`)
   }
-  return { violation: checker.violation, counts: checker.counts, timeline: world.timeline ?? [] }
+  const { counts, violation } = checker
+  return { violation, counts, timeline: world.timeline ?? [], events: world.events, millis: world.now }
 }

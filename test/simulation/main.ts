@@ -1,48 +1,62 @@
 /**
  * Runs the library in simulated worlds: `npm run simulate -- --seeds 1000`.
  *
- * - `--seeds 1000`: so many histories, from `--from 1` on, with a summary of what they contained. Failures are
- *   shrunk and printed, `--failures 3` of them at most, and the exit code is 1.
+ * - `--seeds 1000`: so many histories of each kind, from `--from 1` on, with a summary of what they contained. Failures
+ *   of locks are shrunk, and all are printed, `--failures 3` of a kind at most, and the exit code is 1.
  *   `--brief` prints a line for each and shrinks none.
- * - `--seed 42`: one history, as a timeline. `--without p3,f1` leaves parts of it out.
+ * - `--acquisitions 500000`: instead, as many histories of each kind as it takes.
+ * - `--only permits,shared`: these kinds of `locks`, `permits` and `shared`.
+ * - `--seed 42`: one history, as a timeline, of locks or of the kind in `--only`. `--without p3,f1` leaves parts of
+ *   it out.
  *
- * One seed is one history, on any machine, as long as neither the simulator nor the library changes.
+ * One seed is one history of a kind, on any machine, as long as neither the simulator nor the library changes.
  */
 import { parseArgs } from "node:util"
-import { run } from "./history.ts"
-import { without } from "./parts.ts"
-import { makePlan } from "./plan/plan.ts"
-import { brief, failure, story, Summary } from "./report.ts"
+import { type Kind, kinds } from "./kinds.ts"
+import { Summary } from "./report.ts"
 
 const { values: flags } = parseArgs({
   options: {
     seeds: { type: "string", default: "1000" },
+    acquisitions: { type: "string" },
     from: { type: "string", default: "1" },
     failures: { type: "string", default: "3" },
+    only: { type: "string" },
     seed: { type: "string" },
     brief: { type: "boolean", default: false },
     without: { type: "string", default: "" }
   }
 })
 
+const only = flags.only?.split(",") ?? Object.keys(kinds)
+const unknown = only.filter((name) => !Object.hasOwn(kinds, name))
+if (unknown.length > 0) {
+  console.error(`--only takes ${Object.keys(kinds).join(", ")}, not ${unknown.join(", ")}`)
+  process.exit(2)
+}
+
 // Nobody reads where an error was made, and finding out is slow.
 Error.stackTraceLimit = 0
 
-const many = (from: number, count: number, mostFailures: number): void => {
+const mostFailures = Number(flags.failures)
+const from = Number(flags.from)
+
+const many = (name: string, kind: Kind): void => {
   const startedAt = performance.now()
   const summary = new Summary()
   const rate = () => {
     const seconds = (performance.now() - startedAt) / 1000
-    return `${summary.histories} histories in ${seconds.toFixed(0)} s, ${
-      (seconds * 1000 / summary.histories).toFixed(1)
-    } ms each, ${summary.failed.length} failed`
+    return `${name}: ${summary.histories} histories with ${kind.acquisitions(summary).toLocaleString("en")} ` +
+      `acquisitions in ${seconds.toFixed(0)} s, ${(seconds * 1000 / summary.histories).toFixed(1)} ms each, ` +
+      `${summary.failed.length} failed`
   }
+  const isDone = flags.acquisitions === undefined
+    ? () => summary.histories >= Number(flags.seeds)
+    : () => kind.acquisitions(summary) >= Number(flags.acquisitions)
   let toldAt = startedAt
-  for (let seed = from; seed < from + count && summary.failed.length < mostFailures; seed++) {
-    const plan = makePlan(seed)
-    const history = run(plan)
-    summary.add(plan, history)
-    if (history.violations.length > 0) console.log((flags.brief ? brief(history, seed) : failure(seed)).join("\n"))
+  for (let seed = from; !isDone() && summary.failed.length < mostFailures; seed++) {
+    const failure = kind.add(summary, seed, flags.brief)
+    if (failure !== undefined) console.log(failure.join("\n"))
     if (performance.now() - toldAt > 10_000) {
       toldAt = performance.now()
       console.log(rate())
@@ -53,7 +67,7 @@ const many = (from: number, count: number, mostFailures: number): void => {
 }
 
 if (flags.seed === undefined) {
-  many(Number(flags.from), Number(flags.seeds), Number(flags.failures))
+  for (const name of only) many(name, kinds[name]!)
 } else {
-  console.log(story(without(makePlan(Number(flags.seed)), flags.without.split(","))).join("\n"))
+  console.log(kinds[only[0]!]!.story(Number(flags.seed), flags.without.split(",")).join("\n"))
 }

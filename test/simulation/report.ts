@@ -1,6 +1,7 @@
 /**
  * What many histories contained, and what one that failed looked like.
  */
+import type * as Contention from "./contention.ts"
 import type { History } from "./history.ts"
 import { run } from "./history.ts"
 import { shrink, without } from "./parts.ts"
@@ -15,12 +16,24 @@ export class Summary {
   readonly failed: Array<number> = []
 
   add(plan: Plan, history: History): void {
-    this.histories++
-    this.events += history.events
-    this.millis += history.millis
     this.#count(`histories: ${plan.kind}`, 1)
-    for (const [what, count] of history.counts) this.#count(what, count)
-    if (history.violations.length > 0) this.failed.push(plan.seed)
+    this.#add(plan.seed, history, history.violations.length > 0)
+  }
+
+  addContention(seed: number, history: Contention.History): void {
+    this.#add(seed, history, history.violation !== undefined)
+  }
+
+  #add(seed: number, { counts, events, millis }: Omit<History, "violations">, isBroken: boolean) {
+    this.histories++
+    this.events += events
+    this.millis += millis
+    for (const [what, count] of counts) {
+      // Of maxima the largest counts.
+      if (what.startsWith("most ")) this.counts.set(what, Math.max(this.count(what), count))
+      else this.#count(what, count)
+    }
+    if (isBroken) this.failed.push(seed)
   }
 
   count(what: string): number {
