@@ -39,12 +39,16 @@ const vitest = (file: string): ReadonlyArray<string> => [
   file
 ]
 
+const simulation = (kind: string, historiesPerSecond: number): Kind => {
+  const seeds = String(Math.ceil(minutes * 60 * historiesPerSecond))
+  return { args: ["test/simulation/main.ts", "--only", kind, "--from", String(1 + seed * 1000), "--seeds", seeds] }
+}
+
 /** Each is a program for Node. */
 const kinds: Record<string, Kind> = {
-  simulation: {
-    // Some thirty histories a second.
-    args: ["test/simulation/main.ts", "--from", String(1 + seed * 1000), "--seeds", String(Math.ceil(minutes * 1800))]
-  },
+  simulation: simulation("locks", 30),
+  "simulated permits": simulation("permits", 60),
+  "simulated shared locks": simulation("shared", 60),
   chaos: { args: ["test/chaos/main.ts", "--minutes", String(minutes), "--seed", String(seed)] },
   "rolling restarts": {
     args: [
@@ -91,7 +95,7 @@ for (const name of only) {
   const startedAt = performance.now()
   const outcome = await run(kinds[name]!)
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(0)
-  summary.push(`${name.padEnd(18)}${seconds.padStart(6)} s  ${outcome}`)
+  summary.push(`${name.padEnd(24)}${seconds.padStart(6)} s  ${outcome}`)
   if (outcome !== "ok") process.exitCode = 1
 }
 

@@ -11,10 +11,16 @@
  * - `paused`, `stalled`: the same, but its process could not know: we had stopped
  *   it, or it did not get the processor. No lock can prevent that.
  *
+ * Each slot of a semaphore is held for itself, and beside that permits are counted:
+ * never more than there are, among those that still have time. Readers of one name do
+ * not overlap with each other.
+ *
  * A fenced resource is played beside it: every hold writes to it with its token
  * as its first and as its last step, and it takes only tokens at least as large as
  * the largest it has seen. It must never take a write of one that came before
- * another who has written already, nor refuse one whose lease has not ended.
+ * another who has written already, nor refuse one whose lease has not ended. A
+ * reader only reads, with a token that must not be smaller than those of all writers
+ * before it.
  */
 import type { Event } from "./log.ts"
 
@@ -24,6 +30,7 @@ export interface Hold {
   readonly entered: number
   readonly token: number
   readonly waited: number
+  readonly shared: boolean
   leaseEnd: number
   left: number
   killed: boolean
@@ -38,7 +45,10 @@ export interface Overlap {
 }
 
 export interface Verdict {
+  /** One for each permit. */
   readonly holds: ReadonlyArray<Hold>
+  /** How often more permits of a semaphore were held, by leases with time left, than there are. */
+  readonly tooMany: number
   readonly overlaps: ReadonlyArray<Overlap>
   /** Writes that a fenced resource took though a later holder had written before. */
   readonly passedByFence: ReadonlyArray<Hold>
@@ -60,7 +70,8 @@ interface Still {
 
 export const judge = (events: Iterable<Event>): Verdict => {
   const inOrder = [...events].sort((a, b) => a.at - b.at)
-  const { holds, stills } = gather(inOrder)
+  const { holdsOf, stills } = gather(inOrder)
+  const holds = [...holdsOf.values()].flat()
   const byName = new Map<string, Array<Hold>>()
   for (const hold of holds) {
     const ofName = byName.get(hold.name)
@@ -74,12 +85,12 @@ export const judge = (events: Iterable<Event>): Verdict => {
     overlaps.push(...overlapsOf(ofName, stills))
     fence(ofName, passedByFence, outOfOrder)
   }
-  return { holds, overlaps, passedByFence, outOfOrder }
+  return { holds, tooMany: countTooMany(inOrder, holdsOf), overlaps, passedByFence, outOfOrder }
 }
 
 /** The holds in the order of their beginning, and when each process stood still. */
 const gather = (inOrder: ReadonlyArray<Event>) => {
-  const holds = new Map<string, Hold>()
+  const holds = new Map<string, ReadonlyArray<Hold>>()
   const stills = new Map<number, Array<Still>>()
   const stillsOf = (process: number) => {
     if (!stills.has(process)) stills.set(process, [])
@@ -88,28 +99,34 @@ const gather = (inOrder: ReadonlyArray<Event>) => {
   for (const event of inOrder) {
     switch (event.kind) {
       case "entered": {
-        const { at, hold, leaseEnd, name, process, token, waited } = event
-        holds.set(`${process} ${hold}`, {
-          process,
+        const { at, hold, leaseEnd, name, permits, process, shared = false, token, waited } = event
+        const common = { process, entered: at, waited, shared }
+        const one = (name: string, token: number): Hold => ({
+          ...common,
           name,
-          entered: at,
           token,
-          waited,
           leaseEnd,
           left: Number.POSITIVE_INFINITY,
           killed: false
         })
+        holds.set(
+          `${process} ${hold}`,
+          permits === undefined
+            ? [one(name, token)]
+            : permits.slots.map((slot, index) => one(`${name}, slot ${slot}`, permits.tokens[index]!))
+        )
         break
       }
       case "extended":
       case "left": {
-        const hold = holds.get(`${event.process} ${event.hold}`)!
-        if (event.kind === "left") hold.left = event.at
-        else hold.leaseEnd = event.leaseEnd
+        for (const hold of holds.get(`${event.process} ${event.hold}`)!) {
+          if (event.kind === "left") hold.left = event.at
+          else hold.leaseEnd = event.leaseEnd
+        }
         break
       }
       case "killed":
-        for (const hold of holds.values()) {
+        for (const hold of [...holds.values()].flat()) {
           if (hold.process !== event.process || hold.left !== Number.POSITIVE_INFINITY) continue
           hold.left = event.at
           hold.killed = true
@@ -126,7 +143,34 @@ const gather = (inOrder: ReadonlyArray<Event>) => {
         break
     }
   }
-  return { holds: [...holds.values()], stills }
+  return { holdsOf: holds, stills }
+}
+
+/** An independent count, which knows nothing of slots. */
+const countTooMany = (inOrder: ReadonlyArray<Event>, holdsOf: ReadonlyMap<string, ReadonlyArray<Hold>>): number => {
+  const changes = new Map<string, Array<{ readonly at: number; readonly by: number; readonly limit: number }>>()
+  for (const event of inOrder) {
+    if (event.kind !== "entered" || event.permits === undefined) continue
+    const { at, hold, name, permits: { limit, slots }, process } = event
+    const { leaseEnd, left } = holdsOf.get(`${process} ${hold}`)![0]!
+    const ofName = changes.get(name) ?? []
+    changes.set(name, ofName)
+    ofName.push({ at, by: slots.length, limit }, {
+      at: Math.max(at, Math.min(left, leaseEnd)),
+      by: -slots.length,
+      limit
+    })
+  }
+  let tooMany = 0
+  for (const ofName of changes.values()) {
+    let held = 0
+    // Who leaves at a time leaves before others come.
+    for (const { by, limit } of ofName.sort((a, b) => a.at - b.at || a.by - b.by)) {
+      held += by
+      if (by > 0 && held > limit) tooMany++
+    }
+  }
+  return tooMany
 }
 
 const overlapsOf = (holds: ReadonlyArray<Hold>, stills: ReadonlyMap<number, ReadonlyArray<Still>>) => {
@@ -135,6 +179,7 @@ const overlapsOf = (holds: ReadonlyArray<Hold>, stills: ReadonlyMap<number, Read
   for (const newer of holds) {
     inside = inside.filter((hold) => hold.left > newer.entered)
     for (const older of inside) {
+      if (older.shared && newer.shared) continue
       overlaps.push({ kind: kindOf(older, newer, stills), older, newer })
     }
     inside.push(newer)
@@ -181,6 +226,10 @@ const fence = (holds: ReadonlyArray<Hold>, passed: Array<Hold>, outOfOrder: Arra
   let newest: Hold | undefined
   for (const { first, hold } of writes) {
     const { token } = hold
+    if (hold.shared) {
+      if (first && hold.leaseEnd > hold.entered && token < largest) outOfOrder.push(hold)
+      continue
+    }
     if (first && hold.leaseEnd > hold.entered) {
       if (token <= largest) outOfOrder.push(hold)
       newest = hold

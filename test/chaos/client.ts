@@ -11,19 +11,38 @@ import {
   LockLost,
   Redsync,
   retryPolicy,
-  withFencedLock
+  Semaphore,
+  withFencedLock,
+  withFencedSharedLock
 } from "../../src/index.ts"
 import * as IoredisNode from "../../src/IoredisNode.ts"
 import { nodeOver, tracked } from "../support/effectRedis.ts"
 import { named } from "../support/named.ts"
-import { now, writer } from "./log.ts"
+import { type Event, now, writer } from "./log.ts"
+
+export interface Names {
+  /** Of locks that are held for long, and for a moment. */
+  readonly long: ReadonlyArray<string>
+  readonly short: ReadonlyArray<string>
+  /** Of semaphores, with their limits. */
+  readonly permits: ReadonlyArray<readonly [name: string, limit: number]>
+  /** Of locks that are shared. */
+  readonly shared: ReadonlyArray<string>
+}
+
+/** How many fibers take locks, permits, and shared locks. */
+export interface Fibers {
+  readonly locks: number
+  readonly permits: number
+  readonly shared: number
+}
 
 export interface ClientOptions {
   readonly process: number
   readonly log: string
   readonly nodes: ReadonlyArray<string>
-  readonly names: { readonly long: ReadonlyArray<string>; readonly short: ReadonlyArray<string> }
-  readonly fibers: number
+  readonly names: Names
+  readonly fibers: Fibers
   readonly expiryMillis: number
   readonly delayedRestart: boolean
   /** Whether its nodes are over Effect's Redis service. */
@@ -39,13 +58,19 @@ const write = writer(options.log)
 let holds = 0
 
 /** What a program does that has the lock: it takes its time in small steps, and looks at its lease. */
-const hold = (token: Fencing.FencingToken, lock: Lock, waited: number, millis: number) =>
+const hold = (
+  token: Fencing.FencingToken,
+  lock: Lock,
+  waited: number,
+  millis: number,
+  what: Partial<Pick<Extract<Event, { readonly kind: "entered" }>, "permits" | "shared">> = {}
+) =>
   Effect.acquireUseRelease(
     Effect.gen(function*() {
       const at = now()
       const leaseEnd = yield* leaseEndOf(lock, at)
       const held = { hold: holds++, leaseEnd }
-      write({ kind: "entered", at, ...self, ...held, name: lock.name, waited, token })
+      write({ kind: "entered", at, ...self, ...held, name: lock.name, waited, token, ...what })
       return held
     }),
     Effect.fnUntraced(function*(held) {
@@ -85,14 +110,43 @@ const shortTask = Effect.gen(function*() {
 
 const retry = retryPolicy({ delay: "150 millis", within: "20 seconds" })
 
-const turn = (task: typeof longTask) =>
+/** One or more permits, seldom for long. */
+const permitTask = Effect.gen(function*() {
+  const [name, limit] = yield* pick(names.permits)
+  const permits = Math.min(limit, yield* pick([1, 1, 1, 2, 3]))
+  const millis = Math.max(0, yield* between(-2, yield* longest))
+  const askedAt = now()
+  return Semaphore.withFencedPermits(name, (held: Semaphore.FencedPermits) => {
+    const { slots, token, tokens } = held
+    return hold(token, held, now() - askedAt, millis, { permits: { slots, tokens, limit } })
+  }, { limit, permits, retry })
+})
+
+const sharedTask = Effect.gen(function*() {
+  const name = yield* pick(names.shared)
+  const isReader = (yield* Random.next) < 0.8
+  const millis = Math.max(0, yield* between(-2, yield* longest))
+  const askedAt = now()
+  const program = (token: Fencing.FencingToken, lock: Lock) =>
+    hold(token, lock, now() - askedAt, millis, { shared: isReader })
+  return isReader ? withFencedSharedLock(name, program, { retry }) : withFencedLock(name, program, { retry })
+})
+
+/** A moment, or now and then so long that the lease is extended. */
+const longest = Effect.map(Random.next, (random) => random < 0.003 ? expiryMillis * 1.5 : random < 0.02 ? 100 : 5)
+
+const lockTask = (task: typeof longTask) =>
   Effect.gen(function*() {
-    yield* Effect.sleep(yield* between(0, 20))
     const { autoExtend, millis, name } = yield* task
     const askedAt = now()
     const program = (token: Fencing.FencingToken, lock: Lock) => hold(token, lock, now() - askedAt, millis)
-    const held = withFencedLock(name, program, { autoExtend, retry })
-    yield* Effect.catchIf(held, () => true, (error: LockError | LockLost) =>
+    return withFencedLock(name, program, { autoExtend, retry })
+  })
+
+const turn = (task: typeof permitTask) =>
+  Effect.gen(function*() {
+    yield* Effect.sleep(yield* between(0, 20))
+    yield* Effect.catchIf(yield* task, () => true, (error: LockError | LockLost) =>
       Effect.sync(() => {
         const reason = error instanceof LockLost ? `${error._tag}: ${error.reason}` : error._tag
         write({ kind: "failed", at: now(), ...self, reason })
@@ -100,7 +154,11 @@ const turn = (task: typeof longTask) =>
   })
 
 /** Names that are held for long have a fiber of their own, or in the end all would wait for those. */
-const tasks = [longTask, ...Array.from({ length: fibers - 1 }, () => shortTask)]
+const tasks = [
+  ...Array.from({ length: fibers.locks }, (_, index) => lockTask(index === 0 ? longTask : shortTask)),
+  ...Array.from({ length: fibers.permits }, () => permitTask),
+  ...Array.from({ length: fibers.shared }, () => sharedTask)
+]
 
 /** Looks whether the event loop turns. Whoever does not get the processor cannot stop a program in time. */
 const watch = () => {

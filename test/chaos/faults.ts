@@ -92,7 +92,7 @@ const onServer = (
   }
 }
 
-const onLists = (does: string) => `for _, list in ipairs(redis.call("KEYS", "redsync:1:line:*")) do ${does} end`
+const onLists = (does: string) => `for _, list in ipairs(redis.call("KEYS", "redsync:1:*line:*")) do ${does} end`
 
 /** Nonsense behind the first, who is twice in there now; or what is no list at all. */
 const garble = `

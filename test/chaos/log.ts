@@ -16,6 +16,14 @@ export type Event =
     readonly leaseEnd: number
     readonly waited: number
     readonly token: number
+    /** Of a shared lock. */
+    readonly shared?: boolean
+    /** Of permits: their slots, the token of each, and how many there are in all. */
+    readonly permits?: {
+      readonly slots: ReadonlyArray<number>
+      readonly tokens: ReadonlyArray<number>
+      readonly limit: number
+    }
   }
   /** The program has found its lease extended. */
   | {

@@ -3,6 +3,7 @@
  * and ends with a table. It fails if two clients were let in at once.
  *
  * - `--minutes 2`, `--seed word`: what is done when follows from the seed.
+ * - `--only permits,shared`: of locks, permits and shared locks, these alone.
  * - `--no-client-pauses`: clients are killed, but never stopped for a while.
  * - `--rolling-restarts`: also restarts a quorum of the servers empty, one after the other, again and again.
  * - `--effect-redis`: the nodes of every second client are over Effect's Redis service.
@@ -21,7 +22,8 @@ const { values: flags } = parseArgs({
     "no-client-pauses": { type: "boolean", default: false },
     "rolling-restarts": { type: "boolean", default: false },
     "delayed-restart": { type: "string", default: "on" },
-    "effect-redis": { type: "boolean", default: false }
+    "effect-redis": { type: "boolean", default: false },
+    only: { type: "string", default: "locks,permits,shared" }
   }
 })
 
@@ -32,14 +34,22 @@ if (!(minutes > 0) || !["on", "off"].includes(delayedRestart)) {
   process.exit(2)
 }
 
+const only = flags.only.split(",")
+const takes = (kind: "locks" | "permits" | "shared") => only.includes(kind)
+if (!(["locks", "permits", "shared"] as const).some(takes)) {
+  console.error("--only takes locks, permits and shared")
+  process.exit(2)
+}
+
 const options = {
   seed: flags.seed,
   millis: minutes * 60_000,
   gapMillis: 800,
   expiryMillis: 2000,
   clients: 6,
-  fibers: 4,
-  names: { long: 2, short: 4 },
+  fibers: { locks: takes("locks") ? 4 : 0, permits: takes("permits") ? 4 : 0, shared: takes("shared") ? 4 : 0 },
+  names: { long: takes("locks") ? 2 : 0, short: takes("locks") ? 4 : 0, shared: takes("shared") ? 2 : 0 },
+  limits: takes("permits") ? [1, 3, 8] : [],
   delayedRestart: delayedRestart === "on",
   clientPauses: !flags["no-client-pauses"],
   rollingRestarts: flags["rolling-restarts"],

@@ -19,18 +19,27 @@ export const table = (outcome: Outcome, options: Options): ReadonlyArray<string>
   const { events, verdict } = outcome
   const faults = countBy(events.flatMap((event) => event.kind === "fault" ? [event.fault] : []))
   const failures = countBy(events.flatMap((event) => event.kind === "failed" ? [event.reason] : []))
-  const waits = verdict.holds.map(({ waited }) => waited / 1000)
+  const entered = events.flatMap((event) => event.kind === "entered" ? [event] : [])
+  const waits = entered.map(({ waited }) => waited / 1000)
   const gaps = gapsOf(verdict.holds)
   const rows = [
-    ["acquisitions", number(verdict.holds.length)],
-    ["wait p50 / p99", `${number(quantile(waits, 0.5))} / ${number(quantile(waits, 0.99))} ms`],
+    ["acquisitions", number(entered.length)],
     [
+      "– of locks",
+      number(entered.filter(({ permits, shared }) => permits === undefined && shared === undefined).length)
+    ],
+    ["– of permits", number(entered.filter(({ permits }) => permits !== undefined).length)],
+    ["– by readers", number(entered.filter(({ shared }) => shared === true).length)],
+    ["– by writers beside them", number(entered.filter(({ shared }) => shared === false).length)],
+    ["wait p50 / p99", `${number(quantile(waits, 0.5))} / ${number(quantile(waits, 0.99))} ms`],
+    ...gaps.length === 0 ? [] : [[
       "between two holds of a name that is always wanted: p50 / p99 / longest",
       `${number(quantile(gaps, 0.5))} / ${number(quantile(gaps, 0.99))} / ${number(Math.max(...gaps))} ms`
-    ],
+    ]],
     ["faults", number(faults.reduce((sum, [, count]) => sum + count, 0))],
     ...faults.map(([kind, count]) => [`– ${kind}`, number(count)]),
     ...failures.map(([reason, count]) => [reason, number(count)]),
+    ["more permits held than there are, all with time", number(verdict.tooMany)],
     ["overlaps: both still had time", number(overlapsOf(outcome, "promised").length)],
     ["overlaps: a program was not stopped in time", number(overlapsOf(outcome, "overstayed").length)],
     ["overlaps: while we had stopped a client", number(overlapsOf(outcome, "paused").length)],
@@ -63,13 +72,14 @@ const gapsOf = (holds: ReadonlyArray<Hold>): ReadonlyArray<number> => {
 
 /** What breaks a promise. Servers that come back empty and vote at once break the assumptions. */
 export const violations = (outcome: Outcome, options: Pick<Options, "delayedRestart">): ReadonlyArray<string> => {
-  const { passedByFence, outOfOrder } = outcome.verdict
+  const { passedByFence, outOfOrder, tooMany } = outcome.verdict
   const overlaps = (kind: OverlapKind) => overlapsOf(outcome, kind).map((overlap) => `${kind}: ${pair(overlap)}`)
   return [
     ...overlaps("overstayed"),
     ...options.delayedRestart
       ? [
         ...overlaps("promised"),
+        ...tooMany > 0 ? [`more permits were held than there are, ${tooMany} times`] : [],
         ...passedByFence.map((hold) => `a fence would take a late write: ${describe(hold)}`),
         ...outOfOrder.map((hold) => `a token that is not above all before: ${describe(hold)}`)
       ]

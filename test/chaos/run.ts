@@ -10,7 +10,7 @@ import { until } from "../support/faults.ts"
 import { RedisServers } from "../support/servers/RedisServers.ts"
 import { child } from "../support/trouble.ts"
 import { judge, type Verdict } from "./checker.ts"
-import type { ClientOptions } from "./client.ts"
+import type { ClientOptions, Fibers, Names } from "./client.ts"
 import { type Client, perform, type World } from "./faults.ts"
 import * as Link from "./link.ts"
 import { type Event, now, reader, writer } from "./log.ts"
@@ -22,9 +22,11 @@ export interface Options {
   readonly gapMillis: number
   readonly expiryMillis: number
   readonly clients: number
-  readonly fibers: number
-  /** How many names are held for long, and how many for a moment. */
-  readonly names: { readonly long: number; readonly short: number }
+  readonly fibers: Fibers
+  /** How many names there are of locks that are held for long, of those held for a moment, and of shared ones. */
+  readonly names: { readonly long: number; readonly short: number; readonly shared: number }
+  /** The limits of the semaphores. */
+  readonly limits: ReadonlyArray<number>
   readonly delayedRestart: boolean
   readonly clientPauses: boolean
   readonly rollingRestarts: boolean
@@ -124,9 +126,14 @@ const makeWorld = Effect.fnUntraced(function*(options: Options, log: string) {
     Array.from({ length: options.clients }),
     () => Effect.forEach(servers, Link.make)
   )
-  const named = (kind: "long" | "short") =>
+  const named = (kind: "long" | "short" | "shared") =>
     Array.from({ length: options.names[kind] }, (_, index) => `chaos:${kind}:${index}`)
-  const names = { long: named("long"), short: named("short") }
+  const names: Names = {
+    long: named("long"),
+    short: named("short"),
+    shared: named("shared"),
+    permits: options.limits.map((limit, index) => [`chaos:permits:${index}`, limit] as const)
+  }
   const scope = yield* Effect.scope
   let processes = 0
   const clients: Array<Client> = []
@@ -185,7 +192,8 @@ const untilServed = (options: Options, read: () => ReadonlyArray<Event>) =>
       Effect.sync(() => {
         const names = new Set<string>()
         for (const event of read()) if (event.kind === "entered" && event.at > healedAt) names.add(event.name)
-        return names.size === options.names.long + options.names.short
+        const { long, shared, short } = options.names
+        return names.size === long + short + shared + options.limits.length
       })
     )
   })

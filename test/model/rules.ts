@@ -28,9 +28,9 @@ export interface Rule {
 }
 
 /** Their names, which the compiler knows. */
-const names = (named: Readonly<Record<string, unknown>>): ReadonlyArray<string> => Object.keys(named)
+export const names = (named: Readonly<Record<string, unknown>>): ReadonlyArray<string> => Object.keys(named)
 
-const method = <A>(Class: { readonly name: string; readonly prototype: A }, name: keyof A & string): string =>
+export const method = <A>(Class: { readonly name: string; readonly prototype: A }, name: keyof A & string): string =>
   `${Class.name}.${name}`
 
 const clocks = "the model has one time for all, and drift as keys that are gone a tick early"

@@ -57,25 +57,37 @@ const voteBytes = 3
 
 export const flag = { set: 1, extend: 2, transfer: 4, raise: 8, raised: 16 } as const
 
+/** How many fields the state itself has, each value, each node, and each value on a node. */
+export interface Sizes {
+  readonly head: number
+  readonly value: number
+  readonly node: number
+  readonly vote: number
+}
+
+const ofLocks: Sizes = { head: headBytes, value: valueBytes, node: nodeBytes, vote: voteBytes }
+
 /** Where the fields are, for a number of nodes and values. Values are numbered from 1, nodes from 0. */
 export class Layout {
   readonly nodes: number
   readonly values: number
   /** A multiple of four. */
   readonly bytes: number
+  readonly #sizes: Sizes
   readonly #nodesFrom: number
   readonly #blockBytes: number
 
-  constructor(nodes: number, values: number) {
+  constructor(nodes: number, values: number, sizes = ofLocks) {
     this.nodes = nodes
     this.values = values
-    this.#nodesFrom = headBytes + values * valueBytes
-    this.#blockBytes = nodeBytes + values * voteBytes
+    this.#sizes = sizes
+    this.#nodesFrom = sizes.head + values * sizes.value
+    this.#blockBytes = sizes.node + values * sizes.vote
     this.bytes = Math.ceil((this.#nodesFrom + nodes * this.#blockBytes) / 4) * 4
   }
 
   valueAt(value: number): number {
-    return headBytes + (value - 1) * valueBytes
+    return this.#sizes.head + (value - 1) * this.#sizes.value
   }
 
   nodeAt(node: number): number {
@@ -83,7 +95,7 @@ export class Layout {
   }
 
   voteAt(node: number, value: number): number {
-    return this.#nodesFrom + node * this.#blockBytes + nodeBytes + (value - 1) * voteBytes
+    return this.nodeAt(node) + this.#sizes.node + (value - 1) * this.#sizes.vote
   }
 
   /** Puts the nodes in order: nothing but their names tells them apart. */

@@ -38,6 +38,8 @@ export interface History {
 /** What a server keeps of the name. */
 export interface Store {
   readonly wipe: () => void
+  /** Somebody deletes the key by hand. */
+  readonly remove: () => void
 }
 
 export interface Hold<Held extends HeldLock = HeldLock> {
@@ -51,6 +53,12 @@ export abstract class Checker<Held extends HeldLock = HeldLock> {
   readonly counts = new Map<string, number>()
   readonly world: World
   readonly #holds = new Set<Hold<Held>>()
+  /** What was removed by hand, with the monotonic time of the latest end that its lease may have. */
+  readonly #removed = new Map<Hold<Held>, number>()
+  /** How many extensions were executed and not answered. */
+  readonly #unanswered = new Map<Process, number>()
+  /** When something was last removed by hand, on the monotonic clock of each process: claims made before may have been granted before. */
+  readonly #removedAt = new Map<Process, number>()
 
   constructor(world: World) {
     this.world = world
@@ -77,8 +85,39 @@ export abstract class Checker<Held extends HeldLock = HeldLock> {
    * have ended, and others have had it since.
    */
   protected add(process: Process, held: Held): boolean {
+    // Some nodes may have granted it before, and others after.
+    if (held.madeAt <= (this.#removedAt.get(process) ?? Number.NEGATIVE_INFINITY)) return false
     this.#holds.add({ process, held })
     return process.observe(() => held.remainingMillis()) > 0
+  }
+
+  /** What is held has been removed by hand on all servers: others may have it, and nobody may extend it. */
+  removed(processes: ReadonlyArray<Process>): void {
+    this.count("removed by hand")
+    for (const process of processes) this.#removedAt.set(process, process.monotonic())
+    for (const hold of this.held()) {
+      this.#holds.delete(hold)
+      this.#removed.set(hold, hold.process.monotonic() + hold.held.settings.validityMillis)
+    }
+  }
+
+  /** An extension was executed, or its answer has arrived. */
+  extensions(process: Process, change: 1 | -1): void {
+    this.#unanswered.set(process, (this.#unanswered.get(process) ?? 0) + change)
+  }
+
+  lookAtRemoved(): void {
+    for (const [hold, latestEnd] of this.#removed) {
+      const { held, process } = hold
+      const remaining = process.observe(() => held.remainingMillis())
+      const isExtended = remaining > 0 && process.monotonic() + remaining > latestEnd + 0.001
+      // What an extension plants whose answers are lost, the next one finds.
+      const isUnsure = (this.#unanswered.get(process) ?? 0) > 0
+      if (isExtended && !isUnsure) {
+        this.violated("what was removed is not extended", `${process.name} has ${remaining.toFixed(3)} ms left`)
+      }
+      if (remaining === 0 || (isExtended && !isUnsure)) this.#removed.delete(hold)
+    }
   }
 
   /** All that is held by its own lease. */
@@ -101,7 +140,8 @@ export type Ask<S extends Store> = <A>(
   isNew?: boolean
 ) => Effect.Effect<A, NodeError>
 
-const asking = <S extends Store>({ link, minUptimeMillis, store }: {
+const asking = <S extends Store>({ checker, link, minUptimeMillis, store }: {
+  readonly checker: Checker
   readonly link: Link
   readonly store: S
   readonly minUptimeMillis: number
@@ -116,12 +156,14 @@ const asking = <S extends Store>({ link, minUptimeMillis, store }: {
       what,
       (): Reply => {
         const abstains = isNew ? abstentionReason(server.uptime(), minUptimeMillis) : Option.none()
+        if (operation === "extend") checker.extensions(link.process, 1)
         if (Option.isSome(abstains)) return { abstains: abstains.value }
         return { answer: execute(store, server.clock()) }
       },
       (reply) => {
         if ("disconnected" in reply) return resume(fail("Disconnected", reply.disconnected))
         const { answer } = reply
+        if (operation === "extend") checker.extensions(link.process, -1)
         resume("abstains" in answer ? fail("Abstained", answer.abstains) : Effect.succeed(answer.answer))
       }
     )
@@ -208,7 +250,7 @@ export const simulate = <S extends Store, C extends Checker>(
     mayOvertake: () => link.mayOvertake,
     ...link.options.reconnects && { reconnect: Effect.sync(() => link.break()) },
     delayedRestart: (millis) => nodeOver(link, millis),
-    ...contest.operations(asking({ link, store: stores.get(link.server)!, minUptimeMillis }))
+    ...contest.operations(asking({ checker, link, store: stores.get(link.server)!, minUptimeMillis }))
   })
 
   const links: Array<Array<Link>> = []
@@ -273,7 +315,10 @@ export const simulate = <S extends Store, C extends Checker>(
     return { process, live, isDone: false }
   })
 
-  world.onEvent = () => checker.look()
+  world.onEvent = () => {
+    checker.look()
+    checker.lookAtRemoved()
+  }
   for (const client of processes) {
     world.at(chance.skewed(0, isCalm ? 5 : healedAt), () =>
       client.process.deliver(() => {
@@ -317,6 +362,15 @@ export const simulate = <S extends Store, C extends Checker>(
       }
       link.cut.requests++
       world.after(millis, () => link.cut.requests--)
+    })
+  }
+  // Drawn from a source of its own, so that it leaves all other histories as they are.
+  const byHand = new Chance(seed, 3)
+  if (!isCalm && byHand.in(0.1)) {
+    world.at(byHand.between(0, healedAt), () => {
+      world.log(() => "somebody removes the key by hand")
+      for (const store of stores.values()) store.remove()
+      checker.removed(processes.map(({ process }) => process))
     })
   }
   world.at(healedAt, () => {

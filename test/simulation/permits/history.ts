@@ -35,8 +35,12 @@ class Slots {
     })
   }
 
-  wipe() {
+  remove() {
     this.table = new PermitTable()
+  }
+
+  wipe() {
+    this.remove()
     this.counters.clear()
   }
 }

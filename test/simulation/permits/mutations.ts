@@ -50,6 +50,46 @@ export const mutations: ReadonlyArray<Mutation> = [
     seed: 5
   },
   {
+    name: "a holder that has expired frees its slots without looking who has them now",
+    edits: [edit(
+      table,
+      "      this.#holders.delete(value)\n      for (const slot of slots)",
+      "      for (const slot of slots)"
+    )],
+    within: 500,
+    seed: 4
+  },
+  {
+    name: "a release frees what the value had before it expired",
+    edits: [
+      edit(
+        table,
+        "      this.#holders.delete(value)\n      for (const slot of slots) this.#taken.delete(slot)",
+        "      this.#holders.set(value, { slots, expiresAt: Number.POSITIVE_INFINITY, round: 9 })\n      for (const slot of slots) this.#taken.delete(slot)"
+      )
+    ],
+    within: 500,
+    seed: 156
+  },
+  {
+    name: "slots that an extension takes back are votes",
+    edits: [edit(table, "    return kept\n", "    return slots\n")],
+    within: 2000,
+    seed: 30
+  },
+  {
+    name: "a token is that of one node, not the largest of a quorum",
+    edits: [
+      edit(
+        rounds,
+        "Math.max(...counted) as FencingToken",
+        "counted[0] as FencingToken"
+      )
+    ],
+    within: 1000,
+    seed: 48
+  },
+  {
     name: "a settlement does not renew the lease on the node",
     edits: [edit(
       table,

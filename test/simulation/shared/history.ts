@@ -54,8 +54,13 @@ class Store {
     return isHeld
   }
 
-  wipe() {
+  /** The readers are kept beside it. */
+  remove() {
     this.#entries.clear()
+  }
+
+  wipe() {
+    this.remove()
     this.readers = this.#tables()
     this.counter = 0
   }

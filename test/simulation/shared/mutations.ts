@@ -70,6 +70,74 @@ export const mutations: ReadonlyArray<Mutation> = [
     ],
     within: 1000,
     seed: 51
+  },
+  {
+    name: "a reader that is made one again is a vote",
+    edits: [edit(table, "    return isExtended\n", "    return isExtended || this.isReader(key, value, now)\n")],
+    within: 5000,
+    seed: 25
+  },
+  {
+    name: "a writer enters beside a single reader",
+    edits: [edit(
+      "test/simulation/shared/history.ts",
+      "if (this.held(now) !== undefined) return false",
+      "const held = this.held(now)\n    if (held !== undefined && !(held === sharedMarker && this.readers.inspect(name, \"\", now).readers < 2)) return false"
+    )],
+    within: 500,
+    seed: 1
+  },
+  {
+    name: "a writer leaves to readers a lock that is another's",
+    edits: [
+      edit(
+        table,
+        "    if (this.#keys.get(key, now)?.value !== value) return false\n    const table = this.#table(key)\n    if (table.readerWaitsUntil",
+        "    const table = this.#table(key)\n    if (table.readerWaitsUntil"
+      )
+    ],
+    within: 5000,
+    seed: 1412
+  },
+  {
+    name: "readers of a key that was removed come back with the next one",
+    edits: [edit(table, "!== sharedMarker) table.readers.clear()", "!== sharedMarker) void 0")],
+    within: 2000,
+    seed: 610
+  },
+  {
+    name: "the token of a reader is not raised where the nodes differ",
+    edits: [
+      edit(
+        attempt,
+        "!granted(tally) || allocation.chooseToken(tally)",
+        "!granted(tally) || (allocation.chooseToken(tally), claim.settings.isShared)"
+      )
+    ],
+    within: 2000,
+    seed: 537
+  },
+  {
+    name: "the token of a reader is the smallest of a quorum",
+    edits: [
+      edit(
+        "src/internal/claim/tokenAllocation.ts",
+        "const token = Math.max(...counted)",
+        "const token = Math.min(...counted)"
+      )
+    ],
+    within: 500,
+    seed: 9
+  },
+  {
+    name: "a server that is too young lets readers in",
+    edits: [edit(
+      "test/simulation/shared/history.ts",
+      "readers.acquire(name, value, expiry, wait, now),\n          true",
+      "readers.acquire(name, value, expiry, wait, now),\n          false"
+    )],
+    within: 1000,
+    seed: 11
   }
 ]
 
