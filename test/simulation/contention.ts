@@ -86,7 +86,7 @@ export abstract class Checker<Held extends HeldLock = HeldLock> {
    */
   protected add(process: Process, held: Held): boolean {
     // Some nodes may have granted it before, and others after.
-    if (held.madeAt <= (this.#removedAt.get(process) ?? Number.NEGATIVE_INFINITY)) return false
+    if (held.claim.madeAt <= (this.#removedAt.get(process) ?? Number.NEGATIVE_INFINITY)) return false
     this.#holds.add({ process, held })
     return process.observe(() => held.remainingMillis()) > 0
   }
