@@ -26,6 +26,7 @@ import { machine } from "./machine.ts"
 import { permits } from "./permits/scenario.ts"
 import { record } from "./results.ts"
 import type { Report, Scenario } from "./scenario.ts"
+import { shared } from "./shared/scenario.ts"
 import { size } from "./size/scenario.ts"
 import { startup } from "./startup/scenario.ts"
 import { markdown } from "./table.ts"
@@ -38,7 +39,8 @@ scenarios["languages"] = { nodes: 3, run: languages }
 scenarios["memory"] = { nodes: 3, run: memory }
 for (const [name, run] of Object.entries(waiting)) scenarios[name] = { nodes: 3, run }
 scenarios["effect-redis"] = { nodes: 3, run: effectRedis }
-scenarios["permits"] = { nodes: 3, run: permits }
+scenarios["permits"] = { nodes: 5, run: permits }
+scenarios["shared"] = { nodes: 3, run: shared }
 scenarios["growth"] = { nodes: 9, run: growth }
 scenarios["startup"] = { nodes: 3, run: startup }
 scenarios["size"] = { nodes: 1, run: size }

@@ -3,7 +3,7 @@ import { SlotVotes } from "../../../src/internal/claim/permitAllocation.ts"
 import { AcquirePermitsRequest, SettlePermitsRequest } from "../../../src/internal/claim/permits.ts"
 import { PermitRenewalRequest } from "../../../src/internal/hold/renewal.ts"
 import { validityMillis } from "../../../src/internal/lease/lease.ts"
-import { permitScripts } from "../../../src/internal/redis/permitScripts.ts"
+import type { permitScripts } from "../../../src/internal/redis/permitScripts.ts"
 import { method, names, type Rule } from "../rules.ts"
 
 const scripts = (...keepers: ReadonlyArray<keyof typeof permitScripts>): ReadonlyArray<string> =>

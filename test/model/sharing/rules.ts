@@ -3,7 +3,7 @@ import { downgrade } from "../../../src/internal/acquire/downgrade.ts"
 import { HeldLock } from "../../../src/internal/hold/heldLock.ts"
 import { validityMillis } from "../../../src/internal/lease/lease.ts"
 import { granted } from "../../../src/internal/quorum/ballot.ts"
-import { sharedScripts } from "../../../src/internal/redis/sharedScripts.ts"
+import type { sharedScripts } from "../../../src/internal/redis/sharedScripts.ts"
 import { method, names, type Rule } from "../rules.ts"
 
 /** What a node over Redis and one in memory do alike. */
