@@ -402,6 +402,31 @@ describe("turns", () => {
     })
   })
 
+  it.effect("readers that come and go faster than a writer can look do not keep it from announcing itself", () => {
+    const shared = nodes()
+    // The key has changed again before each answer to a look.
+    const changing = shared.map((node): LockNode => ({
+      ...node,
+      waitingList: (waiter, hear) =>
+        Effect.map(node.waitingList!(waiter, hear), (list) => ({
+          ...list,
+          join: (key, ...rest) =>
+            Effect.tap(list.join(key, ...rest), () => {
+              hear({ _tag: "KeyChanged", key })
+              return Effect.sleep(5)
+            })
+        }))
+    }))
+    return Effect.gen(function*() {
+      yield* Effect.forEach(shared, (node) => node.shared!.acquire("a", "reader", 60_000))
+      const writer = yield* Effect.forkChild(withLock("a", Effect.void))
+      for (let millis = 0; millis < 100; millis++) yield* TestClock.adjust(1)
+      const states = yield* Effect.forEach(shared, (node) => node.shared!.inspect("a"))
+      assert.deepStrictEqual(states.map(({ isWriterWaiting }) => isWriterWaiting), [true, true, true])
+      yield* Fiber.interrupt(writer)
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layer({ nodes: changing })))
+  })
+
   it.effect("readers get theirs between busy writers", () => {
     const shared = nodes()
     let written = 0

@@ -436,12 +436,13 @@ export class PlaceInLine<C extends LineClaim> {
       return this.#topUp(voted)
     }
     this.#to(new Placed(list, claim, isRepeated))
+    const isBehindReaders = isShared === true && ahead === 0
+    // At once: readers that come and go change the key before each further look is answered.
+    if (isBehindReaders) this.#queue.announce(announceMillis)
     if (again) return this.join()
     if (ttlMillis === 0) return this.#free(ahead)
     this.#wasPolite = false
     this.#queue.markContended()
-    const isBehindReaders = isShared === true && ahead === 0
-    if (isBehindReaders) this.#queue.announce(announceMillis)
     const patience = isBehindReaders ? announceMillis / 2 : lookMillis
     this.#after(Math.min(patience, ttlMillis + 1 + ahead * expiryStaggerMillis), () => this.join())
   }
