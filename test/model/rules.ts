@@ -11,6 +11,7 @@ import { takeHandOver } from "../../src/internal/acquire/takeHandOver.ts"
 import { TopUpRequest } from "../../src/internal/claim/claim.ts"
 import { Values } from "../../src/internal/claim/values.ts"
 import { HeldLock } from "../../src/internal/hold/heldLock.ts"
+import { replaceClaim } from "../../src/internal/hold/passing.ts"
 import { remainingMillis, validityMillis } from "../../src/internal/lease/lease.ts"
 import { extend, leave, releaseAndWake, transfer, transferFenced } from "../../src/internal/redis/scripts.ts"
 import { waitingList } from "../../src/internal/redis/waitingList.ts"
@@ -84,6 +85,13 @@ export const rules = {
     says: "A successor takes the largest token of its live votes, and raises it on a quorum before it enters.",
     keptBy: names({ takeHandOver, settleToken })
   },
+  S13: {
+    says:
+      "Before a lock passes to the next inside a service, the hold before it is over, and nothing of it is under way.",
+    keptBy: [method(HeldLock, "beginRelease"), ...names({ replaceClaim })],
+    notInModel:
+      "in the model a place stands for all fibers of its service; a replaced value is an attempt that needs the old one"
+  },
   L1: {
     says: "If the successor does not receive the transfer, the key is deleted and the next in line is woken.",
     keptBy: names({ transfer, transferFenced }),
@@ -122,6 +130,11 @@ export const rules = {
   L8: {
     says: "A place ends with the wait: what has been transferred to it by then is handed on.",
     keptBy: [method(PlaceInLine, "leave")],
+    notInModel: liveness
+  },
+  L9: {
+    says: "A service passes a lock on inside only so often, and for so long, before others have their turn.",
+    keptBy: [method(WaitQueue, "heir")],
     notInModel: liveness
   }
 } as const satisfies Record<string, Rule>

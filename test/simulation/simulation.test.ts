@@ -45,6 +45,8 @@ describe("simulation", () => {
       "keys planted again": 50,
       "servers that lost data": 50,
       "turns given notice of": 200,
+      "locks passed on without a message": 50,
+      "values replaced to pass a lock on": 300,
       "services closed in the middle of work": 100,
       "connections given up": 50,
       "foreign keys": 20,

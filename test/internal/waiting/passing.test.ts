@@ -39,7 +39,7 @@ describe("without a message", () => {
       for (const node of nodes) assert.strictEqual(node.calls.length, 2)
     }).pipe(scoped))
 
-  it.effect("each hold is over before the next begins, and stays so, whatever is done with it", () =>
+  it.effect("S13: each hold is over before the next begins, and stays so, whatever is done with it", () =>
     Effect.gen(function*() {
       const { nodes, run } = yield* service()
       const first = yield* run(lock("a"))
@@ -135,7 +135,7 @@ describe("without a message", () => {
       }
     }).pipe(scoped))
 
-  it.effect("so neither is one whose extension is under way, whose last one failed, or of which too little is left", () =>
+  it.effect("S13: so neither is one whose extension is under way, whose last one failed, or of which too little is left", () =>
     Effect.gen(function*() {
       const cases = {
         underWay: Effect.fnUntraced(function*(held: Lock) {
@@ -266,7 +266,7 @@ describe("in one round", () => {
 })
 
 describe("others have their turn", () => {
-  it.effect("who is known to stand in line is overtaken 16 times, or for 20 ms", () =>
+  it.effect("L9: who is known to stand in line is overtaken 16 times, or for 20 ms", () =>
     Effect.gen(function*() {
       for (const [holdMillis, most] of [[0, 17], [4, 6], [30, 1]] as const) {
         const shared = memory(3)
@@ -294,7 +294,7 @@ describe("others have their turn", () => {
       }
     }).pipe(scoped))
 
-  it.effect("while nobody is known to stand in line, the lock is free once in an eighth of the expiry, or a second", () =>
+  it.effect("L9: while nobody is known to stand in line, the lock is free once in an eighth of the expiry, or a second", () =>
     Effect.gen(function*() {
       for (const [expiry, millis] of [["8 seconds", 1000], ["800 millis", 100], ["1 hour", 1000]] as const) {
         const { nodes, run } = yield* service()
