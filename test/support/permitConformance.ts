@@ -499,6 +499,7 @@ export const permitRedisCases = (it: Vitest.MethodsNonLive<Subject | Backend>): 
         ["SET", "a string"],
         ["RPUSH", "an entry"],
         ["HSET", "taken", "many"],
+        ["HSET", "taken", "5"],
         ["HSET", "taken", "1", "soonest", "soon"],
         ["HSET", "=a", "slots"],
         ["HSET", "taken", "1", "soonest", "1", "=b", "slots"],

@@ -104,6 +104,7 @@ if taken > 0 and soonest <= now then
   end
   soonest = first
   mark(freed, -1)
+  if first == 0 and taken > 0 then error("attempt to find who has " .. taken .. " slots") end
   -- At once, whatever the call goes on to do.
   if #gone > 0 then save(gone) end
 end
