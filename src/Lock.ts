@@ -87,9 +87,10 @@ export interface Lock {
    * **Details**
    *
    * From then on nothing of this lock extends or releases it, `remaining` is zero
-   * and `lost` never fails. Waits for an extension that is under way, for the node
-   * timeout at most. Fails with `LockLost` if the lock is lost or released before
-   * that. An interruption before it has succeeded leaves the lock held.
+   * and `lost` never fails. Extends the lock first if it took over a lease that had
+   * begun before, and waits for an extension that is under way, for the node timeout
+   * at most. Fails with `LockLost` if the lock is lost or released before that. An
+   * interruption before it has succeeded leaves the lock held.
    */
   readonly detach: Effect.Effect<string, LockLost>
 
@@ -100,7 +101,7 @@ export interface Lock {
    * **Details**
    *
    * Closing the scope no longer releases it, `remaining` runs down and `lost`
-   * never fails. Waits for an extension that is under way, as `detach` does. Has
+   * never fails. Extends the lock first or waits for an extension, as `detach` does. Has
    * no effect on a lock that is lost or released.
    */
   readonly abandon: Effect.Effect<void>

@@ -394,6 +394,11 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
     return this.#state === "resting" || this.#state === "renewing" || this.#state === "backing off"
   }
 
+  /** Whether the lease began before the lock was granted, as it was handed over or passed on, and was not extended since. */
+  get #isLeaseShort(): boolean {
+    return this.#leaseEnd.monotonic - this.#grantedAt < this.settings.validityMillis - 1
+  }
+
   /** The reason why the lock can no longer be extended, if any. */
   #notHeld(): LockLost | undefined {
     return this.checkLease() ??
@@ -492,6 +497,8 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
         }
         resume(Effect.void)
       }
+      // It is left for what was asked for, from when it was granted on.
+      if (this.#isLeaseShort && this.#state === "resting" && this.#leaving === undefined) this.#renew(constVoid)
       if (this.#openRenewals === 0) return settled()
       const leaving = this.#leaving ??= new Set()
       leaving.add(settled)

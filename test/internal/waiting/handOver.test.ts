@@ -522,6 +522,25 @@ describe("among services", () => {
       }
     }).pipe(scoped))
 
+  it.effect("a lock that was handed over is left with its full lease, though it is detached or abandoned at once", () =>
+    Effect.gen(function*() {
+      for (const leave of ["detach", "abandon"] as const) {
+        const nodes = memory(3)
+        const a = yield* open(nodes)
+        const b = yield* open(yield* TestNodes.views(nodes, { notices: "delivered" }))
+        const holder = yield* a.run(lock("a"))
+        const left = yield* Effect.forkScoped(b.run(Effect.flatMap(lock("a", hourly), (held) => held[leave])))
+        yield* settle
+        yield* holder.release
+        yield* settle
+        assert.isDefined(left.pollUnsafe())
+        for (const node of nodes) {
+          const state = Option.getOrUndefined(yield* node.inspect("a"))
+          assert.isAbove(state?.ttlMillis ?? 0, 7900, leave)
+        }
+      }
+    }).pipe(scoped))
+
   it.effect("a lock that was handed over gets its full lease within 50 ms, even without renewals", () =>
     Effect.gen(function*() {
       for (const autoExtend of [true, false]) {

@@ -115,6 +115,22 @@ describe("without a message", () => {
       assert.isUndefined(lost.pollUnsafe())
     }).pipe(scoped))
 
+  it.effect("whoever detaches or abandons it leaves a full lease", () =>
+    Effect.gen(function*() {
+      for (const leave of ["detach", "abandon"] as const) {
+        const { nodes, run } = yield* service()
+        const first = yield* run(lock("a"))
+        const next = yield* run(Effect.forkScoped(Effect.flatMap(lock("a", hourly), (held) => held[leave])))
+        yield* TestClock.adjust(500)
+        yield* first.release
+        yield* settle
+        assert.isDefined(next.pollUnsafe())
+        for (const node of nodes) {
+          assert.isAbove(Option.getOrUndefined(yield* node.inspect("a"))?.ttlMillis ?? 0, 7900, leave)
+        }
+      }
+    }).pipe(scoped))
+
   it.effect("a value that was read, or seen by inspect, is not passed on", () =>
     Effect.gen(function*() {
       const ways = [(held: Lock) => Effect.sync(() => void held.value), () => Effect.asVoid(inspect("a"))]
