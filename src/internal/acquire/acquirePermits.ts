@@ -90,7 +90,7 @@ export const acquirePermits = (
     })
   })
 
-/** All that comes after the first attempt, or after finding others waiting. */
+/** Everything after the first attempt, or after finding others waiting. */
 const waitForPermits = Effect.fnUntraced(function*(
   service: PermitsContext,
   name: string,
@@ -107,7 +107,7 @@ const waitForPermits = Effect.fnUntraced(function*(
   let splits = 0
   if (first !== undefined) yield* onRefused(first, monotonicMillis(clock) - startedAt)
   for (let attempts = 1;; attempts++) {
-    // The schedule is told the monotonic time: setting the wall clock must not end or prolong a wait.
+    // The schedule is given the monotonic time: setting the wall clock must not end or prolong a wait.
     const now = monotonicMillis(clock)
     const error = refusalError(service, name, settings, last, attempts, now - startedAt)
     const delay = yield* restore(step(now, error)).pipe(
@@ -116,7 +116,7 @@ const waitForPermits = Effect.fnUntraced(function*(
     )
     if (Option.isNone(delay)) return yield* Effect.fail(error)
     const dueAt = now + delay.value
-    // Behind others nothing else would, with a schedule that never pauses.
+    // Yields, because a schedule without pauses behind other waiters would otherwise never suspend.
     if (delay.value <= 0) yield* Effect.yieldNow
     // Whatever wakes the head before it is due leads to an attempt that uses up no step.
     while (true) {

@@ -92,7 +92,7 @@ export const acquireShared = (
     })
   })
 
-/** All that comes after the first attempt. */
+/** Everything after the first attempt. */
 const waitToShare = Effect.fnUntraced(function*(
   service: SharedContext,
   name: string,
@@ -109,7 +109,7 @@ const waitToShare = Effect.fnUntraced(function*(
   let splitAt = Number.POSITIVE_INFINITY
   yield* onRefused(monotonicMillis(clock) - startedAt)
   for (let attempts = 1;; attempts++) {
-    // The schedule is told the monotonic time: setting the wall clock must not end or prolong a wait.
+    // The schedule is given the monotonic time: setting the wall clock must not end or prolong a wait.
     const now = monotonicMillis(clock)
     const error = refusalError(name, service, last, attempts, now - startedAt)
     const delay = yield* restore(step(now, error)).pipe(
@@ -142,7 +142,7 @@ const waitToShare = Effect.fnUntraced(function*(
     }
   }
 
-  /** Asks again soon if the votes were split: writers and readers have parted the nodes among them. */
+  /** Asks again soon if the votes were split: writers and readers hold different nodes. */
   function* onRefused(tookMillis: number) {
     readerQueues.refused(service.key(name))
     splitAt = Number.POSITIVE_INFINITY

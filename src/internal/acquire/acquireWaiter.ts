@@ -64,7 +64,7 @@ export class AcquireWaiter implements Waiter<PlaceClaim>, Heir {
     return undefined
   }
 
-  /** It waits no more. What it has not taken goes to the next. */
+  /** It no longer waits. What it has not taken goes to the next. */
   leave(): void {
     this.#hasLeft = true
     this.#given?.beginRelease()

@@ -1,5 +1,5 @@
 /**
- * A single attempt to come by permits of a semaphore: one round of requests to every
+ * A single attempt to acquire permits of a semaphore: one round of requests to every
  * node, and up to two more if the votes are split.
  */
 import * as Effect from "effect/Effect"
@@ -36,13 +36,13 @@ export interface PermitsContext extends HoldContext {
 export interface RefusedPermits {
   readonly tally: Tally<boolean>
   readonly votes: ReadonlyArray<Vote>
-  /** Whether some nodes gave permits, and too few gave the same ones. */
+  /** Whether some nodes granted permits, but too few granted the same ones. */
   readonly isSplit: boolean
   /** Milliseconds until permits may expire on a node that has too few, `Infinity` if unknown. */
   readonly ttlMillis: number
 }
 
-/** The last round is the one in which nothing may be split any more. */
+/** The last round, in which the vote may no longer be split. */
 const lastRound = 3
 
 /** The outcome of the last round. */
@@ -111,7 +111,10 @@ const isSplit = (tally: Tally<boolean>, round: number): boolean =>
 const hasGivenAny = ({ byNode }: Tally<boolean>): boolean =>
   byNode.some((answer) => answer !== undefined && Result.isSuccess(answer) && answer.success)
 
-/** Chooses the tokens, if there are to be any. The counters of a quorum must reach them before the permits are handed out. */
+/**
+ * Chooses the tokens, if any are needed. The counters of a quorum must reach them before the permits are
+ * handed out.
+ */
 const settleTokens = (
   service: PermitsContext,
   claim: OwnClaim,

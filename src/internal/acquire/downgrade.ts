@@ -1,5 +1,5 @@
 /**
- * Makes a shared lock of an exclusive one.
+ * Turns an exclusive lock into a shared one.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -26,7 +26,7 @@ import type { RestoreInterruptibility } from "./attempt.ts"
 
 /**
  * The exclusive hold ends before anything is sent, and the shared one begins once a
- * quorum has confirmed it, so that at no time a writer is beside readers. Only nodes that still had
+ * quorum has confirmed it, so that a writer and readers never hold it at the same time. Only nodes that still had
  * the writer's value confirm it: nobody else can have held the lock in between.
  */
 export const downgrade = (

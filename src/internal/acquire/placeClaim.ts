@@ -1,6 +1,5 @@
 /**
- * The value with which a service stands in line, and what becomes of it: the lock
- * may be handed over to it, without an attempt of ours.
+ * The value with which a service stands in line: the lock may be handed over to it without an attempt of ours.
  */
 import { constVoid } from "effect/Function"
 import type { LockNode } from "../../LockNode.ts"

@@ -14,7 +14,7 @@ import type { AcquireContext, RestoreInterruptibility } from "./attempt.ts"
 import type { PlaceClaim } from "./placeClaim.ts"
 
 /**
- * The lock, with its token where it is to have one. `undefined`, and the lock is given up, if too few counters can be
+ * The lock, with its token if it is fenced. `undefined`, and the lock is given up, if too few counters can be
  * raised to the token, or that takes too long.
  */
 export const takeHandOver = (

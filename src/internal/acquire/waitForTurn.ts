@@ -1,5 +1,5 @@
 /**
- * Waiting: when the next attempt is made, and when no more.
+ * Waiting: when the next attempt is made, and when to give up.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -28,7 +28,7 @@ import { takeHandOver } from "./takeHandOver.ts"
 /** How often in a row a split vote is tried again before the schedule decides. */
 const maxSplitRetries = 2
 
-/** All that comes after the first attempt, or instead of it where others wait or the name is contended. */
+/** Everything after the first attempt, or instead of it if others wait or the name is contended. */
 export const waitForTurn = Effect.fnUntraced(function*(
   service: AcquireContext,
   name: string,
@@ -48,7 +48,7 @@ export const waitForTurn = Effect.fnUntraced(function*(
   else if (queue.isHead(waiter) && queue.joinsFirst) queue.place.join()
   if (service.logsDebug) service.quorum.background(logWaiting(service, name, settings))
   for (let attempts = 1;; attempts++) {
-    // The schedule decides when the next attempt is due, and is told the monotonic time: setting the wall clock must
+    // The schedule decides when the next attempt is due, and is given the monotonic time: setting the wall clock must
     // not end or prolong a wait.
     const now = monotonicMillis(clock)
     const error = () => refusalError(name, service, queue.lastRefusal, attempts, monotonicMillis(clock) - startedAt)
@@ -72,7 +72,7 @@ export const waitForTurn = Effect.fnUntraced(function*(
       return yield* restore(markIfNested(service, failure))
     }
     const dueAt = now + delay.value
-    // Behind others nothing else would, with a schedule that never pauses.
+    // Yields, because a schedule without pauses behind other waiters would otherwise never suspend.
     if (delay.value <= 0) yield* Effect.yieldNow
     // Whatever wakes the head before it is due leads to an attempt that uses up no step.
     while (true) {
@@ -121,7 +121,7 @@ export const waitForTurn = Effect.fnUntraced(function*(
   function* onRefused(tally: Tally<boolean>) {
     const took = monotonicMillis(clock) - queue.lastAttemptAt
     queue.lastRefusal = tally
-    // Contenders who have parted the nodes among them: perhaps nobody has a quorum.
+    // A split vote: contenders hold different nodes, and possibly nobody has a quorum.
     if (tally.grants > 0 && tally.refusals > 0 && splits < maxSplitRetries) {
       const random = yield* Random.next
       queue.wakeAfter(random * 2 ** ++splits * Math.max(1, took))
@@ -131,7 +131,7 @@ export const waitForTurn = Effect.fnUntraced(function*(
   }
 })
 
-/** At debug level a waiter says that it waits, and for how long the holder still has. */
+/** At debug level, logs that it waits, and how much of the holder's lease is left. */
 const logWaiting = (service: AcquireContext, name: string, settings: LockSettings) =>
   Effect.flatMap(inspect(service, name, settings), ({ holder }) => {
     const held = Option.match(holder, {

@@ -1,5 +1,5 @@
 /**
- * Shows who holds permits of a semaphore, and takes them all away.
+ * Shows who holds permits of a semaphore, and releases them all.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -64,7 +64,7 @@ const quorumHolders = (nodes: ReadonlyArray<PermitNodeView>, quorum: number): Re
   })
 }
 
-/** Takes the permits from all holders, ends the holds of this service, and wakes those who wait, in any service. */
+/** Takes the permits from all holders, ends the holds of this service, and wakes the waiters of all services. */
 export const forceReleasePermits = (
   service: Context & { readonly permitQueues: Pick<AdminContext["waitQueues"], "holders" | "wakeFirst"> },
   name: string,

@@ -28,7 +28,7 @@ interface Holder {
   markLost(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void
 }
 
-/** What is held in this service, and those who wait for it in others. */
+/** What is held in this service, and who waits for it in others. */
 interface Holders {
   holders(key: string): ReadonlyArray<Holder>
   wakeFirst(key: string): void
@@ -69,12 +69,12 @@ const unlockOneKind = (
   return Effect.callback((resume) => {
     service.quorum.send({
       ...releaseRequest(claim),
-      // The first in line waits for the holder, who knows nothing of this.
+      // The first in line waits for the holder, which does not know of this.
       ...!settings.isShared && {
         nodes: waitQueues.releaseOrder(claim.key),
         sendTo: (node) => waitQueues.release(node, claim, constVoid)
       },
-      // Who looks afterwards, by whatever way, finds it nowhere.
+      // Afterwards, nobody finds the value on any node.
       awaitAll: true,
       onAllAnswered: (tally) => service.cleanUps.released(claim, tally)
     }, (tally) =>

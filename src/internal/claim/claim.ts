@@ -73,7 +73,7 @@ export class OwnClaim implements Claim {
   readonly tokenAllocation: TokenAllocation | undefined
   readonly permits: PermitAllocation | undefined
   untouched: Set<LockNode> | undefined
-  /** Nodes that were to have the value have it not: they had not got the one before it. */
+  /** Nodes that should have the value lack it: they did not have the one before it. */
   isWorn = false
   readonly madeAt: number
 

@@ -1,10 +1,10 @@
 /**
  * The permits of one claim on a semaphore.
  *
- * A permit is a slot that a quorum of nodes gives to the same value, so that no two
- * claims have the same slot and never more than the limit are held. All nodes give
- * slots in the same order. Where claims meet they may give different ones: then the
- * claim settles on those that most nodes have given, in one or two more rounds.
+ * A permit is a slot that a quorum of nodes grants to the same value, so that no two
+ * claims have the same slot and never more than the limit are held. All nodes grant slots in the
+ * same order. If claims collide they may grant different ones: then the claim settles on those that
+ * most nodes have granted, in one or two more rounds.
  */
 import type { Clock } from "effect/Clock"
 import type * as Effect from "effect/Effect"
@@ -171,7 +171,7 @@ export const hasSlotsRequest = (
   }
 }
 
-/** A custom node may reply with anything: what is no answer is a failure of that node. */
+/** A custom node may reply with anything: an invalid reply is a failure of that node. */
 export const checked = <A>(
   node: LockNode,
   operation: NodeError["operation"],

@@ -1,5 +1,5 @@
 /**
- * The rounds in which a claim comes by its permits.
+ * The rounds in which a claim acquires its permits.
  */
 import type * as Effect from "effect/Effect"
 import * as Result from "effect/Result"

@@ -34,10 +34,13 @@ import { PermitRenewalRequest, RenewalRequest } from "./renewal.ts"
 /** Initial backoff after a renewal that missed the quorum; doubles up to the node timeout. */
 const initialRenewalBackoffMillis = 50
 
-/** When a lock that was handed over gets its full lease. One that is held for less time is not extended at all. */
+/**
+ * When a lock that was handed over is extended to its full lease. A lock held for less time is not extended
+ * at all.
+ */
 const firstRenewalMillis = 30
 
-/** The fraction of its lease without which a lock is extended early. */
+/** If less than this fraction of its lease is left, a lock is extended early. */
 const fullLeaseShare = 0.9
 
 /**
@@ -86,7 +89,8 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
 
   /**
    * `start` is when the successful attempt or adoption was sent. A lock that was handed over has a `leaseEnd` of its
-   * own, and is extended soon. One that was passed on in here is told by whom; with the same value it takes over the lease.
+   * own, and is extended soon. One that was passed on in here is given the hold before it; with the
+   * same value it takes over the lease.
    */
   constructor(service: HoldContext, claim: OwnClaim, start: Instant, leaseEnd?: Instant, from?: HeldLock) {
     super()
@@ -120,8 +124,8 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
   }
 
   /**
-   * For others: in here `claim.value` is read. A value that somebody knows is not passed on; of one that was passed on
-   * nobody learns by this lock, which shows one that is stored nowhere.
+   * For others: in here `claim.value` is read. A value that others may know is not passed on; a lock that was passed on
+   * shows a value that is stored nowhere, so that nobody learns the real one from it.
    */
   get value(): string {
     return this.#knownValue ??= (this.#passedTo?.newClaim() ?? this.#claim).value
@@ -306,7 +310,7 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
     const isReplaced = (answer: boolean) => Deferred.doneUnsafe(released, Effect.succeed(answer))
     const start = instantNow(clock)
     if (this.#isAsGoodFor(heir)) {
-      // This hold is over before the next begins, and nothing of it is under way to the nodes.
+      // This hold ends before the next begins, and none of its requests are in flight.
       this.#recordEnd("passed on")
       this.#listeners.clear()
       this.#passedTo = heir
@@ -330,8 +334,9 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
   }
 
   /**
-   * Whether the next may have what is left of the lease under the same value, so that the nodes need not hear of it:
-   * nobody can tell one hold from the other, and no renewal is under way that would clean up.
+   * Whether the next may have what is left of the lease under the same value, so that the nodes
+   * need not be asked: nobody can tell one hold from the other, and no renewal is in flight that
+   * would clean up.
    */
   #isAsGoodFor({ settings }: Heir): boolean {
     const { autoExtend, driftFactor, expiryMillis, isFenced } = this.settings
@@ -341,7 +346,7 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
       this.remainingMillis() > expiryMillis / 2
   }
 
-  /** The shared lock that takes the place of this exclusive one; `undefined` if this is no exclusive lock. */
+  /** The shared lock that replaces this exclusive one; `undefined` if this is not an exclusive lock. */
   get [downgrade](): Effect.Effect<Lock, LockLost | NodesUnavailable, Scope.Scope> | undefined {
     return this.mode === "exclusive" ? this.#context.downgrade?.(this) : undefined
   }
@@ -429,7 +434,7 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
     })
   }
 
-  /** Brings nodes that have given other permits to have those that are held, as far as they are free there. */
+  /** Has nodes that granted other permits store the held ones, as far as those are free there. */
   topUp(permits: PermitAllocation, nodes: ReadonlyArray<LockNode>): void {
     if (nodes.length === 0 || this.#notHeld() !== undefined) return
     this.#openRenewals++
@@ -511,7 +516,7 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
     })
   }
 
-  /** The lease is over. */
+  /** The lease has ended. */
   #expire(): void {
     const missed = this.#lastMissedRenewal
     const { clock, leaseTimers } = this.#context

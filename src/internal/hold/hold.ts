@@ -27,16 +27,16 @@ export interface HoldContext {
   readonly quorum: Quorum
   readonly cleanUps: CleanUps
   readonly leaseTimers: LeaseTimers
-  /** Who waits for what is held. */
+  /** The queues of waiters for what is held. */
   readonly waitQueues: HoldQueues
-  /** Makes a shared lock of an exclusive one. */
+  /** Turns an exclusive lock into a shared one. */
   downgrade?(lock: Downgrading): Effect.Effect<Lock, LockLost | NodesUnavailable, Scope.Scope>
 }
 
 /** An exclusive lock that becomes a shared one. */
 export interface Downgrading {
   readonly claim: Claim
-  /** Ends the exclusive hold, without a release. Fails if it is not held any more. */
+  /** Ends the exclusive hold, without a release. Fails if it is no longer held. */
   endExclusive(): LockLost | undefined
   /** The nodes have answered; whether the lock is shared now. */
   exclusiveEnded(isGranted: boolean): void
@@ -48,11 +48,11 @@ export interface Heir {
   readonly settings: LockSettings
   /** A claim with a fresh value. */
   newClaim(): OwnClaim
-  /** It has this lock now. If it waits no more, the lock is released. */
+  /** It has this lock now. If it no longer waits, the lock is released. */
   give(lock: Hold): void
 }
 
-/** What a hold, and its release, tell those who wait. */
+/** What a hold, and its release, report to the queues of waiters. */
 export interface HoldQueues extends
   Pick<
     WaitQueues<Tally<boolean>, LineClaim>,

@@ -1,6 +1,6 @@
 /**
  * Passes a lock on to the next waiter of the same service, in one round of requests:
- * on each node that has the value of the one it is replaced with that of the other.
+ * each node that has the value of the one replaces it with that of the other.
  */
 import type { LockNode } from "../../LockNode.ts"
 import { instantNow } from "../base/clock.ts"
@@ -13,9 +13,10 @@ import type { Heir, HoldContext } from "./hold.ts"
 import { ReleaseRequest } from "./release.ts"
 
 /**
- * Whether every node can replace the value, and the next can be given a token. A server that may have lost locks has to
- * abstain, and none abstains from that. Since a value is put only where the one before it was, the nodes become fewer:
- * where one has not got it, a release lets the next ask all of them.
+ * Whether every node can replace the value, and the next can be given a token. A server that may
+ * have lost locks has to abstain, but replacing is never abstained from. Since a value is only
+ * stored where the previous one was, the nodes become fewer: once a node lacks it, a release lets
+ * the next waiter ask all of them.
  */
 export const canReplace = (
   { nodes, quorum }: HoldContext,
@@ -32,7 +33,7 @@ interface Replacing {
   /** Whether a quorum has replaced the value. */
   readonly onReplaced: (isReplaced: boolean) => void
   readonly onGranted: () => void
-  /** What was left of either is deleted; whether another service was woken. */
+  /** Deletes what is left of either; whether another service was woken. */
   readonly onGivenUp: (woke: boolean) => void
 }
 

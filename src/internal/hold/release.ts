@@ -12,8 +12,8 @@ import type { HandOverOrder } from "../waiting/waitQueues.ts"
 import type { HoldContext } from "./hold.ts"
 
 /**
- * The time to live of a key that is handed over: so long a successor that is frozen blocks the lock. One that runs
- * extends the lease at once.
+ * The time to live of a key that is handed over: a frozen successor blocks the lock for this long;
+ * a running one extends the lease at once.
  */
 const handOverMillis = ({ expiryMillis, nodeTimeoutMillis }: LockSettings): number =>
   Math.min(expiryMillis, Math.max(1000, Math.ceil(2 * nodeTimeoutMillis)))

@@ -39,8 +39,8 @@ export class RenewalRequest implements NodeRequest<boolean> {
 }
 
 /**
- * Extends the permits of a held semaphore, or brings nodes to have just these. A node that
- * confirms some of them votes for these: a quorum must confirm each.
+ * Extends the permits of a held semaphore, or has the nodes store exactly these. A node that
+ * confirms some of them votes for those: a quorum must confirm each.
  */
 export class PermitRenewalRequest extends RenewalRequest {
   readonly nodes: ReadonlyArray<LockNode>

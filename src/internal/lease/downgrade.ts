@@ -1,5 +1,5 @@
 /**
- * How a lock is recognised that can become a shared one.
+ * How to recognise a lock that can become a shared one.
  */
 import type * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
@@ -7,13 +7,13 @@ import type * as Scope from "effect/Scope"
 import type { LockLost, NodesUnavailable } from "../../LockError.ts"
 import { passes } from "../base/arguments.ts"
 
-/** The property of a held lock that makes a shared lock of it. */
+/** The property of a held lock that turns it into a shared one. */
 export const downgrade: unique symbol = Symbol.for("effect-redsync/downgrade")
 
 interface Downgradable {
   readonly [downgrade]: Effect.Effect<unknown, LockLost | NodesUnavailable, Scope.Scope> | undefined
 }
 
-/** The effect that makes a shared lock of an exclusive one; `undefined` if it is none. */
+/** The effect that turns an exclusive lock into a shared one; `undefined` if it is not one. */
 export const downgradeOf = (lock: unknown): Downgradable[typeof downgrade] =>
   passes(() => Predicate.hasProperty(lock, downgrade)) ? (lock as Downgradable)[downgrade] : undefined

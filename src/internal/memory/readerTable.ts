@@ -17,7 +17,7 @@ export interface Keys {
   readonly delete: (key: string) => void
 }
 
-/** For whom a key is kept that no reader has yet. */
+/** For whom a key without readers is kept. */
 const nobody = "*"
 
 /** What is kept beside one key. */

@@ -11,7 +11,7 @@ import { invalidOption } from "../base/arguments.ts"
 import { durationOf, durationsAreLike } from "../base/durationText.ts"
 import type { UrlNodes } from "./nodes.ts"
 
-/** What the environment says, over the given options. */
+/** The options of the environment, which override the given ones. */
 export const fromEnvironment = (
   options: Partial<ServiceOptions<NodeInput>>,
   urlNodes: UrlNodes
@@ -43,7 +43,7 @@ export const fromEnvironment = (
 
 const expected = "expected redis://a:6379,redis://b:6379,redis://c:6379."
 
-/** The error of a configuration that is not allowed. */
+/** The error of an invalid configuration. */
 export const configError = (message: string): Config.ConfigError =>
   new Config.ConfigError(new ConfigProvider.SourceError({ message }))
 

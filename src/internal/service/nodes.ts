@@ -9,11 +9,11 @@ import type { LockNode } from "../../LockNode.ts"
 import { invalidOption } from "../base/arguments.ts"
 import { untrusted } from "../base/text.ts"
 
-/** What a node comes from. */
+/** The source of a node. */
 export interface NodeSource {
-  /** What it will be called, unless only opening it tells. */
+  /** Its id, unless that is known only once it is open. */
   readonly id: string | undefined
-  /** The node itself, if it is there already. */
+  /** The node itself, if it is already open. */
   readonly node: LockNode | undefined
   readonly open: Effect.Effect<LockNode, unknown, unknown>
 }
@@ -22,7 +22,10 @@ export interface NodeSource {
 export interface UrlNodes {
   /** Text with several URLs. */
   readonly split: (text: string) => ReadonlyArray<string>
-  /** A node, or what is wrong with the URL. `option` names the option that has it, `shown` is how it is shown if it is secret. */
+  /**
+   * A node, or why the URL is invalid. `option` names the option that has it, `shown` is what to show of a
+   * secret one.
+   */
   readonly node: (url: string, option: string, shown?: string) => UrlNode | string
 }
 
@@ -31,7 +34,7 @@ export interface UrlNode {
   readonly open: Effect.Effect<LockNode, never, Scope.Scope>
 }
 
-/** The nodes as they were given, each looked at once, or what is wrong with them. */
+/** The nodes as given, each read once, or why they are invalid. */
 export const checkNodes = (inputs: unknown, urlNodes: UrlNodes): ReadonlyArray<NodeSource> | string => {
   try {
     if (Predicate.isString(inputs)) return "effect-redsync: the option nodes is a string; it must be an array of nodes."
@@ -79,7 +82,7 @@ const checkNode = (input: unknown, option: string, urlNodes: UrlNodes): NodeSour
 
 const isLockNode = (u: unknown): u is LockNode => Predicate.hasProperty(u, "acquire") && Predicate.isFunction(u.acquire)
 
-/** Opens the nodes, each for as long as the scope is open. Succeeds with them, or with what is wrong with one. */
+/** Opens the nodes, each for as long as the scope is open. Succeeds with them, or with why one is invalid. */
 export const openNodes = (
   sources: ReadonlyArray<NodeSource>
 ): Effect.Effect<ReadonlyArray<LockNode> | string, unknown, unknown> =>
@@ -104,7 +107,7 @@ const checkIds = (nodes: ReadonlyArray<{ readonly id: string | undefined }>): st
     : `effect-redsync: the option nodes has ${untrusted(twice)} twice; each counts once.`
 }
 
-/** What is wrong with what may be a node of anybody's, if anything. */
+/** Why a possibly custom node is invalid, if it is. */
 const checkLockNode = (node: LockNode, option: string): string | undefined => {
   const { id } = node
   if (!Predicate.isString(id) || id === "") {

@@ -16,7 +16,7 @@ import { isProgram } from "./dualApi.ts"
 /** A program as a function of what is held. */
 export type Run<Held extends ReadonlyArray<unknown>, A, E, R> = (...held: Held) => Effect.Effect<A, E, R>
 
-/** Does something with a name that is valid. */
+/** Uses a name after checking it. */
 export const withName = <A, E, R>(
   service: { readonly prefix: string },
   name: string,

@@ -1,5 +1,5 @@
 /**
- * What a service can do: the methods of `Redsync` over its parts.
+ * The methods of `Redsync`, over the parts of a service.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"

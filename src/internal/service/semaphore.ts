@@ -1,5 +1,5 @@
 /**
- * What a service can do with semaphores: the methods of `Redsync` for permits.
+ * The methods of `Redsync` for permits.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -36,7 +36,7 @@ export const semaphoreMethods = (service: LockService): Pick<Redsync, Methods> =
   const plain = waysToHold<Permits>(service, false)
   const fenced = waysToHold<FencedPermits>(service, true)
 
-  /** With a name that is valid, on nodes that all have permits. */
+  /** Checks the name, and that all nodes have permits. */
   const onAll = <A, E, R>(name: string, f: () => Effect.Effect<A, E, R>) =>
     withName(service, name, () => {
       const problem = unable(service)

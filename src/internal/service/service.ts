@@ -1,5 +1,5 @@
 /**
- * What a service is made of: the state that all of its locks share.
+ * The parts of a service: the state that all of its locks share.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -58,7 +58,7 @@ export const unableToShare = (
 
 const connectTimeout = Duration.seconds(2)
 
-/** Whether the node has answered when it was tried for the first time. */
+/** Whether the node answered when it was first tried. */
 const isReady = ({ ready = Effect.succeed(true) }: LockNode): Effect.Effect<boolean> =>
   Effect.matchCause(ready, { onFailure: constFalse, onSuccess: Boolean })
 
@@ -75,7 +75,7 @@ interface Shared {
   readonly readerQueues: ReaderQueues
   readonly sharedHolds: HoldContext
   readonly values: Values
-  /** Whether what is said at debug level is heard. */
+  /** Whether debug messages are logged. */
   readonly logsDebug: boolean
   readonly options: LockOptions
   readonly defaults: LockSettings
@@ -96,7 +96,7 @@ export class LockService implements Shared {
   readonly logsDebug: boolean
   readonly options: LockOptions
   readonly defaults: LockSettings
-  /** What stands before every name to make a key. */
+  /** What precedes every name in its key. */
   readonly prefix: string
 
   private constructor(shared: Shared, prefix: string) {
@@ -117,7 +117,10 @@ export class LockService implements Shared {
     this.prefix = prefix
   }
 
-  /** A service over nodes that are open. `options` are the defaults of its locks, and `defaults` what they amount to. */
+  /**
+   * A service over nodes that are open. `options` are the defaults of its locks, and `defaults` the same,
+   * validated.
+   */
   static make(
     nodes: ReadonlyArray<LockNode>,
     size: number,
@@ -160,19 +163,19 @@ export class LockService implements Shared {
     return new LockService(shared, prefix)
   }
 
-  /** The same service with a prefix of its own behind this one's. */
+  /** The same service with a further prefix appended to this one's. */
   prefixed(prefix: string): LockService {
     return new LockService(this, this.prefix + prefix)
   }
 
-  /** The settings of one lock, or what is wrong with its options. */
+  /** The settings of one lock, or why its options are invalid. */
   settings(options: unknown): LockSettings | string {
     if (options === undefined) return this.defaults
     const read = given(options, lockOptions)
     return typeof read === "string" ? read : resolveSettings({ ...this.options, ...read }, this.defaults.retry)
   }
 
-  /** The settings of one acquisition of permits, or what is wrong with its options. */
+  /** The settings of one acquisition of permits, or why its options are invalid. */
   permitSettings(options: unknown): PermitLockSettings | string {
     const read = given(options, permitOptions)
     if (typeof read === "string") return read
@@ -183,12 +186,12 @@ export class LockService implements Shared {
     return typeof settings === "string" ? settings : { ...settings, ...checked }
   }
 
-  /** What a lock of this name is called on the nodes. */
+  /** The key of a lock of this name on the nodes. */
   key(name: string): string {
     return this.prefix + name
   }
 
-  /** A claim of our own, which no node has heard of yet. */
+  /** A claim of our own, which has not been sent to any node. */
   claim(name: string, settings: LockSettings): OwnClaim {
     const allocation = settings.isFenced ? new TokenAllocation(this.clock) : undefined
     return new OwnClaim(name, this.key(name), this.values.next(), settings, allocation, monotonicMillis(this.clock))
@@ -199,7 +202,7 @@ export class LockService implements Shared {
     return new OwnClaim(name, key, this.values.next(), shared, tokenAllocation, monotonicMillis(this.clock))
   }
 
-  /** Makes a shared lock of an exclusive one, and releases it when the scope closes. */
+  /** Turns an exclusive lock into a shared one, and releases that when the scope closes. */
   downgrade(lock: Downgrading): Effect.Effect<Lock, LockLost | NodesUnavailable, Scope.Scope> {
     return Effect.uninterruptibleMask((restore) => {
       const problem = unableToShare(this.nodes, lock.claim.settings)
@@ -209,7 +212,7 @@ export class LockService implements Shared {
     })
   }
 
-  /** A claim of our own on permits, which no node has heard of yet. */
+  /** A claim of our own on permits, which has not been sent to any node. */
   permitClaim(name: string, settings: PermitLockSettings, order: SlotOrder): OwnClaim {
     const permits = new PermitAllocation(settings, order, settings.isFenced ? this.clock : undefined)
     return new OwnClaim(

@@ -19,20 +19,20 @@ import {
 import { checkNodes, type NodeSource, openNodes, type UrlNodes } from "./nodes.ts"
 import { LockService } from "./service.ts"
 
-/** The options of a service, as they were checked. */
+/** The validated options of a service. */
 export interface CheckedOptions {
   readonly options: LockOptions
   readonly settings: LockSettings
   readonly nodes: ReadonlyArray<NodeSource>
   readonly prefix: string
   readonly quorum: number
-  /** As it was given, for errors; `minUptimeMillis` is what it amounts to. */
+  /** As given, for errors; `minUptimeMillis` is its value. */
   readonly delayedRestart: unknown
   readonly minUptimeMillis: number
   readonly replicas: number
 }
 
-/** The options, each looked at once, or what is wrong with them. */
+/** The options, each read once, or why they are invalid. */
 export const checkOptions = (
   input: unknown,
   defaultRetry: LockSettings["retry"],
@@ -69,7 +69,7 @@ const checkReplicas = (replicas: unknown): string | undefined =>
     ? undefined
     : invalidOption("replicas", replicas, `it must be a whole number of at least 0 and at most ${mostReplicas}`)
 
-/** What the options ask of a node that it cannot do, if anything. */
+/** What the options require that a node cannot do, if anything. */
 const checkAbilities = (
   { delayedRestart, minUptimeMillis, replicas }: CheckedOptions,
   nodes: ReadonlyArray<LockNode>

@@ -1,6 +1,5 @@
 /**
- * The waiting lists of the nodes: which one is used for a name, and what to do
- * without where a node refuses part of it.
+ * The waiting lists of the nodes: which one is used for a name, and what to do if a node refuses part of it.
  */
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -31,7 +30,7 @@ export class NodeWaitingList {
   readonly nodesOwnFirst: ReadonlyArray<LockNode>
   /** Until when it is not used, because the node refuses waiting lists. */
   unsupportedUntil: number | undefined
-  /** Until when locks are not handed over on it, because the node refuses that. */
+  /** Until when locks are not handed over on it, because the node refuses. */
   handOverUnsupportedUntil: number | undefined
   /** Until when another is used instead, because it did not answer. */
   unreachableUntil: number | undefined
@@ -53,7 +52,7 @@ export class NodeWaitingList {
 
 const listTimeoutMillis = 1000
 
-/** How long a key is kept for readers that wait: they have to hear of it, and to ask. */
+/** How long a key is kept for readers that wait: they have to be notified, and to ask. */
 const graceBaseMillis = 20
 const longestGraceMillis = 250
 
@@ -62,7 +61,7 @@ const valueOfNobody = "-"
 
 const unsupportedRetryMillis = 60_000
 
-/** A reading of a node's clock is taken anew when it is older than this. */
+/** A node's clock is read anew when the last reading is older than this. */
 const oldReadingMillis = 1000
 
 export class NodeWaitingLists {
@@ -140,14 +139,14 @@ export class NodeWaitingLists {
     if (error?.reason === "Rejected") this.#markUnsupported(list, error)
   }
 
-  /** The node's connection is new: what was known of it is out of date. */
+  /** The node's connection is new: what was known about it is out of date. */
   renewed(node: LockNode): void {
     this.stopwatches.forget(node)
     const list = this.#lists.get(node)
     if (list !== undefined) list.unreachableUntil = undefined
   }
 
-  /** How long until a list may be usable that was not. */
+  /** How long until an unusable list may be usable again. */
   readonly retryMillis = listTimeoutMillis
 
   /** `onHandedOver` is called if the lock had been handed over to the entry. */
@@ -160,7 +159,7 @@ export class NodeWaitingLists {
     this.#context.background(Effect.timeoutOption(Effect.ignore(left), listTimeoutMillis))
   }
 
-  /** Makes all nodes but one tell us of hand-overs, and reads their clocks, if that was long ago. */
+  /** Has all nodes but one notify us of hand-overs, and reads their clocks if the last reading is old. */
   listen(key: string, except: LockNode): void {
     if (this.#listening !== undefined) return
     const listens = [...this.#lists.values()].flatMap((list) => {
@@ -181,7 +180,10 @@ export class NodeWaitingLists {
     })
   }
 
-  /** Nothing is handed over any more. What is under way is waited for, to be given back: it would block the lock for a second. */
+  /**
+   * From now on nothing is handed over. Hand-overs in progress are awaited, to be given back: they would
+   * block the lock for a second.
+   */
   close(): void {
     this.#listening?.interruptUnsafe()
     if (!this.#hasListened) return
@@ -249,7 +251,7 @@ export class NodeWaitingLists {
     })
   }
 
-  /** How many stand in line for a key on a node, if it tells. */
+  /** How many stand in line for a key on a node, if it can say. */
   length(node: LockNode, key: string): Effect.Effect<number | undefined> {
     const length = this.#lists.get(node)?.list.length
     return length === undefined
@@ -260,7 +262,7 @@ export class NodeWaitingLists {
       })
   }
 
-  /** Notifies of the next change of the key; `onAnswer` is told whether there is such a key, if the node answers. */
+  /** Notifies of the next change of the key; `onAnswer` learns whether the key exists, if the node answers. */
   watch(key: string, onAnswer: (isHeld: boolean | undefined) => void): void {
     const list = this.firstInRank(key)
     if (list?.list.watch === undefined) return onAnswer(undefined)
@@ -271,7 +273,7 @@ export class NodeWaitingLists {
     }))
   }
 
-  /** Tells the nodes that a writer waits for readers to leave, or no longer. */
+  /** Tells the nodes that a writer waits for readers to leave, or no longer does. */
   announce(key: string, waitMillis: number): void {
     for (const { shared } of this.#context.nodes) {
       if (shared === undefined) continue
@@ -307,7 +309,7 @@ export class NodeWaitingLists {
     })
   }
 
-  /** Goes on without the waiting lists of a node that refuses them, and says so the first time. */
+  /** Continues without the waiting lists of a node that refuses them, and logs that the first time. */
   #markUnsupported(list: NodeWaitingList, { summary }: NodeError) {
     const { node } = list
     const isFirst = list.unsupportedUntil === undefined

@@ -1,15 +1,14 @@
 /**
- * Who waits in this service for permits of a semaphore, and who holds some.
+ * The waiters of this service for permits of a semaphore, and its holders.
  *
- * Whoever comes while nobody waits asks the nodes at once. Those who were refused queue
- * first come first served, whatever their number of permits: only the head asks, so
- * that a request for many permits is not overtaken for ever. It asks again when
- * permits were released in this service, when some may have expired on the nodes, and
- * when its schedule says so.
+ * A request made while nobody waits asks the nodes at once. Refused requests queue first come first
+ * served, whatever their number of permits: only the head asks, so that a request for many permits
+ * is not overtaken forever. It asks again when permits were released in this service, when some may
+ * have expired on the nodes, and when its schedule says so.
  *
- * Among services the order is kept by a line on one node. It is a hint, as the waiting
- * lists of locks are: a release there wakes the first whose permits are free, with the
- * number of a free slot, so that those who are woken ask for different ones.
+ * Across services a line on one node keeps the order. It is a hint, like the waiting lists of
+ * locks: a release there wakes the first whose permits are free, with the number of a free slot, so
+ * that woken waiters ask for different ones.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -39,7 +38,7 @@ interface Place {
   readonly entry: PermitEntry
 }
 
-/** How often those who wait join again, at least: well within the minute for which a line lives. */
+/** How often waiters join again, at least: well within the minute for which a line lives. */
 const lookMillis = 20_000
 
 /** How long after the line said that permits are free, and the attempt was refused; four times as long each time. */
@@ -47,7 +46,7 @@ const freeLookPauseMillis = 5
 
 const lineTimeoutMillis = 1000
 
-/** All that is known in this service about one semaphore. */
+/** What this service knows about one semaphore. */
 export class PermitQueue {
   readonly key: string
   readonly waiters = new Set<PermitWaiter>()
@@ -81,7 +80,7 @@ export class PermitQueue {
     this.head?.wake?.()
   }
 
-  /** Wakes the head after so many milliseconds, unless it is woken earlier. */
+  /** Wakes the head after the given number of milliseconds, unless it is woken earlier. */
   wakeWithin(millis: number): void {
     if (!Number.isFinite(millis)) return
     const whole = Math.ceil(millis)
@@ -179,7 +178,7 @@ export class PermitQueues {
       queue.freeLooks = 0
       return queue.wake()
     }
-    // Whom it was for has left: the next in line has to be told.
+    // The waiter it was for has left: the next in line has to be woken.
     const line = this.#lists.of(node)?.list.permits
     if (line !== undefined) this.#leaveLine(notice.key, line, { value: notice.value, permits: 1 })
   }
@@ -201,7 +200,7 @@ export class PermitQueues {
     this.lockEnded(holder)
   }
 
-  /** The node with the line comes last: who is woken asks the others, too. */
+  /** The node with the line comes last: a woken waiter asks the others, too. */
   releaseOrder(key: string): ReadonlyArray<LockNode> {
     const first = this.#lists.firstInRank(key)?.node
     const { nodes } = this.#context
@@ -215,7 +214,7 @@ export class PermitQueues {
 
   passedOn(): void {}
 
-  /** Permits are released, and whoever wants them asks the nodes. */
+  /** Permits are released, and waiters ask the nodes for them. */
   releasing(): undefined {
     return undefined
   }

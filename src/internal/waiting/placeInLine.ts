@@ -1,6 +1,5 @@
 /**
- * Where a service stands in the line of other services for a name, and what it is
- * handed there.
+ * Where a service stands in the line of other services for a name, and what is handed over to it there.
  *
  * | state | event | next | does |
  * | - | - | - | - |
@@ -19,9 +18,9 @@
  * | any | granted otherwise | Out | leaves the line; votes are given up, waking nobody |
  * | any | nobody waits any more | Out | leaves the line; a turn and votes are handed on |
  *
- * There is one timer at most, and it belongs to the state. A value counts for nothing
- * once it is dead: what is still handed over to it is given up where it comes in. The
- * file is as long as this table: every transition of one state machine is here.
+ * There is one timer at most, and it belongs to the state. A dead value no longer counts: what is
+ * still handed over to it is given up on arrival. The file is as long as this table: every
+ * transition of one state machine is here.
  */
 import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
@@ -41,7 +40,7 @@ export interface Terms {
   readonly isFenced: boolean
 }
 
-/** The value that stands in line, and what is done with it when it is handed the lock. */
+/** The value that stands in line, and what happens to it when the lock is handed over to it. */
 export interface LineClaim {
   readonly value: string
   readonly isFenced: boolean
@@ -63,7 +62,7 @@ export interface LineClaim {
 /** What a place needs of the queue it stands in line for. */
 export interface PlaceQueue<C> {
   readonly key: string
-  /** Those of the fiber that asks the nodes; none if nobody waits. */
+  /** The settings of the fiber that asks the nodes; none if nobody waits. */
   readonly terms: Terms | undefined
   /** Until when others go first. */
   readonly yieldUntil: number
@@ -71,9 +70,9 @@ export interface PlaceQueue<C> {
   claim(): C
   /** The name is wanted by others too. */
   markContended(): void
-  /** Readers hold the lock: for so long, unless this is called again, no more of them are to come in. */
+  /** Readers hold the lock: for this long, unless this is called again, no more of them are to be admitted. */
   announce(waitMillis: number): void
-  /** The head is to attempt now. */
+  /** The head should attempt now. */
   wake(): void
   /** The head may take what was handed over. */
   wakeToTake(): void
@@ -114,7 +113,7 @@ class Joining<C> {
   readonly dead: LineEntry | undefined
   fiber: Fiber.Fiber<void> | undefined
   isAnswered = false
-  /** Something has happened meanwhile: looks once more. */
+  /** Something has happened meanwhile: reads once more. */
   again = false
   /** The value has been sent before. */
   readonly isRepeated: boolean
@@ -193,25 +192,25 @@ type State<C> = Out<C> | Joining<C> | Placed<C> | Voted<C> | Turn
 
 /** For how long the nodes are told that a writer waits for readers to leave. */
 const announceMillis = 1000
-/** How often a place is looked at, at least: well within the minute for which a list lives. */
+/** How often the position is read, at least: well within the minute for which a list lives. */
 const lookMillis = 10_000
-/** By how much later than the one before it a waiter looks when the key should have expired. */
+/** Delay between successive waiters' reads once the key should have expired. */
 const expiryStaggerMillis = 5
-/** How long those who are not first leave a free key to those who are. */
+/** How long waiters that are not first leave a free key to the first. */
 const politeMillis = 50
-/** The first pause after a look that found no key and an attempt that was refused all the same; four times as long each time. */
+/** The first pause after the key was absent but the attempt was refused; four times as long each time. */
 const staleReadBackoffMillis = 5
-/** After a free key was not seen for so long, the next one is believed at once. */
+/** If no free key was seen for this long, the next one is believed at once. */
 const quietMillis = 100
-/** How long the other nodes have at least, after the first has handed the lock over. */
+/** The minimum time the other nodes have after the first has handed the lock over. */
 const topUpMillis = 5
 
 export class PlaceInLine<C extends LineClaim> {
   #state: State<C> = new Out()
   #timer: Timer | undefined
-  /** How often in a row a look found no key, and the attempt was refused all the same. */
+  /** Consecutive times the key was absent but the attempt was refused. */
   #staleReads = 0
-  /** When a look last found no key, on the monotonic clock. */
+  /** When the key was last found absent, on the monotonic clock. */
   #readFreeAt = Number.NEGATIVE_INFINITY
   /** What was last sent to stand in line. */
   #sent: C | undefined
@@ -325,8 +324,8 @@ export class PlaceInLine<C extends LineClaim> {
   }
 
   /**
-   * Takes the lock, if a quorum has handed it over. What is there too late is asked for anew; where the
-   * waiter needs a token and none was counted, the lock goes back.
+   * Takes the lock, if a quorum has handed it over. Votes that are out of date are requested anew;
+   * if the waiter needs a token and none was counted, the lock goes back.
    */
   take(terms: Terms): Taken<C> | undefined {
     const state = this.#state
@@ -351,7 +350,7 @@ export class PlaceInLine<C extends LineClaim> {
     this.join()
   }
 
-  /** The votes on an attempt were split: the head is to attempt again after so many milliseconds. */
+  /** The votes on an attempt were split: the head should attempt again after the given milliseconds. */
   refusedFor(millis: number): void {
     if (this.#state._tag === "Joining") this.#state.again = true
     else if (this.#state._tag !== "Voted") this.#after(millis, () => this.#queue.wake())
@@ -450,7 +449,7 @@ export class PlaceInLine<C extends LineClaim> {
   /** There is no key on the node with the list. */
   #free(ahead: number) {
     const now = monotonicMillis(this.#context.clock)
-    // A key that was there in between proves nothing: it may have been that of an attempt of ours.
+    // A key that existed in between proves nothing: it may have been that of an attempt of ours.
     if (now - this.#readFreeAt > quietMillis) this.#staleReads = 0
     this.#readFreeAt = now
     const patience = Math.max(this.#queue.yieldUntil - now, ahead > 0 && !this.#wasPolite ? politeMillis : 0)

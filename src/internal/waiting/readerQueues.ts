@@ -1,9 +1,9 @@
 /**
- * Who waits in this service for shared locks, and who holds some.
+ * The waiters of this service for shared locks, and its holders.
  *
- * Readers do not wait for each other, so there is no order among them: each asks the
- * nodes itself: at once, when a writer of this service has left, and when its schedule
- * says so. When a key has changed on a node, one of them asks, and the others once it is inside.
+ * Readers do not wait for each other, so there is no order among them. Each asks the nodes itself:
+ * at once, when a writer of this service has left, and on its schedule. When a key has changed on a
+ * node, one of them asks, and the others once it is inside.
  */
 import type * as Effect from "effect/Effect"
 import type { NodeError } from "../../LockError.ts"
@@ -20,20 +20,20 @@ export interface Reader {
   wake: (() => void) | undefined
 }
 
-/** All that is known in this service about the readers of one name. */
+/** What this service knows about the readers of one name. */
 interface ReaderQueue {
   readonly waiters: Set<Reader>
   readonly holders: Set<Holder>
-  /** A node is about to tell us of the next change of the key. */
+  /** A node will notify us of the next change of the key. */
   isWatching: boolean
-  /** How often in a row there was no key, and a reader was refused all the same: a writer is about to set it. */
+  /** Consecutive times the key was absent but a reader was refused: a writer is about to set it. */
   freeLooks: number
 }
 
-/** The longest pause before a reader asks again that was refused a free key. */
+/** The longest pause before a reader that was refused a free key asks again. */
 const longestPauseMillis = 100
 
-/** Those who want the lock for themselves. */
+/** The waiters for exclusive locks. */
 interface Writers {
   wake(key: string): void
   watch(key: string, onAnswer: (isHeld: boolean | undefined) => void): void

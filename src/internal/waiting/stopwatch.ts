@@ -1,11 +1,10 @@
 /**
  * How long a lock that was handed over is valid.
  *
- * A node tells at which time of its own clock it set the key; it may have done so
- * long before the notification arrives. So for every node the service keeps an
- * earlier request: when it was sent, and which time the node answered. The lease is
- * counted from that request, as any other lease is, by as much as has gone by on the
- * node's clock since.
+ * A node reports the time on its own clock when it set the key; that may be long before the
+ * notification arrives. So for every node the service keeps an earlier request: when it was sent,
+ * and which time the node answered. The lease is counted from that request, as any other lease is,
+ * by as much as has gone by on the node's clock since.
  */
 import type { Clock } from "effect/Clock"
 import type { LockNode, NodeTime } from "../../LockNode.ts"
@@ -26,7 +25,10 @@ interface Reading {
   readonly roundTripMillis: number
 }
 
-/** Nodes tell when a key expires in whole milliseconds. Further apart than that, the clocks do not only run at different speeds. */
+/**
+ * Nodes report times in whole milliseconds. If the clocks differ by more than that, they do more than run at
+ * different speeds.
+ */
 const precisionMillis = 1
 
 export class Stopwatches {
@@ -50,7 +52,7 @@ export class Stopwatches {
     this.#readings.set(node, { sentAt, time, roundTripMillis })
   }
 
-  /** Nothing is known of the node's clock any more: perhaps it is another server now. */
+  /** The node's clock is unknown again: it may be another server now. */
   forget(node: LockNode): void {
     this.#readings.delete(node)
   }
@@ -69,7 +71,7 @@ export class Stopwatches {
 
   /**
    * A key that the node has just reported to have set. None where the node's clock has not been read,
-   * went backwards, or has gone on by more than ours: one of them was set, or stood still.
+   * went backwards, or has gone on by more than ours: one of them was set, or stopped.
    */
   vote(node: LockNode, { clock, millis }: NodeTime, ttlMillis: number, driftFactor: number): TimedVote | undefined {
     const reading = this.#readings.get(node)

@@ -1,5 +1,5 @@
 /**
- * Who waits in this service for one name, and who holds it.
+ * The waiters of this service for one name, and its holder.
  *
  * | mode | event | next | does |
  * | - | - | - | - |
@@ -9,8 +9,8 @@
  * | Yielding | its time is over | Open | – |
  * | HeldHere | the lock is passed on in here | HeldHere | – |
  *
- * A name that others want too stays contended for a second: whoever comes then joins
- * the line first, instead of making an attempt that would be refused or overtake others.
+ * A name that others want too stays contended for a second: new waiters join the line first,
+ * instead of making an attempt that would be refused or overtake others.
  */
 import type { LockLost, Vote } from "../../LockError.ts"
 import type { HandOverChain, LineEntry } from "../../LockNode.ts"
@@ -49,20 +49,20 @@ const contendedMillis = 1000
 /** For how long readers are expected again after they were last met. */
 const sharedMillis = 60_000
 
-/** How long whoever has just let another service go first leaves a free key to it. */
+/** How long a service that has just let another one go first leaves a free key to it. */
 const yieldMillis = 50
 
-/** So often, and for so long, a lock is passed on in here before others that stand in line have their turn. */
+/** How often, and for how long, a lock is passed on in here before others in line have their turn. */
 const passedBeforeOthers = { turns: 16, millis: 20 }
 
 /**
  * While nobody is known to stand in line, it is passed on for this share of the expiry, and no longer than so many
- * milliseconds: others may wait who could not tell.
+ * milliseconds: others may be waiting that could not announce it.
  */
 const passedShare = 1 / 8
 const longestPassedMillis = 1000
 
-/** A chain of hand-overs ends here, and the key is free for a moment: those who only poll get their chance. */
+/** A chain of hand-overs ends here, and the key is free for a moment: clients that only poll get their chance. */
 const longestChain: HandOverChain = { length: 64, millis: 1000 }
 
 export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waiter<C>> implements PlaceQueue<C> {
@@ -77,7 +77,7 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
   lastAttemptAt = Number.NEGATIVE_INFINITY
   /** A turn was given to us, and no attempt has been made since. */
   wasWokenUp = false
-  /** Until when whoever comes joins the line first, on the monotonic clock. */
+  /** Until when new waiters join the line first, on the monotonic clock. */
   contendedUntil = Number.NEGATIVE_INFINITY
   /** Until when a release leaves the lock to readers that wait, on the monotonic clock. */
   sharedUntil = Number.NEGATIVE_INFINITY
@@ -147,7 +147,7 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     return this.isContended && this.place.isOut && this.#lists.firstInRank(this.key) !== undefined
   }
 
-  /** Whether readers want the name too. */
+  /** Whether readers wait for the name too. */
   get isShared(): boolean {
     return this.#now < this.sharedUntil
   }
@@ -199,7 +199,7 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     return this.isHead(waiter) && (this.wakePending || this.place.isReady)
   }
 
-  /** The votes were split: the head attempts again after so many milliseconds. */
+  /** The votes were split: the head attempts again after the given milliseconds. */
   wakeAfter(millis: number): void {
     this.recordWakeUp("wasted")
     this.markContended()
@@ -222,7 +222,7 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     this.isTakenHeld = true
     this.markContended()
     this.#chain = { value: claim.value, length: chain.length, since: this.#now - chain.millis }
-    // What was told of the first in line since is newer.
+    // What was reported about the first in line since then is newer.
     if (this.successor?.value !== claim.value) this.successor = { value: claim.value, entry: next }
     return taken
   }
@@ -248,7 +248,7 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     this.#place?.granted()
   }
 
-  /** The holder of the lock with this value is told who is the first in line. */
+  /** The holder of the lock with this value learns who is first in line. */
   told(value: string, entry: LineEntry | undefined): void {
     // It may have been on its way while the lock was passed on.
     const [holder] = this.#passed > 0 ? this.holders : []
@@ -256,12 +256,15 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     this.markContended()
   }
 
-  /** Whether the lock has been passed on in here, so that others may wait who could not tell. */
+  /** Whether the lock has been passed on in here, so that others may be waiting that could not announce it. */
   get wasPassedOn(): boolean {
     return this.#passed > 0
   }
 
-  /** The next in here that the lock may be passed on to. Whoever is awake is not: it may be about to give up. */
+  /**
+   * The next in here that the lock may be passed on to. A waiter that is awake is not: it may be about to
+   * give up.
+   */
   heir(holder: Holder): W | undefined {
     const { head } = this
     if (head?.isAsleep !== true || this.holders.size > 1 || this.#chainOf(holder) === undefined) return undefined

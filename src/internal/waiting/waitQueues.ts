@@ -1,13 +1,11 @@
 /**
- * Waiting: the queues of this service, one for each name, and what the nodes' waiting
- * lists tell them.
+ * Waiting: the queues of this service, one for each name, and the notifications from the nodes' waiting lists.
  *
  * Waiters queue first come first served, whatever their options, and only the
- * head of a queue talks to the nodes; while the lock is held in this very
- * service there is nothing to ask at all. Among services the order is kept by a
- * waiting list on one node. The holder is told who is first in it, and hands the lock
- * over; or the first is woken early, and asks. The line is a hint: exclusion is the
- * quorum's alone, and each waiter attempts on its own schedule whatever it is told.
+ * head of a queue talks to the nodes; while the lock is held by this service there is nothing to
+ * ask at all. Across services a waiting list on one node keeps the order. The holder is notified of
+ * the first in it, and hands the lock over; or the first is woken early, and asks. The line is only
+ * a hint: the quorum alone enforces exclusion, and each waiter also attempts on its own schedule.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -33,7 +31,7 @@ export interface HandOverOrder {
   readonly proposal: number
 }
 
-/** Those who share locks in this service, and wait for writers to leave. */
+/** The readers of this service, which wait for writers to leave. */
 export interface Onlookers {
   /** Whether anybody waits. */
   isAwaited(key: string): boolean
@@ -61,7 +59,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
   closed = false
   /** The readers of this service. */
   readers: Onlookers | undefined
-  /** Those who wait for permits, which have lines of their own on the same nodes. */
+  /** The waiters for permits, which have lines of their own on the same nodes. */
   permitQueues: { readonly onNotice: (node: LockNode, notice: Notice) => void } | undefined
 
   /** `onDead` deletes a value on a node that has handed a lock over to it too late, and wakes the next in line there. */
@@ -154,7 +152,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     if (queue?.isWaiting === true) queue.wake()
   }
 
-  /** A lock was given up without a release: what comes in for it late is left alone, as long as it may live. */
+  /** A lock was given up without a release: late hand-overs to it are ignored for as long as it may live. */
   lockLeft(holder: Holder, expiryMillis: number): void {
     const { value } = holder.claim
     this.#queues.get(holder.key)?.forget(value)
@@ -163,7 +161,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     this.lockEnded(holder, false)
   }
 
-  /** The nodes, and before the others the one whose list the first to wake stands in: there it is waited for. */
+  /** All nodes, the one that has the waiting list first: the waiter watches for the release there. */
   releaseOrder(key: string): ReadonlyArray<LockNode> {
     return this.#lists.firstInRank(key)?.nodesOwnFirst ?? this.#context.nodes
   }
@@ -181,7 +179,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     { key, value }: Held,
     onReleased: (released: Released) => void
   ): Effect.Effect<boolean, NodeError> {
-    // Readers that wait elsewhere tell a holder that listens: one that has not waited may never have heard of them.
+    // Readers that wait elsewhere tell a holder that listens: one that has not waited may never have been notified.
     const mayBeShared = this.#isShared(key) || this.#queues.get(key)?.wasPassedOn === true
     return mayBeShared && node.shared !== undefined
       ? this.#lists.yieldToReaders(node, key, value, onReleased)
@@ -198,7 +196,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     return this.#queues.get(key)?.isShared === true || this.readers?.isAwaited(key) === true
   }
 
-  /** How many services stand in line for a key on a node, if it tells. */
+  /** How many services stand in line for a key on a node, if it can say. */
   lineLength(node: LockNode, key: string): Effect.Effect<number | undefined> {
     return this.#lists.length(node, key)
   }
@@ -248,7 +246,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
         if (queue === undefined) this.#context.metrics.wakeUpEnded("wasted")
         else queue.recordWakeUp("wasted")
         if (!this.#isOurs(notice.value) || this.#isInUse(queue, notice.value)) return
-        // Whom it was for has left: the next in line has to be told.
+        // The waiter it was for has left: the next in line has to be woken.
         return this.#lists.leave(node, notice.key, deadEntry(notice.value))
       }
       case "Successor":
@@ -275,7 +273,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
       case "KeyChanged": {
         this.readers?.changed(notice.key)
         const queue = this.#queues.get(notice.key)
-        // A release of ours tells of the change and of the turn at once: then there is no need to look.
+        // A release of ours notifies of the change and of the turn together: then there is no need to read.
         if (queue !== undefined) this.#context.defer(() => queue.isWaiting && queue.place.changed())
         return
       }
@@ -338,8 +336,8 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
   }
 }
 
-/** How often it is looked whether a queue that nobody waits in can be forgotten. */
+/** How often to check whether a queue without waiters can be forgotten. */
 const lingeringMillis = 1000
 
-/** An entry that is no longer in the list: who leaves it wakes the next. */
+/** An entry that is no longer in the list: leaving it wakes the next. */
 const deadEntry = (value: string): LineEntry => ({ value, mode: "exclusive", weight: 1, fenced: false })
