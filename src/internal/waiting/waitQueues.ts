@@ -157,7 +157,8 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     const { value } = holder.claim
     this.#queues.get(holder.key)?.forget(value)
     this.#left.add(value)
-    this.#context.timers.schedule(expiryMillis, () => this.#left.delete(value))
+    // What was handed over to us late may live for longer than what we have set.
+    this.#context.timers.schedule(Math.max(expiryMillis, latestNoticeMillis), () => this.#left.delete(value))
     this.lockEnded(holder, false)
   }
 
@@ -335,6 +336,9 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     return queue
   }
 }
+
+/** For how long a notice may come in that is about a value that was given up. */
+const latestNoticeMillis = 10_000
 
 /** How often to check whether a queue without waiters can be forgotten. */
 const lingeringMillis = 1000
