@@ -28,7 +28,7 @@ interface HandOvers {
   readonly handOvers: Array<number>
   readonly ping: Array<number>
   readonly set: Array<number>
-  /** Nobody got the lock any more: after a split vote some wait for the server that is stopped. */
+  /** Nobody got the lock any more, or it was not released: some wait for a server that is stopped, or for a lock that is gone. */
   isStuck: boolean
 }
 
@@ -93,11 +93,11 @@ const turns = (setting: Setting, [one, another]: ReadonlyArray<Worker>, millis: 
       const plain = yield* other.ask("roundTrips", { restMillis: isWarm ? otherWorkMillis : 0, server })
       const asking = yield* Effect.forkChild(other.ask("take", { name: "turns" }), { startImmediately: true })
       yield* Effect.sleep(Math.max(heldMillis, Math.min(longestHoldMillis, 6 * plain.ping)))
-      const left = yield* holder.ask("give")
+      const given = yield* Effect.timeoutOption(holder.ask("give"), patienceMillis)
       const turn = yield* Effect.timeoutOption(Fiber.join(asking), patienceMillis)
-      result.isStuck = Option.isNone(turn)
-      if (Option.isNone(turn)) break
-      const { acquired, asked } = turn.value
+      result.isStuck = Option.isNone(given) || Option.isNone(turn)
+      if (Option.isNone(given) || Option.isNone(turn)) break
+      const [left, { acquired, asked }] = [given.value, turn.value]
       ;[holder, other] = [other, holder]
       if (!isWarm || asked > left) continue
       result.handOvers.push(acquired - left)
