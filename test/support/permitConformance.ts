@@ -5,6 +5,7 @@ import { assert, type Vitest } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import type { NodeError } from "../../src/index.ts"
 import type { PermitRequest } from "../../src/LockNode.ts"
+import { faultOfPermits } from "./randomOperations.ts"
 import { assertNodeError, assertTtl, Backend, expiry, oddKeys, oldEnough, Subject } from "./subject.ts"
 
 const store = Effect.map(Subject, ({ node }) => node.permits!)
@@ -380,22 +381,6 @@ export const permitCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void => 
     }))
 }
 
-/** How many slots are taken, according to a hash in which everything agrees. */
-const takenSlots = (key: string) =>
-  Effect.gen(function*() {
-    const { onKey } = yield* Backend
-    const fields = yield* onKey<ReadonlyArray<string>>("HGETALL", key)
-    if (fields.length === 0) return 0
-    const state = new Map<string, string>()
-    for (let index = 0; index < fields.length; index += 2) state.set(fields[index]!, fields[index + 1]!)
-    const held = [...state].flatMap(([field, text]) => field.startsWith("=") ? [text.split(":")] : [])
-    const taken = held.flatMap(([, , slots]) => slots!.split(","))
-    assert.strictEqual(new Set(taken).size, taken.length, "no slot twice")
-    assert.strictEqual(Number(state.get("taken")), taken.length)
-    assert.isAtMost(Number(state.get("soonest")), Math.min(...held.map(([expiresAt]) => Number(expiresAt))))
-    return taken.length
-  })
-
 export const permitRedisCases = (it: Vitest.MethodsNonLive<Subject | Backend>): void => {
   it.effect("permits: the key lives as long as the last holder, and is gone with it", () =>
     Effect.gen(function*() {
@@ -415,36 +400,9 @@ export const permitRedisCases = (it: Vitest.MethodsNonLive<Subject | Backend>): 
 
   it.effect("permits: whatever happens, the bits are the slots of the holders", () =>
     Effect.gen(function*() {
-      const permits = yield* store
-      // A generator of its own, so that a failure can be repeated.
-      let seed = 7
-      const random = (below: number) => (seed = (seed * 48_271) % 2_147_483_647) % below
-      for (const limit of [1, 2, 5, 8, 9, 40, 300]) {
-        const name = `invariant ${limit}`
-        const key = `redsync:1:permits:{${name}}`
-        for (let step = 0; step < 150; step++) {
-          const value = `client-${random(12)}`
-          const expiryMillis = random(3) === 0 ? 3 : expiry
-          const count = 1 + random(Math.min(limit, 6))
-          const slots = [...new Set(Array.from({ length: count }, () => random(limit)))]
-          const operations: ReadonlyArray<Effect.Effect<unknown, NodeError>> = [
-            permits.acquire(name, value, request(limit, count, { expiryMillis, start: random(limit) })),
-            permits.acquire(name, value, request(limit, count, { expiryMillis, start: random(limit), proposal: 9 })),
-            permits.settle(name, value, { expiryMillis, limit, slots, round: 2 + random(3) }),
-            permits.extend(name, value, expiryMillis, slots, random(2) === 0),
-            permits.release(name, value)
-          ]
-          yield* operations[random(operations.length)]!
-          const taken = yield* takenSlots(key)
-          // Whoever takes all that is free shows which bits are not set.
-          const free = limit - taken
-          if (free === 0 || step % 5 > 0) continue
-          const rest = yield* permits.acquire(name, "the rest", request(limit, free, { start: random(limit) }))
-          assert.strictEqual(rest.slots.length, free)
-          yield* takenSlots(key)
-          yield* permits.release(name, "the rest")
-        }
-      }
+      const { onKey } = yield* Backend
+      const read = (key: string) => onKey<ReadonlyArray<string>>("HGETALL", key)
+      assert.isUndefined(yield* faultOfPermits(yield* store, read))
     }))
 
   it.effect("permits: a server that is too young gives no slots, writes nothing, and does all else", () =>

@@ -7,6 +7,7 @@ import type { NodeError } from "../../src/index.ts"
 import { sharedMarker } from "../../src/internal/nodeContract.ts"
 import { companionKey } from "../../src/internal/redis/keys.ts"
 import { entryOf, waiterIdOf } from "./line.ts"
+import { faultOfReaders } from "./randomOperations.ts"
 import { assertNodeError, assertTtl, Backend, expiry, oddKeys, oldEnough, Subject } from "./subject.ts"
 
 const shared = Effect.map(Subject, ({ node }) => node.shared!)
@@ -290,51 +291,7 @@ export const sharedCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void => 
   it.effect("shared: after any operations a reader is inside only while the key is, and with no writer", () =>
     Effect.gen(function*() {
       const { elapse, node } = yield* Subject
-      const { acquire, announce, downgrade, extend, inspect, release, yieldToReaders } = yield* shared
-      let seed = 16
-      const next = (below: number) => (seed = (seed * 48271) % 2147483647) % below
-      const millis = () => [20, 40, expiry][next(3)]!
-      for (let step = 0; step < 600; step++) {
-        const reader = `r${next(5)}`
-        const writer = `w${next(2)}`
-        switch (next(12)) {
-          case 0:
-          case 1:
-          case 2:
-            yield* acquire("random", reader, millis(), next(2) * 30)
-            break
-          case 3:
-            yield* extend("random", reader, millis(), next(2) === 0)
-            break
-          case 4:
-          case 5:
-            yield* release("random", reader)
-            break
-          case 6:
-            yield* node.acquire("random", writer, millis())
-            break
-          case 7:
-            yield* next(2) === 0 ? node.release("random", writer) : yieldToReaders("random", writer, 20)
-            break
-          case 8:
-            yield* downgrade("random", writer, reader, millis())
-            break
-          case 9:
-            yield* announce("random", next(2) * 20)
-            break
-          case 10:
-            yield* next(3) === 0 ? node.remove("random") : node.extend("random", writer, millis())
-            break
-          default:
-            if (step % 5 === 0) yield* elapse(10)
-        }
-        // In this order, since time goes by in between.
-        const found = Option.getOrUndefined(yield* node.inspect("random"))
-        const { holders } = yield* inspect("random")
-        if (holders.length === 0) continue
-        assert.strictEqual(found?.value, sharedMarker, `step ${step}`)
-        assert.isAtLeast(found!.ttlMillis, Math.max(...holders.map(({ ttlMillis }) => ttlMillis)), `step ${step}`)
-      }
+      assert.isUndefined(yield* faultOfReaders(node, elapse))
     }))
 }
 
