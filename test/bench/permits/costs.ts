@@ -96,32 +96,50 @@ const scripts = (setting: Setting): Effect.Effect<Report> =>
   Effect.gen(function*() {
     const bench = yield* open(setting.servers[0]!)
     const { acquire, extend, release } = bench.node.permits!
-    const calls = countEach(setting)
-    const rows = yield* Effect.forEach([5, 100, 1000, 5000], (limit) =>
-      Effect.gen(function*() {
-        const at = (taken: number) =>
-          Effect.gen(function*() {
-            const key = `fill ${limit} ${taken}`
-            yield* fill(bench, key, limit, taken)
-            const acquired: Array<number> = []
-            const released: Array<number> = []
-            for (let index = 0; index < calls; index++) {
-              const start = Math.floor(Math.random() * limit)
-              acquired.push(...yield* bench.micros(1, () => acquire(key, "one more", request(limit, 1, start))))
-              released.push(...yield* bench.micros(1, () => release(key, "one more")))
-            }
-            return { acquire: median(acquired), release: median(released) }
-          })
-        const empty = yield* at(0)
-        const half = yield* at(Math.floor(limit / 2))
-        const oneFree = yield* at(limit - 1)
-        const key = `fill ${limit} ${Math.floor(limit / 2)}`
-        const extended = yield* bench.micros(calls, () => extend(key, "holder 0", longMillis, [0]))
-        const full = `full ${limit}`
-        yield* fill(bench, full, limit, limit)
-        const refused = yield* bench.micros(calls, () => acquire(full, "one more", request(limit)))
-        return { limit, empty, half, oneFree, extended: median(extended), full: median(refused) }
+    const limits = [5, 100, 1000, 5000]
+    const fills = {
+      empty: () => 0,
+      half: (limit: number) => Math.floor(limit / 2),
+      oneFree: (limit: number) => limit - 1
+    }
+    const all = limits.flatMap((limit) =>
+      (["empty", "half", "oneFree"] as const).map((at) => ({
+        limit,
+        at,
+        key: `${limit} ${at}`,
+        acquire: new Array<number>(),
+        release: new Array<number>(),
+        extend: new Array<number>(),
+        full: new Array<number>()
       }))
+    )
+    for (const { at, key, limit } of all) yield* fill(bench, key, limit, fills[at](limit))
+    const micros = (call: Effect.Effect<unknown, unknown>) => Effect.map(bench.micros(1, () => call), ([one]) => one!)
+    // In turn, so that noise hits all alike.
+    for (let round = 0; round < countEach(setting); round++) {
+      for (const one of all) {
+        const { at, key, limit } = one
+        const start = Math.floor(Math.random() * limit)
+        let slots: ReadonlyArray<number> = []
+        const acquired = Effect.map(acquire(key, "one more", request(limit, 1, start)), (grant) => slots = grant.slots)
+        one.acquire.push(yield* micros(acquired))
+        one.extend.push(yield* micros(extend(key, "one more", longMillis, slots)))
+        if (at === "oneFree") one.full.push(yield* micros(acquire(key, "too many", request(limit, 1, start))))
+        one.release.push(yield* micros(release(key, "one more")))
+      }
+    }
+    const rows = limits.map((limit) => {
+      const [empty, half, oneFree] = all.filter((one) => one.limit === limit)
+      const both = (one: typeof empty) => ({ acquire: median(one!.acquire), release: median(one!.release) })
+      return {
+        limit,
+        empty: both(empty),
+        half: both(half),
+        oneFree: both(oneFree),
+        extended: median(half!.extend),
+        full: median(oneFree!.full)
+      }
+    })
     const [five, , thousand, fiveThousand] = rows
     const most = Math.max(thousand!.empty.acquire, thousand!.half.acquire, thousand!.oneFree.acquire)
     const releases = Math.max(thousand!.empty.release, thousand!.half.release, thousand!.oneFree.release)
