@@ -47,7 +47,7 @@ const options = {
   gapMillis: 800,
   expiryMillis: 2000,
   clients: 6,
-  fibers: { locks: takes("locks") ? 4 : 0, permits: takes("permits") ? 6 : 0, shared: takes("shared") ? 6 : 0 },
+  fibers: { locks: takes("locks") ? 4 : 0, permits: takes("permits") ? 16 : 0, shared: takes("shared") ? 16 : 0 },
   names: { long: takes("locks") ? 2 : 0, short: takes("locks") ? 4 : 0, shared: takes("shared") ? 8 : 0 },
   limits: takes("permits") ? [1, 3, 8, 20, 20] : [],
   delayedRestart: delayedRestart === "on",
