@@ -30,6 +30,8 @@ const commands = (setting: Setting): Effect.Effect<Report> =>
       Effect.scoped(Effect.gen(function*() {
         const servers = setting.servers.slice(0, nodes)
         let later = 0
+        yield* Effect.forEach(servers, (server) =>
+          server.command("FLUSHALL"))
         const service = yield* Redsync.make({
           nodes: servers.map(({ url }) =>
             Effect.map(IoredisNode.make(url), (node) =>
@@ -48,9 +50,9 @@ const commands = (setting: Setting): Effect.Effect<Report> =>
         const observers = yield* Effect.forEach(servers, observe)
         const pairs = setting.quick ? 5 : 200
         yield* Effect.repeat(Effect.orDie(pair), { times: pairs - 1 })
-        yield* Effect.sleep("50 millis")
-        const counts = yield* Effect.forEach(observers, ({ look }) =>
-          look)
+        // Nobody waits for the slowest node.
+        yield* Effect.forEach(observers, ({ keys }) => Effect.repeat(keys, { until: (count) => count === 0 }))
+        const counts = yield* Effect.forEach(observers, ({ look }) => look)
         const scripts = counts.map(({ calls }) => (calls.get("evalsha") ?? 0) / pairs)
         return { nodes, permits, later, scripts }
       })))
