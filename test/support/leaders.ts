@@ -174,7 +174,8 @@ export const jobs = Effect.fnUntraced(
     const resource = yield* startServer()
     const start = starter(servers, resource, { does: "cron", expiry: options.expiry, clockSkew: skew })
     const all: Array<Instance> = []
-    const killed = new Set<string>()
+    /** The instances that were killed, and when by their own clocks. */
+    const killed = new Map<string, number>()
     const begin = (ahead: number) => Effect.tap(start({ ahead }), (instance) => Effect.sync(() => all.push(instance)))
     const instances = yield* Effect.forEach(clocks, begin)
 
@@ -200,8 +201,8 @@ export const jobs = Effect.fnUntraced(
       const index = yield* Random.nextIntBetween(0, clocks.length - 1)
       const instance = instances[index]!
       // On a busy machine it takes longer to start than others live: none would get to run anything.
-      yield* instance.process.hear("service ")
-      killed.add(instance.id)
+      yield* instance.process.hear("since ")
+      killed.set(instance.id, Date.now() + clocks[index]!)
       yield* instance.process.signal("SIGKILL")
       instances[index] = yield* begin(clocks[index]!)
     }
@@ -239,8 +240,16 @@ export const jobs = Effect.fnUntraced(
       if (says(run, /not repeated|interrupted/)) return "was broken off before it began"
       const claimants = [...claims.get(run) ?? []].map((value) => serviceOf.get(value.slice(0, 12)))
       if (claimants.some((id) => id !== undefined && killed.has(id))) return "was claimed by one that was killed"
-      return says(run, /could not be claimed/) ? "could not be claimed" : undefined
+      if (says(run, /could not be claimed/)) return "could not be claimed"
+      return livedOn(Date.parse(run)) ? undefined : "came while nobody was there who lived on"
     }
+    /** Whether an instance was there at that time of its clock, and went on for long enough to notice. */
+    const livedOn = (at: number) =>
+      all.some(({ id, process: { lines } }) => {
+        const since = lines.find((line) => line.startsWith("since "))
+        return since !== undefined && Number(since.slice("since ".length)) < at &&
+          (killed.get(id) ?? Infinity) > at + skew
+      })
 
     const times = [...ids.keys()].map((run) => Date.parse(run))
     const outcomes: Record<string, number> = {}

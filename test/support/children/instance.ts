@@ -72,7 +72,12 @@ const main = Effect.gen(function*() {
   if (does === "lead") return yield* Effect.raceFirst(Layer.launch(leader), told)
   // All values of a service begin alike, which tells whose a claim is.
   yield* withLock(`instance ${id}`, ({ value }) => Effect.sync(() => say(`service ${value.slice(0, 12)}`)))
-  yield* Effect.raceFirst(Layer.launch(job), told)
+  const running = Effect.gen(function*() {
+    yield* Layer.build(job)
+    say(`since ${yield* Clock.currentTimeMillis}`)
+    return yield* Effect.never
+  })
+  yield* Effect.raceFirst(Effect.scoped(running), told)
 }).pipe(
   Effect.provide(Redsync.layer({ nodes })),
   Effect.provide(Logger.layer([Logger.make(({ message }) => say(String([message].flat()[0])))])),
