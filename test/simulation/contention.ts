@@ -55,7 +55,7 @@ export abstract class Checker<Held extends HeldLock = HeldLock> {
   readonly #holds = new Set<Hold<Held>>()
   /** What was removed by hand, with the monotonic time of the latest end that its lease may have. */
   readonly #removed = new Map<Hold<Held>, number>()
-  /** How many extensions were executed and not answered. */
+  /** How many extensions were not answered. */
   readonly #unanswered = new Map<Process, number>()
   /** When something was last removed by hand, on the monotonic clock of each process: claims made before may have been granted before. */
   readonly #removedAt = new Map<Process, number>()
@@ -101,7 +101,7 @@ export abstract class Checker<Held extends HeldLock = HeldLock> {
     }
   }
 
-  /** An extension was executed, or its answer has arrived. */
+  /** An extension is sent to a server, or its answer has arrived. */
   extensions(process: Process, change: 1 | -1): void {
     this.#unanswered.set(process, (this.#unanswered.get(process) ?? 0) + change)
   }
@@ -111,7 +111,7 @@ export abstract class Checker<Held extends HeldLock = HeldLock> {
       const { held, process } = hold
       const remaining = process.observe(() => held.remainingMillis())
       const isExtended = remaining > 0 && process.monotonic() + remaining > latestEnd + 0.001
-      // What an extension plants whose answers are lost, the next one finds.
+      // What an extension plants that too few have answered, the next one finds.
       const isUnsure = (this.#unanswered.get(process) ?? 0) > 0
       if (isExtended && !isUnsure) {
         this.violated("what was removed is not extended", `${process.name} has ${remaining.toFixed(3)} ms left`)
@@ -152,11 +152,11 @@ const asking = <S extends Store>({ checker, link, minUptimeMillis, store }: {
     Effect.fail(new LockError.NodeError({ node: server.name, operation, reason, cause }))
   type Reply = { readonly answer: ReturnType<typeof execute> } | { readonly abstains: string }
   return Effect.callback((resume) => {
+    if (operation === "extend") checker.extensions(link.process, 1)
     const forget = link.request(
       what,
       (): Reply => {
         const abstains = isNew ? abstentionReason(server.uptime(), minUptimeMillis) : Option.none()
-        if (operation === "extend") checker.extensions(link.process, 1)
         if (Option.isSome(abstains)) return { abstains: abstains.value }
         return { answer: execute(store, server.clock()) }
       },
