@@ -269,10 +269,10 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     const { head } = this
     if (head?.isAsleep !== true || this.holders.size > 1 || this.#chainOf(holder) === undefined) return undefined
     const millis = this.#now - this.#heldSince
-    const isInTime = this.#successorOf(holder) === undefined
-      ? millis < Math.min(longestPassedMillis, holder.settings.expiryMillis * passedShare)
-      : this.#passed < passedBeforeOthers.turns && millis < passedBeforeOthers.millis
-    return isInTime ? head : undefined
+    const isInTime = millis < Math.min(longestPassedMillis, holder.settings.expiryMillis * passedShare)
+    const isFair = this.#successorOf(holder) === undefined ||
+      (this.#passed < passedBeforeOthers.turns && millis < passedBeforeOthers.millis)
+    return isInTime && isFair ? head : undefined
   }
 
   /** A lock that is held here was passed on, under the same value or another. */
