@@ -351,7 +351,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "a lock is passed on for as long as anybody waits",
-    edits: [edit("src/internal/waiting/waitQueue.ts", "return isInTime ? head : undefined", "return head")],
+    edits: [edit("src/internal/waiting/waitQueue.ts", "return isInTime && isFair ? head : undefined", "return head")],
     within: 2000,
     seed: 292
   },
