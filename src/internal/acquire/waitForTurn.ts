@@ -86,7 +86,7 @@ export const waitForTurn = Effect.fnUntraced(function*(
         if (taken !== undefined) {
           const lock = yield* takeHandOver(service, settings, taken, restore)
           if (lock !== undefined) return lock
-          queue.place.join()
+          if (queue.isHead(waiter)) queue.place.join()
         } else if (queue.wakePending || isDue) {
           // While some nodes have handed the lock over, an attempt would contend with that.
           if (queue.place.isVoted) queue.wakePending = false

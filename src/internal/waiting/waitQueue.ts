@@ -210,7 +210,8 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
   refused(isContended: boolean): void {
     this.recordWakeUp("wasted")
     if (isContended) this.markContended()
-    this.place.refused()
+    // Meanwhile another fiber in here may have been granted it.
+    if (this.isWaiting) this.place.refused()
   }
 
   /** Takes what the line has handed over, if it is enough. */
