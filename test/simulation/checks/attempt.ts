@@ -257,7 +257,7 @@ export class Attempt {
           // Where it was detached before, the scope may have closed before that was noted.
           const hasEnded = this.#hasEnded && !this.#isGivenUp
           first.hasReleased = true
-          return Effect.map(Effect.exit(first.lock.detach), (exit) => {
+          return Effect.map(Effect.exit(this.#orInterrupted(first, first.lock.detach)), (exit) => {
             this.#around.checker.count(`detached: ${describe(exit)}`)
             if (Exit.isFailure(exit)) return
             this.#giveUp(first)
@@ -267,7 +267,7 @@ export class Attempt {
       case "Abandon":
         return first === undefined ? Effect.void : Effect.suspend(() => {
           first.hasReleased = true
-          return Effect.map(first.lock.abandon, () => {
+          return Effect.map(this.#orInterrupted(first, first.lock.abandon), () => {
             if (remaining(first) > 0) this.#giveUp(first)
           })
         })
@@ -276,6 +276,11 @@ export class Attempt {
       case "Fail":
         return Effect.fail(new Intended())
     }
+  }
+
+  /** Who is interrupted while the lock is given up does not learn whether it was. */
+  #orInterrupted<A, E>(holder: Holder, givingUp: Effect.Effect<A, E>): Effect.Effect<A, E> {
+    return Effect.onInterrupt(givingUp, () => Effect.sync(() => this.#giveUp(holder)))
   }
 
   /** Nobody deletes it from here on. */

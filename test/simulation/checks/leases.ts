@@ -137,7 +137,8 @@ export class Leases {
     const isHeld = [...this.#byName.get(name) ?? []].some(({ lock, process }) =>
       valueOf(lock) === value && !process.dead
     )
-    if (isHeld) this.releasing(name, value)
+    // It may be on its way to the next in the same service.
+    if (isHeld || this.#passings.has(value)) this.releasing(name, value)
   }
 
   /** The holds of a process that a value or a name is about. */
