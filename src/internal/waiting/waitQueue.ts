@@ -238,9 +238,11 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
   /** A lock is held here now. */
   held(holder: Holder): void {
     const { value } = holder.claim
+    if (this.holders.size === 0) {
+      this.#heldSince = this.#now
+      this.#passed = 0
+    }
     this.holders.add(holder)
-    this.#heldSince = this.#now
-    this.#passed = 0
     this.withdraw()
     this.recordWakeUp("used")
     if (this.taken?.claim.value === value) return
