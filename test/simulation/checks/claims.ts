@@ -69,6 +69,9 @@ export class Claims {
   /** The hold has ended, by its release or its loss. */
   ended(value: string): void {
     this.#own(value, this.#world.now)
+    const claim = this.#claims.get(value)
+    // Who it was passed on to may still wait for other names.
+    if (claim !== undefined) claim.together = this.#checker.together(claim.process, claim.name)
   }
 
   /** It may live until it expires. */
