@@ -86,6 +86,9 @@ export const watched = Effect.gen(function*() {
   if (hastySentinels) yield* sentinel.command("SENTINEL", "DEBUG", ...haste)
   yield* sentinel.command("SENTINEL", "MONITOR", sentinelName, primary.host, String(primary.port), "1")
   yield* sentinel.command("SENTINEL", "SET", sentinelName, "down-after-milliseconds", "300")
+  // A failover for which no replica has answered lately is given up, and tried again after twice this time: by default
+  // six minutes.
+  yield* sentinel.command("SENTINEL", "SET", sentinelName, "failover-timeout", "2000")
   yield* until(
     "the Sentinel knows the replicas",
     Effect.map(
