@@ -284,7 +284,8 @@ describe("in one round", () => {
 describe("others have their turn", () => {
   it.effect("L9: who is known to stand in line is overtaken 16 times, or for 20 ms", () =>
     Effect.gen(function*() {
-      for (const [holdMillis, most] of [[0, 17], [4, 6], [30, 1]] as const) {
+      // A short lease bounds it further: by an eighth, as if nobody were known.
+      for (const [holdMillis, most, expiry] of [[0, 17], [4, 6], [30, 1], [4, 4, 80]] as const) {
         const shared = memory(3)
         const { run } = yield* service({}, 0, undefined, shared)
         const other = yield* service({}, 0, undefined, shared)
@@ -295,7 +296,10 @@ describe("others have their turn", () => {
         yield* TestClock.adjust(20)
         const order: Array<string> = []
         const turn = (who: string) =>
-          withLock("a", Effect.andThen(Effect.sync(() => order.push(who)), Effect.sleep(holdMillis)), hourly)
+          withLock("a", Effect.andThen(Effect.sync(() => order.push(who)), Effect.sleep(holdMillis)), {
+            ...hourly,
+            expiry
+          })
         const first = yield* run(Effect.forkScoped(turn("near")))
         yield* Effect.yieldNow
         const far = yield* other.run(Effect.forkScoped(turn("far")))
@@ -320,6 +324,20 @@ describe("others have their turn", () => {
         yield* Fiber.join(fibers)
         assert.strictEqual(calls(nodes.slice(0, 1), "acquire"), Math.ceil(3000 / millis), expiry)
       }
+    }).pipe(scoped))
+
+  it.effect("L9: a hold that is adopted meanwhile, after the key was taken away by hand, does not start the time anew", () =>
+    Effect.gen(function*() {
+      const { nodes, run } = yield* service()
+      const first = yield* run(lock("a"))
+      yield* run(waiting({ until: Effect.never }))
+      yield* TestClock.adjust(600)
+      yield* Effect.forEach(nodes, (node) => Effect.andThen(node.remove("a"), node.acquire("a", "another's", 8000)))
+      yield* run(Effect.scoped(adopt("a", "another's")))
+      yield* TestClock.adjust(600)
+      const before = nodes.map((node) => TestNodes.operations(node).length)
+      yield* takes(first.release)
+      for (const [index, node] of nodes.entries()) assert.isAbove(TestNodes.operations(node).length, before[index]!)
     }).pipe(scoped))
 
   it.effect("readers that wait are let in, those of this service at once", () =>
