@@ -611,7 +611,7 @@ export const inspect = (name: string): Effect.Effect<Inspection, never, Redsync>
  *
  * **Gotchas**
  *
- * A holder in the same service finds out at once, one elsewhere only when it
+ * A holder in the same service finds out at once, unless it is granted the lock in that very moment; one elsewhere, only when it
  * extends or checks the lock. Until then two processes may believe they hold it.
  *
  * The first in line is woken. After a `DEL` by other means, such as `redis-cli`, it learns of
