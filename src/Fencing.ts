@@ -1,11 +1,11 @@
 /**
  * Fencing tokens: the resource's side of a lock.
  *
- * No lock can stop a process that was frozen while it held it: when it resumes,
- * requests already in flight still arrive, although the lease has ended and
- * another process holds the lock. The resource can: `Redsync.withFencedLock` gives
- * each holder a token larger than all earlier ones, the holder sends it along, and
- * the resource rejects any request whose token is smaller than the largest seen. The guide has recipes for PostgreSQL and Redis.
+ * No lock can stop a process that was frozen while it held it: when it resumes, requests already in
+ * flight still arrive, although the lease has ended and another process holds the lock. The
+ * resource can: `Redsync.withFencedLock` gives each holder a token larger than all earlier ones,
+ * the holder sends it along, and the resource rejects any request whose token is smaller than the
+ * largest seen. The guide on fencing has recipes for PostgreSQL and Redis.
  *
  * @see Martin Kleppmann on why: https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html
  * @since 0.1.0
@@ -21,13 +21,12 @@ import { dieWithIllegalArgument, invalidOption } from "./internal/base/arguments
  *
  * **Details**
  *
- * Tokens of one name increase strictly, in the order in which the lock is
- * granted, but not by one: usually a token is the time of the grant in
- * microseconds since 1970. Those of different names mean nothing to each other.
- * A client whose clock is past 14 March 2255 gets no token: that leaves room for the
- * tokens of others.
+ * Tokens of one name increase strictly, in the order in which the lock is granted, but not by one:
+ * usually a token is the time of the grant in microseconds since 1970. Tokens of different names
+ * cannot be compared. A client whose clock is past 14 March 2255 gets no token: that leaves room
+ * for the tokens of others.
  *
- * This is a schema too, with which to decode tokens from elsewhere.
+ * It is also a schema that decodes tokens from elsewhere.
  *
  * **Example** (A token from the environment)
  *
@@ -79,8 +78,8 @@ export class StaleToken extends Schema.TaggedError<StaleToken>("effect-redsync/S
 }
 
 /**
- * Makes a guard that accepts a token if it is at least as large as the largest
- * that it has seen, and otherwise fails with `StaleToken`.
+ * Makes a guard that accepts a token if it is at least as large as the largest token seen so far,
+ * and otherwise fails with `StaleToken`. Anything that is not a token is a defect.
  *
  * **Details**
  *
@@ -92,7 +91,7 @@ export class StaleToken extends Schema.TaggedError<StaleToken>("effect-redsync/S
  * **Gotchas**
  *
  * The write has to happen in the same atomic step as the check: if it takes time, a later holder
- * may write in between. So check where the write takes effect: in the `UPDATE`, in the script.
+ * may write in between. So check where the write takes effect: in the `UPDATE`, or in the script.
  *
  * **Example** (A late write is rejected)
  *

@@ -1,5 +1,5 @@
 /**
- * What the nodes have under a name, and whether they answer.
+ * What the nodes store under a name, and whether they answer.
  *
  * @since 0.1.0
  */
@@ -7,7 +7,7 @@ import type * as Option from "effect/Option"
 import type { NodeError } from "./LockError.ts"
 
 /**
- * What the nodes have under a name.
+ * What the nodes store under a name.
  *
  * @category models
  * @since 0.1.0
@@ -33,21 +33,22 @@ export interface Inspection {
    * comes, or for a minute. `None` if no node can tell, as for a Redis user without the permission `+llen`.
    */
   readonly waiting: Option.Option<number>
-  /** What each node has, in the order of the layer's. */
+  /** What each node stores, in the order of the layer's nodes. */
   readonly nodes: ReadonlyArray<NodeView>
 }
 
 /**
- * What one node has under a name: nothing, a lock, a shared lock with its readers, a
- * key that is not a lock, or a failure to answer.
+ * What one node stores under a name: nothing, a lock, a shared lock with its readers, or a key that
+ * is not a lock; or that it failed to answer.
  *
  * **Details**
  *
  * `readers` is the number of readers, of which `holders` lists at most a hundred; there may be none
- * for a moment. `isWriterWaiting` while a writer waits for them to leave.
+ * for a moment. `isWriterWaiting` is `true` while a writer waits for them to leave.
  *
- * `abstains` is present if the node does not vote on new locks for now, and says
- * why, for instance `"up for only 4 s, votes after 30 s"`.
+ * `ttlMillis` is how many milliseconds the key or the reader has left. `found` says what a key is
+ * that is not a lock, for instance `"a list"`. `abstains` is present if the node does not vote on
+ * new locks for now, and says why, for instance `"up for only 4 s, votes after 30 s"`.
  *
  * @category models
  * @since 0.1.0
@@ -74,8 +75,7 @@ export type NodeView =
   | { readonly _tag: "Failed"; readonly node: string; readonly error: NodeError }
 
 /**
- * Whether the nodes answer, in the order of the layer's, and whether those that
- * do can make a quorum.
+ * Whether each node answers, and whether those that do can form a quorum.
  *
  * @category models
  * @since 0.1.0
@@ -85,7 +85,7 @@ export interface Health {
   readonly isReady: boolean
   /** The number of nodes that must agree. */
   readonly quorum: number
-  /** Whether each node answers, in the order of the layer's. */
+  /** Whether each node answers, in the order of the layer's nodes. */
   readonly nodes: ReadonlyArray<NodeHealth>
 }
 

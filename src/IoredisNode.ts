@@ -24,16 +24,14 @@ import type { LockNode } from "./LockNode.ts"
  * **Details**
  *
  * `target` is a URL (`redis://user:password@host:6379/2`, `rediss://` for TLS,
- * `unix:/path/to.sock`, `redis+sentinel://host,host/name` for the primary that the
- * Sentinels monitor under that name) or ioredis options. The effect does not wait
- * for the connection, and an unreachable server is not a failure: the node keeps
- * trying to connect. Requests made before the first connection wait for it, until
- * the caller interrupts them. A connection that broke, or was given up because it did
- * not respond, is closed by the server before anything is sent on the next one, if
- * the user has permission for `CLIENT INFO` and `CLIENT KILL`. If a server answers
- * `READONLY`, the node reconnects to whichever server the address now leads to, at
- * most once a second. A URL that cannot be parsed is a defect; passwords in it are
- * masked.
+ * `unix:/path/to.sock`, `redis+sentinel://host,host/name` for the primary that the Sentinels
+ * monitor under that name) or ioredis options. The effect does not wait for the connection, and an
+ * unreachable server is not a failure: the node keeps trying to connect. Requests made before the
+ * first connection wait for it, until the caller interrupts them. Before anything is sent on a new
+ * connection, the server is told to close the previous one, which broke or was given up because it
+ * did not respond; this needs permission for `CLIENT INFO` and `CLIENT KILL`. If a server answers
+ * `READONLY`, the node reconnects to whichever server the address now leads to, at most once a
+ * second. A URL that cannot be parsed is a defect; passwords in it are masked.
  *
  * **Options of ioredis**
  *
@@ -50,13 +48,14 @@ import type { LockNode } from "./LockNode.ts"
  * - `retryStrategy`: after 50 to 100 ms, and up to a second later on; if it gives up, so does the node, permanently
  * - `maxLoadingRetryTime`: 1000 ms
  * - `sentinelCommandTimeout`: 1000 ms for each Sentinel, before the next is asked
- * - `sentinelRetryStrategy`: like `retryStrategy`, once no Sentinel knew a server
+ * - `sentinelRetryStrategy`: like `retryStrategy`, for when no Sentinel knows the primary
  *
- * `reconnectOnError` is asked as well, but nothing is sent again for a `2`.
- * `commandTimeout` and `socketTimeout` do what they say; the node timeout of a service applies
- * without them. `keyPrefix`, `db`, `stringNumbers`, `replyMapping` and everything about connecting
- * work as usual; channels have no prefix. `enableAutoPipelining` and `readOnly` change nothing:
- * commands of one tick are sent together anyway, and always to a primary. With `monitor` a node is unusable.
+ * `reconnectOnError` is called as well, but if it returns `2`, the command is not sent again.
+ * `commandTimeout` and `socketTimeout` work as usual; the node timeout of a service applies
+ * regardless of them. `keyPrefix`, `db`, `stringNumbers`, `replyMapping` and everything about
+ * connecting work as usual too, but `keyPrefix` is not added to channels. `enableAutoPipelining`
+ * and `readOnly` change nothing: commands of one tick are sent together anyway, and always to a
+ * primary. With `monitor` a node is unusable.
  *
  * @category constructors
  * @since 0.1.0
@@ -73,19 +72,19 @@ export const make = (target: string | RedisOptions): Effect.Effect<LockNode, nev
  *
  * **Details**
  *
- * The first requests wait for its connection if the client does not queue
- * (`enableOfflineQueue: false`) or is a cluster; a client with `lazyConnect` is made
- * to connect. A cluster's `enableAutoPipelining` does not apply to
- * locks.
+ * The first requests wait for its connection if the client does not queue (`enableOfflineQueue:
+ * false`) or is a cluster; a client with `lazyConnect` is made to connect. A cluster's
+ * `enableAutoPipelining` does not apply to locks. Throws an `IllegalArgumentError` for anything
+ * that is not such a client.
  *
  * **Gotchas**
  *
- * With ioredis' own defaults a client sends commands again after a broken
- * connection and queues them while there is none. Locks stay safe, but a node
- * that is down then costs the node timeout instead of failing at once, unless
- * the client has `enableOfflineQueue: false`. After a connection broke, the clean-up of
- * its pending requests is repeated until the keys must have expired, since a server
- * may execute the rest of the old connection after commands sent on the new one.
+ * With ioredis' own defaults a client sends commands again after a broken connection and queues
+ * them while there is none. Locks stay safe, but a node that is down then costs the node timeout
+ * instead of failing at once, unless the client has `enableOfflineQueue: false`. After a connection
+ * broke, the clean-up of its pending requests is repeated until the keys must have expired, since a
+ * server may execute the rest of what it received on the old connection after commands sent on the
+ * new one.
  *
  * If a server sends a reply that no command waits for, or a notification without a
  * channel, ioredis throws an exception that cannot be caught and ends the process.
@@ -103,7 +102,7 @@ export const fromClient = (client: Redis | Cluster): LockNode => {
 }
 
 /**
- * Whether a value is an ioredis client or cluster, of whichever copy of ioredis.
+ * Whether a value is an ioredis client or cluster, from any copy of ioredis.
  *
  * @category guards
  * @since 0.1.0

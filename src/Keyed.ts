@@ -47,7 +47,7 @@ export interface KeyedLocks<in Key> {
     options?: LockOptions
   ) => Effect.Effect<A, E | LockError | LockLost, R>
 
-  /** The same with one attempt, `None` if the lock is held: `Redsync.withLockIfAvailable`. */
+  /** Like `withLock`, with a single attempt, `None` if the lock is held: `Redsync.withLockIfAvailable`. */
   readonly withLockIfAvailable: <A, E, R>(
     key: Key,
     program: Program<[lock: Lock], A, E, R>,
@@ -71,7 +71,7 @@ export interface KeyedLocks<in Key> {
   /** Acquires the lock, and releases it when the scope closes: `Redsync.lock`. */
   readonly lock: (key: Key, options?: LockOptions) => Effect.Effect<Lock, LockError, Scope.Scope>
 
-  /** The same with one attempt, `None` if the lock is held: `Redsync.tryLock`. */
+  /** Like `lock`, with a single attempt, `None` if the lock is held: `Redsync.tryLock`. */
   readonly tryLock: (
     key: Key,
     options?: LockOptions
@@ -116,7 +116,7 @@ export interface KeyedClass<in out Self, in out Id extends string, in out Key>
     ): Effect.Effect<A, E | LockError | LockLost, R | Self>
   }
 
-  /** The same with one attempt, `None` if the lock is held: `Redsync.withLockIfAvailable`. */
+  /** Like `withLock`, with a single attempt, `None` if the lock is held: `Redsync.withLockIfAvailable`. */
   readonly withLockIfAvailable: {
     (key: Key, options?: LockOptions): <A, E, R>(
       program: Effect.Effect<A, E, R>
@@ -156,7 +156,7 @@ export interface KeyedClass<in out Self, in out Id extends string, in out Key>
   /** Acquires the lock, and releases it when the scope closes: `Redsync.lock`. */
   readonly lock: (key: Key, options?: LockOptions) => Effect.Effect<Lock, LockError, Self | Scope.Scope>
 
-  /** The same with one attempt, `None` if the lock is held: `Redsync.tryLock`. */
+  /** Like `lock`, with a single attempt, `None` if the lock is held: `Redsync.tryLock`. */
   readonly tryLock: (
     key: Key,
     options?: LockOptions
@@ -181,8 +181,8 @@ export interface KeyedClass<in out Self, in out Id extends string, in out Key>
  * are documented with the functions of `Redsync`.
  *
  * Throws an `IllegalArgumentError` that names the option if `name` is not a function, or if an
- * option of a lock is invalid or unknown. Invalid names, and keys that cannot be iterated, are a
- * defect where the lock is acquired.
+ * option of a lock is invalid or unknown. An invalid name, and `keys` that cannot be iterated, are
+ * defects when the lock is acquired.
  *
  * **Example** (A lock for each invoice)
  *
@@ -247,7 +247,7 @@ const checked = <Key>(options: KeyedOptions<Key>): KeyedOptions<Key> => {
 const locksOver = <Key>(redsync: Redsync, name: (key: Key) => string, defaults: LockOptions): KeyedLocks<Key> => {
   const merged = (options: LockOptions = {}): LockOptions => {
     const read = given(options, lockOptions)
-    // The service tells what is wrong with them.
+    // The service reports what is wrong with them.
     return Predicate.isString(read) ? options : { ...defaults, ...read as LockOptions }
   }
   return {

@@ -1,11 +1,10 @@
 /**
- * Work that one of many instances of a program does: a leader, and cron jobs that
- * run once.
+ * Work that only one of many instances of a program does: leader election, and cron jobs whose runs
+ * each take place once.
  *
  * Every instance builds the same layer. {@link singleton} runs its program on one instance at a
- * time, and on another when that one ends, crashes or is cut off. {@link cron} runs each scheduled
- * run of a job on one instance. The file is long because both report every way in which a run can
- * end.
+ * time, and on another when that one ends, crashes or is cut off. {@link cron} executes each
+ * scheduled run of a job on one instance.
  *
  * @since 0.1.0
  */
@@ -64,13 +63,13 @@ const longTermMillis = 30_000
 const candidacy = Schedule.jittered(Schedule.spaced("1 second"))
 
 /**
- * Runs a program on one of all instances that build this layer with the same name.
+ * Runs a program on one of the instances that build this layer with the same name.
  *
  * **Details**
  *
- * The layer is built at once and stands for election in the background, for as long
- * as it is open. It then does what {@link lead} does, with one difference: if the program can never
- * run, for instance because of an invalid option, the layer dies.
+ * The layer is built at once; the instance stands for election in the background, for as long as
+ * the layer is open, and does what {@link lead} does. If the program can never run, for instance
+ * because of an invalid option, the layer dies.
  *
  * **Example** (One instance sends what is in the outbox)
  *
@@ -100,9 +99,10 @@ export const singleton = <E, R>(
  *
  * **Details**
  *
- * The leader is the holder of a fenced lock of that name. The program has a scope of
- * its own for each term. As a function it gets the lock, with its fencing token:
- * passing the token along with every write lets the resource reject those of a former leader, see `Fencing`.
+ * The leader is the holder of a fenced lock of that name. The program has a scope of its own for
+ * each term. A program given as a function receives the lock, with its fencing token: if the token
+ * is passed along with every write, the resource can reject the writes of a former leader, see
+ * `Fencing`.
  *
  * - **The program succeeds**: this instance remains the leader, so that the program does not run
  * again on another. It runs again after a loss of the lock or a crash.
@@ -110,12 +110,12 @@ export const singleton = <E, R>(
  *   warning. This instance stands for election again after a pause, see `restart`.
  * - **The lock is lost**: the program is interrupted, and this instance stands for election again at once.
  * - **Too few nodes respond**: this instance tries again every second. The first time is logged as a warning.
- * - **Interruption**: the program is interrupted, its finalizers run, then the lock is released and another instance leads
- *   at once.
+ * - **Interruption**: the program is interrupted, its finalizers run, then the lock is released,
+ *   and another instance leads at once.
  *
- * A leader that crashes is replaced when its lease ends, after at most `expiry`, or at the next
- * attempt of a candidate, each of which makes one every second. If the schedule of `restart` ends,
- * this dies with the last failure. Invalid options are a defect.
+ * A leader that crashes is replaced once its lease has ended, after at most `expiry`, at the latest
+ * by the next attempt of a candidate; each candidate makes an attempt every second. If the schedule
+ * of `restart` ends, this dies with the last failure. Invalid options are a defect.
  *
  * **Gotchas**
  *
@@ -172,7 +172,7 @@ export const lead = <E, R>(
 
     /** Succeeds with the cause of the failure, or with nothing if the lock was lost. */
     const candidate = redsync.withFencedLock(name, (_, lock) => term(lock), { ...lockOptions, retry }).pipe(
-      Effect.catchTag("LockLost", () => Effect.logInfo(`No longer ${leader}: stands for election again`)),
+      Effect.catchTag("LockLost", () => Effect.logInfo(`No longer ${leader}: standing for election again`)),
       // Although the schedule has no end: the service has been closed.
       Effect.catch((error) => Effect.succeed<Cause.Cause<E | LockError>>(Cause.fail(error)))
     )
@@ -182,7 +182,7 @@ export const lead = <E, R>(
       electedAt = Number.POSITIVE_INFINITY
       const cause = yield* candidate
       if (cause === undefined) continue
-      yield* Effect.logWarning(`The ${leader} failed: stands for election again`, cause)
+      yield* Effect.logWarning(`The ${leader} failed: standing for election again`, cause)
       if (monotonicMillis(clock) - electedAt >= longTermMillis) pause = yield* Schedule.toStepWithSleep(restart)
       yield* pause(cause).pipe(Pull.catchDone(() => Effect.die(Cause.squash(cause))))
     }
@@ -254,15 +254,16 @@ export interface CronOptions<E, R> extends Omit<LockOptions, "retry" | "autoExte
   /** The name of the job: instances that give the same name share its runs. */
   readonly name: string
   /**
-   * When it runs. Without a time zone it is that of the process, so give one where
-   * instances could be in different ones.
+   * When the job runs. If the `Cron` has no time zone, that of the process applies, so set a time
+   * zone if instances could run in different ones.
    */
   readonly cron: Cron.Cron
-  /** What is run. It has a scope of its own, and {@link CurrentScheduledTime}. */
+  /** The job itself. Each run has a scope of its own, and can read {@link CurrentScheduledTime}. */
   readonly execute: Effect.Effect<unknown, E, R>
   /**
-   * The most by which the clocks of any two instances may differ, from a second to a
-   * day. An instance that wakes up later than this, or finds too few nodes for as long, skips the run.
+   * The most by which the clocks of any two instances may differ, from a second to a day. An
+   * instance skips a run if it wakes up later than this, or cannot reach enough nodes for this
+   * long.
    *
    * @default "1 minute"
    */
@@ -284,23 +285,22 @@ const longestSleepMillis = 30_000
 const contention = Schedule.jittered(Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]))
 
 /**
- * Runs a job on a cron schedule, each run on one of all instances that build this
- * layer with the same name.
+ * Runs a job on a cron schedule, each run on one of the instances that build this layer with the
+ * same name.
  *
  * **Details**
  *
  * No leader has to be up when a run is due: every instance wakes up for every run and tries to
  * claim it, by a lock named after the job and the time of the run,
- * `nightly@2026-11-26T03:00:00.000Z`. The claim is left to expire after slightly more than twice
+ * `nightly@2026-11-26T02:00:00.000Z`. The claim is left to expire after slightly more than twice
  * the `clockSkew`, so that an instance whose clock is behind still finds it. The run takes place
  * once, on the instance that claimed it:
  *
  * - **A run fails, or its instance ends or crashes**: it is not repeated. If the work must be done,
  * have the run put it into a queue, such as `PersistedQueue`, or a workflow.
- * - **A run is still going when the next is due**: that one is skipped, on every instance. A lock
- * of the job's name is held while it runs; if that is lost, the run is interrupted. With `overlap:
- * "allow"` both run, and no lock
- *   is held.
+ * - **A run is still going when the next is due**: the next run is skipped, on every instance. A
+ *   lock with the job's name is held during a run; if that lock is lost, the run is interrupted.
+ *   With `overlap: "allow"` both run, and no lock is held.
  * - **No instance is up, or too few nodes respond**: the run is missed. Instances try for as long as `clockSkew`.
  * - **The layer is closed**: the run is interrupted and its finalizers run.
  *
@@ -382,7 +382,9 @@ const runs = <E, R>(
     const runOnce = Effect.fnUntraced(function*(at: number) {
       const run = nameOfRun(at)
       const isOurs = yield* claim(at).pipe(
-        Effect.catch((error) => Effect.as(Effect.logWarning(`${run} could not be claimed here`, error), false))
+        Effect.catch((error) =>
+          Effect.as(Effect.logWarning(`${run} could not be claimed on this instance`, error), false)
+        )
       )
       if (!isOurs) return
       const program = Effect.scoped(Effect.provideService(execute, CurrentScheduledTime, DateTime.makeUnsafe(at)))
@@ -395,20 +397,22 @@ const runs = <E, R>(
         ? program
         : Effect.scoped(alone)
       yield* guarded.pipe(
-        Effect.catchCause((cause) => Effect.logWarning(`${run} failed and is not repeated`, cause))
+        Effect.catchCause((cause) => Effect.logWarning(`${run} failed and will not be repeated`, cause))
       )
-    }, (runs, at) => Effect.onInterrupt(runs, () => Effect.logWarning(`${nameOfRun(at)} was interrupted here`)))
+    }, (runs, at) =>
+      Effect.onInterrupt(runs, () => Effect.logWarning(`${nameOfRun(at)} was interrupted on this instance`)))
 
     let after = yield* Clock.currentTimeMillis
     while (true) {
       const at = Cron.next(cron, after).getTime()
       const now = yield* sleepUntil(at)
-      // A run that this instance has slept through counts for as long as it can still be claimed.
+      // A run that this instance has slept through is due for as long as it can still be claimed.
       after = Math.max(at, now - skewMillis)
-      if (after === at) yield* Effect.forkIn(runOnce(at), scope)
-      else {
+      if (after === at) {
+        yield* Effect.forkIn(runOnce(at), scope)
+      } else {
         yield* Effect.logWarning(
-          `Cron job ${quoted(name)} skips here what was due from ${iso(at)} to ${iso(after)}: ` +
+          `Cron job ${quoted(name)} skips on this instance what was due from ${iso(at)} to ${iso(after)}: ` +
             "this process was blocked or suspended, or its clock was set"
         )
       }
@@ -427,10 +431,10 @@ const cronOptionsOf = <E, R>(options: CronOptions<E, R>): CronOptions<E, R> | st
   if (Predicate.isString(read)) return read
   const { clockSkew = defaultSkew, cron, execute, name, overlap = "skip" } = read
   if (!passes(() => Cron.isCron(cron))) {
-    return invalidOption("cron", cron, "it must be a Cron, such as Cron.parseUnsafe makes")
+    return invalidOption("cron", cron, "it must be a Cron, for instance one made by Cron.parseUnsafe")
   }
   if (!passes(() => Cron.next(cron as Cron.Cron).getTime() > 0)) {
-    return invalidOption("cron", cron, "it must be a Cron for a time that comes")
+    return invalidOption("cron", cron, "it must match a time in the future")
   }
   if (!passes(() => Effect.isEffect(execute))) return invalidOption("execute", execute, "it must be an Effect")
   const skewMillis = millis(clockSkew)

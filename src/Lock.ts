@@ -38,7 +38,7 @@ export interface Lock {
    */
   readonly value: string
 
-  /** How it is held: `"exclusive"` or `"shared"`, for permits `"permits"`. */
+  /** How it is held: `"exclusive"`, `"shared"`, or `"permits"` for permits of a semaphore. */
   readonly mode: LockMode
 
   /**
@@ -62,8 +62,8 @@ export interface Lock {
   readonly extend: Effect.Effect<void, LockLost | NodesUnavailable>
 
   /**
-   * Whether a quorum of the nodes still stores the value, as the nodes answer now.
-   * Fails with `NodesUnavailable` if too few respond to decide.
+   * Asks all nodes whether a quorum of them still stores the value. Fails with `NodesUnavailable`
+   * if too few respond to decide.
    */
   readonly isHeld: Effect.Effect<boolean, NodesUnavailable>
 
@@ -86,11 +86,11 @@ export interface Lock {
    *
    * **Details**
    *
-   * From then on nothing of this lock extends or releases it, `remaining` is zero
-   * and `lost` never fails. Extends the lock first if it took over a lease that had
-   * begun before, and waits for an extension that is under way, for the node timeout
-   * at most. Fails with `LockLost` if the lock is lost or released before that. An
-   * interruption before it has succeeded leaves the lock held.
+   * From then on this lock is neither extended nor released, `remaining` is zero and `lost` never
+   * fails. If the previous holder's lease was taken over and has not been extended since, the lock
+   * is extended first; an extension in progress is waited for, for the node timeout at most. Fails
+   * with `LockLost` if the lock is lost or released before that. An interruption before it has
+   * succeeded leaves the lock held.
    */
   readonly detach: Effect.Effect<string, LockLost>
 
@@ -100,9 +100,9 @@ export interface Lock {
    *
    * **Details**
    *
-   * Closing the scope no longer releases it, `remaining` runs down and `lost`
-   * never fails. Extends the lock first or waits for an extension, as `detach` does. Has
-   * no effect on a lock that is lost or released.
+   * Closing the scope no longer releases the lock, `remaining` runs down and `lost` never fails.
+   * Extends the lock first or waits for an extension, as `detach` does; an interruption before it
+   * has succeeded leaves the lock held. Has no effect on a lock that is lost or released.
    */
   readonly abandon: Effect.Effect<void>
 
@@ -129,12 +129,11 @@ export interface FencedLock extends Lock {
  *
  * **Details**
  *
- * When the lock is lost the program is interrupted, its finalizers run, and the
- * result is `LockLost`. The lease is checked before every asynchronous step of
- * the program, so a program that resumes after a blocked event loop or a suspended
- * process is interrupted before it can do more I/O. A program that succeeds after the lease has ended fails
- * with `LockLost` too; one that fails by itself keeps its own failure. Releasing
- * the lock does not stop the program.
+ * When the lock is lost the program is interrupted, its finalizers run, and the result is
+ * `LockLost`. The lease is checked before every asynchronous step of the program, so a program that
+ * resumes after a blocked event loop or a suspended process is interrupted before it can do more
+ * I/O. A program that succeeds after the lease has ended fails with `LockLost` too; a program that
+ * fails by itself keeps its own failure. Releasing the lock does not stop the program.
  *
  * **Example** (Guarding one part of a program)
  *

@@ -1,9 +1,9 @@
 /**
  * What can go wrong with a lock, as tagged errors.
  *
- * Every error of a lock lists the votes: what each node answered when it was last
- * asked. Its `message` is a single actionable sentence with each node's answer in
- * it. None carries a password.
+ * Every error of a lock lists the votes: what each node answered when it was last asked. Its
+ * `message` is a single actionable sentence with each node's answer in it. No error contains a
+ * password.
  *
  * Logged, printed or turned into JSON, an error shows its message first, times in
  * milliseconds and votes in words. To send one to another process, encode it with
@@ -11,8 +11,6 @@
  *
  * Stack traces omit the library's own functions; inside a span or `Effect.fn` of yours, Effect adds
  * the location in your program.
- *
- * Half of this file is the documentation of the fields.
  *
  * @since 0.1.0
  */
@@ -88,7 +86,8 @@ export class NodeError extends untraced(
   }
 
   /**
-   * What logs and JSON show of it: the message, and `cause` as its own message.
+   * What logs and JSON show of the error: the message first, and `cause` reduced to its own
+   * message.
    *
    * @since 0.1.0
    */
@@ -104,13 +103,14 @@ export class NodeError extends untraced(
  * **Details**
  *
  * - `Granted`: it agreed.
- * - `Refused`: it did not agree: the key has another value, or, for a lock that was held, no longer exists.
- *   `ttlMillis` is the remaining time to live of the key, if known; `notALock` says what the key is if it is not a
- *   lock, for instance `"a list"` or `"a string without expiry"`. `free` is how many permits of a semaphore it has left.
- *   `isShared` if readers hold the lock together, or it is kept for them.
+ * - `Refused`: it did not agree, because the key has another value or, for a lock that was held, no
+ *   longer exists. `ttlMillis` is the remaining time to live of the key, if known; `notALock` says
+ *   what the key is if it is not a lock, for instance `"a list"` or `"a string without expiry"`.
+ *   `free` is how many permits of a semaphore it has left. `isShared` is `true` if readers hold the
+ *   lock, or the lock is kept for them.
  * - `Failed`: it could not answer; `error` says why.
  * - `Free`: it has no such key, as an inspection after the last attempt found.
- * - `Pending`: it has not answered: the others had already decided, or no request was sent.
+ * - `Pending`: it has not answered, because the others had already decided or no request was sent.
  *
  * @category models
  * @since 0.1.0
@@ -138,14 +138,13 @@ export const Vote = Schema.TaggedUnion({
 export type Vote = typeof Vote.Type
 
 /**
- * Another client holds the lock, and the retry schedule is exhausted.
+ * Another client holds the lock, or too few permits are free, and the retry schedule is exhausted.
  *
  * **Details**
  *
- * The default schedule waits for about 7.7 seconds, a little less than the default
- * lease of 8: it gives up just before the lock of a holder that has crashed
- * expires. The message says so where the key had less time left than one more
- * attempt would have waited. To outlast a lease, wait longer:
+ * The default schedule waits for about 7.7 seconds, a little less than the default lease of 8
+ * seconds, so it gives up just before the lock of a crashed holder expires. The message says so if
+ * the key would have expired before one more attempt. To outlast a lease, wait longer:
  * `retryPolicy({ within: "10 seconds" })`.
  *
  * @category errors
@@ -188,13 +187,13 @@ export class ErrFailed extends untraced(
    */
   declare readonly retryAfter?: Duration.Duration
 
-  /** `true` if the lock is held by the program that asks for it, or in its scope: locks are not re-entrant. */
+  /** `true` if the lock is already held by the program that asks for it, or by its scope. Locks are not re-entrant. */
   declare readonly isNested?: boolean
 
   /** How many permits of a semaphore were requested. Absent for a lock. */
   declare readonly permits?: number
 
-  /** How many permits the semaphore has, as the caller said. Absent for a lock. */
+  /** How many permits the semaphore has, as stated by the caller. Absent for a lock. */
   declare readonly limit?: number
 
   override get message(): string {
@@ -265,7 +264,7 @@ export class NodesUnavailable extends untraced(
    */
   declare readonly permits?: number
 
-  /** How many permits the semaphore has, as the caller said. Absent for a lock, and where `permits` is `0`. */
+  /** How many permits the semaphore has, as stated by the caller. Absent for a lock, and where `permits` is `0`. */
   declare readonly limit?: number
 
   override get message(): string {
@@ -288,7 +287,7 @@ export class NodesUnavailable extends untraced(
 }
 
 /**
- * The lock was held and is no longer.
+ * The lock was held but no longer is.
  *
  * **Details**
  *
@@ -329,25 +328,28 @@ export class LockLost extends untraced(
   /** Why it was lost: {@link LockLost} lists the reasons. */
   declare readonly reason: "Expired" | "Taken" | "NodesUnavailable" | "Released"
 
-  /** What each node answered to the last extension. Empty if that had succeeded, or there was none. */
+  /** What each node answered to the last extension. Empty if the last extension succeeded, or there was none. */
   declare readonly votes: ReadonlyArray<Vote>
 
   /** How long before the loss was noticed the lease had ended. Absent if it had not ended. */
   declare readonly expiredFor?: Duration.Duration
 
-  /** How long before that the lease was last extended. Absent if it never was, or had not ended. */
+  /**
+   * How long before the loss was noticed the lease was last extended. Absent if it was never
+   * extended, or had not ended.
+   */
   declare readonly lastExtended?: Duration.Duration
 
   /**
-   * For about how long this process stood still before that: it was blocked or suspended, or its clock was set forward.
-   * Absent if it did not.
+   * For about how long this process stood still before the loss was noticed, because it was blocked
+   * or suspended, or its clock was set forward. Absent if it did not stand still.
    */
   declare readonly stalledFor?: Duration.Duration
 
   /** How many permits of a semaphore were lost, all at once. Absent for a lock. */
   declare readonly permits?: number
 
-  /** How many permits the semaphore has, as the holder said. Absent for a lock. */
+  /** How many permits the semaphore has, as stated by the holder. Absent for a lock. */
   declare readonly limit?: number
 
   override get message(): string {

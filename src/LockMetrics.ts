@@ -17,7 +17,7 @@
  * @since 0.1.0
  */
 export interface Definition {
-  /** The name, as Prometheus has it. */
+  /** The name, in the form that Prometheus uses. */
   readonly name: string
   /** A histogram's values are durations. */
   readonly type: "counter" | "gauge" | "histogram"
@@ -25,7 +25,7 @@ export interface Definition {
   readonly unit?: "seconds"
   /** What is counted or measured, in one sentence. */
   readonly description: string
-  /** The upper bounds of a histogram's buckets. Values above the last have one of their own. */
+  /** The upper bounds of a histogram's buckets. One more bucket counts the values above the last bound. */
   readonly buckets?: ReadonlyArray<number>
   /** The values of each attribute, separated by commas. */
   readonly attributes: { readonly [name: string]: string }
@@ -50,9 +50,9 @@ const durations = [0.001, 0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60]
  *
  * **Details**
  *
- * Gauges are sums over the services that share a registry, except `redsync_node_up`. The values of `vote` are those
- * of the attribute `redsync.votes` of spans, `reason` is that of the error. `mode` is that of
- * the lock: `exclusive`, `shared`, or `permits` for semaphores.
+ * Gauges are sums over the services that share a registry, except `redsync_node_up`. The values of
+ * `vote` are those of the span attribute `redsync.votes`, and `reason` is that of the error. `mode`
+ * is that of the lock: `exclusive`, `shared`, or `permits` for semaphores.
  *
  * @category metrics
  * @since 0.1.0

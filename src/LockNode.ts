@@ -1,11 +1,10 @@
 /**
  * What a node must be able to do.
  *
- * A node is one independent store of lock keys: usually a Redis server. A lock
- * is held by whoever has its value on a quorum of nodes. Any implementation of the
- * five operations below can serve as a node; see `IoredisNode`, `RedisNode` and
- * `MemoryNode` for those that come with the library. The file has every optional
- * ability too, and is mostly documentation.
+ * A node is one independent store of lock keys: usually a Redis server. A lock is held by the
+ * client whose value a quorum of nodes stores. Any implementation of the five required operations
+ * of {@link LockNode} can serve as a node; see `IoredisNode`, `RedisNode` and `MemoryNode` for
+ * those that come with the library. All else here is optional.
  *
  * @since 0.1.0
  */
@@ -19,10 +18,9 @@ import type { NodeError } from "./LockError.ts"
  *
  * **Details**
  *
- * Each operation is atomic on the node and works on one key. Implementations need
- * no timeout; the caller interrupts them after the node timeout. An interrupted or failed operation may still take effect later, but
- * operations on one key must take effect in the order in which they were
- * started.
+ * Each operation is atomic on the node and works on one key. Implementations need no timeout: the
+ * caller interrupts them after the node timeout. An interrupted or failed operation may still take
+ * effect later, but operations on one key must take effect in the order in which they were started.
  *
  * **Gotchas**
  *
@@ -34,10 +32,10 @@ import type { NodeError } from "./LockError.ts"
  */
 export interface LockNode {
   /**
-   * The name shown in errors and logs, unique among the nodes of a service.
-   * It never carries credentials. Services stand in the same line of waiters if
-   * their nodes have the same ids; with others, such as another host name for the
-   * same server, they wait all the same, but not in one order.
+   * The name shown in errors and logs, unique among the nodes of a service. It never carries
+   * credentials. Services stand in the same line of waiters if their nodes have the same ids. If
+   * the ids differ, for instance by another host name for the same server, the services still wait,
+   * but in no common order.
    */
   readonly id: string
 
@@ -140,11 +138,10 @@ export interface LockNode {
   readonly shared?: SharedHolds
 
   /**
-   * The same node, which does not vote on new locks while its server has been up
-   * for less than the given milliseconds: `acquire` then fails as `"Abstained"` and
-   * writes nothing. The server itself has to check, in the same atomic step, so
-   * that no restart comes in between. Without it the node cannot be used with
-   * delayed restarts.
+   * The same node, which does not vote on new locks while its server has been up for less than the
+   * given milliseconds: `acquire` then fails as `"Abstained"` and writes nothing. The server itself
+   * has to check, in the same atomic step, so that no restart can happen in between. Without it the
+   * node cannot be used with delayed restarts.
    */
   readonly delayedRestart?: (minUptimeMillis: number) => LockNode
 
@@ -168,9 +165,9 @@ export interface LockNode {
    * are delivered while the scope is open. Any connections this requires are opened
    * by the first `join`. Without it waiters rely on their schedule alone.
    *
-   * The last 12 characters of `waiterId` are those with which all values of the
-   * service begin; the part before them is shared by all services that contend.
-   * A notification about a value goes to the service with whose characters it begins.
+   * The last 12 characters of `waiterId` are those with which all values of the service begin; the
+   * part before them is shared by all services that contend. A notification about a value goes to
+   * the service whose characters the value begins with.
    */
   readonly waitingList?: (
     waiterId: string,
@@ -193,8 +190,9 @@ export interface LockNode {
  */
 export interface FencingCounters {
   /**
-   * `acquire`, and where that does it, counts up: the counter becomes the larger
-   * of the proposal and itself plus one, and is the answer. None if the key existed; then the counter is unchanged.
+   * Like `LockNode.acquire`. If that sets the key, the counter becomes the larger of the proposal
+   * and itself plus one, and is the answer. `None` if the key existed; the counter is then
+   * unchanged.
    */
   readonly acquire: (
     key: string,
@@ -209,9 +207,9 @@ export interface FencingCounters {
   readonly raise: (key: string, value: string, token: number) => Effect.Effect<boolean, NodeError>
 
   /**
-   * `replace`, and where that does it, counts up and answers as `acquire` does. None if the key has
-   * another value or does not exist; then the counter is unchanged. Without it locks cannot be
-   * adopted together with a token.
+   * Like `LockNode.replace`. If that replaces the value, the counter changes as in `acquire`, and
+   * is the answer. `None` if the key has another value or does not exist; the counter is then
+   * unchanged. Without it locks cannot be adopted with a token.
    */
   readonly replace?: (
     key: string,
@@ -228,23 +226,23 @@ export interface FencingCounters {
  *
  * **Details**
  *
- * While there are readers, the key has a constant value, `"redsync:shared"`, so that it is held as
- * far as all others can see, until the last of them has expired. What is known of readers is void
+ * While there are readers, the key has a constant value, `"redsync:shared"`, so that to all other
+ * clients it is held until the last reader has expired. Everything stored about readers is void
  * once the key has another value, or none. An expired reader no longer counts, even if others
  * remain.
  *
- * Each operation is atomic on the node, together with the key. Waiting is remembered for a given
- * time, and only decides who is next.
+ * Each operation is atomic on the node, together with the key. That a reader or writer waits is
+ * remembered for a given time, and only decides who is next.
  *
  * @category models
  * @since 0.1.0
  */
 export interface SharedHolds {
   /**
-   * Makes the value a reader, to expire after the given milliseconds: `true` if the key
-   * was free or held by readers. `false` if a writer holds it; also if a writer waits,
-   * unless the last one left the key to readers a moment ago. Then a reader is
-   * remembered to wait for the given milliseconds, 0 by default.
+   * Makes the value a reader, to expire after the given milliseconds: `true` if the key was free or
+   * held by readers. `false` if a writer holds it, or if a writer waits, unless the last writer
+   * left the key to readers a moment ago. If the answer is `false`, the node remembers for
+   * `waitMillis`, 0 by default, that a reader waits.
    */
   readonly acquire: (
     key: string,
@@ -254,9 +252,9 @@ export interface SharedHolds {
   ) => Effect.Effect<boolean, NodeError>
 
   /**
-   * If the value is a reader, sets its time to live and answers `true`. If it is not,
-   * makes it one where the key is free or held by readers, but still answers `false`.
-   * With `ifPresent` it does not. Waiting writers make no difference.
+   * If the value is a reader, sets its time to live and answers `true`. If it is not, makes it a
+   * reader if the key is free or held by readers, but still answers `false`; with `ifPresent` it is
+   * not made one. Waiting writers make no difference.
    */
   readonly extend: (
     key: string,
@@ -265,13 +263,13 @@ export interface SharedHolds {
     ifPresent?: boolean
   ) => Effect.Effect<boolean, NodeError>
 
-  /** Removes the reader; without readers the key is deleted. `false` if the value is not a reader. */
+  /** Removes the reader, and the key with the last reader. `false` if the value is not a reader. */
   readonly release: (key: string, value: string) => Effect.Effect<boolean, NodeError>
 
   /**
-   * If the key has the value of a writer, makes the new value the only reader instead,
-   * and answers `true`. Makes it a reader, but answers `false`, where the key is free or
-   * held by readers: in between, another writer may have held it.
+   * If the key has the value of a writer, makes the new value the only reader instead, and answers
+   * `true`. If the key is free or held by readers, makes the new value a reader, but answers
+   * `false`, since another writer may have held the key in between.
    */
   readonly downgrade: (
     key: string,
@@ -284,12 +282,12 @@ export interface SharedHolds {
   readonly inspect: (key: string, value?: string) => Effect.Effect<SharedState, NodeError>
 
   /**
-   * `release` of a writer, which keeps the key for readers for the given milliseconds
-   * if a reader is remembered to wait. Until then readers are admitted even if a writer waits.
+   * Releases the key of a writer. If a reader is known to wait, the key is kept for readers for the
+   * given milliseconds, during which readers are admitted even if a writer waits.
    */
   readonly yieldToReaders: (key: string, value: string, graceMillis: number) => Effect.Effect<boolean, NodeError>
 
-  /** Remembers for the given milliseconds that a writer waits; with 0 forgets it. Answers `true`. */
+  /** Remembers for the given milliseconds that a writer waits; 0 forgets it. Answers `true`. */
   readonly announce: (key: string, waitMillis: number) => Effect.Effect<boolean, NodeError>
 
   /** Fencing tokens of readers. Without it the node cannot be used with fenced shared locks. */
@@ -304,8 +302,8 @@ export interface SharedHolds {
  */
 export interface SharedCounters {
   /**
-   * `acquire`, and where that makes the value a reader, answers the counter, which it
-   * does not change. If there is no counter, it becomes the proposal.
+   * Like `SharedHolds.acquire`. If that makes the value a reader, the answer is the counter, which
+   * is not changed; if there is no counter, it becomes the proposal. Otherwise `None`.
    */
   readonly acquire: (
     key: string,
@@ -322,8 +320,8 @@ export interface SharedCounters {
 /**
  * The readers of one key.
  *
- * `readers` is their number, `holders` some of them, at most a hundred;
- * `isWriterWaiting` keeps new readers out.
+ * `readers` is their number, and `holders` lists some of them, at most a hundred. New readers are
+ * refused while `isWriterWaiting`.
  *
  * @category models
  * @since 0.1.0
@@ -335,7 +333,7 @@ export interface SharedState {
 }
 
 /**
- * One reader by its `value`, for another `ttlMillis`.
+ * One reader: its `value`, and `ttlMillis`, its remaining time to live.
  *
  * @category models
  * @since 0.1.0
@@ -354,32 +352,32 @@ export interface SharedHolder {
  * together, and no slot has two values. An expired value has none: it is neither
  * extended nor released. A semaphore and a lock of the same key are independent.
  *
- * Each operation is atomic on the node. Slots are counted up like fencing counters,
- * each for itself, where a proposal is given.
+ * Each operation is atomic on the node. Each slot has a fencing counter of its own, which counts up
+ * if a proposal is given.
  *
  * @category models
  * @since 0.1.0
  */
 export interface PermitStore {
   /**
-   * Takes as many free slots as requested, or none if fewer are free, or as many as
-   * the limit are taken by values with whatever limit. A value that has slots already
-   * keeps them, and they are the answer.
+   * Takes as many free slots as requested, or none if fewer are free, or if more slots than the
+   * limit would then be taken, including those that others took with another limit. A value that
+   * already has slots keeps them, and they are the answer.
    */
   readonly acquire: (key: string, value: string, request: PermitRequest) => Effect.Effect<PermitGrant, NodeError>
 
   /**
-   * Exchanges the slots of the value: takes those of the given slots that are free,
-   * keeps those that it has, gives up all others, and lets all expire anew. Does
-   * nothing if the value's slots were settled in the same or a later round, or
-   * extended: commands may overtake each other.
+   * Exchanges the slots of the value: takes those of the given slots that are free, keeps those
+   * that it has, gives up all others, and renews the expiry of all. Does nothing if the value's
+   * slots were settled in the same or a later round, or extended, since commands may overtake each
+   * other.
    */
   readonly settle: (key: string, value: string, settlement: PermitSettlement) => Effect.Effect<PermitGrant, NodeError>
 
   /**
-   * Lets those of the given slots that the value has expire after the given
-   * milliseconds, and answers them. Takes the others if they are free, without
-   * answering them, and gives up all slots that are not given. With `ifPresent` it
+   * Sets the expiry of those of the given slots that the value has to the given milliseconds from
+   * now, and answers with those slots. Takes the other given slots if they are free, without
+   * including them in the answer, and gives up all slots that are not given. With `ifPresent` it
    * takes none.
    */
   readonly extend: (
@@ -393,7 +391,10 @@ export interface PermitStore {
   /** Gives up all slots of the value. `false` if it has none. */
   readonly release: (key: string, value: string) => Effect.Effect<boolean, NodeError>
 
-  /** Raises the counters of those slots that the value has to at least the tokens, and answers those slots. */
+  /**
+   * Raises the counters of those of the given slots that the value has to at least the tokens, and
+   * answers with those slots.
+   */
   readonly raise: (
     key: string,
     value: string,
@@ -401,7 +402,7 @@ export interface PermitStore {
     tokens: ReadonlyArray<number>
   ) => Effect.Effect<ReadonlyArray<number>, NodeError>
 
-  /** Reads who has which slots, without modifying anything: of all values, or only of the given one. */
+  /** Reads which values have which slots, without modifying anything: all values, or only the given one. */
   readonly inspect: (key: string, value?: string) => Effect.Effect<PermitState, NodeError>
 
   /** Takes the slots from all values. `false` if none has any. Counters are kept. */
@@ -422,11 +423,11 @@ export interface PermitRequest {
   /** How many of them are requested. */
   readonly permits: number
   /**
-   * The slots are looked through in the order `start`, `start + step` … modulo the
-   * limit, so that all nodes give the same ones.
+   * Slots are tried in the order `start`, `start + step` … modulo the limit, so that all nodes give
+   * the same slots.
    */
   readonly start: number
-  /** Has no divisor in common with the limit. */
+  /** Coprime to the limit. */
   readonly step: number
   /** Each slot's counter becomes the larger of this and itself plus one. Absent if no tokens are needed. */
   readonly proposal?: number | undefined
@@ -443,11 +444,11 @@ export interface PermitSettlement {
   readonly expiryMillis: number
   /** How many slots the semaphore has. */
   readonly limit: number
-  /** All of its slots; it loses those it has beside them. */
+  /** All the slots it should have; it loses any others. */
   readonly slots: ReadonlyArray<number>
   /** The number of this request among those for the value, from 2. */
   readonly round: number
-  /** Counts up the slots that it takes, as for `acquire`. */
+  /** Counts up the counters of the slots that are taken, as for `acquire`. */
   readonly proposal?: number | undefined
 }
 
@@ -464,7 +465,7 @@ export interface PermitGrant {
   readonly tokens: ReadonlyArray<number>
   /** The limit less the number of slots taken; negative if others have a larger limit. */
   readonly free: number
-  /** The limit with which slots were last taken before, `0` if unknown. */
+  /** The limit with which slots were last taken before this request, `0` if unknown. */
   readonly lastLimit: number
   /** Milliseconds until slots may expire, `0` if unknown. */
   readonly ttlMillis: number
@@ -531,8 +532,8 @@ export interface WaitingList {
   readonly leave: (key: string, entry: LineEntry) => Effect.Effect<boolean, NodeError>
 
   /**
-   * `release`, and if the key is free then, wakes the next in line. Removes the given
-   * entry first.
+   * Removes the given entry, if any, then releases the key like `LockNode.release`. If the key is
+   * then free, wakes the next in line.
    */
   readonly release: (
     key: string,
@@ -541,15 +542,15 @@ export interface WaitingList {
   ) => Effect.Effect<{ readonly released: boolean; readonly woke: boolean }, NodeError>
 
   /**
-   * Tells the holder of the key that readers wait (`ReadersWait`), and notifies the service
-   * of the next change of the key (`KeyChanged`). `false` if there is no such key. Without it readers that wait rely
-   * on their schedule.
+   * Notifies the holder of the key that readers wait (`ReadersWait`), and this service of the next
+   * change of the key (`KeyChanged`). `false` if there is no such key. Without it waiting readers
+   * rely on their schedule.
    */
   readonly watch?: (key: string) => Effect.Effect<boolean, NodeError>
 
   /**
-   * `SharedHolds.yieldToReaders`. If the key is kept for readers, tells the first in line
-   * (`First`); if it is free, wakes it.
+   * Like `SharedHolds.yieldToReaders`. If the key is then kept for readers, notifies the first in
+   * line (`First`); if the key is free, wakes the first in line.
    */
   readonly yieldToReaders?: (
     key: string,
@@ -558,12 +559,12 @@ export interface WaitingList {
   ) => Effect.Effect<{ readonly released: boolean; readonly woke: boolean }, NodeError>
 
   /**
-   * The number of entries in the list, which may include some of services that are gone. Without it
-   * `inspect` cannot say how many wait.
+   * The number of entries in the list, which may include entries of services that are gone. Without
+   * it `inspect` cannot say how many services wait.
    */
   readonly length?: (key: string) => Effect.Effect<number, NodeError>
 
-  /** Handing a lock over to the next in line. Without it the next in line is woken and asks the nodes. */
+  /** Hands a lock over to the next in line. Without it the next in line is woken and asks the nodes. */
   readonly handOver?: HandOver | undefined
 
   /** The lines of waiters for permits of semaphores. Without it they rely on their schedule. */
@@ -607,7 +608,10 @@ export interface PermitLine {
  * @since 0.1.0
  */
 export interface PermitEntry {
-  /** The value the waiter will ask with. Its beginning, the service's id, says where to send the wake-up. */
+  /**
+   * The value with which the waiter will request permits. It begins with the id of the service,
+   * which says where to send the wake-up.
+   */
   readonly value: string
   /** How many permits it waits for. */
   readonly permits: number
@@ -616,9 +620,9 @@ export interface PermitEntry {
 /**
  * One service in the waiting list of a key.
  *
- * `value` is a value of its own, under which it will hold the lock if it is handed
- * over, and `fenced` whether it then needs a fencing token. `mode` is what it waits
- * for, and `weight` how much of it, `1` of a lock.
+ * `value` is a value of its own, under which it will hold the lock if it is handed over, and
+ * `fenced` whether it then needs a fencing token. `mode` is what it waits for, and `weight` how
+ * much of it, `1` for a lock.
  *
  * @category models
  * @since 0.1.0
@@ -650,15 +654,15 @@ export interface HandOver {
   readonly stopListening: () => Effect.Effect<void, NodeError>
 
   /**
-   * If the key has the value, takes the successor's entry out of the list, sets the
-   * key to the successor's value, to expire after the given milliseconds, and notifies the
-   * successor (`HandedOver`) and the next in line (`First`). If the successor does not receive
-   * that, or the server is younger than the delayed restart requires, it deletes the key and wakes
-   * the next in line instead. Nothing happens to a key that has another value; for one that is
+   * If the key has the value, takes the successor's entry out of the list, sets the key to the
+   * successor's value, to expire after the given milliseconds, and notifies the successor
+   * (`HandedOver`) and the next in line (`First`). If the successor does not receive that, or the
+   * server has not been up for as long as the delayed restart requires, it deletes the key and
+   * wakes the next in line instead. Nothing happens to a key that has another value; if the key is
    * free, the next in line is woken.
    *
-   * A fenced successor gets a token as `FencingCounters.acquire` would count it; where its
-   * counter cannot be counted up, the key is deleted and the next in line woken.
+   * A fenced successor gets the token that `FencingCounters.acquire` would answer with; if the
+   * counter cannot count any further, the key is deleted and the next in line is woken.
    */
   readonly transfer: (
     key: string,
@@ -669,8 +673,8 @@ export interface HandOver {
 }
 
 /**
- * The lock is handed over for `expiryMillis`. `proposal` is the smallest fencing token,
- * should the successor need one. `chain` passes through to the successor.
+ * The lock is handed over for `expiryMillis`. `proposal` is the smallest fencing token, should the
+ * successor need one. `chain` is passed on to the successor.
  *
  * @category models
  * @since 0.1.0

@@ -16,32 +16,33 @@ import type { LockNode } from "./LockNode.ts"
  *
  * **Details**
  *
- * An option that is `undefined` counts as not given. Invalid values and unknown
- * options die with an `IllegalArgumentError` that names the option; no command is
- * sent. So do names of locks that are empty, not well-formed text or, together with
- * the prefix, longer than 4,096 bytes in UTF-8, and those that begin with
- * `redsync:`, a number and `:`, which is reserved. Values have at most 256 bytes.
+ * An option that is `undefined` counts as not given. Options with invalid values and unknown
+ * options die with an `IllegalArgumentError` that names the option; no command is sent. The same
+ * holds for the name of a lock if it is empty, is not well-formed text, is longer than 4,096 bytes
+ * in UTF-8 together with the prefix, or begins with `redsync:`, a number and `:`, which is
+ * reserved; and for the value of a lock, as passed to `adopt` and `unlock`, if it is longer than
+ * 256 bytes.
  *
  * @category options
  * @since 0.1.0
  */
 export interface LockOptions {
   /**
-   * The length of the lease, after which the key expires if its holder has crashed: more than the
-   * clock drift allowed for, and at most 365 days. Fractions of a millisecond are dropped.
+   * The length of the lease, after which the key expires if its holder has crashed. It must be
+   * longer than the clock drift allowed for, see `driftFactor`, and at most 365 days. Fractions of
+   * a millisecond are dropped.
    *
    * @default "8 seconds"
    */
   readonly expiry?: Duration.Input | undefined
 
   /**
-   * When to try again while the lock is held by another, and when to give up: any
-   * `Schedule`, which is stepped with the error of each failed attempt.
-   * `Redsync.retryPolicy` makes the common ones.
+   * When to try again while the lock is held by another, and when to give up: any `Schedule`, which
+   * is stepped with the error of each failed attempt. `Redsync.retryPolicy` builds the common ones.
    *
-   * The default gives up after 7.7 seconds, just before the default lease of a
-   * crashed holder ends, after 8. To outlast it, give `within`:
-   * `retryPolicy({ within: "10 seconds" })`.
+   * The default gives up after about 7.7 seconds, just before the lease of a crashed holder ends,
+   * which is 8 seconds by default. To outlast that lease, use `retryPolicy({ within: "10 seconds"
+   * })`.
    *
    * @default Redsync.defaultRetry, 16 attempts 512 ms apart
    */
@@ -64,7 +65,8 @@ export interface LockOptions {
   readonly driftFactor?: number | undefined
 
   /**
-   * The time for one node to answer, at most an hour.
+   * How long a node has to answer a request before it counts as failed: more than 0 ms and at most
+   * an hour.
    *
    * @default 5 % of the expiry, at least 50 ms and at most 1 second
    */
@@ -73,17 +75,17 @@ export interface LockOptions {
 
 /**
  * What can be a node: a Redis URL (`redis://`, `rediss://`, `unix:`,
- * `redis+sentinel://host,host/name`), the same as a `Redacted`, any `LockNode`, or
- * an effect that opens one.
+ * `redis+sentinel://host,host/name`), such a URL as a `Redacted`, any `LockNode`, or an effect that
+ * opens one.
  *
  * **Details**
  *
- * Nodes for URLs are made by `IoredisNode` and need the package `ioredis`, which is
- * loaded when the first URL is used. Their connections belong to the service: it
- * opens them, keeps them open and closes them. For options of ioredis, or an
- * existing client, use `IoredisNode.make` and `IoredisNode.fromClient`.
+ * Nodes for URLs are made by `IoredisNode` and need the package `ioredis`, which is loaded when the
+ * first URL is used. Their connections belong to the service: it opens them, keeps them open and
+ * closes them. For ioredis options or an existing client, use `IoredisNode.make` or
+ * `IoredisNode.fromClient`.
  *
- * An effect is run when the service is made, which waits for it. What it opens stays open until the
+ * An effect is run, and waited for, when the service is made. What it opens stays open until the
  * service's scope closes. Its errors and requirements become those of the service's layer.
  *
  * @category options
@@ -112,8 +114,8 @@ export type NodeInputServices<Node> = Node extends Effect.Effect<LockNode, infer
  *
  * **Details**
  *
- * `Node` is inferred from options given in place. By default, the type is for nodes that can be
- * opened without failures or requirements.
+ * `Node` is inferred where the options are written inline. By default it stands for nodes that open
+ * without errors or requirements.
  *
  * @category options
  * @since 0.1.0
@@ -158,11 +160,11 @@ export interface ServiceOptions<
   readonly delayedRestart?: Duration.Input | undefined
 
   /**
-   * The number of replicas that must acknowledge a lock, its extension and its token
-   * (`WAIT`) before the node's vote counts, at most 100; they get a third of the node
-   * timeout for it. For nodes that fail over to a replica, as with Sentinel or in a
-   * Cluster: set it to the number of replicas each has, or one less if one may be
-   * down. A node with fewer of them connected grants and extends nothing.
+   * The number of replicas that must acknowledge a lock, its extension and its token (`WAIT`)
+   * before the node's vote counts, at most 100; they get a third of the node timeout for it. For
+   * nodes that fail over to a replica, as with Sentinel or in a Cluster: set it to the number of
+   * replicas of each node, or to one less so that a replica may be down. A node with fewer replicas
+   * connected neither grants nor extends locks.
    *
    * @default 0, since independent servers have none
    */
@@ -170,7 +172,7 @@ export interface ServiceOptions<
 }
 
 /**
- * The options of a service that can come from configuration: all but schedules, and nodes that are not URLs.
+ * The options of a service that can come from configuration: all but `retry`, with URLs as nodes.
  *
  * @category options
  * @since 0.1.0
@@ -200,8 +202,8 @@ export interface MemoryOptions extends Omit<ServiceOptions, "nodes"> {
  */
 export interface RetryPolicyOptions {
   /**
-   * The number of attempts, the first included: a whole number of at least 1, or
-   * `Infinity`. There is no delay after the last; 1 tries once.
+   * The number of attempts, the first included: a whole number of at least 1, or `Infinity`. There
+   * is no delay after the last one; `1` makes a single attempt.
    *
    * @default 16, or `Infinity` if `within` is given
    */

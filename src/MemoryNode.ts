@@ -1,11 +1,11 @@
 /**
  * A node inside this process.
  *
- * It keeps its keys in memory and tells time by Effect's `Clock`, so tests of
- * code that locks run on `TestClock` without a server and without waiting, and
- * a program can be tried before there is a Redis. It provides mutual exclusion within one process only.
+ * It keeps its keys in memory and takes the time from Effect's `Clock`, so that tests of code that
+ * uses locks run on `TestClock`, without a server and without waiting, and a program can be tried
+ * before there is a Redis. It provides mutual exclusion within one process only.
  *
- * It has every optional ability of a node, one after the other, hence its length.
+ * It has every optional ability of a node.
  *
  * @since 0.1.0
  */
@@ -171,7 +171,7 @@ export const make = (id: string = "memory"): LockNode => {
       })
     })
 
-  /** Notifies those that watch the key that it has changed: once for each read. */
+  /** Notifies the waiters that watch the key that it has changed. A watch ends with its notification. */
   const changed = (key: string, tell: Tell) => {
     const waiters = watchers.get(key)
     watchers.delete(key)
@@ -209,7 +209,10 @@ export const make = (id: string = "memory"): LockNode => {
 
   /** What one service sees of the lines of semaphores. */
   const permitLine = (waiterId: string): PermitLine => {
-    /** Wakes those who are first, as long as their permits are free, each with a slot of its own if slots were freed. */
+    /**
+     * Wakes the first in line, for as long as their permits are free, each with a different slot if
+     * slots were freed.
+     */
     const wakeNext = (key: string, table: PermitTable, limit: number, freed: ReadonlyArray<number>, tell: Tell) => {
       let vacant = limit === 0 ? mostSlots : limit - table.taken
       let used = 0
@@ -262,7 +265,7 @@ export const make = (id: string = "memory"): LockNode => {
   const waitingList = (waiterId: string): WaitingList => {
     const owner = (value: string) => waiterOf(value, waiterId)
 
-    /** Wakes the first in line for a free key that can be notified; those whose service is gone are skipped. */
+    /** Wakes the first waiter for a free key that can be notified. Waiters whose service is gone are skipped. */
     const wakeNext = (key: string, now: number, tell: Tell): boolean => {
       if (live(key, now) !== undefined) return false
       for (let next = first(key); next !== undefined; next = first(key)) {
@@ -499,7 +502,7 @@ export const make = (id: string = "memory"): LockNode => {
           })
       }
     },
-    // It lives and dies with this process, and so does all that it excludes.
+    // The node ends with this process, and so do all its locks.
     delayedRestart: () => node,
     waitingList: (waiterId, onNotice) =>
       Effect.acquireRelease(

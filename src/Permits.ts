@@ -47,7 +47,7 @@ export interface PermitOptions extends SemaphoreOptions {
 }
 
 /**
- * Permits that are held: a lock whose exclusive part is its slots.
+ * Held permits of a semaphore: like a lock, but what is exclusive is the slots, not the name.
  *
  * **Details**
  *
@@ -58,19 +58,22 @@ export interface PermitOptions extends SemaphoreOptions {
  * @since 0.1.0
  */
 export interface Permits extends Lock {
-  /** The value for which the nodes keep the slots, fresh for every attempt. Neither `unlock` nor `adopt` takes it. */
+  /** The value for which the nodes keep the slots, fresh for every attempt. Neither `unlock` nor `adopt` accepts it. */
   readonly value: string
 
-  /** Gives up all slots on every node, and wakes those who wait for them. Otherwise it does what `Lock.release` does. */
+  /**
+   * Gives up all slots on every node, and wakes waiters whose permits are then free. In all other
+   * respects it does what `Lock.release` does.
+   */
   readonly release: Lock["release"]
 
   /** How many permits the semaphore has, as its holder stated. */
   readonly limit: number
 
   /**
-   * The numbers of the permits, ascending from 0 to the limit less one. No other holder
-   * has any of them, so they can identify what is shared: a connection, a port, a licence. Those of
-   * one holder need not be adjacent.
+   * The numbers of the permits, from 0 to the limit less one, in ascending order. No other holder
+   * has any of them, so they can identify what is shared: a connection, a port, a licence. The
+   * numbers of one holder need not be adjacent.
    */
   readonly slots: ReadonlyArray<number>
 
@@ -79,7 +82,7 @@ export interface Permits extends Lock {
 }
 
 /**
- * Permits that are held, with a fencing token for each slot.
+ * Held permits, with a fencing token for each slot.
  *
  * @category models
  * @since 0.1.0
@@ -109,7 +112,7 @@ export interface PermitInspection {
   readonly taken: number
   /** The holders of permits according to a quorum of nodes. */
   readonly holders: ReadonlyArray<PermitHolder>
-  /** What each node has, in the order of the layer's. */
+  /** What each node stores, in the order of the layer's nodes. */
   readonly nodes: ReadonlyArray<PermitNodeView>
 }
 
@@ -117,11 +120,12 @@ export interface PermitInspection {
 export type { PermitHolder } from "./LockNode.ts"
 
 /**
- * What one node has of a semaphore, or a failure to answer.
+ * What one node stores of a semaphore, or that it failed to answer.
  *
  * **Details**
  *
- * A node may have slots of values that hold no permit: of attempts in progress, or of lost holders.
+ * A node may store slots of values that hold no permit: those of attempts in progress, or of
+ * holders that lost their permits.
  *
  * @category models
  * @since 0.1.0

@@ -25,9 +25,9 @@ import type { LockNode } from "./LockNode.ts"
  *
  * **Details**
  *
- * The `client` of platform-node's `NodeRedis` service is one. It is listened to, and
- * never closed or reconfigured. With `emitInvalidate` its server notifies it when a lock is
- * released by other means than this library.
+ * The `client` of platform-node's `NodeRedis` service is such a client. The node listens to its
+ * events, but never closes or reconfigures it. With `emitInvalidate` the server notifies it when a
+ * lock is released by means other than this library.
  *
  * @category models
  * @since 0.1.0
@@ -57,18 +57,17 @@ export interface Options {
  *
  * **Details**
  *
- * The client decides what happens while the server is down: commands that it queues
- * or sends again cost the node timeout and are cleaned up, so give node-redis
- * `disableOfflineQueue: true`. Errors of the client are failures of the node, as
- * `NodeError`. Scripts are sent with their source.
+ * The client decides what happens while the server is down: commands that it queues or sends again
+ * cost the node timeout and are cleaned up, so give node-redis `disableOfflineQueue: true`. Errors
+ * of the client become failures of the node, as `NodeError`. Scripts are sent with their source
+ * each time (`EVAL`).
  *
- * The first waiter opens a subscription, which is a connection of its own. Locks are
- * handed over to the next in line only if `client` is given and counts its connections,
- * as node-redis 6 does; without it the next in line is woken and asks the nodes. A
- * release by another library is noticed at once if the client has `emitInvalidate`, which
- * needs permission for `CLIENT TRACKING`; otherwise on the waiter's schedule. Give such a
- * client nothing else to do: its server then notifies it of every key that is read on
- * it.
+ * The first waiter opens a subscription, which is a connection of its own. Locks are handed over to
+ * the next in line only if `client` is given and counts its connections, as node-redis 6 does;
+ * without it the next in line is woken and asks the nodes. A release by another library is noticed
+ * at once if the client has `emitInvalidate`, which needs permission for `CLIENT TRACKING`;
+ * otherwise on the waiter's schedule. Use such a client for nothing else, since the server notifies
+ * it about every key that was read on it.
  *
  * Invalid arguments throw an `IllegalArgumentError` that names the argument.
  *
@@ -82,13 +81,13 @@ export const make = (redis: Redis.Redis["Service"], options: Options = {}): Lock
 }
 
 /**
- * A node over the Redis service in the context, as {@link make} makes it, which can also
- * wait for `replicas`.
+ * A node over the Redis service in the context. Like that of {@link make}, but can also wait for
+ * `replicas`.
  *
  * **Details**
  *
- * With `replicas` all its commands are sent on one connection, which it reserves until the
- * scope closes, and which waits for the replicas. It then does not hand locks over.
+ * With `replicas` the node sends all its commands on one connection, which it reserves until the
+ * scope closes, since `WAIT` applies to a connection. It then does not hand locks over.
  *
  * Invalid options die with an `IllegalArgumentError` that names the option.
  *
@@ -120,8 +119,8 @@ export const node = (options: Options = {}): Effect.Effect<LockNode, never, Redi
  * connection. The layer's own errors appear in those of the node only; `NodeRedis` logs
  * each connection that fails as a warning of its own.
  *
- * Where the layer provides `NodeRedis`, its client is used as the option `client` of
- * {@link make} would be. The node waits for `replicas` as {@link node} does.
+ * If the layer provides `NodeRedis`, its client is used as the option `client` of {@link make}
+ * would be. The node waits for `replicas` as {@link node} does.
  *
  * When the scope closes, a client of `NodeRedis` is closed at once, and other
  * finalizers of the layer are waited for, for at most a second. An invalid argument is a

@@ -2,11 +2,10 @@
  * Mutual exclusion across processes and machines, over N independent Redis
  * servers: the Redlock algorithm as a scoped resource.
  *
- * A lock is a key that a quorum of the nodes, more than half of them, stores
- * with the same random value and an expiry. Acquiring asks all nodes at once and
- * retries on a `Schedule`; releasing deletes the key if it still has that
- * value; if the holder crashes, the key expires. A minority of slow or
- * unreachable nodes goes unnoticed.
+ * A lock is a key that a quorum of the nodes, more than half of them, stores with the same random
+ * value and an expiry. Acquiring asks all nodes at once and retries on a `Schedule`; releasing
+ * deletes the key if it still has that value; if the holder crashes, the key expires. A minority of
+ * slow or unreachable nodes neither blocks nor delays a lock.
  *
  * **Example** (One charge at a time)
  *
@@ -79,7 +78,7 @@ export * from "./RedsyncService.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * A schedule for acquiring: a given number of attempts at a given interval.
+ * A schedule for acquiring: attempts at a given interval, up to a given number or for a given time.
  *
  * **Details**
  *
@@ -147,8 +146,8 @@ const checkPolicy = (option: string, value: unknown, isAllowed: boolean, allowed
  *
  * **Gotchas**
  *
- * It ends just before the default lease of a crashed holder does, after 8 seconds.
- * To outlast it, use `retryPolicy({ within: "10 seconds" })`, or longer if the expiry is longer.
+ * It ends just before the lease of a crashed holder does, which is 8 seconds by default. To outlast
+ * it, use `retryPolicy({ within: "10 seconds" })`, or longer if the expiry is longer.
  *
  * @category retrying
  * @since 0.1.0
@@ -164,7 +163,7 @@ const ioredisNode = Effect.promise(() =>
   import("./IoredisNode.ts").catch((error: NodeJS.ErrnoException) => {
     if (error.code?.endsWith("MODULE_NOT_FOUND") !== true) throw error
     throw new Error(
-      "effect-redsync: nodes given as URLs need ioredis; run `npm install ioredis`, or give nodes of RedisNode.",
+      "effect-redsync: nodes given as URLs need ioredis; run `npm install ioredis`, or use nodes of RedisNode.",
       { cause: error }
     )
   })
@@ -181,17 +180,16 @@ const open = (checked: CheckedOptions) => Effect.map(makeService(checked), makeR
  *
  * **Details**
  *
- * Succeeds when a quorum of the nodes is ready, or each has been tried once;
- * unreachable servers never make it fail. When its scope closes, the locks still held
- * are released, pending clean-up finishes or times out after one node timeout, and the
- * connections are closed.
+ * Succeeds once a quorum of the nodes is ready, or each has been tried once; unreachable servers
+ * never make it fail. When its scope closes, the locks still held are released, pending clean-up
+ * finishes or times out after one node timeout, and the connections are closed.
  *
- * An invalid option is a defect, an `IllegalArgumentError` that names the option,
- * its value and what is allowed; passwords in URLs are masked. It is a defect, too, if
- * a node is a URL and ioredis is not installed.
+ * An invalid option is a defect, an `IllegalArgumentError` that names the option, its value and
+ * what is allowed; passwords in URLs are masked. A node given as a URL is a defect, too, if ioredis
+ * is not installed.
  *
- * Use {@link layer} for the one service of a program, and `make` for a service of your own, such as
- * where a program has several quorums.
+ * Use {@link layer} if a program has a single service, and `make` to give a service a tag of its
+ * own, for instance if a program has several quorums.
  *
  * **Example** (A quorum for orders)
  *
@@ -217,7 +215,8 @@ export const make = <const Node extends NodeInput>(
 }
 
 /**
- * The service over the given nodes, as {@link make} makes it.
+ * Provides the service over the given nodes; {@link make} documents its options, defects and
+ * finalization.
  *
  * **Example** (Three servers)
  *
@@ -239,13 +238,13 @@ export const layer = <const Node extends NodeInput>(
   Layer.effect(Redsync, make(options))
 
 /**
- * The service with options from configuration of your own.
+ * Provides the service, with each option read from a `Config` of your own.
  *
  * **Details**
  *
- * `defaults` are for options without a configuration, such as `retry`. Fails with a
- * `ConfigError` where a value is missing or not allowed; passwords in URLs are masked.
- * For fixed names of variables see {@link layerEnv}.
+ * `defaults` are for options that are not read from configuration, such as `retry`. Fails with a
+ * `ConfigError` if a value is missing or not allowed; passwords in URLs are masked. For predefined
+ * variable names, see {@link layerEnv}.
  *
  * **Example** (Secret URLs)
  *
@@ -291,12 +290,12 @@ const checkConfigs = (options: unknown): Config.Wrap<ConfigOptions> | string => 
   const plain = Object.entries(read).find(([, value]) => !passes(() => Config.isConfig(value)))
   return plain === undefined
     ? read as Config.Wrap<ConfigOptions>
-    : invalidOption(...plain, "it must be a Config, such as Config.succeed makes of a fixed value")
+    : invalidOption(...plain, "it must be a Config; use Config.succeed for a fixed value")
 }
 
 /**
- * The service with its options from environment variables, which take precedence
- * over the given ones.
+ * Provides the service, with its options read from environment variables, which take precedence
+ * over `options`.
  *
  * **Details**
  *
@@ -313,10 +312,9 @@ const checkConfigs = (options: unknown): Config.Wrap<ConfigOptions> | string => 
  *
  * Durations have a unit: `10s` or `10 seconds`, `500ms`, `5m`, `2h`.
  *
- * The variables are read from the `ConfigProvider` of the context, by default the
- * environment. Fails with a `ConfigError` where a variable is missing or its value is
- * not allowed; passwords in URLs are masked. `REDSYNC_NODES` may be missing if
- * `options` names the nodes.
+ * The variables are read from the `ConfigProvider` of the context, by default the environment.
+ * Fails with a `ConfigError` if the value of a variable is not allowed, or if neither
+ * `REDSYNC_NODES` nor `options` gives the nodes; passwords in URLs are masked.
  *
  * @category layers
  * @since 0.1.0
@@ -348,9 +346,9 @@ const fromConfig = (
 const optionsWithoutNodes = serviceOptions.filter((option) => option !== "nodes")
 
 /**
- * The service over nodes inside this process, one by default: for tests, on
- * `TestClock` too, and for experiments. Provides mutual exclusion within this
- * process only.
+ * Provides the service over nodes inside this process, one by default: for experiments, and for
+ * tests, including those with `TestClock`. Mutual exclusion holds within this process only. An
+ * invalid option is a defect, an `IllegalArgumentError` that names the option.
  *
  * **Example** (Three nodes)
  *
@@ -376,12 +374,14 @@ export const layerMemory = (options: MemoryOptions = {}): Layer.Layer<Redsync> =
   }))
 
 /**
- * The service over one node: the Redis service of Effect that is in the context.
+ * Provides the service over a single node: Effect's Redis service in the context.
  *
  * **Details**
  *
- * `id` is the name of the node in errors, `"redis"` by default. For several Redis
- * services as several nodes use {@link layer} with nodes of `RedisNode`.
+ * `id` is the name of the node in errors, `"redis"` by default, and `client` the client behind the
+ * Redis service; see `RedisNode.Options`. An invalid option is a defect, an `IllegalArgumentError`
+ * that names the option. To use several Redis services as nodes, use {@link layer} with nodes of
+ * `RedisNode`.
  *
  * @category layers
  * @since 0.1.0

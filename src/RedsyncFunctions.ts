@@ -1,6 +1,6 @@
 /**
- * The functions of `Redsync`: what acquires, releases or inspects a lock, for the service in the
- * context. This file is as long as its documentation.
+ * The functions of `Redsync`, which acquire, release and inspect locks by the service in the
+ * context. Most of this file is documentation.
  *
  * @since 0.1.0
  */
@@ -24,9 +24,9 @@ import { type Names, type Program, Redsync, type Topology } from "./RedsyncServi
  *
  * **Details**
  *
- * Waits for the lock for as long as the schedule allows, runs the program, and
- * releases the lock however the program ends. `program` may be a function of
- * the `Lock`. Needs no `Scope`; `Effect.scoped` around it does no harm.
+ * Waits for the lock for as long as the schedule allows, runs the program, and releases the lock
+ * however the program ends. `program` may be a function of the `Lock`. Requires no `Scope`;
+ * wrapping it in `Effect.scoped` does no harm.
  *
  * Fails with `ErrFailed` if another client holds the lock and the schedule is
  * exhausted, with `NodesUnavailable` if too few nodes answer, and with `LockLost`
@@ -34,14 +34,14 @@ import { type Names, type Program, Redsync, type Topology } from "./RedsyncServi
  * its finalizers run, and the failure does not wait for the release. The result of
  * a program that outlived its lock is never reported as a success.
  *
- * Unless `autoExtend` is `false`, the lease is extended a third of the expiry
- * after the last success, so the lock stays held for as long as the program runs.
- * It is lost if a quorum no longer stores its value, or if too few nodes can be
- * reached for the rest of the lease.
+ * Unless `autoExtend` is `false`, the lease is extended whenever a third of the expiry has passed
+ * since the grant or the last extension, so the lock stays held for as long as the program runs. It
+ * is lost if a quorum no longer stores its value, or if too few nodes can be reached for the rest
+ * of the lease.
  *
- * Interruption, by `Effect.timeout` for instance, ends the waiting at once and
- * leaves no key behind on nodes that can be reached; while the program runs it
- * interrupts the program and then releases.
+ * Interruption, by `Effect.timeout` for instance, ends the waiting at once and leaves no key behind
+ * on nodes that can be reached; while the program runs, it interrupts the program and then releases
+ * the lock.
  *
  * **Gotchas**
  *
@@ -111,16 +111,14 @@ export const withLockIfAvailable: {
  *
  * **Details**
  *
- * Names may come in any order and more than once; callers with overlapping names
- * cannot deadlock. If all are free they are acquired in one round trip, each
- * under its own quorum. A lock that is held elsewhere is waited for with its own
- * schedule, while all locks that sort before it are kept. They are released
- * together.
- * `program` may be a function of the locks, which come in the order in which the
- * names first appear.
+ * Names may come in any order and more than once; callers with overlapping names cannot deadlock.
+ * If all are free they are acquired in one round trip, each under its own quorum. A lock that is
+ * held elsewhere is waited for with its own schedule, while all locks that sort before it are kept.
+ * All are released together. `program` may be a function of the locks, which come in the order in
+ * which the names first appear.
  *
- * Fails as {@link withLock} does, with the name in question in the error: the
- * loss of any one lock ends the program. At least one name is required.
+ * Fails as {@link withLock} does; the error has the name of the lock in question, and the loss of
+ * any one lock ends the program. An empty list of names is a defect.
  *
  * **Example** (A transfer between two accounts)
  *
@@ -151,7 +149,7 @@ export const withLocks: {
 )
 
 /**
- * Like {@link withLock}, and gives the program a fencing token.
+ * Like {@link withLock}, but also gives the program a fencing token.
  *
  * **Details**
  *
@@ -166,12 +164,11 @@ export const withLocks: {
  *
  * **Gotchas**
  *
- * Tokens come from counters beside the keys, and from the clients' clocks if a
- * counter has been lost: an hour after its last use, or when a server restarts
- * empty. So the clients' clocks must agree within the hour, and within
- * `delayedRestart` of the layer if servers may restart empty. A lock that was taken
- * by `withLock`, or by another library, has no token but is still mutually
- * exclusive.
+ * Tokens come from counters beside the keys, and from the clients' clocks if a counter has been
+ * lost: an hour after its last use, or when a server restarts empty. So the clients' clocks must
+ * agree to within an hour, and to within the layer's `delayedRestart` if servers may restart empty.
+ * A lock that was taken by `withLock`, or by another library, has no token, but it and a fenced
+ * lock of the same name still exclude each other.
  *
  * **Example** (A write that says who it is from)
  *
@@ -229,9 +226,8 @@ export const withFencedLockIfAvailable: {
  *
  * **Details**
  *
- * The program gets the locks in the order in which the names first appear. The token
- * of each is for the resource of its name; those of different names mean nothing to
- * each other.
+ * The program gets the locks in the order in which the names first appear. Each token is for the
+ * resource that its lock protects; tokens of different names cannot be compared.
  *
  * **Example** (One token for each account)
  *
@@ -265,8 +261,8 @@ export const withFencedLocks: {
  * **Details**
  *
  * Waits for the lock for as long as the schedule allows, and fails with `ErrFailed` or
- * `NodesUnavailable` as {@link withLock} does. The program is not interrupted when
- * the lease is lost: use `Lock.guard`, or watch `lost`, or use `withLock`.
+ * `NodesUnavailable` as {@link withLock} does. Interruption ends the waiting at once. The program
+ * is not interrupted when the lock is lost: use `Lock.guard`, watch `lost`, or use `withLock`.
  *
  * @category locking
  * @since 0.1.0
@@ -287,7 +283,8 @@ export const fencedLock = (
   Effect.flatMap(Redsync, (redsync) => redsync.fencedLock(name, options))
 
 /**
- * Like {@link lock}, but makes one attempt: `None` if the lock is held.
+ * Like {@link lock}, but makes one attempt: `None` if the lock is held. Fails with
+ * `NodesUnavailable` if too few nodes respond to decide. `retry` is not used.
  *
  * @category locking
  * @since 0.1.0
@@ -311,16 +308,16 @@ export const tryFencedLock = (
   Effect.flatMap(Redsync, (redsync) => redsync.tryFencedLock(name, options))
 
 /**
- * Shares the lock with other readers for exactly as long as `program` runs: for any number of
- * readers of what must not change meanwhile.
+ * Shares the lock with other readers for exactly as long as `program` runs, so that what they read
+ * does not change meanwhile.
  *
  * **Details**
  *
- * Any number of readers hold the lock at once, and while they do, nobody holds it
- * exclusively: `withLock` with the same name is the writer. Each reader has a lease,
- * a value and an expiry of its own, which is extended, lost and released like that of
- * any lock; all that {@link withLock} says of failures, interruption and `autoExtend`
- * holds here. Other Redlock libraries see the lock as held by another client.
+ * Any number of readers can hold the lock at once, and while they do, nobody holds it exclusively.
+ * A writer uses `withLock` with the same name. Each reader has a value and a lease of its own,
+ * which is extended, lost and released like that of any lock; everything {@link withLock} says
+ * about failures, interruption and `autoExtend` applies here. Other Redlock libraries see the lock
+ * as held by another client.
  *
  * Readers and writers take turns: once a writer waits, no more readers are admitted, and a
  * writer that has kept readers waiting leaves the lock to them for a moment when it
@@ -391,16 +388,16 @@ export const withSharedLockIfAvailable: {
 )
 
 /**
- * Like {@link withSharedLock}, and gives the program a fencing token: at least that of
- * every earlier fenced writer, and smaller than that of every later one.
+ * Like {@link withSharedLock}, but also gives the program a fencing token: at least as large as
+ * that of every earlier fenced writer, and smaller than that of every later one.
  *
  * **Details**
  *
- * A resource that keeps the token of its last write refuses a read with a smaller one:
- * the reader was too late, since another writer has been there. It accepts an equal
- * one, since readers have the token of the writer before them, and does not keep the
- * tokens of readers. Takes a second round trip if the nodes' counters differ, as after an
- * attempt that failed. For clocks and lost counters, see {@link withFencedLock}.
+ * A resource that remembers the token of its last write rejects a read with a smaller token: that
+ * reader came too late, since another writer has written meanwhile. It accepts an equal token,
+ * since readers get the token of the writer before them, and it does not remember the tokens of
+ * readers. Takes a second round trip if the nodes' counters differ, for instance after a failed
+ * attempt. For clocks and lost counters, see {@link withFencedLock}.
  *
  * @category locking
  * @since 0.1.0
@@ -419,8 +416,8 @@ export const withFencedSharedLock: {
 )
 
 /**
- * Like {@link withFencedSharedLock}, but makes one attempt: `None` if a writer holds the
- * lock or waits for it.
+ * Like {@link withFencedSharedLock}, but makes one attempt: `None` if a writer holds the lock or
+ * waits for it. Fails as {@link withSharedLockIfAvailable} does.
  *
  * @category locking
  * @since 0.1.0
@@ -558,15 +555,15 @@ export const adoptFenced = (
   Effect.flatMap(Redsync, (redsync) => redsync.adoptFenced(name, value, options))
 
 /**
- * Releases a lock by its value, from any process: `true` if a quorum of nodes had
- * it and deleted it.
+ * Releases a lock by its value, from any process: `true` if a quorum of nodes stored the value and
+ * deleted the key.
  *
  * **Details**
  *
- * Waits until every node has answered or timed out, so that `inspect` shows what is left.
- * Fails with `NodesUnavailable` if too few nodes respond to decide; the other nodes are retried in
- * the background. A lock with this value that is held by the same service ends at once: its holder
- * gets `LockLost` with the reason `"Released"`.
+ * Waits until every node has answered or timed out, so that `inspect` shows what is left. Fails
+ * with `NodesUnavailable` if too few nodes respond to decide. In either case, nodes that did not
+ * respond are retried in the background. A lock with this value that is held by the same service
+ * ends at once: its holder gets `LockLost` with the reason `"Released"`.
  *
  * @category operating
  * @since 0.1.0
@@ -601,8 +598,7 @@ export const inspect = (name: string): Effect.Effect<Inspection, never, Redsync>
   Effect.flatMap(Redsync, (redsync) => redsync.inspect(name))
 
 /**
- * Deletes the key on every node, whoever holds the lock: `true` if any node had
- * it.
+ * Deletes the key on every node, whoever holds the lock: `true` if any node had the key.
  *
  * **Details**
  *
@@ -611,11 +607,12 @@ export const inspect = (name: string): Effect.Effect<Inspection, never, Redsync>
  *
  * **Gotchas**
  *
- * A holder in the same service finds out at once, unless it is granted the lock in that very moment; one elsewhere, only when it
- * extends or checks the lock. Until then two processes may believe they hold it.
+ * A holder in the same service finds out at once, unless it is being granted the lock at that very
+ * moment. A holder elsewhere finds out only when it extends or checks the lock; until then, two
+ * processes may believe they hold it.
  *
- * The first in line is woken. After a `DEL` by other means, such as `redis-cli`, it learns of
- * that from the holder's next extension, or makes an attempt on its schedule.
+ * The first in line is woken. If the key is deleted by other means, such as `redis-cli`, the first
+ * in line finds out through the holder's next extension, or by an attempt on its own schedule.
  *
  * @category operating
  * @since 0.1.0
@@ -659,8 +656,9 @@ export const health: Effect.Effect<Health, never, Redsync> = Effect.flatMap(Reds
 // -----------------------------------------------------------------------------
 
 /**
- * The service in the context with a further prefix appended to its own: the nodes,
- * connections and defaults are the same, and it is closed with it.
+ * The service in the context with a further prefix appended to its own. Nodes, connections and
+ * defaults are the same, and it closes when that service closes. An invalid prefix is a defect, an
+ * `IllegalArgumentError`.
  *
  * **Example** (Names of its own for a part of a program)
  *

@@ -19,11 +19,12 @@ import type { FencedPermits, PermitInspection, PermitOptions, Permits } from "./
  *
  * **Details**
  *
- * Get it from `Redsync.make` or one of the layers. Each method does what the
- * function of the same name does for the service in the context, where it is
- * documented.
+ * Get it from `Redsync.make` or one of the layers. Each method does for this service what the
+ * function of the same name does for the service in the context. The functions are documented in
+ * full.
  *
- * It consists of functions and effects only, so that a test can stub those it needs with `Layer.mock`.
+ * It consists of functions and effects only, so a test can use `Layer.mock` to stub only what it
+ * needs.
  *
  * **Example** (A method instead of a function)
  *
@@ -66,7 +67,7 @@ import type { FencedPermits, PermitInspection, PermitOptions, Permits } from "./
  * @since 0.1.0
  */
 export interface Redsync {
-  /** The ids of the nodes, in their order, the number of them that must agree, and the prefix of all names. */
+  /** The ids of the nodes in order, the number of nodes that must agree, and the prefix of all names. */
   readonly topology: Effect.Effect<Topology>
 
   /** Holds the lock for exactly as long as the program runs: `Redsync.withLock`. */
@@ -76,7 +77,7 @@ export interface Redsync {
     options?: LockOptions
   ) => Effect.Effect<A, E | LockError | LockLost, R>
 
-  /** The same with one attempt, `None` if the lock is held: `Redsync.withLockIfAvailable`. */
+  /** Like `withLock`, with a single attempt, `None` if the lock is held: `Redsync.withLockIfAvailable`. */
   readonly withLockIfAvailable: <A, E, R>(
     name: string,
     program: Program<[lock: Lock], A, E, R>,
@@ -97,7 +98,7 @@ export interface Redsync {
     options?: LockOptions
   ) => Effect.Effect<A, E | LockError | LockLost, R>
 
-  /** The same with one attempt, `None` if the lock is held: `Redsync.withFencedLockIfAvailable`. */
+  /** Like `withFencedLock`, with a single attempt, `None` if the lock is held: `Redsync.withFencedLockIfAvailable`. */
   readonly withFencedLockIfAvailable: <A, E, R>(
     name: string,
     program: (token: FencingToken, lock: FencedLock) => Effect.Effect<A, E, R>,
@@ -114,7 +115,7 @@ export interface Redsync {
   /** Acquires the lock, and releases it when the scope closes: `Redsync.lock`. */
   readonly lock: (name: string, options?: LockOptions) => Effect.Effect<Lock, LockError, Scope.Scope>
 
-  /** The same with one attempt, `None` if the lock is held: `Redsync.tryLock`. */
+  /** Like `lock`, with a single attempt, `None` if the lock is held: `Redsync.tryLock`. */
   readonly tryLock: (
     name: string,
     options?: LockOptions
@@ -136,7 +137,7 @@ export interface Redsync {
     options?: LockOptions
   ) => Effect.Effect<A, E | LockError | LockLost, R>
 
-  /** The same with one attempt, `None` if a writer holds the lock or waits for it: `Redsync.withSharedLockIfAvailable`. */
+  /** Like `withSharedLock`, with a single attempt, `None` if a writer has or awaits it: `Redsync.withSharedLockIfAvailable`. */
   readonly withSharedLockIfAvailable: <A, E, R>(
     name: string,
     program: Program<[lock: Lock], A, E, R>,
@@ -150,7 +151,7 @@ export interface Redsync {
     options?: LockOptions
   ) => Effect.Effect<A, E | LockError | LockLost, R>
 
-  /** The same with one attempt, `None` if it is not available: `Redsync.withFencedSharedLockIfAvailable`. */
+  /** Like `withFencedSharedLock`, with a single attempt: `Redsync.withFencedSharedLockIfAvailable`. */
   readonly withFencedSharedLockIfAvailable: <A, E, R>(
     name: string,
     program: (token: FencingToken, lock: FencedLock) => Effect.Effect<A, E, R>,
@@ -160,7 +161,7 @@ export interface Redsync {
   /** Shares the lock with other readers until the scope closes: `Redsync.sharedLock`. */
   readonly sharedLock: (name: string, options?: LockOptions) => Effect.Effect<Lock, LockError, Scope.Scope>
 
-  /** The same with one attempt, `None` if a writer holds the lock or waits for it: `Redsync.trySharedLock`. */
+  /** Like `sharedLock`, with a single attempt, `None` if a writer has or awaits it: `Redsync.trySharedLock`. */
   readonly trySharedLock: (
     name: string,
     options?: LockOptions
@@ -196,7 +197,7 @@ export interface Redsync {
     options: PermitOptions
   ) => Effect.Effect<A, E | LockError | LockLost, R>
 
-  /** The same with one attempt, `None` if too few are free: `Semaphore.withPermitsIfAvailable`. */
+  /** Like `withPermits`, with a single attempt, `None` if too few are free: `Semaphore.withPermitsIfAvailable`. */
   readonly withPermitsIfAvailable: <A, E, R>(
     name: string,
     program: Program<[permits: Permits], A, E, R>,
@@ -210,7 +211,7 @@ export interface Redsync {
     options: PermitOptions
   ) => Effect.Effect<A, E | LockError | LockLost, R>
 
-  /** The same with one attempt, `None` if too few are free: `Semaphore.withFencedPermitsIfAvailable`. */
+  /** Like `withFencedPermits`, with a single attempt: `Semaphore.withFencedPermitsIfAvailable`. */
   readonly withFencedPermitsIfAvailable: <A, E, R>(
     name: string,
     program: Program<[permits: FencedPermits], A, E, R>,
@@ -220,7 +221,7 @@ export interface Redsync {
   /** Acquires permits of a semaphore, and releases them when the scope closes: `Semaphore.permits`. */
   readonly permits: (name: string, options: PermitOptions) => Effect.Effect<Permits, LockError, Scope.Scope>
 
-  /** The same with one attempt, `None` if too few are free: `Semaphore.tryPermits`. */
+  /** Like `permits`, with a single attempt, `None` if too few are free: `Semaphore.tryPermits`. */
   readonly tryPermits: (
     name: string,
     options: PermitOptions
@@ -269,7 +270,7 @@ export interface Redsync {
 export const Redsync: Context.Service<Redsync, Redsync> = Context.Service("effect-redsync/Redsync")
 
 /**
- * What a service is made of.
+ * The nodes, quorum and prefix of a service.
  *
  * @category models
  * @since 0.1.0
@@ -279,12 +280,13 @@ export interface Topology {
   readonly nodes: ReadonlyArray<string>
   /** The number of nodes that must agree. */
   readonly quorum: number
-  /** What precedes every name on the nodes, `""` for nothing. */
+  /** What precedes every name on the nodes, `""` if nothing does. */
   readonly prefix: string
 }
 
 /**
- * The program that runs while a lock is held: an effect, or a function of what is held.
+ * The program that runs while a lock is held: an effect, or a function that takes what is held and
+ * returns an effect.
  *
  * @category models
  * @since 0.1.0

@@ -1,12 +1,12 @@
 /**
- * Semaphores over the nodes of a service: at most a given number of permits of a name is held at
+ * Semaphores over the nodes of a service: at most a given number of permits of a name are held at
  * once, by all processes together.
  *
- * A permit is a numbered slot that a quorum of nodes grants to one holder, so the limit
- * is kept where counting on each node would exceed it: with three nodes, two holders
- * that are refused by different ones each have a majority. Otherwise permits are like
- * locks: they have a lease, are extended while their program runs, and are lost if too
- * few nodes can be reached. A semaphore and a lock of one name are independent.
+ * A permit is a numbered slot that a quorum of nodes grants to one holder, so the limit also holds
+ * where counting permits on each node would exceed it: with three nodes and a limit of two, each of
+ * three holders can have a majority if each is refused by a different node. Otherwise permits are
+ * like locks: they have a lease, are extended while their program runs, and are lost if too few
+ * nodes can be reached. A semaphore and a lock of one name are independent.
  *
  * @since 0.1.0
  */
@@ -53,14 +53,14 @@ export type {
  * split over the nodes: that takes up to two more, after which all permits are given up and the
  * next attempt follows soon. Within a service, waiters queue first come first served, whatever
  * their number of permits. Across services the order is kept on one node, where a release wakes the
- * first whose permits are free. That is a hint: each also attempts on its schedule, and when a
- * lease would end.
+ * first whose permits are free. The wake-up is a hint: each waiter also makes attempts on its
+ * schedule, and when a lease would end.
  *
  * **Gotchas**
  *
  * A server that restarts without its data may admit more than the limit, as it may with a lock: see
- * the option `delayedRestart`. A request for many permits may be overtaken by those of services in
- * which nobody waits yet.
+ * the option `delayedRestart`. A request for many permits may be overtaken by requests of services
+ * in which nobody waits yet.
  *
  * **Example** (Five licences)
  *
@@ -122,9 +122,10 @@ export const withPermitsIfAvailable: {
  *
  * **Details**
  *
- * The token of a slot is larger than that of every earlier holder of this slot, so a
- * resource can tell the live holders from those that were frozen: it accepts a token
- * that is at least as large as the largest seen for the slot. In all else, tokens are as those of `withFencedLock`.
+ * The token of a slot is larger than that of every earlier holder of this slot, so a resource can
+ * tell the live holders from those that were frozen: it accepts a token that is at least as large
+ * as the largest seen for the slot. In all other respects, tokens are like those of
+ * `withFencedLock`.
  *
  * **Example** (A write that says which permit it has)
  *
@@ -238,7 +239,8 @@ export const tryFencedPermits = (
 
 /**
  * A semaphore whose name, limit and options are given once, with the functions of Effect's own
- * `Semaphore`. Unlike there, its effects may fail, and acquiring gives the held permits.
+ * `Semaphore`. Unlike with Effect's, effects may fail with the errors of a lock, and acquiring
+ * gives the held permits.
  *
  * @category models
  * @since 0.1.0
@@ -299,7 +301,7 @@ export interface DistributedSemaphore {
  */
 export const semaphore = (name: string, options: SemaphoreOptions): DistributedSemaphore => {
   const read = given(options, permitOptions)
-  // The service tells what is wrong with them.
+  // The service reports what is wrong with them.
   const withCount = (permits: number) =>
     (Predicate.isString(read) ? options : { ...read, permits }) as unknown as PermitOptions
   const withSome: DistributedSemaphore["withPermits"] = (permits) => (program) =>
@@ -339,10 +341,10 @@ export const inspectPermits = (name: string): Effect.Effect<PermitInspection, ne
  *
  * **Details**
  *
- * Others can acquire the permits at once, and are woken, while their former holders still run: a
- * holder finds out at its next extension, one in this service at once. Fencing counters are kept.
- * Fails with `NodesUnavailable` if too few nodes answer. Permits may be taken away even then, as
- * after an interruption.
+ * Others can acquire the permits at once, and are woken, while the former holders still run: a
+ * holder in this service finds out at once, any other at its next extension. Fencing counters are
+ * kept. Fails with `NodesUnavailable` if too few nodes answer. Permits may be taken away even then,
+ * as after an interruption.
  *
  * @category releasing
  * @since 0.1.0

@@ -1,9 +1,9 @@
 /**
- * The distributed lock for Effect programs: Redlock over independent Redis
- * servers, as a scoped resource with typed errors.
+ * Distributed locks for Effect programs: Redlock over independent Redis servers, as scoped
+ * resources with typed errors.
  *
- * Modules are exported as namespaces, the most common functions and types by name. Nodes
- * over ioredis have an entry point of their own, `effect-redsync/IoredisNode`, since
+ * Modules are exported as namespaces; the most common functions and types are also exported by
+ * name. Nodes over ioredis have an entry point of their own, `effect-redsync/IoredisNode`, since
  * ioredis is optional.
  *
  * @since 0.1.0
@@ -20,14 +20,15 @@ import * as RedsyncModule from "./Redsync.ts"
 export * as Fencing from "./Fencing.ts"
 
 /**
- * Work that one of many instances does: a leader, and cron jobs that run once.
+ * Work that only one of many instances does: leader election, and cron jobs whose runs each take
+ * place once.
  *
  * @since 0.1.0
  */
 export * as Leader from "./Leader.ts"
 
 /**
- * What can be done with a held lock: `guard`, `downgrade`. As a type, a held lock.
+ * What can be done with a held lock: `guard` and `downgrade`. As a type, a held lock.
  *
  * @since 0.1.0
  */
@@ -40,8 +41,7 @@ export const Lock = LockModule
 export type Lock = LockModule.Lock
 
 /**
- * What can go wrong with a lock, as tagged errors. As a type, why a lock could not be
- * acquired.
+ * What can go wrong with a lock, as tagged errors. As a type, the errors of an acquisition.
  *
  * @since 0.1.0
  */
@@ -75,8 +75,7 @@ export * as MemoryNode from "./MemoryNode.ts"
 export * as RedisNode from "./RedisNode.ts"
 
 /**
- * The service, its layers, retry schedules, and every function on locks. As a type,
- * the service.
+ * The service, its layers, retry schedules, and every function for locks. As a type, the service.
  *
  * @since 0.1.0
  */
@@ -93,7 +92,7 @@ export type { FencingToken } from "./Fencing.ts"
 /** @since 0.1.0 */
 export { Keyed } from "./Keyed.ts"
 /**
- * Semaphores: at most a given number of permits of a name is held at once.
+ * Semaphores: at most a given number of permits of a name are held at once.
  *
  * @since 0.1.0
  */

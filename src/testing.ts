@@ -84,7 +84,7 @@ export interface NodeCall {
 export interface TestNode {
   /** The node of the service. Its id is `test-1`, `test-2` … in each layer. */
   readonly node: LockNode
-  /** How it behaves from now on; `"up"` at first. */
+  /** How it behaves from now on; `"up"` at first. An invalid state is a defect. */
   readonly set: (state: NodeState) => Effect.Effect<void>
   /**
    * Its server restarts and comes back without its data. It stays in its state, so that
@@ -92,8 +92,8 @@ export interface TestNode {
    */
   readonly wipe: Effect.Effect<void>
   /**
-   * Another program takes the lock on this node, for a minute by default, whatever
-   * the state of the node. Where the lock is held, nothing happens.
+   * Another program takes the lock on this node, for a minute by default, whatever the state of the
+   * node. If the lock is held, nothing happens. A duration that is not more than 0 ms is a defect.
    */
   readonly occupy: (lock: string, duration?: Duration.Input) => Effect.Effect<void>
   /** Every request so far, in order, answered or not. */
@@ -109,7 +109,7 @@ export interface TestNode {
 export class TestNodes extends Context.Service<TestNodes, {
   /** Each of the nodes, `test-1` first. */
   readonly nodes: ReadonlyArray<TestNode>
-  /** Puts all nodes into a state. `all("down")` provokes `NodesUnavailable`. */
+  /** Puts all nodes into the given state. `all("down")` provokes `NodesUnavailable`. */
   readonly all: (state: NodeState) => Effect.Effect<void>
   /**
    * Another program takes the lock on all nodes, for a minute by default. Acquiring it
@@ -126,8 +126,8 @@ export class TestNodes extends Context.Service<TestNodes, {
 }>()("effect-redsync/TestNodes") {}
 
 /**
- * `Redsync` over nodes in memory, and the control over them: for tests with
- * `TestClock`, such as those of `it.effect`.
+ * `Redsync` over nodes in memory, and control over those nodes: for tests with `TestClock`, such as
+ * those of `it.effect`.
  *
  * **Details**
  *
