@@ -169,7 +169,7 @@ const checkOptions = (options: unknown): CheckedOptions | string => {
   const read = given(options, ["id", "client"])
   if (Predicate.isString(read)) return read
   const { client, id = "redis" } = read
-  if (!Predicate.isString(id) || id === "") return invalidOption("id", id, "it must be a string that is not empty")
+  if (!Predicate.isString(id) || id === "") return invalidOption("id", id, "it must be a non-empty string")
   return client === undefined || isEmitter(client)
     ? { id, client: client as NodeRedisClient | undefined }
     : invalidOption("client", client, "it must be a client of node-redis")

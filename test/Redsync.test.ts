@@ -594,7 +594,7 @@ describe("wrong arguments", () => {
       const nodes = yield* TestNodes.makeMany(3)
       yield* Effect.gen(function*() {
         for (const effect of [withLock("", Effect.void), Effect.scoped(lock("")), inspect(""), unlock("", "v")]) {
-          assert.match(String(errorOf(yield* Effect.exit(effect))), /name is ""; it must be a string that is not empty/)
+          assert.match(String(errorOf(yield* Effect.exit(effect))), /name is ""; it must be a non-empty string/)
         }
         assert.match(String(errorOf(yield* Effect.exit(withLock("a", Effect.void, { expiry: 1 })))), /expiry is 1;/)
         assert.isTrue(Exit.hasDies(yield* Effect.exit(tryLock("a", { driftFactor: 2 }))))

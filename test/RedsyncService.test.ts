@@ -204,6 +204,6 @@ describe("fenced locks", () => {
       const { fencing: _, ...without } = MemoryNode.make("without")
       const redsync = yield* Redsync.make({ nodes: [without] })
       const exit = yield* Effect.exit(redsync.withFencedLocks(["a"], () => Effect.void))
-      assert.include(dieMessage(exit), "the node without keeps no fencing counters")
+      assert.include(dieMessage(exit), "the node without does not support fencing tokens")
     }).pipe(Effect.scoped))
 })

@@ -20,7 +20,7 @@ import type { RestoreInterruptibility } from "./attempt.ts"
 import { attemptPermits, type PermitsContext, type RefusedPermits } from "./attemptPermits.ts"
 import { sleepUntilWoken } from "./sleepUntilWoken.ts"
 
-/** How often in a row a split vote is tried again before the schedule decides. */
+/** The number of consecutive retries of a split vote before the schedule decides. */
 const maxSplitRetries = 4
 
 /** Makes one attempt that distinguishes too few permits from too few nodes. */
@@ -135,7 +135,8 @@ const waitForPermits = Effect.fnUntraced(function*(
           yield* onRefused(result, monotonicMillis(clock) - queue.lastAttemptAt)
         }
       } else if (isDue && now >= queue.lastAttemptAt) {
-        // Nobody has asked since we were last due: the head's schedule must not keep us waiting.
+        // Nobody in this service has asked since we were last due: the head's schedule must not keep us
+        // waiting.
         queue.wake()
       }
       if (isDue) break

@@ -29,7 +29,7 @@ export interface SharedContext extends AcquireContext {
   sharedClaim(writer: Claim): OwnClaim
 }
 
-/** How often in a row a split vote is tried again before the schedule decides. */
+/** The number of consecutive retries of a split vote before the schedule decides. */
 const maxSplitRetries = 2
 
 /** Makes one attempt that distinguishes a lock held by a writer from too few nodes. */

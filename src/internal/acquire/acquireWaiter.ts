@@ -1,5 +1,5 @@
 /**
- * A fiber that waits for a lock, and what it is given meanwhile.
+ * A fiber that waits for a lock, and the lock it may be given meanwhile.
  */
 import type { OwnClaim } from "../claim/claim.ts"
 import type { LockSettings } from "../claim/settings.ts"
@@ -17,7 +17,7 @@ export class AcquireWaiter implements Waiter<PlaceClaim>, Heir {
   readonly settings: LockSettings
   wake: (() => void) | undefined
   readonly #service: WaiterContext
-  /** The lock that the holder before it has passed on. */
+  /** The lock that the previous holder has passed on to it. */
   #given: HeldLock | undefined
   #hasLeft = false
 
@@ -50,11 +50,12 @@ export class AcquireWaiter implements Waiter<PlaceClaim>, Heir {
   give(lock: HeldLock): void {
     if (this.#hasLeft) return void lock.beginRelease()
     this.#given = lock
-    // It would hold, leave and pass on within this very call, and the next within that one.
+    // Deferred: the waiter would otherwise hold the lock and pass it on within this very call, and so would
+    // the next within that one.
     this.#service.quorum.defer(() => this.wake?.())
   }
 
-  /** The lock that was passed on to it, unless that is lost already. */
+  /** The lock that was passed on to it, unless it is lost already. */
   take(): HeldLock | undefined {
     const lock = this.#given
     if (lock === undefined) return undefined
@@ -64,7 +65,7 @@ export class AcquireWaiter implements Waiter<PlaceClaim>, Heir {
     return undefined
   }
 
-  /** It no longer waits. What it has not taken goes to the next. */
+  /** It no longer waits. A lock it has not taken goes to the next waiter. */
   leave(): void {
     this.#hasLeft = true
     this.#given?.beginRelease()

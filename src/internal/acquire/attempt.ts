@@ -88,8 +88,8 @@ export const attemptAll = (
   })
 
 /**
- * Waits for the votes on claims and concludes from them, or cleans up after an interruption.
- * A task begins at once, so that closing the service also waits for the clean-up.
+ * Waits for the votes on the claims and concludes from them, or cleans up after an interruption.
+ * Registered as a task at once, so that closing the service also waits for the clean-up.
  */
 export const concludeVotes = <A, B>(
   { cleanUps, nodes, quorum }: Pick<AcquireContext, "cleanUps" | "nodes" | "quorum">,

@@ -79,7 +79,7 @@ export const attemptPermits = (
     )
   })
 
-/** Asks for whichever slots are free, and if too few nodes give the same ones, for those with the most votes. */
+/** Asks for any free slots, and if too few nodes grant the same ones, for the slots with the most votes. */
 const takeRounds = (
   service: PermitsContext,
   claim: OwnClaim,
@@ -89,7 +89,7 @@ const takeRounds = (
   const first = new AcquirePermitsRequest(claim, permits, conclusive)
   const ask = (request: TakePermitsRequest, round: number): Effect.Effect<Taken> =>
     Effect.suspend(() => {
-      // Every round lets the slots expire anew, so the lease counts from the last one.
+      // Every round renews the expiry of the slots, so the lease counts from the last round.
       const start = instantNow(service.clock)
       return Effect.flatMap(service.quorum.request<boolean>(request), (tally) => {
         if (granted(tally)) {
@@ -104,7 +104,7 @@ const takeRounds = (
   return ask(first, 1)
 }
 
-/** Whether another round may decide. A node that had too few permits free in the first one does not help. */
+/** Whether another round may decide. A node that had too few free permits in the first round cannot help. */
 const isSplit = (tally: Tally<boolean>, round: number): boolean =>
   round < lastRound && hasGivenAny(tally) && !rulesOutQuorum(tally, tally.failures + (round === 1 ? tally.refusals : 0))
 
@@ -162,6 +162,6 @@ const warnOfOtherLimit = (
   if (!permitQueues.isFirstWarning(key)) return
   const message =
     `Semaphore ${quoted(name)} is used with different limits, ${allocation.limit} here and ${otherLimit} ` +
-    "elsewhere: never more than the larger one are held"
+    "elsewhere: at most the larger number of permits is held"
   quorum.log("Warn", message, { [attributes.lock]: name })
 }

@@ -45,7 +45,7 @@ export const failExplained = (
   const about = lockOf({ name: error.lock, key })
   const { health, size: quorum } = service.quorum
   const tell = (votes: ReadonlyArray<Vote>) => {
-    // The inspection may show that there are too few nodes, whoever holds the lock.
+    // The inspection may show that too few nodes respond, whether or not the lock is held.
     const failures = votes.filter((vote) => vote._tag === "Failed").length
     return Effect.fail(
       error._tag === "NodesUnavailable" || failures > votes.length - quorum
@@ -89,7 +89,7 @@ export const failExplained = (
     })))
 }
 
-/** When enough of the keys in the way will have expired for a quorum to grant the lock. */
+/** When enough of the blocking keys will have expired for a quorum to grant the lock. */
 const retryAfter = (votes: ReadonlyArray<Vote>, quorum: number): { readonly retryAfter?: Duration.Duration } => {
   const free = votes.filter((vote) => vote._tag === "Granted" || vote._tag === "Free").length
   const ttls = votes.flatMap((vote) => vote._tag === "Refused" && vote.ttlMillis !== undefined ? [vote.ttlMillis] : [])

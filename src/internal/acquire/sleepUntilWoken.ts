@@ -18,14 +18,14 @@ export const sleepUntilWoken = (
   isAwake: () => boolean
 ): Effect.Effect<void> =>
   Effect.callback((resume) => {
-    // It may have been woken since it looked.
+    // It may have been woken since it last checked.
     if (isAwake()) return resume(Effect.void)
     const wake = () => {
       waiter.wake = undefined
       timer.cancel()
       resume(Effect.void)
     }
-    // Whole milliseconds, so that timers of many waiters are of few durations.
+    // Whole milliseconds, so that the timers of many waiters share a few durations.
     const timer = timers.schedule(Math.max(0, Math.ceil(until - monotonicMillis(clock))), wake)
     waiter.wake = wake
     return Effect.sync(() => {

@@ -14,8 +14,8 @@ import type { AcquireContext, RestoreInterruptibility } from "./attempt.ts"
 import type { PlaceClaim } from "./placeClaim.ts"
 
 /**
- * The lock, with its token if it is fenced. `undefined`, and the lock is given up, if too few counters can be
- * raised to the token, or that takes too long.
+ * Returns the lock, with its token if it is fenced. If too few counters can be raised to the token,
+ * or that takes too long, the lock is given up and the result is `undefined`.
  */
 export const takeHandOver = (
   service: AcquireContext,

@@ -25,7 +25,7 @@ import { failExplained, refusalError } from "./refusal.ts"
 import { sleepUntilWoken } from "./sleepUntilWoken.ts"
 import { takeHandOver } from "./takeHandOver.ts"
 
-/** How often in a row a split vote is tried again before the schedule decides. */
+/** The number of consecutive retries of a split vote before the schedule decides. */
 const maxSplitRetries = 2
 
 /** Everything after the first attempt, or instead of it if others wait or the name is contended. */
@@ -65,7 +65,7 @@ export const waitForTurn = Effect.fnUntraced(function*(
         if (lock !== undefined) return lock
       }
       const refused = error()
-      // The next in line need not wait for what we find out.
+      // The next in line need not wait for the inspection that explains our failure.
       waitQueues.leave(queue, waiter)
       waiter.leave()
       const failure = failExplained(service, settings, refused, () => monotonicMillis(clock) - startedAt)
@@ -88,7 +88,7 @@ export const waitForTurn = Effect.fnUntraced(function*(
           if (lock !== undefined) return lock
           if (queue.isHead(waiter)) queue.place.join()
         } else if (queue.wakePending || isDue) {
-          // While some nodes have handed the lock over, an attempt would contend with that.
+          // While some nodes have handed the lock over, an attempt would contend with the hand-over.
           if (queue.place.isVoted) queue.wakePending = false
           else {
             const lock = yield* attemptOrWait()
@@ -96,7 +96,8 @@ export const waitForTurn = Effect.fnUntraced(function*(
           }
         } else if (queue.joinsFirst) queue.place.join()
       } else if (isDue && now >= queue.lastAttemptAt) {
-        // Nobody has asked since we were last due: the head's schedule must not keep us waiting.
+        // Nobody in this service has asked since we were last due: the head's schedule must not keep us
+        // waiting.
         queue.wake()
       }
       if (isDue) break

@@ -12,7 +12,7 @@ import type { LockSettings } from "../claim/settings.ts"
 import { notALockReason, sharedMarker } from "../nodeContract.ts"
 import type { AdminContext } from "./unlock.ts"
 
-/** As `inspect`; whoever calls it sees the value of the holder. */
+/** Like `inspect`, for callers outside the library, who see the value of the holder. */
 export const inspectAndReveal = (
   service: AdminContext,
   name: string,

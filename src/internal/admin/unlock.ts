@@ -43,7 +43,7 @@ const allHolders = ({ readerQueues, waitQueues }: AdminContext, key: string): Re
   ...readerQueues.holders(key)
 ]
 
-/** Releases the lock with the given value, be it a reader's, and ends the hold if it belongs to this service. */
+/** Releases the lock with the given value, which may be a reader's, and ends the hold if it belongs to this service. */
 export const unlock = (
   service: AdminContext,
   name: string,
@@ -69,7 +69,7 @@ const unlockOneKind = (
   return Effect.callback((resume) => {
     service.quorum.send({
       ...releaseRequest(claim),
-      // The first in line waits for the holder, which does not know of this.
+      // The first in line waits for the holder, which does not know of this release, so it is woken here.
       ...!settings.isShared && {
         nodes: waitQueues.releaseOrder(claim.key),
         sendTo: (node) => waitQueues.release(node, claim, constVoid)

@@ -1,12 +1,12 @@
 /**
- * Which schedules do not look at what they are given. An error is made for each step of those that may: of a thousand
- * fibers that wait for one lock hardly any needs it.
+ * Remembers which schedules ignore their input. Each step of any other schedule is given an error,
+ * which is costly to build for each of a thousand fibers that wait for one lock.
  */
 import type * as Schedule from "effect/Schedule"
 
 const withoutInput = new WeakSet<object>()
 
-/** Remembers that the schedule does not look at its input. One that is made from it may. */
+/** Remembers that the schedule ignores its input. A schedule that is derived from it may still read the input. */
 export const ignoresInput = <S extends Schedule.Schedule<unknown>>(schedule: S): S => {
   withoutInput.add(schedule)
   return schedule

@@ -28,13 +28,13 @@ export interface Claim extends Named {
 
 /** Reads the key. Throws if a custom node replies with anything but a `KeyState`. */
 export const inspectKey = (node: LockNode, key: string): Effect.Effect<Option.Option<KeyState>, NodeError> =>
-  Effect.map(node.inspect(key), checked(isKeyState, "it answered no state of a key"))
+  Effect.map(node.inspect(key), checked(isKeyState, "its answer is not the state of a key"))
 
 /** Reads who shares the lock, or the reader with this value. Throws if a custom node replies with anything but a `SharedState`. */
 export const inspectReaders = (node: LockNode, key: string, value?: string): Effect.Effect<SharedState, NodeError> =>
   Effect.map(node.shared!.inspect(key, value), (state) => {
     if (isSharedState(state)) return state
-    throw new Error("it answered no readers")
+    throw new Error("its answer is not a list of readers")
   })
 
 const isSharedState = (u: unknown): u is SharedState => {
@@ -50,7 +50,7 @@ const isSharedState = (u: unknown): u is SharedState => {
 export const askAbstention = (node: LockNode, key: string): Effect.Effect<Option.Option<string>, NodeError> =>
   node.abstention === undefined
     ? Effect.succeedNone
-    : Effect.map(node.abstention(key), checked(Predicate.isString, "it answered no reason to abstain"))
+    : Effect.map(node.abstention(key), checked(Predicate.isString, "its answer is not a reason to abstain"))
 
 const checked = <A>(is: (u: unknown) => u is A, otherwise: string) => (answer: unknown): Option.Option<A> => {
   if (Option.isOption(answer) && (Option.isNone(answer) || is(answer.value))) return answer as Option.Option<A>
@@ -73,7 +73,7 @@ export class OwnClaim implements Claim {
   readonly tokenAllocation: TokenAllocation | undefined
   readonly permits: PermitAllocation | undefined
   untouched: Set<LockNode> | undefined
-  /** Nodes that should have the value lack it: they did not have the one before it. */
+  /** Whether some nodes lack the value because they did not have the value that it replaced. */
   isWorn = false
   readonly madeAt: number
 
@@ -96,7 +96,7 @@ export class OwnClaim implements Claim {
     this.madeAt = madeAt
   }
 
-  /** The same value, for the next that holds the lock with it: on the nodes nothing changes. */
+  /** A claim with the same value for the next holder in this service. Nothing changes on the nodes. */
   passedOnTo({ name, settings }: { readonly name: string; readonly settings: LockSettings }): OwnClaim {
     const passedOn = new OwnClaim(name, this.key, this.value, settings, undefined, this.madeAt)
     passedOn.untouched = this.untouched
@@ -104,14 +104,14 @@ export class OwnClaim implements Claim {
     return passedOn
   }
 
-  /** The same value, for a lock with the settings of the waiter that takes it. */
+  /** A claim with the same value, for a lock with the settings of the waiter that takes it. */
   heldWith(settings: LockSettings): OwnClaim {
     const { key, madeAt, name, tokenAllocation, value } = this
     return new OwnClaim(name, key, value, settings, settings.isFenced ? tokenAllocation : undefined, madeAt)
   }
 }
 
-/** How long the nodes remember a reader that was refused: it asks again well before that, on most schedules. */
+/** How long the nodes remember that a refused reader waits. On most schedules it asks again well before that. */
 const readerWaitMillis = 1000
 
 /** Where the value of a lock is kept on a node: in its key, or among the readers. */
@@ -160,8 +160,9 @@ export class AcquireRequest implements NodeRequest<boolean> {
 }
 
 /**
- * Asks nodes that have not handed the lock over, or whose notification was lost: each sets the key, or extends it
- * if it has the value. `onVote` is called for each that does, with the time of the request.
+ * Asks nodes that have not handed the lock over, or whose notification was lost: each sets the key,
+ * or extends it if the key has the value. `onVote` is called for each node that does so, with the
+ * time of the request.
  */
 export class TopUpRequest implements NodeRequest<boolean> {
   readonly operation = "acquire"
@@ -192,7 +193,7 @@ export class TopUpRequest implements NodeRequest<boolean> {
     const { tokenAllocation, key, settings: { expiryMillis }, value } = this.#claim
     const requests = tokenAllocation === undefined
       ? [node.acquire(key, value, expiryMillis), node.extend(key, value, expiryMillis, true)]
-      // A vote without a count would be worth nothing: its token might be a smaller one than another lock's.
+      // A vote without a counter would be worthless: the token might be smaller than that of another lock.
       : [
         tokenAllocation.acquire(node, key, value, expiryMillis),
         ...node.fencing!.replace === undefined ? [] : [tokenAllocation.replace(node, key, value, value, expiryMillis)]

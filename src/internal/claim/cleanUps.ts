@@ -174,7 +174,7 @@ export class CleanUps {
     this.#quorum.send(new CleanUpRequest(this, pending.claimed, [node], this.#isClosing, pending), constVoid)
   }
 
-  /** Retries for one node timeout, within which a node may still come back. */
+  /** Retries for one node timeout, within which a node may still recover. */
   #sendWhileClosing(queue: NodeQueue, pending: Pending) {
     const { clock, timers } = this.#quorum
     const { nodeTimeoutMillis } = pending.claimed.settings

@@ -1,10 +1,10 @@
 /**
  * The permits of one claim on a semaphore.
  *
- * A permit is a slot that a quorum of nodes grants to the same value, so that no two
- * claims have the same slot and never more than the limit are held. All nodes grant slots in the
- * same order. If claims collide they may grant different ones: then the claim settles on those that
- * most nodes have granted, in one or two more rounds.
+ * A permit is a slot that a quorum of nodes grants to the same value, so that no two claims have
+ * the same slot and never more than the limit are held. All nodes grant slots in the same order. If
+ * claims collide, nodes may grant different slots; the claim then settles on the slots that most
+ * nodes have granted, in one or two more rounds.
  */
 import type { Clock } from "effect/Clock"
 import type * as Effect from "effect/Effect"
@@ -31,7 +31,10 @@ interface PermitClaim {
   readonly settings: { readonly nodeTimeoutMillis: number }
 }
 
-/** The order in which slots are taken: two random numbers of at least 0 and below 1, and the first slot if it is known. */
+/**
+ * What determines the order in which slots are tried: two random numbers from 0 up to but not
+ * including 1, and the slot to try first, if one is known to be free.
+ */
 export interface SlotOrder {
   readonly random: readonly [number, number]
   readonly first?: number | undefined
@@ -43,7 +46,7 @@ export class PermitAllocation {
   readonly permits: number
   readonly start: number
   readonly step: number
-  /** What the counters of the slots are at least set to, if the permits have tokens. */
+  /** The minimum to which the counters of the slots are set, if the permits have tokens. */
   readonly proposal: number | undefined
   /** The slots, ascending, once they have been granted. */
   slots: ReadonlyArray<number> = []
@@ -68,7 +71,7 @@ export class PermitAllocation {
   }
 }
 
-/** The next number that has no divisor in common with the limit. */
+/** The next number that is coprime to the limit. */
 const coprime = (number: number, limit: number): number => {
   while (divisor(number, limit) > 1) number = number % limit + 1
   return number
@@ -103,7 +106,7 @@ export class SlotVotes {
     return [...votes].sort(([, a], [, b]) => b - a)
   }
 
-  /** Counts the votes for these slots: what the slot with the fewest votes has. */
+  /** Counts the votes for these slots; the slot with the fewest votes decides. */
   countFor(
     slots: ReadonlyArray<number>,
     tally: Tally<boolean>
@@ -143,7 +146,7 @@ export const raiseTokensRequest = (
   }
 }
 
-/** Who has which slots: all values, or only the given one. */
+/** Reads which values have which slots: all values, or only the given one. */
 export const inspectPermits = (node: LockNode, key: string, value?: string): Effect.Effect<PermitState, NodeError> =>
   checked(node, "inspect", node.permits!.inspect(key, value), isState)
 

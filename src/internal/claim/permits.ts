@@ -84,7 +84,7 @@ abstract class TakeRequest implements NodeRequest<boolean> {
       .find((limit) => limit > 0 && limit !== this.allocation.limit)
   }
 
-  /** The votes as those of an error: a node that has too few permits says how many. */
+  /** The votes for an error, in which a node with too few free permits says how many it has. */
   errorVotes(tally: Tally<boolean>): Array<Vote> {
     return toVotes(tally).map((vote, index) => {
       const grant = this.#grants.get(tally.nodes[index]!)
@@ -105,7 +105,7 @@ export class AcquirePermitsRequest extends TakeRequest {
     return node.permits!.acquire(key, value, request)
   }
 
-  /** Those with the most votes. */
+  /** The slots with the most votes. */
   wanted(tally: Tally<boolean>): ReadonlyArray<number> {
     return this.votes.ranked(tally).slice(0, this.allocation.permits).map(([slot]) => slot)
   }
@@ -113,7 +113,7 @@ export class AcquirePermitsRequest extends TakeRequest {
   count(tally: Tally<boolean>) {
     const nodes = answered(tally)
     return {
-      // No better than the last of as many slots as are requested.
+      // The votes of the last slot needed to make up the number requested.
       grants: this.votes.ranked(tally)[this.allocation.permits - 1]?.[1] ?? 0,
       refusals: nodes.filter((node) => this.votes.of(node)?.length === 0).length
     }

@@ -52,7 +52,9 @@ export const resolveSettings = (
   defaultRetry: Schedule.Schedule<unknown, LockError>
 ): LockSettings | string => {
   const { autoExtend = true, driftFactor = defaultDriftFactor, retry = defaultRetry } = options
-  if (!isSchedule(retry)) return invalidOption("retry", retry, "it must be a Schedule, such as retryPolicy() makes")
+  if (!isSchedule(retry)) {
+    return invalidOption("retry", retry, "it must be a Schedule, for instance one made by retryPolicy()")
+  }
   if (!Predicate.isBoolean(autoExtend)) return invalidOption("autoExtend", autoExtend, "it must be true or false")
   if (!(Predicate.isNumber(driftFactor) && driftFactor >= 0 && driftFactor < 1)) {
     return invalidOption("driftFactor", driftFactor, "it must be at least 0 and less than 1")
@@ -126,11 +128,11 @@ const longestNameBytes = 4096
 /** A sentence if the name of a lock is invalid. `prefix` precedes it in the key. */
 export const checkName = (name: unknown, prefix: string = ""): string | undefined => {
   if (!Predicate.isString(name) || name.length === 0) {
-    return invalidOption("name", name, "it must be a string that is not empty")
+    return invalidOption("name", name, "it must be a non-empty string")
   }
   return checkText("name", name, longestNameBytes, prefix) ??
     (isReserved(prefix + name)
-      ? invalidOption("name", prefix + name, `keys that begin with "redsync:", a number and ":" are our own`)
+      ? invalidOption("name", prefix + name, `keys that begin with "redsync:", a number and ":" are reserved`)
       : undefined)
 }
 
@@ -139,7 +141,7 @@ export const checkPrefix = (prefix: unknown): string | undefined => {
   if (!Predicate.isString(prefix)) return invalidOption("prefix", prefix, "it must be a string")
   return checkText("prefix", prefix, longestNameBytes) ??
     (isReserved(prefix)
-      ? invalidOption("prefix", prefix, `keys that begin with "redsync:", a number and ":" are our own`)
+      ? invalidOption("prefix", prefix, `keys that begin with "redsync:", a number and ":" are reserved`)
       : undefined)
 }
 

@@ -26,7 +26,10 @@ const latest = 9_000_000_000_000_000
 /** The client's wall clock in microseconds; a time before 1970 counts as 0, which is merely far behind. */
 export const microseconds = (clock: Clock): number => Math.max(0, Number(clock.currentTimeNanosUnsafe() / 1000n))
 
-/** The smallest token that a lock is to be handed over with. 0, if the clock is too far ahead, leaves it to the counters. */
+/**
+ * The minimum token with which a lock is handed over. If the clock is too far ahead it is 0, which
+ * leaves the token to the counters.
+ */
 export const proposalOf = (clock: Clock): number => {
   const time = microseconds(clock)
   return time <= latest ? time : 0
@@ -109,7 +112,7 @@ export class TokenAllocation {
     )
   }
 
-  /** The node has handed the lock over, and has counted up to this token. */
+  /** Records that the node has handed the lock over, and has counted up to this token. */
   counted(node: LockNode, token: number): void {
     this.#counterByNode.set(node, token)
   }

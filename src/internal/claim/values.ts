@@ -3,14 +3,14 @@
  */
 import type { webcrypto } from "node:crypto"
 
-/** How many bytes all values of a service begin with. */
+/** The number of bytes with which all values of a service begin. */
 const serviceIdBytes = 9
 
-/** How many random bytes a value has of its own behind them. */
+/** The number of random bytes that follow them, different in every value. */
 const randomBytes = 12
 
 export class Values {
-  /** The beginning of every value of this service: whoever sees a value knows whose it is. */
+  /** The beginning of every value of this service, by which other services know whose value it is. */
   readonly serviceId: string
   readonly #crypto: Pick<webcrypto.Crypto, "getRandomValues">
   readonly #random = Buffer.alloc(256 * randomBytes)
@@ -21,7 +21,10 @@ export class Values {
     this.serviceId = Buffer.from(crypto.getRandomValues(new Uint8Array(serviceIdBytes))).toString("base64")
   }
 
-  /** The service's id and 12 fresh random bytes in base64. The bytes are drawn for many at once, and used once. */
+  /**
+   * The service's id and 12 fresh random bytes in base64. The random bytes of many values are drawn
+   * at once, and each is used once.
+   */
   next(): string {
     if (this.#unused === this.#random.length) {
       this.#crypto.getRandomValues(this.#random)

@@ -56,7 +56,7 @@ type HoldState =
   | "backing off"
   | "lost"
   | "released"
-  /** Released, without a message: the next in this service holds the lock with the same value. */
+  /** Released without a message: the next holder in this service has the lock with the same value. */
   | "passed on"
   /** Given up without a release, so that another process can adopt it. */
   | "detached"
@@ -75,7 +75,7 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
   #wasExtended = false
   /** What others know, or will be shown, as the value of this lock. */
   #knownValue: string | undefined
-  /** Who has the value now, as this lock was passed on without a message. */
+  /** The holder that has the value now, if this lock was passed on without a message. */
   #passedTo: Heir | undefined
   #lost: LockLost | undefined
   #released: Deferred.Deferred<boolean> | undefined
@@ -88,9 +88,9 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
   #renewalBackoffMillis = initialRenewalBackoffMillis
 
   /**
-   * `start` is when the successful attempt or adoption was sent. A lock that was handed over has a `leaseEnd` of its
-   * own, and is extended soon. One that was passed on in here is given the hold before it; with the
-   * same value it takes over the lease.
+   * `start` is when the successful attempt or adoption was sent. A lock that was handed over has a
+   * `leaseEnd` of its own, and is extended soon. A lock that was passed on within this service is
+   * given the previous hold, `from`; if the value is the same, it takes over the lease.
    */
   constructor(service: HoldContext, claim: OwnClaim, start: Instant, leaseEnd?: Instant, from?: HeldLock) {
     super()
@@ -124,8 +124,9 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
   }
 
   /**
-   * For others: in here `claim.value` is read. A value that others may know is not passed on; a lock that was passed on
-   * shows a value that is stored nowhere, so that nobody learns the real one from it.
+   * The value to show to others; within the library, `claim.value` is read. A value that others may
+   * know is not passed on; a lock that was passed on shows a value that is stored nowhere, so that
+   * nobody learns the real one from it.
    */
   get value(): string {
     return this.#knownValue ??= (this.#passedTo?.newClaim() ?? this.#claim).value
@@ -304,7 +305,7 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
     return released
   }
 
-  /** Passes the lock on to the next in this service; false if it is to be released. */
+  /** Passes the lock on to the next waiter in this service; `false` if it must be released instead. */
   #passOnTo(heir: Heir, released: Deferred.Deferred<boolean>): boolean {
     const { clock, waitQueues } = this.#context
     const isReplaced = (answer: boolean) => Deferred.doneUnsafe(released, Effect.succeed(answer))
@@ -334,7 +335,7 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
   }
 
   /**
-   * Whether the next may have what is left of the lease under the same value, so that the nodes
+   * Whether the next holder may have the rest of the lease under the same value, so that the nodes
    * need not be asked: nobody can tell one hold from the other, and no renewal is in flight that
    * would clean up.
    */
@@ -399,7 +400,10 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
     return this.#state === "resting" || this.#state === "renewing" || this.#state === "backing off"
   }
 
-  /** Whether the lease began before the lock was granted, as it was handed over or passed on, and was not extended since. */
+  /**
+   * Whether the lease began before this hold, because the lock was handed over or passed on, and
+   * has not been extended since.
+   */
   get #isLeaseShort(): boolean {
     return this.#leaseEnd.monotonic - this.#grantedAt < this.settings.validityMillis - 1
   }
@@ -413,7 +417,7 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
   #recordEnd(state: HoldState) {
     const { clock, leaseTimers } = this.#context
     this.#state = state
-    // The next hold takes the timer over.
+    // If the lock was passed on, the next hold takes the timer over.
     if (state !== "passed on") leaseTimers.cancel(this.#leaseTimer)
     this.#metrics.holdEnded(monotonicMillis(clock) - this.#grantedAt, this.#permitCount)
   }
@@ -502,7 +506,7 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
         }
         resume(Effect.void)
       }
-      // It is left for what was asked for, from when it was granted on.
+      // A lock that is left must last for the requested expiry, counted from the beginning of this hold.
       if (this.#isLeaseShort && this.#state === "resting" && this.#leaving === undefined) this.#renew(constVoid)
       if (this.#openRenewals === 0) return settled()
       const leaving = this.#leaving ??= new Set()

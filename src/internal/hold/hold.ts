@@ -38,7 +38,7 @@ export interface Downgrading {
   readonly claim: Claim
   /** Ends the exclusive hold, without a release. Fails if it is no longer held. */
   endExclusive(): LockLost | undefined
-  /** The nodes have answered; whether the lock is shared now. */
+  /** Called when the nodes have answered, with whether the lock is shared now. */
   exclusiveEnded(isGranted: boolean): void
 }
 
@@ -48,7 +48,7 @@ export interface Heir {
   readonly settings: LockSettings
   /** A claim with a fresh value. */
   newClaim(): OwnClaim
-  /** It has this lock now. If it no longer waits, the lock is released. */
+  /** Gives it the lock. If it no longer waits, the lock is released. */
   give(lock: Hold): void
 }
 
@@ -59,7 +59,7 @@ export interface HoldQueues extends
     "lockHeld" | "lockEnded" | "lockLeft" | "passedOn" | "releaseOrder" | "releasing" | "release" | "transfer"
   >
 {
-  /** The next waiter in here that the lock may be passed on to, without its being free in between. */
+  /** The next waiter of this service to which the lock may be passed on, without being free in between. */
   heir(holder: Holder): Heir | undefined
 }
 

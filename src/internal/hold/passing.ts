@@ -1,6 +1,6 @@
 /**
- * Passes a lock on to the next waiter of the same service, in one round of requests:
- * each node that has the value of the one replaces it with that of the other.
+ * Passes a lock on to the next waiter of the same service, in one round of requests: each node that
+ * stores the value of the holder replaces it with that of the waiter.
  */
 import type { LockNode } from "../../LockNode.ts"
 import { instantNow } from "../base/clock.ts"
@@ -13,10 +13,10 @@ import type { Heir, HoldContext } from "./hold.ts"
 import { ReleaseRequest } from "./release.ts"
 
 /**
- * Whether every node can replace the value, and the next can be given a token. A server that may
- * have lost locks has to abstain, but replacing is never abstained from. Since a value is only
- * stored where the previous one was, the nodes become fewer: once a node lacks it, a release lets
- * the next waiter ask all of them.
+ * Whether every node can replace the value, and the next holder can be given a token. A server that
+ * may have lost locks has to abstain, but no server abstains from replacing. Since a value is only
+ * stored where the previous one was, the nodes that store it become fewer; so once a node lacks it,
+ * the lock is released instead, and the next waiter asks all nodes.
  */
 export const canReplace = (
   { nodes, quorum }: HoldContext,
@@ -33,11 +33,14 @@ interface Replacing {
   /** Whether a quorum has replaced the value. */
   readonly onReplaced: (isReplaced: boolean) => void
   readonly onGranted: () => void
-  /** Deletes what is left of either; whether another service was woken. */
+  /** Called when the lock was released instead, with whether another service was woken. */
   readonly onGivenUp: (woke: boolean) => void
 }
 
-/** The hold of the one has ended. The lock is granted to the other as it is in an attempt: by a quorum, and in time. */
+/**
+ * Replaces the value after the previous hold has ended. The lock is granted as in an attempt: by a
+ * quorum, and in time.
+ */
 export const replaceClaim = (
   service: HoldContext,
   { from, onGivenUp, onGranted, onReplaced, to }: Replacing
@@ -57,7 +60,10 @@ export const replaceClaim = (
   })
 }
 
-/** Takes no longer than a release. Where the answer is missing, the earlier value may be left, and is deleted. */
+/**
+ * Takes no longer than a release. A node that has not answered may still store the previous value,
+ * which is deleted.
+ */
 class PassOnRequest extends ReplaceRequest {
   override readonly conclusive = false
   readonly #cleanUps: CleanUps

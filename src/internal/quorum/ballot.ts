@@ -13,9 +13,9 @@ export interface NodeRequest<A> {
   sendTo(node: LockNode): Effect.Effect<A, NodeError>
   isGranted(answer: A): boolean
   /**
-   * Counts the votes on several things, of which a node may grant a part: the grants of
-   * the thing that has the fewest, and the refusals of the one that has the most. Without
-   * it each node's answer is one vote.
+   * Counts the votes if several things are requested, of which a node may grant only some: the
+   * grants are those of the thing with the fewest, the refusals those of the thing with the most.
+   * Without it each node's answer is one vote.
    */
   count?(tally: Tally<A>): { readonly grants: number; readonly refusals: number }
   /** Whether to wait for the replies of all nodes instead of deciding as soon as the votes allow. */
@@ -36,7 +36,7 @@ export interface NodeRequest<A> {
 export interface Named {
   readonly name: string
   readonly key: string
-  /** How many permits it is about, if it is a semaphore's name: `0` for all that are held. */
+  /** How many permits are concerned, if this is the name of a semaphore; `0` stands for all held permits. */
   readonly permits?: { readonly permits: number; readonly limit?: number } | undefined
 }
 
@@ -62,8 +62,8 @@ export const isTrue = (answer: unknown): boolean => {
 }
 
 /**
- * The replies so far, in the order of the nodes; `undefined` while a node has not replied.
- * Where the request counts the votes itself, `grants` and `refusals` may be of different things.
+ * The replies so far, in the order of the nodes; `undefined` while a node has not replied. If the
+ * request counts the votes itself, `grants` and `refusals` may belong to different things.
  */
 export class Tally<A> {
   readonly nodes: ReadonlyArray<LockNode>
@@ -92,7 +92,7 @@ export class Tally<A> {
 /** Whether a quorum granted the request. */
 export const granted = <A>(tally: Tally<A>): boolean => tally.grants >= tally.quorum
 
-/** Whether the nodes other than `count` of them are too few for a quorum. */
+/** Whether too few nodes are left for a quorum without `count` of them. */
 export const rulesOutQuorum = <A>(tally: Tally<A>, count: number) => count > tally.nodes.length - tally.quorum
 
 /** Whether so many nodes refused that no quorum can grant the request. */

@@ -236,7 +236,7 @@ export class QuorumRound<A> {
   }
 }
 
-/** Also one of another copy of this package, which is not an instance of our class. */
+/** Also accepts errors of another copy of this package, which are not instances of our class. */
 const isNodeError = Schema.is(NodeError)
 
 /** Whether the server replied, even with an error. */

@@ -111,7 +111,7 @@ const checkIds = (nodes: ReadonlyArray<{ readonly id: string | undefined }>): st
 const checkLockNode = (node: LockNode, option: string): string | undefined => {
   const { id } = node
   if (!Predicate.isString(id) || id === "") {
-    return invalidOption(option, node, "the id of a LockNode must be a string that is not empty")
+    return invalidOption(option, node, "the id of a LockNode must be a non-empty string")
   }
   const missing = operations.find((name) => !Predicate.isFunction(node[name]))
   if (missing !== undefined) {

@@ -110,7 +110,7 @@ const waysToHold = <L extends Lock, Held extends ReadonlyArray<unknown>>(
     const unable = service.nodes.find((node) => node.fencing === undefined)
     return unable === undefined
       ? { ...settings, ...kind }
-      : `effect-redsync: the node ${unable.id} keeps no fencing counters; fenced locks need them on every node.`
+      : `effect-redsync: the node ${unable.id} does not support fencing tokens; for fenced locks, every node must.`
   }
 
   const withSettings = <A, E, R>(
@@ -224,7 +224,7 @@ const waysToHold = <L extends Lock, Held extends ReadonlyArray<unknown>>(
         const unable = service.nodes.find((node) => (kind.isFenced ? node.fencing : node)?.replace === undefined)
         const problem = unable === undefined
           ? checkValue(value)
-          : `effect-redsync: the node ${unable.id} cannot replace a value; adopting a lock needs that of every node.`
+          : `effect-redsync: the node ${unable.id} does not support replace; to adopt a lock, every node must.`
         return problem === undefined
           ? Effect.map(Effect.tap(adopt(service, name, value, settings, restore), releaseWithScope), ofKind)
           : dieWithIllegalArgument(problem)

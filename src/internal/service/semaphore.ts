@@ -62,7 +62,7 @@ const unable = ({ nodes }: LockService): string | undefined => {
   const node = nodes.find(({ permits }) => permits === undefined)
   return node === undefined
     ? undefined
-    : `effect-redsync: the node ${untrusted(node.id)} keeps no permits; semaphores need them on every node.`
+    : `effect-redsync: the node ${untrusted(node.id)} does not support semaphores; every node must.`
 }
 
 /** All ways to hold permits: with or without fencing tokens. */

@@ -50,10 +50,10 @@ export const unableToShare = (
   { isFenced }: Pick<LockSettings, "isFenced">
 ): string | undefined => {
   const node = nodes.find(({ shared }) => (isFenced ? shared?.fencing : shared) === undefined)
-  const what = isFenced ? "fencing counters for readers; fenced shared" : "readers; shared"
+  const what = isFenced ? "fenced shared locks" : "shared locks"
   return node === undefined
     ? undefined
-    : `effect-redsync: the node ${untrusted(node.id)} keeps no ${what} locks need them on every node.`
+    : `effect-redsync: the node ${untrusted(node.id)} does not support ${what}; every node must.`
 }
 
 const connectTimeout = Duration.seconds(2)

@@ -3,7 +3,7 @@
  */
 
 export const attributes = {
-  /** The lock's name, without the layer's prefix; all of them in a span of several locks. */
+  /** The lock's name, without the layer's prefix; in a span of several locks, all names. */
   lock: "redsync.lock",
   /** The id of the node that a line is about. */
   node: "redsync.node",
@@ -19,6 +19,6 @@ export const attributes = {
   token: "redsync.token",
   /** The slots of the permits that are held. */
   slots: "redsync.slots",
-  /** The `_tag` of the error that a span failed with, or its name. */
+  /** The `_tag` of the error that a span failed with, or the error's name. */
   errorType: "error.type"
 } as const

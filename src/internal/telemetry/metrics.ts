@@ -25,7 +25,7 @@ const gauge = (definition: Definition, attributes: Attributes) =>
 const histogram = (definition: Definition, attributes: Attributes) =>
   Metric.histogram(definition.name, { ...options(definition, attributes), boundaries: definition.buckets ?? [] })
 
-/** Makes what is asked for the first time, and remembers it. */
+/** Makes a series when it is first asked for, and remembers it. */
 const memoizeByAttribute = <A>(make: (value: string) => A) => {
   const made = new Map<string, A>()
   return (value: string): A => {
@@ -70,7 +70,7 @@ export class LockMetrics {
     this.#wait(outcome).updateUnsafe(millis / 1000, this.#context)
   }
 
-  /** A lock, or so many permits, are held now. */
+  /** A lock, or the given number of permits, is held now. */
   holdStarted(_permits: number): void {
     this.#held.modifyUnsafe(1, this.#context)
   }

@@ -28,7 +28,7 @@ export class AcquireTrace {
     this.#clock = clock
   }
 
-  /** The nodes have voted. */
+  /** Records an attempt on which the nodes have voted. */
   recordAttempt(votes: ReadonlyArray<Vote>): void {
     const cast = votes.map((vote) => `${vote.node} ${vote._tag === "Failed" ? vote.error.reason : vote._tag}`)
     this.span.event("attempt", this.#clock.currentTimeNanosUnsafe(), { [attributes.votes]: cast })
@@ -36,7 +36,7 @@ export class AcquireTrace {
     this.span.attribute(attributes.votes, cast)
   }
 
-  /** The previous holder has handed the lock over, on these nodes at least. */
+  /** Records that the previous holder has handed the lock over, on these nodes at least. */
   recordHandOver(nodes: ReadonlyArray<{ readonly id: string }>): void {
     const cast = nodes.map(({ id }) => `${id} Granted`)
     this.span.event("hand-over", this.#clock.currentTimeNanosUnsafe(), { [attributes.votes]: cast })
@@ -48,7 +48,7 @@ const isTraced = ({ cache }: Fiber.Fiber<unknown, unknown>) =>
 
 /** What may be followed by a trace. */
 export interface Traced {
-  /** Who follows the attempts, if anybody does. */
+  /** The trace that follows the attempts, if there is one. */
   readonly trace?: AcquireTrace
 }
 
@@ -80,7 +80,7 @@ interface TracedHold {
   readonly permits?: { readonly slots: ReadonlyArray<number> } | undefined
 }
 
-/** Runs in a span of its own what is done while the locks are held, or releases them. */
+/** Runs an effect in a span of its own: the program that holds the locks, or their release. */
 export const inSpan = <A, E, R>(
   name: "Redsync.hold" | "Redsync.release",
   hold: TracedHold,
@@ -121,7 +121,7 @@ const withErrorType = <A, E, R>(span: Tracer.Span, effect: Effect.Effect<A, E, R
     return undefined
   })
 
-/** Says what kind of error the span failed with. An interruption is none. */
+/** Records what kind of error the span failed with. An interruption is not an error. */
 const setErrorType = (span: Tracer.Span, exit: Exit.Exit<unknown, unknown>): void => {
   if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return
   const error = Cause.squash(exit.cause)
@@ -129,7 +129,7 @@ const setErrorType = (span: Tracer.Span, exit: Exit.Exit<unknown, unknown>): voi
   if (passes(() => error instanceof LockLost)) span.attribute(attributes.reason, (error as LockLost).reason)
 }
 
-/** What OpenTelemetry has for an error of no known type is `_OTHER`. */
+/** `_OTHER` is what OpenTelemetry uses for an error of unknown type. */
 const errorType = (error: unknown): string => {
   try {
     if (Predicate.hasProperty(error, "_tag") && Predicate.isString(error._tag)) return error._tag

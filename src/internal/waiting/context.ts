@@ -15,7 +15,7 @@ export interface WaitingContext {
   readonly clock: Clock
   readonly timers: Timers
   readonly metrics: Metrics
-  /** Whether the node failed when it was last asked. */
+  /** Whether the last request to the node failed. */
   isFailing(node: LockNode): boolean
   fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E>
   background(effect: Effect.Effect<unknown>): void

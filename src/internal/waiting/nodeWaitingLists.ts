@@ -1,5 +1,6 @@
 /**
- * The waiting lists of the nodes: which one is used for a name, and what to do if a node refuses part of it.
+ * The waiting lists of the nodes: which of them is used for a name, and what to do if a node
+ * refuses part of it.
  */
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -32,7 +33,7 @@ export class NodeWaitingList {
   unsupportedUntil: number | undefined
   /** Until when locks are not handed over on it, because the node refuses. */
   handOverUnsupportedUntil: number | undefined
-  /** Until when another is used instead, because it did not answer. */
+  /** Until when another list is used instead, because this node did not answer. */
   unreachableUntil: number | undefined
   readonly #hash: number
 
@@ -43,7 +44,7 @@ export class NodeWaitingList {
     this.#hash = Hash.string(node.id)
   }
 
-  /** Its rank among the lists for a name, given the hash of that. */
+  /** Its rank among the lists for a name, given the hash of the name. */
   rank(name: number): number {
     const mixed = Math.imul(name ^ this.#hash, 0x9e3779b1)
     return Math.imul(mixed ^ (mixed >>> 15), 0x85ebca77)
@@ -52,11 +53,11 @@ export class NodeWaitingList {
 
 const listTimeoutMillis = 1000
 
-/** How long a key is kept for readers that wait: they have to be notified, and to ask. */
+/** How long a key is kept for waiting readers, which first have to be notified and then to ask. */
 const graceBaseMillis = 20
 const longestGraceMillis = 250
 
-/** No lock has it. */
+/** A value that no lock has. */
 const valueOfNobody = "-"
 
 const unsupportedRetryMillis = 60_000
@@ -132,14 +133,14 @@ export class NodeWaitingLists {
     }))
   }
 
-  /** The list is not used for some time: it refused or did not answer. */
+  /** Stops using the list for some time, because the node refused it or did not answer. */
   failed(list: NodeWaitingList, error: NodeError | undefined): void {
     const now = monotonicMillis(this.#context.clock)
     list.unreachableUntil = now + listTimeoutMillis
     if (error?.reason === "Rejected") this.#markUnsupported(list, error)
   }
 
-  /** The node's connection is new: what was known about it is out of date. */
+  /** Called when the node has a new connection: what was known about it is out of date. */
   renewed(node: LockNode): void {
     this.stopwatches.forget(node)
     const list = this.#lists.get(node)
@@ -181,8 +182,8 @@ export class NodeWaitingLists {
   }
 
   /**
-   * From now on nothing is handed over. Hand-overs in progress are awaited, to be given back: they would
-   * block the lock for a second.
+   * From now on nothing is handed over to this service. Hand-overs in progress are awaited and
+   * given back; they would otherwise block the lock for a second.
    */
   close(): void {
     this.#listening?.interruptUnsafe()
@@ -212,7 +213,7 @@ export class NodeWaitingLists {
       }
       const error = answer.failure
       if (error.reason !== "Rejected") return Result.fail(error)
-      // Perhaps it is only the waiting list that is refused.
+      // Perhaps only the waiting list is refused.
       return mapResult(node.release(key, value), (answer) => {
         if (Result.isSuccess(answer)) this.#markUnsupported(list, error)
         return answer
@@ -251,7 +252,7 @@ export class NodeWaitingLists {
     })
   }
 
-  /** How many stand in line for a key on a node, if it can say. */
+  /** How many services stand in line for a key on a node, if it can say. */
   length(node: LockNode, key: string): Effect.Effect<number | undefined> {
     const length = this.#lists.get(node)?.list.length
     return length === undefined
@@ -282,7 +283,7 @@ export class NodeWaitingLists {
     }
   }
 
-  /** Hands the lock over on a node; where that is refused, releases it there. */
+  /** Hands the lock over on a node; if the node refuses that, releases the lock there. */
   transfer(
     node: LockNode,
     key: string,

@@ -38,10 +38,13 @@ interface Place {
   readonly entry: PermitEntry
 }
 
-/** How often waiters join again, at least: well within the minute for which a line lives. */
+/** The longest time between two joins of a waiter, well within the minute for which a line lives. */
 const lookMillis = 20_000
 
-/** How long after the line said that permits are free, and the attempt was refused; four times as long each time. */
+/**
+ * The first pause after the line said that permits were free but the attempt was refused; four
+ * times as long each time.
+ */
 const freeLookPauseMillis = 5
 
 const lineTimeoutMillis = 1000
@@ -60,7 +63,7 @@ export class PermitQueue {
   isTurn = false
   /** A slot that was free when the head was woken. */
   freeSlot: number | undefined
-  /** How often in a row the line said that permits are free, and the attempt was refused. */
+  /** Consecutive times the line said that permits were free but the attempt was refused. */
   freeLooks = 0
   readonly #context: WaitingContext
   #timer: Timer | undefined
@@ -103,7 +106,7 @@ export class PermitQueues {
   readonly #context: WaitingContext
   readonly #lists: NodeWaitingLists
   readonly #queues = new Map<string, PermitQueue>()
-  /** The semaphores that were found to have another limit elsewhere. */
+  /** The semaphores for which a different limit elsewhere was logged. */
   readonly #warned = new Set<string>()
   closed = false
 
@@ -112,7 +115,7 @@ export class PermitQueues {
     this.#lists = lists
   }
 
-  /** Whether anybody in here waits. */
+  /** Whether any fiber of this service waits. */
   isAwaited(key: string): boolean {
     return (this.#queues.get(key)?.waiters.size ?? 0) > 0
   }
@@ -178,7 +181,7 @@ export class PermitQueues {
       queue.freeLooks = 0
       return queue.wake()
     }
-    // The waiter it was for has left: the next in line has to be woken.
+    // The waiter that the notice was for has left, so the next in line has to be woken.
     const line = this.#lists.of(node)?.list.permits
     if (line !== undefined) this.#leaveLine(notice.key, line, { value: notice.value, permits: 1 })
   }
@@ -192,7 +195,7 @@ export class PermitQueues {
     const queue = this.#queues.get(holder.key)
     if (queue === undefined || !queue.holders.delete(holder)) return
     if (queue.waiters.size === 0) this.#retire(queue)
-    // In line it is woken when it is its turn.
+    // A waiter that stands in line is woken when it is its turn.
     else if (queue.place === undefined) queue.wake()
   }
 
@@ -207,7 +210,7 @@ export class PermitQueues {
     return first === undefined ? nodes : [...nodes.filter((node) => node !== first), first]
   }
 
-  /** Nor are they passed on in here. */
+  /** Permits are not passed on within this service. */
   heir(): undefined {
     return undefined
   }
@@ -219,17 +222,17 @@ export class PermitQueues {
     return undefined
   }
 
-  /** Releases on a node, and wakes those in its line whose permits are free. */
+  /** Releases on a node, and wakes the waiters in its line whose permits are free. */
   release(node: LockNode, { key, value }: Held): Effect.Effect<boolean, NodeError> {
     const list = this.#lists.of(node)
     const line = list?.list.permits
     if (line === undefined || this.#lists.firstInRank(key) !== list) return node.permits!.release(key, value)
     return mapResult(line.release(key, value), (answer) =>
-      // Perhaps it is only the line that is refused.
+      // Perhaps only the line is refused.
       Result.isFailure(answer) && answer.failure.reason === "Rejected" ? node.permits!.release(key, value) : answer)
   }
 
-  /** Wakes those in line whose permits are free. */
+  /** Wakes the waiters in line whose permits are free. */
   wakeFirst(key: string): void {
     const line = this.#lists.firstInRank(key)?.list.permits
     if (line === undefined) return
@@ -277,5 +280,5 @@ export class PermitQueues {
   }
 }
 
-/** Only to bound the memory. */
+/** Bounds the memory used. */
 const mostWarned = 1000

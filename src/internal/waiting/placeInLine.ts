@@ -5,7 +5,7 @@
  * | - | - | - | - |
  * | Out | join | Joining, or Out with a timer if no list is usable | a fresh value |
  * | Joining | position | Placed | timer to look again |
- * | Joining | it is ours already | Voted | asks all nodes: the notifications were lost |
+ * | Joining | key is ours already | Voted | asks all nodes: the notifications were lost |
  * | Joining | failed | Joining the next list, or Out with a timer | the same value |
  * | Joining | join, key changed, resync | Joining | looks again after the answer |
  * | Placed | join, key changed, resync, first, timer | Joining | keeps its position |
@@ -18,9 +18,9 @@
  * | any | granted otherwise | Out | leaves the line; votes are given up, waking nobody |
  * | any | nobody waits any more | Out | leaves the line; a turn and votes are handed on |
  *
- * There is one timer at most, and it belongs to the state. A dead value no longer counts: what is
- * still handed over to it is given up on arrival. The file is as long as this table: every
- * transition of one state machine is here.
+ * There is at most one timer, and it belongs to the state. A dead value no longer counts: a lock
+ * that is still handed over to it is given up on arrival. Every transition of this state machine is
+ * in this file.
  */
 import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
@@ -68,13 +68,16 @@ export interface PlaceQueue<C> {
   readonly yieldUntil: number
   /** A value to stand in line with. */
   claim(): C
-  /** The name is wanted by others too. */
+  /** Called when others want the name too. */
   markContended(): void
-  /** Readers hold the lock: for this long, unless this is called again, no more of them are to be admitted. */
+  /**
+   * Called while readers hold the lock: no more readers are to be admitted for this long, unless
+   * this is called again.
+   */
   announce(waitMillis: number): void
   /** The head should attempt now. */
   wake(): void
-  /** The head may take what was handed over. */
+  /** The head may take the lock that was handed over. */
   wakeToTake(): void
 }
 
@@ -86,13 +89,13 @@ export interface Taken<C> {
   readonly chain: HandOverChain
   readonly next: LineEntry | undefined
   readonly list: NodeWaitingList
-  /** A join was under way: it may have put the entry in the list again. */
+  /** A join was in progress, which may have put the entry in the list again. */
   readonly wasJoining: boolean
 }
 
 class Out<C> {
   readonly _tag = "Out"
-  /** What is to stand in line once a list is usable. */
+  /** The claim that is to stand in line once a list is usable. */
   readonly claim: C | undefined
   readonly end: "front" | "back"
   readonly dead: LineEntry | undefined
@@ -113,7 +116,7 @@ class Joining<C> {
   readonly dead: LineEntry | undefined
   fiber: Fiber.Fiber<void> | undefined
   isAnswered = false
-  /** Something has happened meanwhile: reads once more. */
+  /** Something has happened meanwhile, so the list is to be read once more. */
   again = false
   /** The value has been sent before. */
   readonly isRepeated: boolean
@@ -151,13 +154,13 @@ class Voted<C> {
   readonly _tag = "Voted"
   readonly list: NodeWaitingList
   readonly claim: C
-  /** A join was under way: it may put us in the list behind our back. */
+  /** A join was in progress, which may still put us in the list. */
   readonly wasJoining: boolean
   readonly votes = new HandOverVotes()
   chain: HandOverChain = { length: 0, millis: 0 }
   next: LineEntry | undefined
   isToppingUp = false
-  /** Nodes that have not voted were asked to set the key: they may have it. */
+  /** Nodes that had not voted were asked to set the key, so they may have it. */
   wasToppedUp = false
 
   constructor(list: NodeWaitingList, claim: C, wasJoining: boolean) {
@@ -177,7 +180,10 @@ class Turn {
   readonly node: LockNode
   readonly entry: LineEntry
   readonly next: LineEntry | undefined
-  /** A join was under way, or was answered before this arrived: it may put the dead entry in the list again. */
+  /**
+   * A join was in progress, or was answered before the wake-up arrived; it may put the dead entry
+   * in the list again.
+   */
   readonly wasJoining: boolean
 
   constructor(node: LockNode, entry: LineEntry, next: LineEntry | undefined, wasJoining: boolean) {
@@ -192,7 +198,7 @@ type State<C> = Out<C> | Joining<C> | Placed<C> | Voted<C> | Turn
 
 /** For how long the nodes are told that a writer waits for readers to leave. */
 const announceMillis = 1000
-/** How often the position is read, at least: well within the minute for which a list lives. */
+/** The longest time between two reads of the position, well within the minute for which a list lives. */
 const lookMillis = 10_000
 /** Delay between successive waiters' reads once the key should have expired. */
 const expiryStaggerMillis = 5
@@ -212,7 +218,7 @@ export class PlaceInLine<C extends LineClaim> {
   #staleReads = 0
   /** When the key was last found absent, on the monotonic clock. */
   #readFreeAt = Number.NEGATIVE_INFINITY
-  /** What was last sent to stand in line. */
+  /** The claim that was last sent to stand in line. */
   #sent: C | undefined
   /** A free key was left to others once. */
   #wasPolite = false
@@ -230,17 +236,17 @@ export class PlaceInLine<C extends LineClaim> {
     return this.#state._tag === "Out" && this.#timer === undefined
   }
 
-  /** Whether nodes have handed the lock over to us, or some of them. */
+  /** Whether at least one node has handed the lock over to us. */
   get isVoted(): boolean {
     return this.#state._tag === "Voted"
   }
 
-  /** Whether they have to this value. */
+  /** Whether at least one node has handed the lock over to this value. */
   isHandedTo(value: string): boolean {
     return this.isVoted && this.#isLive(value)
   }
 
-  /** Whether enough of them have. */
+  /** Whether enough nodes have handed the lock over. */
   get isReady(): boolean {
     const { terms } = this.#queue
     return this.#state._tag === "Voted" && terms !== undefined && this.#end(this.#state, terms) !== undefined
@@ -251,12 +257,12 @@ export class PlaceInLine<C extends LineClaim> {
     return this.#state._tag === "Turn" ? this.#state.next : undefined
   }
 
-  /** Stands in line, in front if it was our turn, or looks again from the position there is. */
+  /** Joins the line, in front if it was our turn, or reads again from the present position. */
   join(): void {
     const state = this.#state
     switch (state._tag) {
       case "Out":
-        // Where no list is usable, a timer runs.
+        // A timer is running if no list is usable.
         if (this.#timer === undefined) this.#start(this.#queue.claim(), "back")
         return
       case "Joining":
@@ -271,7 +277,10 @@ export class PlaceInLine<C extends LineClaim> {
     }
   }
 
-  /** A key that we watch has changed, or notifications of a node may have been lost, perhaps because it was down. */
+  /**
+   * Called when a key that we watch has changed, or when notifications of a node may have been
+   * lost, perhaps because it was down.
+   */
   changed(node?: LockNode): void {
     const state = this.#state
     if (state._tag === "Out" && this.#timer !== undefined && state.claim !== undefined) {
@@ -281,7 +290,7 @@ export class PlaceInLine<C extends LineClaim> {
     if (node === undefined || state.list.node === node) this.join()
   }
 
-  /** We are the first in line now, and the key lives for so long. */
+  /** Called when we are the first in line; the key lives for another `ttlMillis`. */
   first(value: string, ttlMillis: number): void {
     const state = this.#state
     if (!this.#isLive(value)) return
@@ -292,7 +301,7 @@ export class PlaceInLine<C extends LineClaim> {
     }
   }
 
-  /** It is our turn; whether that was for the value that stands in line. */
+  /** Called when it is our turn. Returns whether the wake-up was for the value that stands in line. */
   woken(node: LockNode, value: string, next: LineEntry | undefined): boolean {
     const state = this.#state
     if (!this.#isLive(value) || (state._tag !== "Joining" && state._tag !== "Placed")) return false
@@ -303,7 +312,7 @@ export class PlaceInLine<C extends LineClaim> {
     return true
   }
 
-  /** A node has handed the lock over; whether that was to the value that stands in line. */
+  /** Called when a node has handed the lock over. Returns whether it was handed to the value that stands in line. */
   handedOver(node: LockNode, notice: HandedOver): boolean {
     const before = this.#state
     if (!this.#isLive(notice.value) || before._tag === "Out" || before._tag === "Turn") return false
@@ -356,7 +365,7 @@ export class PlaceInLine<C extends LineClaim> {
     else if (this.#state._tag !== "Voted") this.#after(millis, () => this.#queue.wake())
   }
 
-  /** The lock was granted otherwise than by the line. */
+  /** Called when the lock was granted by other means than the line. */
   granted(): void {
     this.#leave(false)
   }
@@ -382,8 +391,8 @@ export class PlaceInLine<C extends LineClaim> {
         return
       case "Joining":
       case "Placed": {
-        // A join may have been sent, and what is sent from now on comes after it. The lock may have been handed over, and
-        // nothing of that have arrived.
+        // A join may have been sent; anything sent from now on comes after it. The lock may have been handed
+        // over without any notification having arrived.
         const { claim, list } = state
         const { nodes } = this.#context
         return this.#lists.leave(list.node, key, entryFor(claim), () => claim.giveUp(nodes, isHandedOn))
@@ -436,7 +445,7 @@ export class PlaceInLine<C extends LineClaim> {
     }
     this.#to(new Placed(list, claim, isRepeated))
     const isBehindReaders = isShared === true && ahead === 0
-    // At once: readers that come and go change the key before each further look is answered.
+    // At once, since readers that come and go change the key before each further read is answered.
     if (isBehindReaders) this.#queue.announce(announceMillis)
     if (again) return this.join()
     if (ttlMillis === 0) return this.#free(ahead)
@@ -462,14 +471,15 @@ export class PlaceInLine<C extends LineClaim> {
       this.#after(lookMillis, () => this.join())
       return this.#queue.wake()
     }
-    // Others hold it on other nodes, and this one has lost the key: each attempt of ours changes it here.
+    // Others hold the lock on other nodes, and this node has lost the key: each attempt of ours changes it
+    // here.
     this.#after(Math.min(lookMillis, staleReadBackoffMillis * 4 ** (reads - 1)), () => {
       this.#after(lookMillis, () => this.join())
       this.#queue.wake()
     })
   }
 
-  /** Votes have come in: they are enough, or the other nodes get some time. */
+  /** Called when votes have come in. If they are not enough, the other nodes get some time. */
   #voted(state: Voted<C>) {
     const { terms } = this.#queue
     if (terms !== undefined && this.#end(state, terms) !== undefined) {
@@ -496,7 +506,7 @@ export class PlaceInLine<C extends LineClaim> {
     })
   }
 
-  /** The value has come to nothing. */
+  /** Gives the value up and starts again with a fresh one, in front. */
   #startAnew(state: Voted<C>) {
     this.#context.metrics.handOverEnded("wasted")
     state.claim.giveUp(this.#context.nodes, true)

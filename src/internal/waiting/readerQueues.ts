@@ -1,9 +1,9 @@
 /**
  * The waiters of this service for shared locks, and its holders.
  *
- * Readers do not wait for each other, so there is no order among them. Each asks the nodes itself:
- * at once, when a writer of this service has left, and on its schedule. When a key has changed on a
- * node, one of them asks, and the others once it is inside.
+ * Readers do not wait for each other, so there is no order among them. Each reader asks the nodes
+ * itself: at once, when a writer of this service has left, and on its schedule. When a key has
+ * changed on a node, one reader asks, and the others ask once it has the lock.
  */
 import type * as Effect from "effect/Effect"
 import type { NodeError } from "../../LockError.ts"
@@ -26,7 +26,7 @@ interface ReaderQueue {
   readonly holders: Set<Holder>
   /** A node will notify us of the next change of the key. */
   isWatching: boolean
-  /** Consecutive times the key was absent but a reader was refused: a writer is about to set it. */
+  /** Consecutive times the key was absent but a reader was refused, because a writer is about to set it. */
   freeLooks: number
 }
 
@@ -73,7 +73,7 @@ export class ReaderQueues implements Onlookers {
     return (this.#queues.get(key)?.waiters.size ?? 0) > 0
   }
 
-  /** A reader was refused: it is woken by the next change of the key. */
+  /** Called when a reader was refused: the next change of the key wakes a reader. */
   refused(key: string): void {
     const queue = this.#queues.get(key)
     if (queue === undefined || queue.isWatching) return
@@ -85,7 +85,7 @@ export class ReaderQueues implements Onlookers {
     })
   }
 
-  /** The lock may be free for readers: one of them asks. */
+  /** Called when the lock may be free for readers: one of them asks. */
   changed(key?: string): void {
     for (const name of key === undefined ? this.#queues.keys() : [key]) {
       for (const reader of this.#queues.get(name)?.waiters ?? []) {
@@ -95,7 +95,7 @@ export class ReaderQueues implements Onlookers {
     }
   }
 
-  /** The lock is free for readers: all of them ask. */
+  /** Called when the lock is free for readers: all of them ask. */
   wakeAll(key: string): void {
     for (const reader of this.#queues.get(key)?.waiters ?? []) wake(reader)
   }
@@ -122,12 +122,12 @@ export class ReaderQueues implements Onlookers {
     return this.#nodes
   }
 
-  /** What readers share is not handed over. */
+  /** A shared lock is not handed over. */
   releasing(): undefined {
     return undefined
   }
 
-  /** Nor is it passed on: no reader waits for another. */
+  /** A shared lock is not passed on either: no reader waits for another. */
   heir(): undefined {
     return undefined
   }

@@ -2,9 +2,10 @@
  * How long a lock that was handed over is valid.
  *
  * A node reports the time on its own clock when it set the key; that may be long before the
- * notification arrives. So for every node the service keeps an earlier request: when it was sent,
- * and which time the node answered. The lease is counted from that request, as any other lease is,
- * by as much as has gone by on the node's clock since.
+ * notification arrives. So for every node the service remembers an earlier request: when it was
+ * sent, and the time that the node answered with. Like any other lease, the lease is counted from
+ * when that request was sent; the time that has passed on the node's clock between the two is added
+ * to the time to live of the key.
  */
 import type { Clock } from "effect/Clock"
 import type { LockNode, NodeTime } from "../../LockNode.ts"
@@ -15,7 +16,7 @@ import { remainingMillis, validityMillis } from "../lease/lease.ts"
 export interface TimedVote {
   readonly sentAt: Instant
   readonly millis: number
-  /** The part of it that had gone by when the key was set. */
+  /** The time on the node's clock between that request and the setting of the key. */
   readonly elapsedMillis: number
 }
 
@@ -26,8 +27,8 @@ interface Reading {
 }
 
 /**
- * Nodes report times in whole milliseconds. If the clocks differ by more than that, they do more than run at
- * different speeds.
+ * Nodes report times in whole milliseconds. If a node's clock and ours diverge by more than that
+ * and the drift, one of them was set or stopped.
  */
 const precisionMillis = 1
 
@@ -39,12 +40,12 @@ export class Stopwatches {
     this.#clock = clock
   }
 
-  /** When a request is sent whose answer tells the time. */
+  /** The time at which a request is sent whose answer has the time of the node. */
   start(): Instant {
     return instantNow(this.#clock)
   }
 
-  /** The answer to a request that was sent at `sentAt`. */
+  /** Records the answer to a request that was sent at `sentAt`. */
   read(node: LockNode, sentAt: Instant, time: NodeTime): void {
     const before = this.#readings.get(node)
     if (before !== undefined && before.sentAt.monotonic > sentAt.monotonic) return
@@ -52,7 +53,7 @@ export class Stopwatches {
     this.#readings.set(node, { sentAt, time, roundTripMillis })
   }
 
-  /** The node's clock is unknown again: it may be another server now. */
+  /** Forgets the node's clock: it may be another server now. */
   forget(node: LockNode): void {
     this.#readings.delete(node)
   }
@@ -62,7 +63,7 @@ export class Stopwatches {
     return reading === undefined || monotonicMillis(this.#clock) - reading.sentAt.monotonic > millis
   }
 
-  /** The longest round trip to one of the nodes, when it was last measured. */
+  /** The longest of the last round trips measured to each node. */
   get roundTripMillis(): number {
     let longest = 0
     for (const { roundTripMillis } of this.#readings.values()) longest = Math.max(longest, roundTripMillis)
@@ -70,8 +71,9 @@ export class Stopwatches {
   }
 
   /**
-   * A key that the node has just reported to have set. None where the node's clock has not been read,
-   * went backwards, or has gone on by more than ours: one of them was set, or stopped.
+   * The vote for a key that the node has just reported to have set. `undefined` if the node's clock
+   * has not been read, has gone backwards, or has advanced by more than ours: one of the two was
+   * set, or stopped.
    */
   vote(node: LockNode, { clock, millis }: NodeTime, ttlMillis: number, driftFactor: number): TimedVote | undefined {
     const reading = this.#readings.get(node)
@@ -88,13 +90,13 @@ export class HandOverVotes {
   readonly #byNode = new Map<LockNode, TimedVote | undefined>()
   readonly #handedOver = new Set<LockNode>()
 
-  /** The node has handed the lock over: the value is not in its list any more. */
+  /** Records that the node has handed the lock over: the value is no longer in its list. */
   handedOver(node: LockNode, vote: TimedVote | undefined): void {
     this.#handedOver.add(node)
     this.add(node, vote)
   }
 
-  /** The node has set the key; without a vote it is not known until when. */
+  /** Records that the node has set the key; without a vote, it is unknown for how long. */
   add(node: LockNode, vote: TimedVote | undefined): void {
     if (vote !== undefined || !this.#byNode.has(node)) this.#byNode.set(node, vote)
   }

@@ -6,8 +6,8 @@
  * | Open | a lock is held here | HeldHere | leaves the line |
  * | HeldHere | the last hold ends, and nobody else was woken | Open | wakes the head |
  * | HeldHere | the last hold ends, and another service was woken or has the lock now | Yielding | wakes the head, which joins the line |
- * | Yielding | its time is over | Open | – |
- * | HeldHere | the lock is passed on in here | HeldHere | – |
+ * | Yielding | its time has passed | Open | – |
+ * | HeldHere | the lock is passed on within this service | HeldHere | – |
  *
  * A name that others want too stays contended for a second: new waiters join the line first,
  * instead of making an attempt that would be refused or overtake others.
@@ -23,10 +23,10 @@ import { entryFor, type LineClaim, PlaceInLine, type PlaceQueue, type Taken, typ
 /** Who holds a lock in this service. */
 export interface Holder {
   readonly key: string
-  /** By what it is held: the value that the nodes have, by which it can be released from anywhere. */
+  /** The claim, whose value the nodes store, and by which the lock can be released from anywhere. */
   readonly claim: { readonly value: string }
   readonly settings: { readonly expiryMillis: number }
-  /** Somebody may have seen the value. */
+  /** Called when someone may have seen the value. */
   reveal(): void
   /** Ends the hold. */
   markLost(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void
@@ -43,21 +43,21 @@ export interface Waiter<C> {
   claim(): C
 }
 
-/** For how long a name counts as contended after it was found held by others, or wanted by them. */
+/** How long a name counts as contended after others were found to hold or want it. */
 const contendedMillis = 1000
 
-/** For how long readers are expected again after they were last met. */
+/** How long readers are expected to return after they were last seen. */
 const sharedMillis = 60_000
 
 /** How long a service that has just let another one go first leaves a free key to it. */
 const yieldMillis = 50
 
-/** How often, and for how long, a lock is passed on in here before others in line have their turn. */
+/** How often, and for how long, a lock is passed on within this service before others in line have their turn. */
 const passedBeforeOthers = { turns: 16, millis: 20 }
 
 /**
- * While nobody is known to stand in line, it is passed on for this share of the expiry, and no longer than so many
- * milliseconds: others may be waiting that could not announce it.
+ * While nobody is known to stand in line, a lock is passed on for this fraction of the expiry, up
+ * to a maximum in milliseconds, since others may be waiting without having been able to say so.
  */
 const passedShare = 1 / 8
 const longestPassedMillis = 1000
@@ -69,11 +69,11 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
   readonly key: string
   readonly waiters = new Set<W>()
   readonly holders = new Set<Holder>()
-  /** What the nodes last said to anybody in here. */
+  /** The last refusal of any attempt of this service. */
   lastRefusal: Refusal | undefined
   /** The head should attempt now, without waiting for its schedule. */
   wakePending = false
-  /** When a fiber in here last asked the nodes, on the monotonic clock. */
+  /** When a fiber of this service last asked the nodes, on the monotonic clock. */
   lastAttemptAt = Number.NEGATIVE_INFINITY
   /** A turn was given to us, and no attempt has been made since. */
   wasWokenUp = false
@@ -86,17 +86,17 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
   yieldUntil = Number.NEGATIVE_INFINITY
   /** Keeps the queue while it is contended, though nobody waits. */
   lingering: Timer | undefined
-  /** The first in line, as told about the lock with this value. */
+  /** The first in line, as reported for the lock with this value. */
   successor: { readonly value: string; readonly entry: LineEntry | undefined } | undefined
-  /** What the line last handed over to us, while it is held. */
+  /** The lock that the line last handed over to us, while it is held. */
   taken: Taken<C> | undefined
-  /** Whether that has not been released yet. */
+  /** Whether `taken` has not been released yet. */
   isTakenHeld = false
-  /** Those of the holders that have sent their release. */
+  /** The holders that have sent their release. */
   readonly #released = new WeakSet<Holder>()
   /** The hand-overs that have led to the lock with this value, and when the first of them was, on the monotonic clock. */
   #chain: { readonly value: string; readonly length: number; readonly since: number } | undefined
-  /** When the lock last came in here, on the monotonic clock, and how often it has been passed on since. */
+  /** When this service last acquired the lock, on the monotonic clock, and how often it has been passed on since. */
   #heldSince = 0
   #passed = 0
   #place: PlaceInLine<C> | undefined
@@ -109,7 +109,7 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     this.#lists = lists
   }
 
-  /** Where the service stands in line. Most locks never need it. */
+  /** The place of the service in line. Most locks never need one. */
   get place(): PlaceInLine<C> {
     return this.#place ??= new PlaceInLine<C>(this, this.#lists, this.#context)
   }
@@ -128,7 +128,7 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     return this.holders.size === 0 && this.head === waiter
   }
 
-  /** Whether anybody in here holds the lock or waits for it. */
+  /** Whether any fiber of this service holds the lock or waits for it. */
   get isBusy(): boolean {
     return this.waiters.size > 0 || this.holders.size > 0
   }
@@ -163,7 +163,7 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     this.#lists.announce(this.key, waitMillis)
   }
 
-  /** Nobody in here waits for readers to leave any more. */
+  /** Called when no fiber of this service waits for readers to leave any more. */
   withdraw(): void {
     if (this.#announcedUntil <= this.#now) return
     this.#announcedUntil = Number.NEGATIVE_INFINITY
@@ -210,11 +210,11 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
   refused(isContended: boolean): void {
     this.recordWakeUp("wasted")
     if (isContended) this.markContended()
-    // Meanwhile another fiber in here may have been granted it.
+    // Meanwhile another fiber of this service may have been granted it.
     if (this.isWaiting) this.place.refused()
   }
 
-  /** Takes what the line has handed over, if it is enough. */
+  /** Takes the lock that the line has handed over, if enough nodes have. */
   take(terms: Terms): Taken<C> | undefined {
     const taken = this.place.take(terms)
     if (taken === undefined) return undefined
@@ -223,12 +223,12 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     this.isTakenHeld = true
     this.markContended()
     this.#chain = { value: claim.value, length: chain.length, since: this.#now - chain.millis }
-    // What was reported about the first in line since then is newer.
+    // A report about the first in line that has arrived since is newer.
     if (this.successor?.value !== claim.value) this.successor = { value: claim.value, entry: next }
     return taken
   }
 
-  /** What was taken is not held any more, or never was. */
+  /** Forgets a lock that was taken from the line and is no longer held, or never was. */
   forget(value: string): void {
     if (this.taken?.claim.value === value) this.taken = undefined
     if (this.successor?.value === value) this.successor = undefined
@@ -251,22 +251,25 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     this.#place?.granted()
   }
 
-  /** The holder of the lock with this value learns who is first in line. */
+  /** Called when a node reports who is first in line behind the lock with this value. */
   told(value: string, entry: LineEntry | undefined): void {
-    // It may have been on its way while the lock was passed on.
+    // The report may have been on its way while the lock was passed on.
     const [holder] = this.#passed > 0 ? this.holders : []
     this.successor = { value: holder?.claim.value ?? value, entry }
     this.markContended()
   }
 
-  /** Whether the lock has been passed on in here, so that others may be waiting that could not announce it. */
+  /**
+   * Whether the lock has been passed on within this service, so that others may wait without having
+   * been able to say so.
+   */
   get wasPassedOn(): boolean {
     return this.#passed > 0
   }
 
   /**
-   * The next in here that the lock may be passed on to. A waiter that is awake is not: it may be about to
-   * give up.
+   * The next waiter of this service to which the lock may be passed on. It must be asleep: a waiter
+   * that is awake may be about to give up.
    */
   heir(holder: Holder): W | undefined {
     const { head } = this
@@ -294,8 +297,9 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
   }
 
   /**
-   * The lock is about to be released. Returns the next in line for it, and how long the chain is that leads to that; none if
-   * the lock is to be free for a moment.
+   * Called when the lock is about to be released. Returns the next in line for it, and the chain of
+   * hand-overs that leads there; `undefined` if nobody is known to be in line, or the lock is to be
+   * free for a moment.
    */
   releasing(holder: Holder): { readonly successor: LineEntry; readonly chain: HandOverChain } | undefined {
     this.#released.add(holder)
@@ -309,11 +313,11 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
   #successorOf({ claim }: Holder): LineEntry | undefined {
     const { successor } = this
     if (successor?.value !== claim.value) return undefined
-    // What was in line for ourselves is given up.
+    // An entry of our own service was given up.
     return successor.entry?.value.slice(0, 12) === claim.value.slice(0, 12) ? undefined : successor.entry
   }
 
-  /** The chain of hand-overs with the next, unless it is time that the lock is free for a moment. */
+  /** The chain of hand-overs including the next one, unless it is time for the lock to be free for a moment. */
   #chainOf({ claim }: Holder): HandOverChain | undefined {
     if (this.#chain?.value !== claim.value) return { length: 1, millis: 0 }
     const chain = { length: this.#chain.length + 1, millis: Math.round(this.#now - this.#chain.since) }
@@ -328,7 +332,10 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     return false
   }
 
-  /** A lock held here was lost or released; `woke` if another service was woken by that, or has it now. */
+  /**
+   * Called when a lock held here was lost or released. `woke` says whether that woke another
+   * service, or handed the lock to it.
+   */
   ended(holder: Holder, woke: boolean): boolean {
     if (!this.holders.delete(holder)) return false
     this.#leaveTaken(holder)
@@ -340,7 +347,7 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     return true
   }
 
-  /** What was taken from the line is not held any more. Only now: to leave the line is to give up the value. */
+  /** Leaves the line if the lock was taken from it. Not earlier, because leaving the line gives up the value. */
   #leaveTaken({ claim }: Holder) {
     const { taken } = this
     if (taken?.claim.value !== claim.value || !(taken.wasJoining || !taken.votes.isHandedOverOn(taken.list.node))) {

@@ -33,14 +33,14 @@ export interface HandOverOrder {
 
 /** The readers of this service, which wait for writers to leave. */
 export interface Onlookers {
-  /** Whether anybody waits. */
+  /** Whether any reader waits. */
   isAwaited(key: string): boolean
   wakeAll(key: string): void
-  /** A key has changed, or any may have. */
+  /** Called when a key has changed; without a key, any may have changed. */
   changed(key?: string): void
 }
 
-/** What is held under a key. */
+/** A key, and the value under which it is held. */
 export interface Held {
   readonly key: string
   readonly value: string
@@ -52,7 +52,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
   #serviceId = ""
   readonly #onDead: (node: LockNode, key: string, value: string) => void
   readonly #queues = new Map<string, WaitQueue<Refusal, C, W>>()
-  /** The reasons that were logged, for which nodes cannot deliver notifications. */
+  /** The logged reasons why nodes cannot deliver notifications. */
   readonly #warnedReasons = new Set<string>()
   /** Values of locks that were left to expire or to another process. */
   readonly #left = new Set<string>()
@@ -102,7 +102,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     return [...this.#queues.get(key)?.holders ?? []]
   }
 
-  /** Whether anybody in here holds the lock or waits for it. */
+  /** Whether any fiber of this service holds the lock or waits for it. */
   hasQueue(key: string): boolean {
     return this.#queues.get(key)?.isBusy === true
   }
@@ -126,7 +126,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     this.#queue(holder.key).held(holder)
   }
 
-  /** The next waiter in here that the lock may be passed on to, without its being free in between. */
+  /** The next waiter of this service to which the lock may be passed on, without being free in between. */
   heir(holder: Holder): W | undefined {
     return this.closed || this.#isShared(holder.key) ? undefined : this.#queues.get(holder.key)?.heir(holder)
   }
@@ -136,7 +136,10 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     this.#queues.get(from.key)!.passedOn(from, to)
   }
 
-  /** A lock held here was lost or released; `woke` if another service was woken by that, or has it now. */
+  /**
+   * Called when a lock held here was lost or released. `woke` says whether that woke another
+   * service, or handed the lock to it.
+   */
   lockEnded(holder: Holder, woke: boolean): void {
     const queue = this.#queues.get(holder.key)
     if (queue?.ended(holder, woke) !== true) return
@@ -146,18 +149,21 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     else queue.wake()
   }
 
-  /** The lock may be free: the head attempts. */
+  /** Called when the lock may be free: the head attempts. */
   wake(key: string): void {
     const queue = this.#queues.get(key)
     if (queue?.isWaiting === true) queue.wake()
   }
 
-  /** A lock was given up without a release: late hand-overs to it are ignored for as long as it may live. */
+  /**
+   * Called when a lock was given up without a release. Late hand-overs to its value are ignored for
+   * as long as it may live.
+   */
   lockLeft(holder: Holder, expiryMillis: number): void {
     const { value } = holder.claim
     this.#queues.get(holder.key)?.forget(value)
     this.#left.add(value)
-    // What was handed over to us late may live for longer than what we have set.
+    // A key that was handed over to us late may live for longer than one that we have set.
     this.#context.timers.schedule(Math.max(expiryMillis, latestNoticeMillis), () => this.#left.delete(value))
     this.lockEnded(holder, false)
   }
@@ -167,7 +173,10 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     return this.#lists.firstInRank(key)?.nodesOwnFirst ?? this.#context.nodes
   }
 
-  /** The lock is about to be released. Returns the service to which it is to be handed over, if it can be. */
+  /**
+   * Called when the lock is about to be released. Returns the service to which it should be handed
+   * over, if it can be.
+   */
   releasing(holder: Holder): { readonly successor: LineEntry; readonly chain: HandOverChain } | undefined {
     const next = this.#queues.get(holder.key)?.releasing(holder)
     if (this.#isShared(holder.key)) return undefined
@@ -180,7 +189,8 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     { key, value }: Held,
     onReleased: (released: Released) => void
   ): Effect.Effect<boolean, NodeError> {
-    // Readers that wait elsewhere tell a holder that listens: one that has not waited may never have been notified.
+    // Readers that wait elsewhere notify the holder, but only one that listens: a holder that has not waited
+    // may not have been notified.
     const mayBeShared = this.#isShared(key) || this.#queues.get(key)?.wasPassedOn === true
     return mayBeShared && node.shared !== undefined
       ? this.#lists.yieldToReaders(node, key, value, onReleased)
@@ -192,7 +202,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     this.#lists.wakeFirst(key)
   }
 
-  /** Whether the name is shared, so that readers are to have their turn. */
+  /** Whether the name is shared, so that readers must get their turn. */
   #isShared(key: string): boolean {
     return this.#queues.get(key)?.isShared === true || this.readers?.isAwaited(key) === true
   }
@@ -217,7 +227,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     return this.#lists.transfer(node, key, value, successor, terms, onReleased)
   }
 
-  /** What the line had handed over is given up before it was held. */
+  /** Forgets a lock that the line had handed over, and that was given up before it was held. */
   forget({ key, value }: Held): void {
     this.#queues.get(key)?.forget(value)
   }
@@ -232,7 +242,10 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     }
   }
 
-  /** Whether this service made the value: a notice that quotes another's is forged, and nothing is deleted for it. */
+  /**
+   * Whether this service made the value. A notice with another value is forged or misdirected, and
+   * nothing is deleted because of it.
+   */
   #isOurs(value: string): boolean {
     return value.startsWith(this.#serviceId)
   }
@@ -247,7 +260,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
         if (queue === undefined) this.#context.metrics.wakeUpEnded("wasted")
         else queue.recordWakeUp("wasted")
         if (!this.#isOurs(notice.value) || this.#isInUse(queue, notice.value)) return
-        // The waiter it was for has left: the next in line has to be woken.
+        // The waiter that the notice was for has left, so the next in line has to be woken.
         return this.#lists.leave(node, notice.key, deadEntry(notice.value))
       }
       case "Successor":
@@ -274,7 +287,8 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
       case "KeyChanged": {
         this.readers?.changed(notice.key)
         const queue = this.#queues.get(notice.key)
-        // A release of ours notifies of the change and of the turn together: then there is no need to read.
+        // A release in this service notifies of the change and of the turn together; then there is no need to
+        // read.
         if (queue !== undefined) this.#context.defer(() => queue.isWaiting && queue.place.changed())
         return
       }
@@ -296,8 +310,9 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
   }
 
   /**
-   * Whether a lock with this value is held, or may still come to be. A notice must not delete it then: its entry may
-   * have been left in the line of a node that did not take part when the lock was handed over.
+   * Whether a lock with this value is held, or may still come to be held. A notice must not delete
+   * it then: its entry may have remained in the line of a node that did not take part when the lock
+   * was handed over.
    */
   #isInUse(queue: WaitQueue<Refusal, C, W> | undefined, value: string): boolean {
     return this.#left.has(value) || queue?.isInUse(value) === true
@@ -337,11 +352,11 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
   }
 }
 
-/** For how long a notice may come in that is about a value that was given up. */
+/** For how long a notice about a value that was given up may still arrive. */
 const latestNoticeMillis = 10_000
 
 /** How often to check whether a queue without waiters can be forgotten. */
 const lingeringMillis = 1000
 
-/** An entry that is no longer in the list: leaving it wakes the next. */
+/** An entry that is no longer in the list; leaving with it wakes the next in line. */
 const deadEntry = (value: string): LineEntry => ({ value, mode: "exclusive", weight: 1, fenced: false })

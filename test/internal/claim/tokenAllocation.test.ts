@@ -240,6 +240,6 @@ describe("fencing tokens", () => {
       const service = yield* client([node])
       const exit = yield* Effect.exit(tokenOf(service))
       assert(Exit.isFailure(exit))
-      assert.include(String(exit.cause), "the node plain keeps no fencing counters")
+      assert.include(String(exit.cause), "the node plain does not support fencing tokens")
     }).pipe(Effect.scoped))
 })
