@@ -102,7 +102,7 @@ export const make = (id: string = "memory"): LockNode => {
   const counting = <A>(proposal: number, f: (now: number) => A | undefined): Effect.Effect<A, NodeError> =>
     Effect.flatMap(at((now) => proposal === 0 || isToken(proposal) ? f(now) : undefined), (answer) => {
       if (answer !== undefined) return Effect.succeed(answer)
-      const cause = new Error(`the counter cannot go on from ${proposal}`)
+      const cause = new Error(`the proposal ${proposal}, or the count that follows, cannot be a fencing token`)
       return Effect.fail(new NodeError({ node: id, operation: "acquire", reason: "Rejected", cause }))
     })
 

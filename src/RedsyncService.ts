@@ -137,7 +137,10 @@ export interface Redsync {
     options?: LockOptions
   ) => Effect.Effect<A, E | LockError | LockLost, R>
 
-  /** Like `withSharedLock`, with a single attempt, `None` if a writer has or awaits it: `Redsync.withSharedLockIfAvailable`. */
+  /**
+   * Like `withSharedLock`, with a single attempt, `None` if a writer holds or awaits the lock:
+   * `Redsync.withSharedLockIfAvailable`.
+   */
   readonly withSharedLockIfAvailable: <A, E, R>(
     name: string,
     program: Program<[lock: Lock], A, E, R>,
@@ -161,7 +164,7 @@ export interface Redsync {
   /** Shares the lock with other readers until the scope closes: `Redsync.sharedLock`. */
   readonly sharedLock: (name: string, options?: LockOptions) => Effect.Effect<Lock, LockError, Scope.Scope>
 
-  /** Like `sharedLock`, with a single attempt, `None` if a writer has or awaits it: `Redsync.trySharedLock`. */
+  /** Like `sharedLock`, with a single attempt, `None` if a writer holds or awaits it: `Redsync.trySharedLock`. */
   readonly trySharedLock: (
     name: string,
     options?: LockOptions

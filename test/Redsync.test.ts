@@ -558,7 +558,7 @@ describe("wrong arguments", () => {
     [{ quorum: 4 }, /quorum is 4; it must be/],
     [{ quorum: 2.5 }, /quorum is 2.5; it must be/],
     [{ replicas: -1 }, /replicas is -1; it must be a whole number of at least 0/],
-    [{ replicas: 1, nodes: [MemoryNode.make("m")] }, /replicas is 1; the node m cannot wait for any/],
+    [{ replicas: 1, nodes: [MemoryNode.make("m")] }, /replicas is 1; the node m cannot wait for replicas/],
     [{ driftFactor: 1 }, /driftFactor is 1; it must be at least 0 and less than 1/],
     [{ driftFactor: -0.1 }, /driftFactor is -0.1/],
     [{ driftFactor: Number.NaN }, /driftFactor is NaN/],

@@ -12,14 +12,14 @@ export const isReserved = (name: string): boolean => /^redsync:\d+:/.test(name)
 /** The number of characters with which all values of a service begin. */
 export const serviceIdLength = 12
 
-/** The waiter to which a value belongs, given the id of another one behind the same prefix. */
+/** The waiter to which a value belongs, given the id of another waiter with the same prefix. */
 export const waiterOf = (value: string, waiterId: string): string =>
   waiterId.slice(0, -serviceIdLength) + value.slice(0, serviceIdLength)
 
 /** An entry of a waiting list as text: mode, weight, `f` if fenced, and the value. */
 export const entryText = ({ fenced, value, weight }: LineEntry): string => `x${weight}${fenced ? "f" : ""}:${value}`
 
-/** What the text stands for, if it is an entry. */
+/** The entry that a text stands for, if it is the text of one. */
 export const entryOf = (text: string): LineEntry | undefined => {
   const [, weight, fenced, value] = /^x(\d{1,6})(f?):([\w+/]{13,64})$/.exec(text) ?? []
   return value === undefined

@@ -47,7 +47,8 @@ export const acquireAll = (
         const waitedFor = names[refused === -1 ? tried.length : refused]
         if (waitedFor === undefined) return Effect.succeed(held)
         const before = refused === -1 ? undefined : { tally: results[refused] as Tally<boolean>, at }
-        // Added to `held` uninterruptibly: if a kept lock is lost at the same moment, this one is released with the rest.
+        // Added to `held` uninterruptibly: if a kept lock is lost at the same moment, this lock is released
+        // with the rest.
         const waiting = Effect.uninterruptibleMask((restore) =>
           Effect.map(acquire(service, waitedFor, settings, restore, before), (lock) => held.push(lock))
         )

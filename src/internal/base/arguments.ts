@@ -81,7 +81,10 @@ const distance = (a: string, b: string): number => {
 
 const units = ["weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"] as const
 
-/** A duration in milliseconds, or `NaN`. Stricter than Effect, which reads `NaN` and an object without a unit as zero. */
+/**
+ * A duration in milliseconds, or `NaN` if it is invalid. Stricter than Effect, which reads `NaN`
+ * and an object without a unit as zero.
+ */
 export const millis = (input: unknown): number => {
   try {
     if (Array.isArray(input)) return input.some(Number.isNaN) ? Number.NaN : toMillis(input)

@@ -30,7 +30,10 @@ export interface Claim extends Named {
 export const inspectKey = (node: LockNode, key: string): Effect.Effect<Option.Option<KeyState>, NodeError> =>
   Effect.map(node.inspect(key), checked(isKeyState, "its answer is not the state of a key"))
 
-/** Reads who shares the lock, or the reader with this value. Throws if a custom node replies with anything but a `SharedState`. */
+/**
+ * Reads which readers share the lock, or only the reader with the given value. Throws if a custom
+ * node replies with anything but a `SharedState`.
+ */
 export const inspectReaders = (node: LockNode, key: string, value?: string): Effect.Effect<SharedState, NodeError> =>
   Effect.map(node.shared!.inspect(key, value), (state) => {
     if (isSharedState(state)) return state

@@ -112,7 +112,10 @@ export class CleanUps {
     else this.#schedule(queue)
   }
 
-  /** Sends all pending releases immediately, whatever the state of the nodes. The quorum's `close` waits for the replies. */
+  /**
+   * Sends all pending releases immediately, whatever the state of the nodes. The `close` of the
+   * quorum waits for the replies.
+   */
   close(): void {
     this.#closingAt = monotonicMillis(this.#quorum.clock)
     for (const queue of this.#byNode.values()) this.#sendAll(queue)

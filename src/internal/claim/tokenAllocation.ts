@@ -117,7 +117,10 @@ export class TokenAllocation {
     this.#counterByNode.set(node, token)
   }
 
-  /** Chooses the largest token of the nodes that have handed the lock over; true if their counters have all reached it. */
+  /**
+   * Chooses the largest token of the nodes that have handed the lock over; `true` if the counters
+   * of all of them have reached it.
+   */
   chooseAmong(nodes: ReadonlyArray<LockNode>): boolean {
     return this.#choose(nodes.flatMap((node) => this.#counterByNode.get(node) ?? []))
   }

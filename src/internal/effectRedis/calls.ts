@@ -1,8 +1,8 @@
 /**
  * Requests over Effect's Redis service.
  *
- * Each runs in a fiber of its own, which goes on when nobody waits for the reply any
- * more: only its end tells whether the command was lost together with its connection.
+ * Each request runs in a fiber of its own, which continues when nobody waits for the reply any
+ * more, because only its outcome shows whether the command was lost together with its connection.
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -24,7 +24,7 @@ import type { Link } from "./link.ts"
 export class NodeCalls {
   readonly id: string
   readonly overtaking: Overtaking
-  /** In which the commands are run: nothing yields before they are sent. */
+  /** The context in which the commands run; nothing yields before they are sent. */
   readonly context: Context.Context<never>
 
   constructor(id: string, overtaking: Overtaking, context: Context.Context<never>) {

@@ -37,12 +37,12 @@ export class LayerLink implements ServiceLink {
   lastError: unknown
   readonly ready: Effect.Effect<boolean> = readiness(() => this.#entrance, () => this.redis !== undefined)
   readonly reconnect: Effect.Effect<void> = Effect.sync(() =>
-    this.#giveUp(new Error("the connection was given up, since nothing was answered on it"))
+    this.#giveUp(new Error("the connection was given up because the server did not respond"))
   )
   /** Only the first attempt to build the layer is waited for. */
   #entrance: Entrance | undefined = new Entrance()
   #builds = 0
-  /** Open once the service that was built is of no more use. */
+  /** Open once the service that was built can no longer be used. */
   readonly #broken = Latch.makeUnsafe()
   readonly #listeners = { ready: new Set<(key: unknown) => void>(), invalidate: new Set<(key: unknown) => void>() }
 
@@ -155,7 +155,7 @@ const destroy = (client: NodeRedisClient): void => {
   const close = () => {
     if (Predicate.hasProperty(client, "destroy") && Predicate.isFunction(client.destroy)) client.destroy()
   }
-  // If it is closed while it connects, it leaves that connection open.
+  // A client that is closed while it connects leaves that connection open.
   client.on("ready", close)
   close()
 }

@@ -1,5 +1,5 @@
 /**
- * What the commands of a node are sent on, by Effect's Redis service.
+ * What a node sends its commands on: Effect's Redis service, or a connection reserved from it.
  */
 import type * as Redis from "effect/persistence/Redis"
 import type { Entrance } from "../redis/entrance.ts"
@@ -7,7 +7,7 @@ import type { Entrance } from "../redis/entrance.ts"
 export type RedisService = Redis.Redis["Service"]
 
 /**
- * What is used of a client of node-redis.
+ * The part of a node-redis client that a node uses.
  *
  * @category models
  * @since 0.1.0
@@ -39,11 +39,11 @@ export interface ServiceLink extends Link {
   readonly redis: RedisService | undefined
   /** The client behind the service, where it is known. */
   readonly client: NodeRedisClient | undefined
-  /** Names the current connection of a client that counts them. */
+  /** Identifies the current connection of a client that counts its connections. */
   readonly connectionId: () => string | undefined
   /**
-   * Listens to the client: `ready` on every new connection, `invalidate` with a key that
-   * has changed. The returned function stops it.
+   * Listens to the client: `ready` on every new connection, `invalidate` with a key that has
+   * changed. The returned function stops listening.
    */
   readonly listen: (event: "ready" | "invalidate", listener: (key: unknown) => void) => () => void
 }

@@ -1,10 +1,10 @@
 /**
  * Notifications over Effect's Redis service.
  *
- * A subscription is a connection of its own, so a waiter has one, whatever it waits for.
- * Keys are watched by node-redis' `emitInvalidate`: the server remembers what was read on
- * the client's connection, and notifies it of the next change. Without it waiters find
- * out on their schedule that another library has released a lock.
+ * A subscription is a connection of its own, so a service has only one per node, whatever it waits
+ * for. Keys are watched by node-redis' `emitInvalidate`: the server remembers what was read on the
+ * client's connection, and notifies it of the next change. Without it waiters find out on their
+ * schedule that another library has released a lock.
  */
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
@@ -45,7 +45,8 @@ export const notifications = (
         Effect.suspend(() => {
           const { client, send } = link
           if (send === undefined || client?.options?.emitInvalidate !== true) return Effect.succeed(true)
-          // Any command that reads the key is tracked; this one does not fetch the value. If it fails, the key may exist.
+          // Any command that reads the key is tracked; `PTTL` does not fetch the value. If it fails, the key
+          // may exist.
           return Effect.match(send("PTTL", key), {
             onFailure: (error) => {
               link.lost(error)
@@ -67,7 +68,7 @@ const interrupt = (fibers: Iterable<Fiber.Fiber<unknown, unknown>>): void => {
   for (const fiber of fibers) fiber.interruptUnsafe()
 }
 
-/** Subscribed from the first time that somebody wants to be, until it breaks. */
+/** A subscription that is opened when it is first needed, and lasts until it breaks. */
 class Subscription {
   /** Succeeds once messages are delivered. */
   readonly heard: Effect.Effect<void, NodeError> = Effect.suspend(() => Deferred.await(this.#hearing ?? this.#open()))
@@ -97,7 +98,8 @@ class Subscription {
   /** Subscribes anew: the client has another connection now, perhaps to another server. */
   renew(): void {
     const replaced = [...this.#fibers]
-    // The old subscription is probably connecting as well; node-redis leaves a connection open that is closed meanwhile.
+    // The old subscription is probably connecting as well, and a connection that is closed while it connects
+    // is left open by node-redis.
     schedule(settlingMillis, () => interrupt(replaced))
     this.#end(new Error("the connection was replaced"))
   }
@@ -118,7 +120,7 @@ class Subscription {
     return hearing
   }
 
-  /** Fails if it cannot subscribe, or no longer is. */
+  /** Fails if it cannot subscribe, or when the subscription ends. */
   #listen(hearing: Deferred.Deferred<void, NodeError>): Effect.Effect<never, unknown> {
     const link = this.#link
     return Effect.scoped(Effect.gen({ self: this }, function*() {
@@ -135,7 +137,7 @@ class Subscription {
     }))
   }
 
-  /** Whoever waits is to join again, and thereby to subscribe again. */
+  /** Ends the subscription. Waiters then join again, which subscribes again. */
   #end(error: unknown): void {
     const hearing = this.#hearing
     if (hearing === undefined) return

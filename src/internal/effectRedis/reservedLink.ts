@@ -67,7 +67,7 @@ export class ReservedLink implements Link {
     return this.#entrance
   }
 
-  /** The connection never reconnects. */
+  /** Gives the connection up, since it never reconnects. */
   lost(): void {
     const reservation = this.#reservation
     this.#reservation = undefined

@@ -69,11 +69,11 @@ const rescue = (listener: ReplyListener, thrown: unknown): void => {
 }
 
 /**
- * Sends on a connection of the library's own, with one write to the socket for all
- * commands of a tick: a write for each would be most of the work where many locks are
- * in flight. If the last tick had only one command, the first one is written at once. A
- * command that is sent in any other way while the connection is ready would overtake
- * the batch, and get the reply of another command.
+ * Sends on a connection of the library's own, with one write to the socket for all commands of a
+ * tick: a write for each would be most of the work where many locks are in flight. If the last tick
+ * had only one command, the first command of this tick is written at once. A command that is sent
+ * in any other way while the connection is ready would overtake the batch, and get the reply of
+ * another command.
  */
 export const batchedPerTick = (client: Redis): SendCommand => {
   let stream: Redis["stream"] | undefined

@@ -1,6 +1,6 @@
 /**
- * Requests over ioredis, each one callback away and without a fiber: a lock takes two of
- * each node.
+ * Requests over ioredis, answered by a callback and without a fiber, since a lock takes two
+ * requests to each node.
  */
 import { constVoid } from "effect/Function"
 import * as Result from "effect/Result"
@@ -16,7 +16,10 @@ import { isReplyError, type ReplyListener, type SendCommand } from "./batching.t
 import type { Connection } from "./connection.ts"
 import { secretsOf } from "./url.ts"
 
-/** Loads the scripts on a new connection. A server that refuses, or loses them later, gets the source when it is needed. */
+/**
+ * Loads the scripts on a new connection. A server that refuses this, or loses them later, gets the
+ * source when it is needed.
+ */
 export const loadScripts = (send: SendCommand): void => {
   for (const { lua } of Object.values(scriptsByName)) {
     send("script", ["LOAD", lua], { onReply: constVoid, onError: constVoid })
@@ -141,7 +144,7 @@ class CallListener<A extends {}> implements ReplyListener {
     this.#done = done
   }
 
-  /** Once, whatever is thrown on the way. */
+  /** Settles the call once, whatever is thrown on the way. */
   #settle(answer: CallbackResult<A>): void {
     const done = this.#done
     this.#done = undefined

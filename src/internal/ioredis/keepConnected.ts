@@ -26,14 +26,14 @@ export const keepConnected = (
   const { connectTimeout = connectMillis } = client.options
   let stop = constVoid
   const watch = () => {
-    // 0 is no limit.
+    // 0 means no limit.
     if (!connectTimeout) return
     const { stream } = client
     const { bytesRead } = stream
     stop()
     stop = schedule(connectTimeout, () => {
       if (stream.bytesRead !== bytesRead) return watch()
-      stream.destroy(new Error("the connection was made, but the server says nothing"))
+      stream.destroy(new Error("the connection was made, but the server does not respond"))
     })
   }
   guardReplies(client)

@@ -1,5 +1,5 @@
 /**
- * Checks ioredis options. ioredis itself accepts any options: a misspelt one would lock
+ * Checks ioredis options. ioredis itself accepts any options: with a misspelt one, locks would be
  * on another server, or in another database, than intended.
  */
 import * as Predicate from "effect/Predicate"
@@ -56,7 +56,7 @@ const rules: Record<string, Rule> = {
     "it must be the name that the Sentinels give the primary",
     (u) => Predicate.isString(u) && u !== "" && !hasCredentials(u)
   ]),
-  role: [`it must be "master": replicas take no locks`, (u) => u === "master"],
+  role: [`it must be "master": replicas cannot take locks`, (u) => u === "master"],
   username: text,
   password: text,
   sentinelUsername: text,
@@ -83,7 +83,7 @@ const rules: Record<string, Rule> = {
   autoResendUnfulfilledCommands: flag,
   readOnly: flag,
   stringNumbers: flag,
-  monitor: ["it must be false: a connection that monitors takes no locks", (u) => u === false],
+  monitor: ["it must be false: a connection that monitors cannot take locks", (u) => u === false],
   enableAutoPipelining: flag,
   autoPipeliningIgnoredCommands: ["it must be an array", Array.isArray],
   offlineQueue: flag,

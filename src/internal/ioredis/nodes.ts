@@ -7,7 +7,7 @@ import * as Result from "effect/Result"
 import type { RedisOptions } from "ioredis"
 import { nodeAddress, parseRedisUrl, splitUrls } from "./url.ts"
 
-/** Checks URLs, and names their nodes; `open` loads ioredis and opens one. */
+/** Checks URLs, and names their nodes; `open` loads ioredis and opens a node. */
 export const urlNodes = <A, R>(open: (options: RedisOptions) => Effect.Effect<A, never, R>) => ({
   split: splitUrls,
   node: (

@@ -1,8 +1,8 @@
 /**
  * Notifications over ioredis.
  *
- * Keys are watched by server-assisted client-side caching: a read on one connection
- * makes the server notify another one of the next change of the key, whoever makes it.
+ * Keys are watched by server-assisted client-side caching: a read on one connection makes the
+ * server notify another connection of the next change of the key, whichever client makes it.
  *
  * @see client tracking: https://redis.io/docs/latest/develop/reference/client-side-caching/
  */
@@ -39,7 +39,7 @@ export const notifications =
         /** `undefined` if a cluster does not know the server at the moment. */
         const listenerFor = async (key: string): Promise<NotificationListener | undefined> => {
           const server = await serverOf(client, keyPrefix + key)
-          // What was asked for before the end may get here after it.
+          // A call that was made before the closing may get here after it.
           if (server === undefined || state.isClosed) return undefined
           const { host, path, port } = server.options
           const address = path ?? `${host}:${port}`
@@ -162,7 +162,8 @@ class NotificationListener {
     })
     await this.#tracking
     if (this.#trackingUnsupported || this.#trackingConnection === undefined) return true
-    // Any command that reads the key is tracked; this one does not fetch the value. If it fails, the key may exist.
+    // Any command that reads the key is tracked; `PTTL` does not fetch the value. If it fails, the key may
+    // exist.
     return this.#trackingConnection.pttl(key).then((millis) => wholeNumber(millis) !== -2, () => true)
   }
 
@@ -183,9 +184,9 @@ class NotificationListener {
   }
 
   /**
-   * Called whenever one of the two connections is ready; the later one enables
-   * tracking. If one is lost meanwhile this is called again, so neither closes the other:
-   * they would go on doing so in turns.
+   * Called whenever one of the two connections is ready; the call for the later one enables
+   * tracking. If a connection is lost meanwhile, this is called again once it is ready. So neither
+   * connection is closed because of the other, which could go on forever.
    */
   async #enableTracking(): Promise<void> {
     const connection = this.#trackingConnection
@@ -219,7 +220,7 @@ class NotificationListener {
       this.#madeBeside.set(connection, this.#client.stream)
       ready().then(
         kept.begun,
-        // If it is lost in between, or the other one is, it starts again.
+        // If this connection or the other one is lost in between, it starts again.
         (error: unknown) => isReplyError(error) ? refused(error) : connection.disconnect(true)
       )
     })

@@ -1,8 +1,8 @@
 /**
  * A connection of the library's own, which reconnects until it is closed.
  *
- * It is open once the server has told its client id and was asked to close the
- * connections before it: see `../redis/overtaking.ts` for what could happen otherwise.
+ * It is open once the server has reported the client id of the connection and has been told to
+ * close the previous connections; see `../redis/overtaking.ts` for what could happen otherwise.
  */
 import * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
@@ -39,7 +39,7 @@ export class OwnConnection implements Connection {
   readonly #kept: Kept
   /** `undefined` while the connection is open or missing. Only the first connection is waited for. */
   #entrance: Entrance | undefined = new Entrance()
-  /** Of the current or last connection. */
+  /** The stream of the current or last connection. */
   #stream: Redis["stream"] | undefined
   #identity: Identity | undefined
   /** Whether a command that was sent on it got no reply. */
@@ -64,7 +64,8 @@ export class OwnConnection implements Connection {
       () => client.status === "ready" && this.#entrance === undefined && this.selectError === undefined
     )
     this.#opened = opened
-    // Without a listener ioredis prints every failed attempt to reconnect. The votes show that a node fails, this shows why.
+    // Without a listener ioredis prints every failed attempt to reconnect. The votes show that a node fails;
+    // `lastError` shows why.
     client.on("error", (error) => {
       this.lastError = error
       // ioredis continues in another database than it should have selected.
@@ -147,7 +148,8 @@ export class OwnConnection implements Connection {
   }
 
   #end(replaced: Identity, current: Identity | undefined): void {
-    // A smaller id is of a server that was restarted, or of another one: the old connection is gone.
+    // A smaller id comes from a server that was restarted, or from another server: the old connection is
+    // gone.
     if (current !== undefined && current.id <= replaced.id) return void this.#replaced.delete(replaced)
     this.send("client", ["KILL", "ID", replaced.id, "ADDR", replaced.address], {
       onReply: () => this.#replaced.delete(replaced),
@@ -171,7 +173,7 @@ export class OwnConnection implements Connection {
     const { status, stream } = this.client
     // A connection that is still being made has its own time limit.
     if (status !== "ready") return
-    this.lastError = new Error("the connection was given up, since nothing was answered on it")
+    this.lastError = new Error("the connection was given up because the server did not respond")
     abort(stream)
   }
 }

@@ -37,7 +37,7 @@ const called = <A>(given: () => A, otherwise: () => A): A => {
 
 const longestDelay = 2 ** 31 - 1
 
-/** The given strategy. A delay that a timer cannot take would be none. */
+/** The given strategy. A delay that is too long for a timer would be no delay at all. */
 export const retryStrategy = (
   given: RedisOptions["retryStrategy"] = retryDelay
 ): (times: number) => number | null =>

@@ -36,7 +36,7 @@ export const guardReplies = (client: Redis): void => {
         return complete > 0 ? parse.call(stream, bytes.subarray(0, complete)) : undefined
       }
       if (good > 0) parse.call(stream, bytes.subarray(0, held.length + good))
-      stream.destroy(new Error("the server sent what is no reply to anything"))
+      stream.destroy(new Error("the server sent a reply that no command was waiting for"))
     })
   })
 }

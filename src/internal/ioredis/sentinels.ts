@@ -11,7 +11,7 @@ interface SentinelConnector {
   connectToSentinel?: (endpoint: unknown, options?: object) => Redis
 }
 
-/** Tries again when no Sentinel knew a server. The returned function closes the connections to Sentinels. */
+/** Connects again if no Sentinel knows the primary. The returned function closes the connections to Sentinels. */
 export const keepSentinels = (client: Redis, delayAfter: (times: number) => number | null): () => void => {
   const sentinels = new Set<Redis>()
   let isClosed = false
@@ -25,7 +25,7 @@ export const keepSentinels = (client: Redis, delayAfter: (times: number) => numb
       // ioredis may call this after it was closed, and nothing would catch an error: it gets a closed client.
       const sentinel = connectToSentinel(endpoint, {
         ...options,
-        // In RESP3 a subscription is answered by a push message, which is no reply.
+        // In RESP3 a subscription is answered by a push message, which is not a reply.
         protocol: 2,
         disconnectTimeout: 0,
         ...isClosed && { lazyConnect: true }

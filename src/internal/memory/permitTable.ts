@@ -11,16 +11,19 @@ interface Holder {
   readonly round: number
 }
 
-/** Counts up the slots that are new, and reads the counters of all; `undefined` if a counter cannot be counted up. */
+/**
+ * Increments the counters of the new slots, and returns those of all slots; `undefined` if a
+ * counter cannot be incremented.
+ */
 export type CountTokens = (
   slots: ReadonlyArray<number>,
   isNew: (slot: number) => boolean
 ) => ReadonlyArray<number> | undefined
 
-/** Takes the time of each call, in milliseconds, which never goes back. */
+/** Every call is given the time in milliseconds, which never goes back. */
 export class PermitTable {
   readonly #holders = new Map<string, Holder>()
-  /** Who has each slot. */
+  /** The value that has each slot. */
   readonly #taken = new Map<number, string>()
   #limit = 0
 

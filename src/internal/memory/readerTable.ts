@@ -17,7 +17,7 @@ export interface Keys {
   readonly delete: (key: string) => void
 }
 
-/** For whom a key without readers is kept. */
+/** The member that keeps a key for readers while there are none. */
 const nobody = "*"
 
 /** What is kept beside one key. */
@@ -28,7 +28,7 @@ class Table {
   readerWaitsUntil = 0
 }
 
-/** Takes the time of each call, in milliseconds, which never goes back. */
+/** Every call is given the time in milliseconds, which never goes back. */
 export class ReaderTables {
   readonly #keys: Keys
   readonly #tables = new Map<string, Table>()

@@ -77,7 +77,7 @@ export interface Requests {
 export interface ReplicatedRequests {
   /** These succeed only once the replicas have acknowledged what was written. */
   readonly durable: Requests
-  /** These do not wait for any. */
+  /** These do not wait for replicas. */
   readonly plain: Requests
 }
 
@@ -89,8 +89,9 @@ export interface RedisClient extends Requests {
   /** Present for a cluster, with what the client adds in front of every key. */
   readonly cluster?: { readonly keyPrefix: string } | undefined
   /**
-   * Names the connection to the server, and changes with every new one. Without it, as for a cluster, and while it is
-   * `undefined` the node hands no locks over: only the clock of one and the same server tells how long ago it did.
+   * Identifies the connection to the server, and changes with every new connection. Without it, as
+   * for a cluster, and while it returns `undefined`, the node hands no locks over, since the age of
+   * a hand-over can only be measured by the clock of one and the same server.
    */
   readonly connectionId?: (() => string | undefined) | undefined
   /** Requests of a node that waits for replicas. Without it the node cannot be used with `replicas`. */

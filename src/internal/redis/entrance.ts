@@ -14,7 +14,7 @@ export class Entrance {
     return () => this.#waiting.delete(enter)
   }
 
-  /** Starts a request once the entrance is open. One that is interrupted earlier is never sent. */
+  /** Starts a request once the entrance is open. A request that is interrupted before that is never sent. */
   start<A>(request: CallbackEffect<A>, done: OnResult<A>): void {
     let answer: Effect.Effect<A, NodeError> | undefined
     let resume = (given: Effect.Effect<A, NodeError>) => {

@@ -32,9 +32,9 @@ export const withoutPlace = (message: string): string =>
   message.replace(/^ERR Error running script \(call to \w+\): (?:@user_script: ?\d+: )+-?/, "")
 
 /**
- * The error of a client as that of a node. Only the message of the client's error is
- * kept, since clients attach the command with its arguments, such as a password. The
- * message is untrusted input, and may repeat one of the secrets.
+ * Turns the error of a client into that of a node. Only the message of the client's error is kept,
+ * since clients attach the command with its arguments, such as a password. The message is untrusted
+ * input, and may repeat one of the secrets.
  */
 export const toNodeError = (
   node: string,
@@ -84,8 +84,8 @@ export const scriptError = (lua: string, keys: Arguments, error: unknown): unkno
 }
 
 /**
- * Until Redis 7.0 servers do not name the command, but its line in the script; Redis 7.0 not even that where the command
- * runs under `pcall`.
+ * Up to Redis 7.0, servers name the line in the script instead of the command; Redis 7.0 does not
+ * even name the line if the command runs under `pcall`.
  */
 const forbiddenCommand = (lua: string, message: string): string | undefined => {
   if (!message.includes("The user executing the script can't run this command")) return undefined

@@ -95,7 +95,7 @@ export const make = (given: RedisClient, demands: Demands = {}): LockNode => {
   }
 }
 
-/** Runs with the key of counters that stand beside those of a name, if the server can keep them there. */
+/** Runs with the companion key of a name, if the server can keep one. */
 const withCompanion = <A>(
   id: string,
   companions: CompanionKeys,
@@ -106,7 +106,7 @@ const withCompanion = <A>(
   return companions.canExist(name) ? run(companions.of(kind, name)) : impossible(id, "a fencing counter", name)
 }
 
-/** A cluster cannot keep a key beside one of that name. */
+/** The failure if a cluster cannot keep a companion key for the name. */
 const impossible = (id: string, what: string, name: string): Effect.Effect<never, NodeError> => {
   const error = new Error(
     `ERR a cluster cannot keep ${what} for the name ${quoted(name)}, which has a "}" but no hash tag`

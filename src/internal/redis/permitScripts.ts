@@ -1,12 +1,11 @@
 /**
  * The Lua scripts of semaphores.
  *
- * A semaphore is one hash: `bits` has a bit for each taken slot, `taken` is the number
- * of these, `soonest` a lower bound of the first expiry, `latest` the last one, at which
- * the key expires, and `limit` what it was when slots were last taken. The field of a
- * holder is `=` and its value, and has its expiry, the round in which its slots were
- * settled, and the slots: `1795545273765:1:3,17`. Times are those of the server, in
- * milliseconds since 1970.
+ * A semaphore is one hash: `bits` has a bit for each taken slot, `taken` is the number of these,
+ * `soonest` a lower bound of the first expiry, `latest` the last expiry, at which the key expires,
+ * and `limit` the limit with which slots were last taken. The name of a holder's field is `=` and
+ * its value; the field has its expiry, the round in which its slots were settled, and the slots:
+ * `1795545273765:1:3,17`. Times are those of the server, in milliseconds since 1970.
  *
  * So the cost of a call depends neither on the limit nor on how many slots are taken, and
  * a holder can be released by its value alone: a client whose reply was lost does not
@@ -17,7 +16,7 @@ import { extendedRound, largest, mostSlots } from "../nodeContract.ts"
 import { script } from "./client.ts"
 import { abstainIfYoung, messages } from "./scripts.ts"
 
-/** How many slots of expired holders a call frees at most; the rest is left to the next call. */
+/** The maximum number of slots of expired holders that one call frees; the rest is left to the next call. */
 const mostFreed = 512
 
 /**
@@ -110,14 +109,14 @@ if taken > 0 and soonest <= now then
 end
 `
 
-/** What a script replies that takes slots. `slots` and `tokens` are lists. */
+/** The reply of a script that takes slots. `slots` and `tokens` are lists. */
 const grant = (limit: string, slots: string, tokens: string) =>
   `return {${limit} - taken, lastLimit, math.max(0, soonest - now), ${slots}, table.concat(${tokens}, ",")}`
 
 /**
- * The counters of slots. One that was modified by hand or cannot be counted up any more
- * is an error, and so is a proposal that cannot be a token. `proposal` is the index of its
- * argument, and the time to live of the counters comes behind it.
+ * The counters of slots. A counter that was modified by hand or cannot be incremented any more is
+ * an error, and so is a proposal that cannot be a token. `proposal` is the index of its argument,
+ * and the time to live of the counters comes behind it.
  */
 const readCounters = (proposal: number) =>
   `local proposal = tonumber(ARGV[${proposal}])
@@ -127,7 +126,7 @@ local function counted(slots, isNew)
   for i, slot in ipairs(slots) do
     local counter = counters[i] or "0"
     if not string.find(counter, "^%d+$") or tonumber(counter) >= ${largest} then
-      return nil, redis.error_reply("ERR a fencing counter in " .. KEYS[2] .. " is no number that can be counted up")
+      return nil, redis.error_reply("ERR a fencing counter in " .. KEYS[2] .. " is not a number that can be incremented")
     end
     counters[i] = string.format("%.0f", (isNew[slot] or not counters[i]) and math.max(counter + 1, proposal) or counter)
   end
@@ -144,7 +143,7 @@ local function store(slots, tokens)
   redis.call("PEXPIRE", KEYS[2], ARGV[${proposal + 1}])
 end
 if KEYS[2] and not (string.find(ARGV[${proposal}], "^%d+$") and proposal <= ${largest}) then
-  return redis.error_reply("ERR what was proposed cannot be a fencing token")
+  return redis.error_reply("ERR the proposal cannot be a fencing token")
 end
 `
 
@@ -154,8 +153,8 @@ end
  * the milliseconds until slots may expire, the slots of the value, "" if it was refused,
  * and their counters.
  *
- * A few slots are tried in the order requested; where most are taken, all are looked
- * through in bytes.
+ * A few slots are tried in the order requested. If most slots are taken, all are then searched byte
+ * by byte.
  */
 const acquire = `${abstainIfYoung}${read}${readCounters(7)}
 local limit, permits, at, step = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -224,7 +223,7 @@ for _, slot in ipairs(kept) do slots[#slots + 1] = slot end
 for _, slot in ipairs(new) do slots[#slots + 1] = slot end
 `
 
-/** Lets the value have `slots`. */
+/** Gives the value exactly `slots`. */
 const exchange = (round: string, limit: string) =>
   `mark(new, 1)
 mark(given, -1)
@@ -258,7 +257,7 @@ ${grant("limit", `table.concat(slots, ",")`, "tokens")}`
 const extend = `${read}local wanted, mayTake = numbers(ARGV[3]), ARGV[4] == "1"
 ${sort}${exchange(String(extendedRound), "lastLimit")}return table.concat(kept, ",")`
 
-/** Frees the slots of the value, which are in `freed` then. */
+/** Frees the slots of the value, and lists them in `freed`. */
 const free = `local freed = {}
 if mine then
   local _, _, slots = parse(mine)
@@ -272,11 +271,11 @@ end
 const release = `${read}${free}return mine and 1 or 0`
 
 /**
- * Wakes those who are first in line, as long as their permits are free, each with a slot
- * of its own if slots were freed. An entry is the number of permits, a colon, and a
- * value; one whose channel has no subscriber is of a service that is gone, and anything else
- * is nonsense: both are skipped. So that nobody waits behind a dead one whose permits are not free, it is
- * sent a message that means nothing. `limit` is 0 if nobody has slots: then all are free.
+ * Wakes the first in line, for as long as their permits are free, each with a different slot if
+ * slots were freed. An entry is the number of permits, a colon, and a value. An entry whose channel
+ * has no subscriber belongs to a service that is gone; it is skipped, as is anything that is not an
+ * entry. To find out whether a first entry whose permits are not free is such an entry, it is sent
+ * a message that means nothing. `limit` is 0 if nobody has slots; all are then free.
  */
 const wakeNext = `${messages}local vacant, used = limit == 0 and ${mostSlots} or limit - taken, 0
 while true do
@@ -327,7 +326,7 @@ return redis.call("LINDEX", KEYS[2], 0) == ARGV[2] and ARGV[3] - taken >= tonumb
  */
 const raise = `${read}local wanted, tokens, raised, entries, has = numbers(ARGV[2]), numbers(ARGV[3]), {}, {}, {}
 if not string.find(ARGV[3], "^[%d,]+$") then
-  return redis.error_reply("ERR what was proposed cannot be a fencing token")
+  return redis.error_reply("ERR the proposal cannot be a fencing token")
 end
 if not mine then return "" end
 local _, _, slots = parse(mine)
@@ -336,7 +335,7 @@ for i, slot in ipairs(wanted) do
   if has[slot] then
     local counter = redis.call("HGET", KEYS[2], slot) or "0"
     if not string.find(counter, "^%d+$") or tonumber(counter) > ${largest} or tokens[i] > ${largest} then
-      return redis.error_reply("ERR a fencing counter in " .. KEYS[2] .. " is no number that can be raised")
+      return redis.error_reply("ERR a fencing counter in " .. KEYS[2] .. " is not a number that can be raised")
     end
     raised[#raised + 1] = slot
     entries[#entries + 1] = slot
@@ -377,7 +376,7 @@ return state`
 export const permitScripts = {
   acquire: script(acquire, { sets: 0 }),
   settle: script(settle, { sets: 0 }),
-  // Takes no slots that are gone: a release may have freed them.
+  // Does not take missing slots again: a release may have freed them.
   extend: script(extend, { argsIfResent: ([value, expiryMillis, slots]) => [value!, expiryMillis!, slots!, 0] }),
   release: script(release, { deletes: 0 }),
   releaseAndWake: script(releaseAndWake, { deletes: 0 }),

@@ -69,7 +69,7 @@ export const decodeToken: Meaning<Option.Option<number>> = (reply) => {
 export const joined: Meaning<{
   readonly ahead: number
   readonly ttlMillis: number
-  /** Whether the holder was told. */
+  /** Whether the holder was notified. */
   readonly told: boolean
   readonly isOurs: boolean
   readonly isShared: boolean

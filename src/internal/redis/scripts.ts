@@ -59,10 +59,10 @@ return 1`
 export const readCounter = (proposal: number, key = 2) =>
   `local counter, proposal = redis.call("GET", KEYS[${key}]) or "0", ARGV[${proposal}]
 if not string.find(counter, "^%d+$") or tonumber(counter) >= ${largest} then
-  return redis.error_reply("ERR the fencing counter " .. KEYS[${key}] .. " is no number that can be counted up")
+  return redis.error_reply("ERR the fencing counter " .. KEYS[${key}] .. " is not a number that can be incremented")
 end
 if not string.find(proposal, "^%d+$") or tonumber(proposal) > ${largest} then
-  return redis.error_reply("ERR what was proposed cannot be a fencing token")
+  return redis.error_reply("ERR the proposal cannot be a fencing token")
 end
 counter, proposal = tonumber(counter), tonumber(proposal)
 `
@@ -111,9 +111,9 @@ if held == false and ARGV[3] == "1" then redis.call("SET", KEYS[1], ARGV[1], "NX
 return 0`
 
 /**
- * Sends messages to the service that a value belongs to, on its channel. `channels` is
- * what all channels begin with. An entry of a list ends with a colon and the value; one that
- * was put there by hand counts for nothing, and could be mistaken for several fields of a message.
+ * Sends messages to the service that a value belongs to, on its channel. `channels` is what all
+ * channels begin with. An entry of a list ends with a colon and the value. Anything else, put there
+ * by hand, is ignored, since it could be mistaken for several fields of a message.
  */
 export const messages = `local function isEntry(entry)
   return type(entry) == "string" and #entry <= ${longestValue} and string.find(entry, "^%a?%d+f?:[%w+/]+$")
@@ -128,7 +128,10 @@ local function first()
 end
 `
 
-/** Wakes the next in line. An entry whose channel has no subscriber is of a service that is gone, and skipped, as is anything that is no entry. */
+/**
+ * Wakes the next in line. An entry whose channel has no subscriber belongs to a service that is
+ * gone, and is skipped, as is anything that is not an entry.
+ */
 export const wakeNext = `repeat
   local entry = redis.pcall("LPOP", KEYS[2])
   if type(entry) ~= "string" then
@@ -166,9 +169,10 @@ if ARGV[4] ~= "" then redis.pcall("LREM", KEYS[2], 0, ARGV[4]) end
 ${messages}${wakeNext}return released + woke`
 
 /**
- * KEYS: the lock, its waiting list. ARGV: name, beginning of the channels, the entry to
- * remove. Returns the same flags. A lock that was handed over to the entry is deleted. If the lock is held and the entry was the first, or
- * is not there since it was woken as the first, tells the holder and the new first.
+ * KEYS: the lock, its waiting list. ARGV: name, beginning of the channels, the entry to remove.
+ * Returns the flags of `releaseAndWake`. A lock that was handed over to the entry is deleted. If
+ * the lock is held and the entry was the first, or is missing because it was woken as the first,
+ * notifies the holder and the new first.
  */
 export const leave = `local name, channels, released, woke = ARGV[1], ARGV[2], 0, 0
 ${messages}local wasFirst = first() == ARGV[3]
@@ -218,7 +222,10 @@ end
 if held == "${sharedMarker}" then told = 2 end
 return {ahead, ${timeToLive}, told, 0, time[1], time[2]}`
 
-/** Returns early unless the key has the value, on a server that is old enough. A server that is not deletes the key. */
+/**
+ * Returns early unless the key has the value and the server has been up for long enough. A server
+ * that has not deletes the key.
+ */
 const beforeTransfer = `${readHeld}local name, channels, released, woke = ARGV[4], ARGV[5], 0, 0
 ${messages}local least = tonumber(ARGV[#ARGV])
 if held == ARGV[1] and least > 0 and ${uptimeAtLeast} < least then
@@ -233,9 +240,10 @@ end
 `
 
 /**
- * Hands the lock over; `token` is known, and `count` keeps it. The key expires at a time counted from the one
- * that the successor is told, even if the server stops in between. A server without
- * memory lets a script go on that has written something.
+ * Hands the lock over; `token` is set, and `count` stores it. The key expires at a time counted
+ * from the time reported to the successor, even if the server stops in between. A server that is
+ * out of memory lets a script continue once it has written something, hence the deletion before the
+ * second attempt.
  */
 const handOver = `local time = redis.call("TIME")
 local millis = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -270,19 +278,19 @@ released = 1
 ${wakeNext}return released + woke`
 
 /**
- * KEYS: the lock, its waiting list. ARGV: value, entry of the successor, expiry in
- * milliseconds, name, beginning of the channels, length and age of the chain, minimum
- * uptime. Returns the same flags as `releaseAndWake`, or 19 if the key has the successor's
- * value now. If the successor cannot be told, the key is deleted.
+ * KEYS: the lock, its waiting list. ARGV: value, entry of the successor, expiry in milliseconds,
+ * name, beginning of the channels, length and age of the chain, minimum uptime. Returns the flags
+ * of `releaseAndWake`, or 19 if the key has the successor's value now. If the successor cannot be
+ * notified, the key is deleted.
  */
 export const transfer = `${beforeTransfer}local token = "-"
 local function count() return {} end
 ${handOver}`
 
 /**
- * KEYS: the lock, its waiting list, its fencing counter. ARGV: as `transfer`, with the
- * proposal and the time to live of the counter in milliseconds before the minimum uptime.
- * Without a number that can be counted up the key is deleted: the successor cannot have a token.
+ * KEYS: the lock, its waiting list, its fencing counter. ARGV: as `transfer`, with the proposal and
+ * the time to live of the counter in milliseconds before the minimum uptime. If the counter cannot
+ * be incremented, the key is deleted, since the successor cannot have a token.
  */
 export const transferFenced = `${beforeTransfer}local counter, proposal = redis.pcall("GET", KEYS[3]) or "0", ARGV[8]
 if type(counter) ~= "string" or not string.find(counter, "^%d+$") or tonumber(counter) >= ${largest} then

@@ -1,25 +1,25 @@
 /**
  * The Lua scripts of shared locks.
  *
- * While a lock is held by readers, its key has a constant value, the marker, which all
- * other programs take for the value of a holder. The readers stand beside it, in a sorted
- * set by their expiry, and the key expires when the last of them does. The set counts only
- * while the marker is there: a reader that sets the marker first deletes what may be left of the
- * set. Times are those of the server, in milliseconds since 1970.
+ * While a lock is held by readers, its key has a constant value, the marker, which all other
+ * programs take for the value of a holder. The readers are in a companion key, a sorted set ordered
+ * by expiry, and the lock's key expires when the last of them does. The set counts only while the
+ * marker is there; setting the marker deletes what may be left of an earlier set. Times are those
+ * of the server, in milliseconds since 1970.
  *
- * A hash remembers until when a writer (`w`) and a reader (`r`) wait. It only decides whose
- * turn is next, never who may hold the lock. A writer that leaves the lock to readers sets
- * the marker with a member that is no reader, `*`: until it expires readers come in
- * whether or not a writer waits.
+ * A hash remembers until when a writer (`w`) and a reader (`r`) wait. It only decides whose turn is
+ * next, never who may hold the lock. A writer that leaves the lock to readers sets the marker with
+ * a member that is not a reader, `*`. Until that expires, readers are admitted whether or not a
+ * writer waits.
  */
 import { largest, sharedMarker } from "../nodeContract.ts"
 import { script } from "./client.ts"
 import { abstainIfYoung, isOurs, messages, readCounter, readHeld, wakeNext } from "./scripts.ts"
 
-/** How many readers are listed at most. */
+/** The maximum number of readers listed. */
 const mostListed = 100
 
-/** KEYS: the lock, … its readers at the index, the turns. */
+/** KEYS: the lock, …, its readers at `index`, and the turns behind them. */
 const readAt = (index: number) =>
   `${readHeld}local marker, readers, turns, time = "${sharedMarker}", KEYS[${index}], KEYS[${
     index + 1
@@ -59,7 +59,7 @@ end
 
 const read = readAt(2)
 
-/** Returns 0 and remembers that a reader waits, where a writer holds the lock or waits for it. The wait is ARGV[3]. */
+/** If a writer holds the lock or waits for it, returns 0 and remembers for ARGV[3] milliseconds that a reader waits. */
 const refuseBehindWriter = `if (held ~= false and held ~= marker) or
   (waitsUntil("w") > now and not (held == marker and isLive("*"))) then
   waits("r", tonumber(ARGV[3]))
@@ -95,14 +95,18 @@ ${readCounter(2, 4)}redis.call("SET", KEYS[4], string.format("%.0f", math.max(co
 return 1`
 
 /**
- * KEYS: the lock, its readers, the turns. ARGV: value, expiry in milliseconds, 1 to make a
- * missing reader one again. Returns 1 if the value was a reader and was extended. One that was missing is no vote, as in `extend`.
+ * KEYS: the lock, its readers, the turns. ARGV: value, expiry in milliseconds, 1 to make a missing
+ * reader one again. Returns 1 if the value was a reader and was extended. A reader that was missing
+ * is not a vote, as in `extend` of `scripts.ts`.
  */
 const extend = `${read}local extended = held == marker and isLive(ARGV[1])
 if extended or ((held == false or held == marker) and ARGV[3] == "1") then join(ARGV[1], tonumber(ARGV[2])) end
 return extended and 1 or 0`
 
-/** KEYS: the lock, its readers, the turns. ARGV: value. Returns 1 if the value was a reader. The last one deletes the key. */
+/**
+ * KEYS: the lock, its readers, the turns. ARGV: value. Returns 1 if the value was a reader. Without
+ * readers the key is deleted.
+ */
 const release = `${read}if held ~= marker then return 0 end
 local released = isLive(ARGV[1])
 if redis.call("ZREM", readers, ARGV[1]) == 0 then return 0 end
@@ -118,16 +122,17 @@ return released and 1 or 0`
 
 /**
  * KEYS: the lock, its readers, the turns. ARGV: a writer's value, the value of a reader, expiry in
- * milliseconds. Returns 1 if the key had the writer's value, which is now replaced with the reader. Where
- * the writer's key was missing the reader is no vote: the lock may have been another's meanwhile.
+ * milliseconds. Returns 1 if the key had the writer's value, which is now replaced with the reader.
+ * If the writer's key was missing, the reader is not a vote, since another client may have held the
+ * lock meanwhile.
  */
 const downgrade = `${read}local had = held == ARGV[1]
 if had or held == false or held == marker then join(ARGV[2], tonumber(ARGV[3])) end
 return had and 1 or 0`
 
 /**
- * KEYS: the lock, its readers, the turns. ARGV: a writer's value, grace in milliseconds. Returns 1 if the key had the
- * value and is deleted; or kept for readers only, for that time, if one waits.
+ * KEYS: the lock, its readers, the turns. ARGV: a writer's value, grace in milliseconds. Returns 1
+ * if the key had the value and is deleted or, if a reader waits, kept for readers during the grace.
  */
 const yieldToReaders = `${read}if held ~= ARGV[1] then return 0 end
 if waitsUntil("r") <= now then return redis.call("DEL", KEYS[1]) end
@@ -136,9 +141,9 @@ join("*", tonumber(ARGV[2]))
 return 1`
 
 /**
- * KEYS: the lock, its waiting list, its readers, the turns. ARGV: a writer's value, grace in milliseconds, name,
- * beginning of the channels. Returns the flags of `releaseAndWake`. If the key is kept for readers, tells the first in line,
- * which then waits for them.
+ * KEYS: the lock, its waiting list, its readers, the turns. ARGV: a writer's value, grace in
+ * milliseconds, name, beginning of the channels. Returns the flags of `releaseAndWake`. If the key
+ * is kept for readers, notifies the first in line, which then waits for them.
  */
 const yieldInLine = `${readAt(3)}local name, channels, released, woke = ARGV[3], ARGV[4], 0, 0
 ${messages}if held == ARGV[1] then
@@ -156,19 +161,25 @@ elseif held ~= false then
 end
 ${wakeNext}return released + woke`
 
-/** KEYS: the lock. ARGV: name, beginning of the channels. Tells the holder that readers wait. Returns 1 if there is one. */
+/**
+ * KEYS: the lock. ARGV: name, beginning of the channels. Notifies the holder that readers wait.
+ * Returns 1 if there is a holder.
+ */
 const watch = `${readHeld}local name, channels = ARGV[1], ARGV[2]
 ${messages}if ${isOurs} then tell(held, "R " .. held .. " " .. name) end
 return held and 1 or 0`
 
-/** KEYS: the lock, its readers, the turns. ARGV: for how many milliseconds a writer waits, 0 if it does no more. Returns 1. */
+/**
+ * KEYS: the lock, its readers, the turns. ARGV: for how many milliseconds a writer waits, 0 if it
+ * no longer does. Returns 1.
+ */
 const announce = `${read}if ARGV[1] == "0" then redis.call("HDEL", turns, "w") else waits("w", tonumber(ARGV[1])) end
 return 1`
 
 /**
  * KEYS: the lock, its readers, the turns. ARGV: a value, or "" for all. Returns the number of
- * readers, the milliseconds for which a writer waits, and for some of the readers, or the one, the value and the
- * milliseconds until it expires. Writes nothing.
+ * readers, the milliseconds for which a writer waits, and for some of the readers, or the given
+ * one, the value and the milliseconds until it expires. Writes nothing.
  */
 const inspect = `${read}local state = {0, math.max(0, waitsUntil("w") - now)}
 if held ~= marker then return state end
@@ -191,7 +202,7 @@ export const sharedScripts = {
   acquire: script(acquire, { sets: 0 }),
   acquireFenced: script(acquireFenced, { sets: 0 }),
   raise: script(raise),
-  // Makes no reader of a value that is gone: a release may have removed it.
+  // Does not make a missing value a reader again: a release may have removed it.
   extend: script(extend, { argsIfResent: ([value, expiryMillis]) => [value!, expiryMillis!, 0] }),
   release: script(release, { deletes: 0 }),
   downgrade: script(downgrade, { sets: 1 }),

@@ -1,10 +1,10 @@
 /**
  * The waiting lists of a node.
  *
- * A list is a key beside the lock's. Its entries are values of the services that wait,
- * and each service has a channel of its own for notifications. The first in line watches
- * the lock's key as well, unless its holder was told of it: holders that use other
- * libraries know nothing of the list.
+ * A list is a key beside the lock's. Its entries are values of the services that wait, and each
+ * service has a channel of its own for notifications. The first in line watches the lock's key as
+ * well, unless its holder was notified, since holders that use other libraries know nothing of the
+ * list.
  */
 import * as Effect from "effect/Effect"
 import type { HandOver, LockNode, Notice, PermitEntry, PermitLine, WaitingList } from "../../LockNode.ts"
@@ -19,7 +19,10 @@ import { count, joined, type Meaning, oneOrZero, serverTime, wakeUp } from "./re
 import { scriptsByName as scripts } from "./scriptsByName.ts"
 import { sharedScripts as shared } from "./sharedScripts.ts"
 
-/** With replicas a node hands no locks over: the successor would be told before they have acknowledged it. */
+/**
+ * With replicas a node hands no locks over: the successor would be notified before the replicas
+ * have acknowledged the write.
+ */
 interface Demands {
   readonly minUptimeMillis: number
   readonly hasReplicas: boolean
@@ -89,7 +92,7 @@ export const waitingList = (
       join: Effect.fnUntraced(function*(key, entry, place, remove) {
         if (!companions.canExist(key)) {
           if (!hasWarned) {
-            onNotice({ _tag: "Unsupported", why: `in a cluster no list can stand beside the name ${quoted(key)}` })
+            onNotice({ _tag: "Unsupported", why: `in a cluster, the name ${quoted(key)} cannot have a waiting list` })
           }
           hasWarned = true
           return { ahead: 0, ttlMillis: Infinity }
@@ -163,7 +166,7 @@ const releasedBy = (
 ): Meaning<{ readonly released: boolean; readonly woke: boolean; readonly handedOver: boolean }> =>
 (reply) => {
   const answer = wakeUp(reply)
-  if (answer?.mayTell === false) onNotice({ _tag: "Unsupported", why: "this user may not PUBLISH turns" })
-  if (answer?.mayPop === false) onNotice({ _tag: "Unsupported", why: "this user may not LPOP those that wait" })
+  if (answer?.mayTell === false) onNotice({ _tag: "Unsupported", why: "this user may not PUBLISH wake-ups" })
+  if (answer?.mayPop === false) onNotice({ _tag: "Unsupported", why: "this user may not LPOP waiters" })
   return answer
 }

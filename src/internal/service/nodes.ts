@@ -1,5 +1,5 @@
 /**
- * The nodes of a service: what may be one, and opening them.
+ * Checks what was given as the nodes of a service, and opens the nodes.
  */
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
@@ -23,8 +23,8 @@ export interface UrlNodes {
   /** Text with several URLs. */
   readonly split: (text: string) => ReadonlyArray<string>
   /**
-   * A node, or why the URL is invalid. `option` names the option that has it, `shown` is what to show of a
-   * secret one.
+   * A node, or why the URL is invalid. `option` names the option that has the URL, `shown` is what
+   * to show instead of a secret URL.
    */
   readonly node: (url: string, option: string, shown?: string) => UrlNode | string
 }

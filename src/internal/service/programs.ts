@@ -29,7 +29,7 @@ export const withName = <A, E, R>(
 
 const allowed = "it must be an Effect, or a function that returns one"
 
-/** An effect is run, even one that could be called: the class of a service is both. */
+/** An effect is run as such, even if it can also be called, as the class of a service can. */
 export const ifProgram = <Held extends ReadonlyArray<unknown>, A, E, R, A2, E2, R2>(
   program: Program<Held, A, E, R>,
   f: (run: Run<Held, A, E, R>) => Effect.Effect<A2, E2, R2>

@@ -36,7 +36,7 @@ export const semaphoreMethods = (service: LockService): Pick<Redsync, Methods> =
   const plain = waysToHold<Permits>(service, false)
   const fenced = waysToHold<FencedPermits>(service, true)
 
-  /** Checks the name, and that all nodes have permits. */
+  /** Checks the name, and that all nodes support permits. */
   const onAll = <A, E, R>(name: string, f: () => Effect.Effect<A, E, R>) =>
     withName(service, name, () => {
       const problem = unable(service)

@@ -202,7 +202,7 @@ export class LockService implements Shared {
     return new OwnClaim(name, key, this.values.next(), shared, tokenAllocation, monotonicMillis(this.clock))
   }
 
-  /** Turns an exclusive lock into a shared one, and releases that when the scope closes. */
+  /** Turns an exclusive lock into a shared one, and releases the shared one when the scope closes. */
   downgrade(lock: Downgrading): Effect.Effect<Lock, LockLost | NodesUnavailable, Scope.Scope> {
     return Effect.uninterruptibleMask((restore) => {
       const problem = unableToShare(this.nodes, lock.claim.settings)

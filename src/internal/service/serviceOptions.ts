@@ -1,5 +1,5 @@
 /**
- * Making a service from its options.
+ * Makes a service from its options.
  */
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
@@ -87,7 +87,7 @@ const checkAbilities = (
   const alone = replicas > 0 ? without("replicas") : undefined
   return alone === undefined
     ? undefined
-    : invalidOption("replicas", replicas, `the node ${untrusted(alone)} cannot wait for any`)
+    : invalidOption("replicas", replicas, `the node ${untrusted(alone)} cannot wait for replicas`)
 }
 
 /** Opens the nodes, and a service over them for as long as the scope is open. */

@@ -1,9 +1,9 @@
 /**
  * A node whose server, and the network before it, do what a test says.
  *
- * It keeps its keys in a node in memory, and controls every operation of that node.
- * Like a node over ioredis it answers by callback, without a fiber, and executes
- * what it was sent although whoever asked has been interrupted.
+ * It keeps its keys in a node in memory, and controls every operation of that node. Like a node
+ * over ioredis it answers by callback, without a fiber, and executes what it was sent even if the
+ * caller has been interrupted.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -58,7 +58,7 @@ export interface ControlledNode extends LockNode {
   readonly pending: number
   /** Setting it to `"up"` executes, in the same step, what a silent node was sent. */
   state: State
-  /** It is up, and has given all answers that it owes. */
+  /** Sets the state to `"up"`, and gives all answers that are still owed. */
   readonly recover: () => void
   /** The server restarts empty: keys, counters, waiting lists and what it was sent are gone. */
   readonly wipe: Effect.Effect<void>
@@ -67,7 +67,7 @@ export interface ControlledNode extends LockNode {
 export interface Options {
   /** An empty server. */
   readonly memory: () => LockNode
-  /** The time that a message takes to the node, and as long back. */
+  /** The time that a message takes to the node, and again the time that a reply takes back. */
   readonly distanceMillis?: number
   /** What happens to the notices of waiting lists; with `"absent"` the node has no such lists. */
   readonly notices?: "delivered" | "lost" | "absent"
@@ -101,7 +101,10 @@ const makeWith = (context: Context.Context<never>, options: Options): Controlled
   /** The answers that a slow node has not given yet. */
   const unanswered = new Set<() => void>()
 
-  /** All operations under control, also those of members; `current` has them as they are at the time. */
+  /**
+   * Puts all operations under control, including those of members; `current` returns them as they
+   * are at the time of a call.
+   */
   const controlled = <T extends object>(operations: T, current: () => T): T => {
     const now = () => current() as Record<string, Operation>
     const entries = Object.entries(operations).map(([name, member]: [string, unknown]) => {
@@ -136,7 +139,7 @@ const makeWith = (context: Context.Context<never>, options: Options): Controlled
       onResult(Result.fail(
         new NodeError({ node: node.id, operation: kindOf(operation), reason, cause: new Error(cause) })
       ))
-    // What arrives while the backlog is executed comes behind it.
+    // What arrives while the backlog is executed is executed after it.
     if (state === "silent" || (backlog.length > 0 && isWorking(state))) {
       backlog.push((isLost) => isLost ? fail("Disconnected", "the server has restarted") : execute(effect, onResult))
     } else if (state === "up") execute(effect, onResult)
@@ -253,7 +256,7 @@ const isWorking = (state: State): boolean => state === "up" || state === "mute" 
 /** Whether there is no connection on which notices could come. */
 const isCutOff = (state: State): boolean => state === "down" || state === "deaf"
 
-/** As which operation a failure is reported, as by a node over Redis. */
+/** The operation under which a failure is reported, the same as for a node over Redis. */
 const kindOf = (operation: string): NodeError["operation"] => {
   switch (operation) {
     case "extend":

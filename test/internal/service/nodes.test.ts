@@ -156,7 +156,7 @@ describe("a node that is opened", () => {
         )
       }
       for (const given of [[alone], [Effect.succeed(alone)]]) {
-        assert.include(yield* refusal(given, { replicas: 1 }), "replicas is 1; the node alone cannot wait for any")
+        assert.include(yield* refusal(given, { replicas: 1 }), "replicas is 1; the node alone cannot wait for replicas")
       }
     }))
 })

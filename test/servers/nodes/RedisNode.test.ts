@@ -138,7 +138,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
         node,
         "inspect",
         "Disconnected",
-        /^the connection was given up, since nothing was answered on it$/
+        /^the connection was given up because the server did not respond$/
       )
       yield* server.resume
       yield* untilAnswers(node)

@@ -335,7 +335,7 @@ describe("the first moments of a connection", () => {
         /ETIMEDOUT/
       )
       const error = yield* Effect.flip(node.acquire("name", "mine", 60_000))
-      assertNodeError(error, node, "acquire", "Disconnected", /but the server says nothing/)
+      assertNodeError(error, node, "acquire", "Disconnected", /but the server does not respond/)
       yield* until("it was tried again", Effect.sync(() => network.taken() > 1))
       network.behind = server
       yield* untilAnswered(node.acquire("name", "mine", 60_000))
