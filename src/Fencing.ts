@@ -1,11 +1,11 @@
 /**
  * Fencing tokens: the resource's side of a lock.
  *
- * No lock can stop a process that was frozen while it held it: when it resumes, requests already in
- * flight still arrive, although the lease has ended and another process holds the lock. The
- * resource can: `Redsync.withFencedLock` gives each holder a token larger than all earlier ones,
- * the holder sends it along, and the resource rejects any request whose token is smaller than the
- * largest seen. The guide on fencing has recipes for PostgreSQL and Redis.
+ * No lock can stop a process that was frozen while it held the lock: when the process resumes,
+ * requests already in flight still arrive, although the lease has ended and another process holds
+ * the lock. The resource can: `Redsync.withFencedLock` gives each holder a token larger than all
+ * earlier ones, the holder sends it along, and the resource rejects any request whose token is
+ * smaller than the largest seen. The guide on fencing has recipes for PostgreSQL and Redis.
  *
  * @see Martin Kleppmann on why: https://martin.kleppmann.com/2016/02/08/how-to-do-distributed-locking.html
  * @since 0.1.0
@@ -23,8 +23,8 @@ import { dieWithIllegalArgument, invalidOption } from "./internal/base/arguments
  *
  * Tokens of one name increase strictly, in the order in which the lock is granted, but not by one:
  * usually a token is the time of the grant in microseconds since 1970. Tokens of different names
- * cannot be compared. A client whose clock is past 14 March 2255 gets no token: that leaves room
- * for the tokens of others.
+ * cannot be compared. A client whose clock is past 14 March 2255 gets no token, and its acquisition
+ * fails with `NodesUnavailable`; that leaves room for the tokens of others.
  *
  * It is also a schema that decodes tokens from elsewhere.
  *

@@ -38,8 +38,9 @@ export interface Inspection {
 }
 
 /**
- * What one node stores under a name: nothing, a lock, a shared lock with its readers, or a key that
- * is not a lock; or that it failed to answer.
+ * What one node stores under a name: nothing (`Free`), an exclusive lock (`Held`), a lock held by
+ * readers (`Shared`), or a key that is not a lock (`NotALock`). `Failed` if the node did not
+ * answer.
  *
  * **Details**
  *

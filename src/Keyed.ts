@@ -61,7 +61,7 @@ export interface KeyedLocks<in Key> {
     options?: LockOptions
   ) => Effect.Effect<A, E | LockError | LockLost, R>
 
-  /** Gives the program a fencing token: `Redsync.withFencedLock`. */
+  /** Like `withLock`, with a fencing token for the program: `Redsync.withFencedLock`. */
   readonly withFencedLock: <A, E, R>(
     key: Key,
     program: (token: FencingToken, lock: FencedLock) => Effect.Effect<A, E, R>,
@@ -98,8 +98,8 @@ export interface KeyedClass<in out Self, in out Id extends string, in out Key>
   readonly layer: Layer.Layer<Self, never, Redsync>
 
   /**
-   * The name of the lock for a key, for functions that are not here: `Redsync.withSharedLock`,
-   * `Redsync.unlock`, `Redsync.adopt`.
+   * The name of the lock for a key, for functions that the class does not have:
+   * `Redsync.withSharedLock`, `Redsync.unlock`, `Redsync.adopt`.
    */
   readonly nameOf: (key: Key) => string
 
@@ -141,7 +141,7 @@ export interface KeyedClass<in out Self, in out Id extends string, in out Key>
     ): Effect.Effect<A, E | LockError | LockLost, R | Self>
   }
 
-  /** Gives the program a fencing token: `Redsync.withFencedLock`. */
+  /** Like `withLock`, with a fencing token for the program: `Redsync.withFencedLock`. */
   readonly withFencedLock: {
     (key: Key, options?: LockOptions): <A, E, R>(
       program: (token: FencingToken, lock: FencedLock) => Effect.Effect<A, E, R>

@@ -3,7 +3,7 @@
  * each take place once.
  *
  * Every instance builds the same layer. {@link singleton} runs its program on one instance at a
- * time, and on another when that one ends, crashes or is cut off. {@link cron} executes each
+ * time, and on another when that instance ends, crashes or is cut off. {@link cron} executes each
  * scheduled run of a job on one instance.
  *
  * @since 0.1.0
@@ -113,9 +113,9 @@ export const singleton = <E, R>(
  * - **Interruption**: the program is interrupted, its finalizers run, then the lock is released,
  *   and another instance leads at once.
  *
- * A leader that crashes is replaced once its lease has ended, after at most `expiry`, at the latest
- * by the next attempt of a candidate; each candidate makes an attempt every second. If the schedule
- * of `restart` ends, this dies with the last failure. Invalid options are a defect.
+ * If a leader crashes, its lease ends after at most `expiry`, and the next attempt of a candidate
+ * succeeds; each candidate makes an attempt every second. If the schedule of `restart` ends, this
+ * dies with the last failure. Invalid options are a defect.
  *
  * **Gotchas**
  *
@@ -173,7 +173,7 @@ export const lead = <E, R>(
     /** Succeeds with the cause of the failure, or with nothing if the lock was lost. */
     const candidate = redsync.withFencedLock(name, (_, lock) => term(lock), { ...lockOptions, retry }).pipe(
       Effect.catchTag("LockLost", () => Effect.logInfo(`No longer ${leader}: standing for election again`)),
-      // Although the schedule has no end: the service has been closed.
+      // The schedule has no end, so the service has been closed.
       Effect.catch((error) => Effect.succeed<Cause.Cause<E | LockError>>(Cause.fail(error)))
     )
 
@@ -281,7 +281,7 @@ const defaultSkew = "1 minute"
 
 const longestSleepMillis = 30_000
 
-/** Between the attempts of one instance, while votes are split or nodes do not respond. */
+/** The pauses between the attempts of one instance, while votes are split or nodes do not respond. */
 const contention = Schedule.jittered(Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]))
 
 /**

@@ -68,8 +68,8 @@ export interface Lock {
   readonly isHeld: Effect.Effect<boolean, NodesUnavailable>
 
   /**
-   * Deletes the key on every node that stores the value: `true` if a quorum
-   * confirmed. Closing the lock's scope does this.
+   * Deletes the key on every node that stores the value: `true` if a quorum confirmed it. Closing
+   * the lock's scope does the same.
    *
    * **Details**
    *
@@ -107,8 +107,8 @@ export interface Lock {
   readonly abandon: Effect.Effect<void>
 
   /**
-   * Fails with `LockLost` if the lease ends before the release. Otherwise, and
-   * once the lock is released, detached or abandoned, it never completes.
+   * Fails with `LockLost` if the lock is lost before it is released. Otherwise, and once the lock
+   * is released, detached or abandoned, it never completes.
    */
   readonly lost: Effect.Effect<never, LockLost>
 }
@@ -120,7 +120,10 @@ export interface Lock {
  * @since 0.1.0
  */
 export interface FencedLock extends Lock {
-  /** Larger than the token of every earlier holder of a lock of this name. */
+  /**
+   * Larger than the token of every earlier holder of a fenced lock of this name. For a shared lock,
+   * at least as large as the token of every earlier fenced writer.
+   */
   readonly token: FencingToken
 }
 

@@ -74,10 +74,10 @@ export interface LockNode {
   readonly remove: (key: string) => Effect.Effect<boolean, NodeError>
 
   /**
-   * If the key has the value, sets it to the new value, to expire after the given
-   * milliseconds, and answers `true`; otherwise changes nothing. This is how a lock
-   * is adopted: the old value no longer extends or releases anything. A service with
-   * a node that lacks it cannot adopt locks.
+   * If the key has the value, sets it to the new value, to expire after the given milliseconds, and
+   * answers `true`; otherwise changes nothing. This is how a lock is adopted: the old value no
+   * longer extends or releases anything. A service cannot adopt locks if a node lacks this
+   * operation.
    */
   readonly replace?: (
     key: string,
@@ -180,10 +180,9 @@ export interface LockNode {
  *
  * **Details**
  *
- * Each operation is atomic on the node, together with the key. A counter is
- * forgotten an hour after it was last written. It takes no value that could not be
- * a fencing token: an operation that would lead to one fails as `"Rejected"` and
- * writes nothing.
+ * Each operation is atomic on the node, together with the key. A counter is forgotten an hour after
+ * it was last written. It never takes a value that cannot be a fencing token: an operation that
+ * would lead to such a value fails as `"Rejected"` and writes nothing.
  *
  * @category models
  * @since 0.1.0
@@ -502,9 +501,9 @@ export interface PermitHolder {
  * **Details**
  *
  * It is a hint: a notification may be lost, arrive late or twice, at no cost but time, since
- * waiters also attempt on their schedule. A service has one entry in the list of a key, however
- * many of its fibers wait for it. A list is forgotten a minute after the last join; waiters join
- * again, keeping their position, well within that.
+ * waiters also make attempts on their own schedule. A service has one entry in the list of a key,
+ * however many of its fibers wait for it. A list is forgotten a minute after the last join; waiters
+ * join again, keeping their position, well within that.
  *
  * @category models
  * @since 0.1.0
@@ -710,10 +709,10 @@ export interface NodeTime {
 }
 
 /**
- * A position in a waiting list: the number of entries `ahead`, and `ttlMillis`, the time to
- * live of the blocking key, `0` if it does not exist. `time` is the server's clock
- * when it answered, if the node can tell. `isOurs` if the key has the entry's value: the
- * lock was handed over, and the entry is not in the list any more.
+ * A position in a waiting list: the number of entries `ahead`, and `ttlMillis`, the time to live of
+ * the blocking key, `0` if it does not exist. `time` is the server's clock when it answered, if the
+ * node can tell. `isOurs` is `true` if the key has the entry's value: the lock was handed over, and
+ * the entry is no longer in the list.
  *
  * @category models
  * @since 0.1.0
@@ -764,9 +763,9 @@ export type Notice =
   | { readonly _tag: "Unsupported"; readonly why: string }
 
 /**
- * A node handed a lock over: `key` has the successor's `value` and lives for `ttlMillis`
- * from `time`. `chain` is that of the terms, `next` is first in line behind the
- * successor, and `token` is what the node counted for a fenced one.
+ * A node handed a lock over: `key` has the successor's `value` and lives for `ttlMillis` from
+ * `time`. `chain` is that of the terms, `next` is first in line behind the successor, and `token`
+ * is what the node counted for a fenced successor.
  *
  * @category models
  * @since 0.1.0

@@ -16,12 +16,11 @@ import type { LockNode } from "./LockNode.ts"
  *
  * **Details**
  *
- * An option that is `undefined` counts as not given. Options with invalid values and unknown
- * options die with an `IllegalArgumentError` that names the option; no command is sent. The same
- * holds for the name of a lock if it is empty, is not well-formed text, is longer than 4,096 bytes
- * in UTF-8 together with the prefix, or begins with `redsync:`, a number and `:`, which is
- * reserved; and for the value of a lock, as passed to `adopt` and `unlock`, if it is longer than
- * 256 bytes.
+ * An option that is `undefined` counts as not given. An invalid or unknown option is a defect, an
+ * `IllegalArgumentError` that names the option; no command is sent. The same holds for the name of
+ * a lock if it is empty, is not well-formed text, is longer than 4,096 bytes in UTF-8 together with
+ * the prefix, or begins with `redsync:`, a number and `:`, which is reserved; and for the value of
+ * a lock, as passed to `adopt` and `unlock`, if it is longer than 256 bytes.
  *
  * @category options
  * @since 0.1.0

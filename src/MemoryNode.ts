@@ -3,7 +3,7 @@
  *
  * It keeps its keys in memory and takes the time from Effect's `Clock`, so that tests of code that
  * uses locks run on `TestClock`, without a server and without waiting, and a program can be tried
- * before there is a Redis. It provides mutual exclusion within one process only.
+ * before there is a Redis server. It provides mutual exclusion within one process only.
  *
  * It has every optional ability of a node.
  *

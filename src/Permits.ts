@@ -67,7 +67,7 @@ export interface Permits extends Lock {
    */
   readonly release: Lock["release"]
 
-  /** How many permits the semaphore has, as its holder stated. */
+  /** How many permits the semaphore has, as stated by its holder. */
   readonly limit: number
 
   /**

@@ -112,12 +112,11 @@ export const node = (options: Options = {}): Effect.Effect<LockNode, never, Redi
  *
  * **Details**
  *
- * The layer is built in the background, for this node alone, and built again after 50
- * ms, doubling to 2 seconds, whenever that fails or takes more than 10 seconds, when its
- * client gives up for good, and when the server has not responded for a second or more.
- * Requests wait for the first attempt, and fail as `Disconnected` while there is no
- * connection. The layer's own errors appear in those of the node only; `NodeRedis` logs
- * each connection that fails as a warning of its own.
+ * The layer is built in the background, for this node alone, and built again after 50 ms, doubling
+ * to 2 seconds, whenever that fails or takes more than 10 seconds, when its client gives up for
+ * good, and when the server has not responded for a second or more. Requests wait for the first
+ * attempt, and fail as `Disconnected` while there is no connection. The layer's own errors appear
+ * only in those of the node; `NodeRedis` logs each connection that fails as a warning of its own.
  *
  * If the layer provides `NodeRedis`, its client is used as the option `client` of {@link make}
  * would be. The node waits for `replicas` as {@link node} does.

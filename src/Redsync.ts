@@ -185,7 +185,7 @@ const open = (checked: CheckedOptions) => Effect.map(makeService(checked), makeR
  * finishes or times out after one node timeout, and the connections are closed.
  *
  * An invalid option is a defect, an `IllegalArgumentError` that names the option, its value and
- * what is allowed; passwords in URLs are masked. A node given as a URL is a defect, too, if ioredis
+ * what is allowed; passwords in URLs are masked. A node given as a URL is also a defect if ioredis
  * is not installed.
  *
  * Use {@link layer} if a program has a single service, and `make` to give a service a tag of its
@@ -215,8 +215,8 @@ export const make = <const Node extends NodeInput>(
 }
 
 /**
- * Provides the service over the given nodes; {@link make} documents its options, defects and
- * finalization.
+ * Provides the service over the given nodes. See {@link make} for when it is ready, for its
+ * defects, and for what closing it does.
  *
  * **Example** (Three servers)
  *

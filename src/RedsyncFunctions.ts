@@ -118,7 +118,7 @@ export const withLockIfAvailable: {
  * which the names first appear.
  *
  * Fails as {@link withLock} does; the error has the name of the lock in question, and the loss of
- * any one lock ends the program. An empty list of names is a defect.
+ * any one lock ends the program. Giving no name is a defect.
  *
  * **Example** (A transfer between two accounts)
  *
@@ -324,13 +324,12 @@ export const tryFencedLock = (
  * releases. This is best effort, like all ordering across services; a writer that uses another
  * library is not seen waiting.
  *
- * Every node needs the optional ability `shared`, which all nodes of this library
- * have; one without it is a defect. In a Redis Cluster, a node rejects names with a
- * `}` but no hash tag.
+ * Every node needs the optional ability `shared`, which all nodes of this library have; a node
+ * without it is a defect. In a Redis Cluster, a node rejects names with a `}` but no hash tag.
  *
  * **Gotchas**
  *
- * A reader cannot become a writer: two that tried would wait for each other. Conversely,
+ * A reader cannot become a writer: two readers that tried would wait for each other. Conversely,
  * `Lock.downgrade` turns a writer into a reader. A reader that asks for the lock exclusively waits
  * for itself until its schedule ends; so may a reader that shares it a second time, if a writer has
  * begun to wait in between.

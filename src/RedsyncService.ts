@@ -91,7 +91,7 @@ export interface Redsync {
     options?: LockOptions
   ) => Effect.Effect<A, E | LockError | LockLost, R>
 
-  /** Gives the program a fencing token: `Redsync.withFencedLock`. */
+  /** Like `withLock`, with a fencing token for the program: `Redsync.withFencedLock`. */
   readonly withFencedLock: <A, E, R>(
     name: string,
     program: (token: FencingToken, lock: FencedLock) => Effect.Effect<A, E, R>,
@@ -147,7 +147,7 @@ export interface Redsync {
     options?: LockOptions
   ) => Effect.Effect<Option.Option<A>, E | NodesUnavailable | LockLost, R>
 
-  /** Gives the program the fencing token of the last writer: `Redsync.withFencedSharedLock`. */
+  /** Like `withSharedLock`, with the fencing token of the last writer: `Redsync.withFencedSharedLock`. */
   readonly withFencedSharedLock: <A, E, R>(
     name: string,
     program: (token: FencingToken, lock: FencedLock) => Effect.Effect<A, E, R>,

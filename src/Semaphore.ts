@@ -49,12 +49,12 @@ export type {
  * few nodes answer, and with `LockLost` if the permits are lost before the program
  * ends, as `withLock` does. Extension and interruption are those of a lock too.
  *
- * Takes one round trip. Where several clients ask at nearly the same time, their requests may be
- * split over the nodes: that takes up to two more, after which all permits are given up and the
- * next attempt follows soon. Within a service, waiters queue first come first served, whatever
- * their number of permits. Across services the order is kept on one node, where a release wakes the
- * first whose permits are free. The wake-up is a hint: each waiter also makes attempts on its
- * schedule, and when a lease would end.
+ * Takes one round trip. If several clients ask at nearly the same time, their requests may be split
+ * over the nodes; then an attempt takes up to two more round trips, after which all permits are
+ * given up and the next attempt follows soon. Within a service, waiters queue first come first
+ * served, whatever their number of permits. Across services the order is kept on one node, where a
+ * release wakes the first whose permits are free. The wake-up is a hint: each waiter also makes
+ * attempts on its schedule, and when a lease would end.
  *
  * **Gotchas**
  *

@@ -119,8 +119,8 @@ export class TestNodes extends Context.Service<TestNodes, {
   readonly occupy: (lock: string, duration?: Duration.Input) => Effect.Effect<void>
   /**
    * Another program takes the lock from its holder, on all nodes. The holder notices at its next
-   * extension, a third of the expiry after the last: then its program is interrupted, and fails
-   * with `LockLost`.
+   * extension, a third of the expiry after the grant or the last extension; then its program is
+   * interrupted, and fails with `LockLost`.
    */
   readonly steal: (lock: string) => Effect.Effect<void>
 }>()("effect-redsync/TestNodes") {}
