@@ -65,7 +65,7 @@ export class AcquireWaiter implements Waiter<PlaceClaim>, Heir {
     return undefined
   }
 
-  /** It no longer waits. A lock it has not taken goes to the next waiter. */
+  /** Called when it no longer waits. A lock it has not taken goes to the next waiter. */
   leave(): void {
     this.#hasLeft = true
     this.#given?.beginRelease()

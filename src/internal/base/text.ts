@@ -25,7 +25,7 @@ const escaped = (character: string): string =>
 export const untrusted = (text: string, atMost: number = longest): string =>
   text.length <= atMost && !unprintable.test(text) ? text : cut(text, atMost, escaped)
 
-/** The same in quotation marks, for a name within a sentence. */
+/** Like `untrusted`, but in quotation marks, for a name within a sentence. */
 export const quoted = (text: string, atMost: number = longest): string =>
   `"${cut(text, atMost, (character) => /["\\]/.test(character) ? `\\${character}` : escaped(character))}"`
 

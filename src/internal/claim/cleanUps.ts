@@ -84,7 +84,7 @@ export class CleanUps {
     }
   }
 
-  /** Takes over from a release that was not sent by this class: retries it where it failed. */
+  /** Takes over from a release that was not sent by this class: retries it on the nodes where it failed. */
   released(claimed: ClaimedValue, { byNode, nodes }: Tally<boolean>): void {
     for (let index = 0; index < nodes.length; index++) this.answered(claimed, nodes[index]!, byNode[index]!)
   }

@@ -20,7 +20,7 @@ import type { NodeRedisClient, RedisService, ServiceLink } from "./link.ts"
 
 /** How long building the layer may take before it is given up and begun again. */
 const buildLimit = Duration.seconds(10)
-/** How long its finalizers are waited for. */
+/** How long the finalizers of the layer are waited for. */
 const closeLimitMillis = 1000
 
 const minPauseMillis = 50

@@ -30,7 +30,7 @@ export interface Link {
   readonly send: RedisService["send"] | undefined
   /** Why there is no connection. */
   readonly lastError: unknown
-  /** A command has failed without a reply. */
+  /** Called when a command has failed without a reply. */
   readonly lost: (error: unknown) => void
 }
 

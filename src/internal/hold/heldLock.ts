@@ -1,6 +1,6 @@
 /**
- * A held lock: its lease, its renewals, and the ways in which it ends. One state
- * machine with one owner, so the file is long.
+ * A held lock: its lease, its renewals, and the ways in which it ends. All transitions of its state
+ * are in this file.
  */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -471,7 +471,7 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
     }
   }
 
-  /** Every node has answered the renewal or timed out. */
+  /** Called when every node has answered the renewal or timed out. */
   #onRenewalSettled(tally: Tally<boolean>) {
     this.#openRenewals--
     const { cleanUps, quorum } = this.#context
@@ -483,7 +483,7 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
       return Result.isFailure(answer) || !answer.success
     })
     if (this.#state === "lost" || this.#state === "released") {
-      // The renewal may have restored the key after the release, where a node may execute commands out of order.
+      // The renewal may have restored the key after the release, if a node executes commands out of order.
       cleanUps.over(this.#claim, notConfirmed)
     } else if (tally.refusals > 0 && this.settings.isFenced && this.#isHeld) {
       quorum.send(raiseCounterRequest(this.#claim), constVoid)
@@ -520,7 +520,7 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
     })
   }
 
-  /** The lease has ended. */
+  /** Ends the hold, because its lease has ended. */
   #expire(): void {
     const missed = this.#lastMissedRenewal
     const { clock, leaseTimers } = this.#context

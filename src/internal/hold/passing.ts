@@ -30,7 +30,7 @@ export const canReplace = (
 interface Replacing {
   readonly from: OwnClaim
   readonly to: OwnClaim
-  /** Whether a quorum has replaced the value. */
+  /** Called with whether a quorum has replaced the value. */
   readonly onReplaced: (isReplaced: boolean) => void
   readonly onGranted: () => void
   /** Called when the lock was released instead, with whether another service was woken. */

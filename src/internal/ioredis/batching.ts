@@ -6,7 +6,7 @@ import { type Cluster, Command, type Redis } from "ioredis"
 import { tracingChannel } from "node:diagnostics_channel"
 import type { Arguments } from "../redis/client.ts"
 
-/** Called with the result of a command: one of the two, once. */
+/** Receives the result of a command: exactly one of the two is called, once. */
 export interface ReplyListener {
   readonly onReply: (reply: unknown) => void
   readonly onError: (error: unknown) => void
@@ -17,7 +17,7 @@ export type SendCommand = (name: string, args: Arguments, listener: ReplyListene
 /** Whether an error is the reply of a server, not the client's report of a broken connection. */
 export const isReplyError = (error: unknown): error is Error => error instanceof Error && error.name === "ReplyError"
 
-/** Sends by the public method of an existing client, as it is configured. */
+/** Sends through the public method of an existing client, as it is configured. */
 export const viaClient = (client: Redis | Cluster): SendCommand => {
   const separately = client.isCluster ? withoutPipelines(client as Cluster) : client
   return (name, args, listener) => {
@@ -64,16 +64,16 @@ const rescue = (listener: ReplyListener, thrown: unknown): void => {
   try {
     listener.onError(thrown)
   } catch {
-    // It has been notified.
+    // The listener has been notified.
   }
 }
 
 /**
  * Sends on a connection of the library's own, with one write to the socket for all commands of a
- * tick: a write for each would be most of the work where many locks are in flight. If the last tick
- * had only one command, the first command of this tick is written at once. A command that is sent
- * in any other way while the connection is ready would overtake the batch, and get the reply of
- * another command.
+ * tick: a write for each command would be most of the work while many locks are in flight. If the
+ * last tick had only one command, the first command of this tick is written at once. A command that
+ * is sent in any other way while the connection is ready would overtake the batch, and get the
+ * reply of another command.
  */
 export const batchedPerTick = (client: Redis): SendCommand => {
   let stream: Redis["stream"] | undefined
@@ -205,7 +205,7 @@ const writePiece = (
   let text = ""
   let next = first
   while (next < commands.length && text.length < pieceLength) text += encodeResp(commands[next++]!, false)
-  // Faster where every character is one byte.
+  // Faster if every character is one byte.
   if (Buffer.byteLength(text) === text.length) stream.write(text, "latin1")
   else {
     text = ""

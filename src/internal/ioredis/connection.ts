@@ -21,7 +21,7 @@ export interface Connection {
   readonly entrance: () => Entrance | undefined
   /** Observes the reply to a command that is sent by other means than `send`. */
   readonly watched: (name: string, args: Arguments, listener: ReplyListener) => ReplyListener
-  /** A command has failed without a reply. */
+  /** Called when a command has failed without a reply. */
   readonly lost: (error: unknown) => void
   readonly mayOvertake: (ageMillis: number) => boolean
   /** Whether every request would fail at once, unsent. */

@@ -16,8 +16,8 @@ export interface Kept {
 }
 
 /**
- * Keeps a client that has not been connected yet. A connection on which the server does
- * not respond is closed after the client's `connectTimeout`.
+ * Keeps a client connected; it must not have been connected before. A connection on which the
+ * server does not respond is closed after the client's `connectTimeout`.
  */
 export const keepConnected = (
   client: Redis,

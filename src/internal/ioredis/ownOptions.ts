@@ -15,7 +15,7 @@ export const connectMillis = 5000
 
 const replicaReply = /^(?:READONLY|MASTERDOWN) /
 
-/** A server may become a replica, or the address may lead to one, and stay so; reconnecting must not become a storm. */
+/** A server may become a replica for good, or the address may lead to one; reconnecting must not become a storm. */
 const readOnlyPauseMillis = 1000
 
 /** The delay before the next attempt to connect, with jitter. */

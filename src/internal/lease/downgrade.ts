@@ -14,6 +14,6 @@ interface Downgradable {
   readonly [downgrade]: Effect.Effect<unknown, LockLost | NodesUnavailable, Scope.Scope> | undefined
 }
 
-/** The effect that turns an exclusive lock into a shared one; `undefined` if it is not one. */
+/** The effect that turns an exclusive lock into a shared one; `undefined` for anything else. */
 export const downgradeOf = (lock: unknown): Downgradable[typeof downgrade] =>
   passes(() => Predicate.hasProperty(lock, downgrade)) ? (lock as Downgradable)[downgrade] : undefined

@@ -107,7 +107,7 @@ class LeaseScheduler implements Scheduler.Scheduler {
     return this.#outer
   }
 
-  /** The program has ended. */
+  /** Called when the program has ended. */
   end(): void {
     this.#hold = undefined
   }

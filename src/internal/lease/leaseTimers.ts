@@ -16,9 +16,9 @@ const clockJumpMillis = 100
 
 /** Something whose lease needs renewing. */
 export interface Leased {
-  /** The renewal is due, or the lease has ended. */
+  /** Called when the renewal is due, or the lease has ended. */
   onRenewalDue(): void
-  /** The service is closing and no longer watches the lease. */
+  /** Called when the service closes, and no longer watches the lease. */
   closeWithService(): void
 }
 

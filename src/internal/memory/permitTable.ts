@@ -96,7 +96,7 @@ export class PermitTable {
     }
   }
 
-  /** How many slots are taken, after the last call that took the time. */
+  /** How many slots are taken, as of the last call that was given the time. */
   get taken(): number {
     return this.#taken.size
   }

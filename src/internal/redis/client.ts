@@ -27,7 +27,7 @@ export type Arguments = ReadonlyArray<string | number>
  */
 export interface Script {
   readonly lua: string
-  /** The name of the script for `EVALSHA`. */
+  /** The hash of the script, for `EVALSHA`. */
   readonly sha: string
   /** The index of the argument that the script sets the lock's key to. */
   readonly sets: number | undefined

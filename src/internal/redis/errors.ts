@@ -1,5 +1,5 @@
 /**
- * The errors of servers and clients, as those of a node.
+ * Turns the errors of servers and clients into those of a node.
  */
 import * as Option from "effect/Option"
 import { NodeError } from "../../LockError.ts"

@@ -1,9 +1,9 @@
 /**
  * The companion keys of a lock, and the channels of waiters.
  *
- * Companion keys begin with `redsync:` and a version, so that a later format never
- * collides with this one. A lock's key is its name, and names of that form are
- * refused: no lock can collide with the companion key of another.
+ * Companion keys begin with `redsync:` and a version, so that a later format never collides with
+ * this one. A lock's key is its name, and names of that form are refused, so no lock can collide
+ * with the companion key of another.
  */
 import { serviceIdLength } from "../nodeContract.ts"
 

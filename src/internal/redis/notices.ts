@@ -64,6 +64,6 @@ const fields = (message: string, count: number): ReadonlyArray<string> => {
   return found
 }
 
-/** The numbers; none if one of them is not an exact whole number. */
+/** The numbers; an empty array if one of them is not an exact whole number. */
 const wholeNumbers = (...texts: ReadonlyArray<string | undefined>): ReadonlyArray<number> =>
   texts.every((text) => text !== undefined && /^\d{1,15}$/.test(text)) ? texts.map(Number) : []

@@ -21,7 +21,7 @@ export class Overtaking {
     this.#begunAt = nowMillis()
   }
 
-  /** There was a reply on a new connection: the server reads what it has received. */
+  /** Records a reply on a new connection, which shows that the server reads what it has received. */
   replied(): void {
     if (this.#until === Infinity) this.#until = nowMillis() + overtakingMillis
   }

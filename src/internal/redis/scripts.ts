@@ -191,11 +191,11 @@ end
 return released + woke`
 
 /**
- * KEYS: the lock, its waiting list. ARGV: entry, "front" or "back", name, beginning of
- * the channels, an entry to remove or "". Returns the number of entries ahead, the remaining time to live of the
- * lock in milliseconds, 1 if the holder was told that the entry is the first or 2 if readers hold the lock, 1 if the lock
- * has the value of the entry already, and the server's time if the user may read it. A key
- * that was modified by hand and is not a list is replaced.
+ * KEYS: the lock, its waiting list. ARGV: entry, "front" or "back", name, beginning of the
+ * channels, an entry to remove or "". Returns the number of entries ahead, the remaining time to
+ * live of the lock in milliseconds, 1 if the holder was notified that the entry is the first or 2
+ * if readers hold the lock, 1 if the lock has the value of the entry already, and the server's time
+ * if the user may read it. A key that was modified by hand and is not a list is replaced.
  */
 export const join = `${readHeld}local name, channels = ARGV[3], ARGV[4]
 ${messages}local time = redis.pcall("TIME")

@@ -11,7 +11,7 @@ import { invalidOption } from "../base/arguments.ts"
 import { durationOf, durationsAreLike } from "../base/durationText.ts"
 import type { UrlNodes } from "./nodes.ts"
 
-/** The options of the environment, which override the given ones. */
+/** The given options, overridden by those of the environment. */
 export const fromEnvironment = (
   options: Partial<ServiceOptions<NodeInput>>,
   urlNodes: UrlNodes

@@ -45,7 +45,7 @@ export const ifProgram = <Held extends ReadonlyArray<unknown>, A, E, R, A2, E2, 
 const returned = <A, E, R>(program: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.isEffect(program) ? program : dieWithIllegalArgument(invalidOption("program", program, allowed))
 
-/** Runs the program and then releases; if the lock is lost, in the background. */
+/** Runs the program, and then releases what is held; if that was lost, without waiting for the release. */
 export const use = <A, E, R>(hold: Hold, program: Effect.Effect<A, E, R>) =>
   Effect.onExitPrimitive(inSpan("Redsync.hold", hold, program), () => {
     const isLost = hold.checkLease() !== undefined

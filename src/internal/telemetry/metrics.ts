@@ -35,7 +35,7 @@ const memoizeByAttribute = <A>(make: (value: string) => A) => {
   }
 }
 
-/** The metrics of one kind of locks. */
+/** The metrics of one kind of lock. */
 export class LockMetrics {
   readonly #context: Context.Context<never>
   readonly #acquisitions: (outcome: string) => Metric.Counter<number>
@@ -70,7 +70,7 @@ export class LockMetrics {
     this.#wait(outcome).updateUnsafe(millis / 1000, this.#context)
   }
 
-  /** A lock, or the given number of permits, is held now. */
+  /** Called when a lock, or the given number of permits, was granted. */
   holdStarted(_permits: number): void {
     this.#held.modifyUnsafe(1, this.#context)
   }
@@ -119,7 +119,7 @@ export class PermitMetrics extends LockMetrics {
     this.#permitsHeld.modifyUnsafe(-permits, this.#context)
   }
 
-  /** Permits were granted in this round, or the votes were still split in the last one. */
+  /** Records that permits were granted in this round, or that the votes were still split in the last round. */
   roundsEnded(round: number | "split"): void {
     this.#rounds(String(round)).updateUnsafe(1, this.#context)
   }

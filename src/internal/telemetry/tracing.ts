@@ -1,8 +1,8 @@
 /**
  * Spans of a lock: `Redsync.acquire`, `Redsync.hold`, `Redsync.release`.
  *
- * They stand side by side, so that a trace shows waiting apart from work, and the
- * later two link to the first. They are made only where a tracer records them.
+ * They are siblings, so that a trace shows waiting apart from work, and the other two link to
+ * `Redsync.acquire`. They are created only if a tracer records them.
  */
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"

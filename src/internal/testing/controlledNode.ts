@@ -1,5 +1,5 @@
 /**
- * A node whose server, and the network before it, do what a test says.
+ * A node whose server, and the network in front of it, do what a test says.
  *
  * It keeps its keys in a node in memory, and controls every operation of that node. Like a node
  * over ioredis it answers by callback, without a fiber, and executes what it was sent even if the
@@ -38,7 +38,7 @@ export type State =
   | { readonly rejects: string }
   | { readonly slow: Duration.Input }
 
-/** An operation that the node was asked for. `value` is empty if the operation takes none. */
+/** An operation that was requested of the node. `value` is empty if the operation takes none. */
 export interface Call {
   readonly operation: string
   readonly key: string
@@ -75,7 +75,7 @@ export interface Options {
   readonly abilities?: Partial<LockNode>
 }
 
-/** Time is that of the fiber that makes the node. */
+/** Time is measured by the clock of the fiber that makes the node. */
 export const make = (options: Options): Effect.Effect<ControlledNode> =>
   Effect.contextWith((context: Context.Context<never>) => Effect.sync(() => makeWith(context, options)))
 

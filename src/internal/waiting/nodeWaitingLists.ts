@@ -263,7 +263,10 @@ export class NodeWaitingLists {
       })
   }
 
-  /** Notifies of the next change of the key; `onAnswer` learns whether the key exists, if the node answers. */
+  /**
+   * Has a node notify us of the next change of the key; `onAnswer` is given whether the key exists,
+   * if the node answers.
+   */
   watch(key: string, onAnswer: (isHeld: boolean | undefined) => void): void {
     const list = this.firstInRank(key)
     if (list?.list.watch === undefined) return onAnswer(undefined)

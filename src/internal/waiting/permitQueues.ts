@@ -145,7 +145,7 @@ export class PermitQueues {
     else if (wasHead) queue.wake()
   }
 
-  /** The head was refused: it joins the line, or keeps its place. */
+  /** Called when the head was refused: it joins the line, or keeps its place. */
   standInLine(queue: PermitQueue, { limit, permits }: PermitWaiter, value: () => string): void {
     const list = queue.place?.list ?? this.#lists.firstInRank(queue.key)
     const line = list?.list.permits
@@ -190,7 +190,7 @@ export class PermitQueues {
     this.#queue(holder.key).holders.add(holder)
   }
 
-  /** Permits were lost or released. */
+  /** Called when permits were lost or released. */
   lockEnded(holder: Holder): void {
     const queue = this.#queues.get(holder.key)
     if (queue === undefined || !queue.holders.delete(holder)) return
@@ -217,7 +217,7 @@ export class PermitQueues {
 
   passedOn(): void {}
 
-  /** Permits are released, and waiters ask the nodes for them. */
+  /** Permits are not handed over: they are released, and waiters ask the nodes for them. */
   releasing(): undefined {
     return undefined
   }

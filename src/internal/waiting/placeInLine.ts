@@ -44,11 +44,11 @@ export interface Terms {
 export interface LineClaim {
   readonly value: string
   readonly isFenced: boolean
-  /** A node has counted up to this token for it. */
+  /** Records that a node has counted up to this token for it. */
   counted(node: LockNode, token: number): void
   /**
-   * Asks the nodes to set the key to the value, unless they have. Each that has it then
-   * votes, for `expiryMillis` from when it was asked.
+   * Asks the nodes to set the key to the value, unless they have done so. Each node that has it
+   * then votes, for `expiryMillis` from the time of the request.
    */
   topUp(
     nodes: ReadonlyArray<LockNode>,
@@ -62,7 +62,7 @@ export interface LineClaim {
 /** What a place needs of the queue it stands in line for. */
 export interface PlaceQueue<C> {
   readonly key: string
-  /** The settings of the fiber that asks the nodes; none if nobody waits. */
+  /** The settings of the fiber that asks the nodes; `undefined` if nobody waits. */
   readonly terms: Terms | undefined
   /** Until when others go first. */
   readonly yieldUntil: number
@@ -75,9 +75,9 @@ export interface PlaceQueue<C> {
    * this is called again.
    */
   announce(waitMillis: number): void
-  /** The head should attempt now. */
+  /** Wakes the head, to make an attempt. */
   wake(): void
-  /** The head may take the lock that was handed over. */
+  /** Wakes the head, to take the lock that was handed over. */
   wakeToTake(): void
 }
 
@@ -140,7 +140,10 @@ class Placed<C> {
   readonly _tag = "Placed"
   readonly list: NodeWaitingList
   readonly claim: C
-  /** The last join may have been executed after a wake-up that is still to come, and have put us in the list again. */
+  /**
+   * The last join may have been executed after a wake-up that has yet to arrive, and may have put
+   * us in the list again.
+   */
   readonly isRepeated: boolean
 
   constructor(list: NodeWaitingList, claim: C, isRepeated: boolean) {
@@ -354,12 +357,12 @@ export class PlaceInLine<C extends LineClaim> {
     return { claim, end, votes, chain, next, list, wasJoining }
   }
 
-  /** An attempt was refused. */
+  /** Called when an attempt was refused. */
   refused(): void {
     this.join()
   }
 
-  /** The votes on an attempt were split: the head should attempt again after the given milliseconds. */
+  /** Called when the votes on an attempt were split: the head makes another attempt after the given milliseconds. */
   refusedFor(millis: number): void {
     if (this.#state._tag === "Joining") this.#state.again = true
     else if (this.#state._tag !== "Voted") this.#after(millis, () => this.#queue.wake())
@@ -370,7 +373,7 @@ export class PlaceInLine<C extends LineClaim> {
     this.#leave(false)
   }
 
-  /** Nobody waits any more. */
+  /** Called when nobody waits any more. */
   leave(): void {
     this.#leave(true)
   }
@@ -455,7 +458,7 @@ export class PlaceInLine<C extends LineClaim> {
     this.#after(Math.min(patience, ttlMillis + 1 + ahead * expiryStaggerMillis), () => this.join())
   }
 
-  /** There is no key on the node with the list. */
+  /** Called when there is no key on the node with the list. */
   #free(ahead: number) {
     const now = monotonicMillis(this.#context.clock)
     // A key that existed in between proves nothing: it may have been that of an attempt of ours.

@@ -105,7 +105,7 @@ export class ReaderQueues implements Onlookers {
     this.wakeAll(holder.key)
   }
 
-  /** A shared lock was lost or released. */
+  /** Called when a shared lock was lost or released. */
   lockEnded(holder: Holder): void {
     const { key } = holder
     const queue = this.#queues.get(key)

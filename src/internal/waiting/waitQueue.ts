@@ -62,7 +62,10 @@ const passedBeforeOthers = { turns: 16, millis: 20 }
 const passedShare = 1 / 8
 const longestPassedMillis = 1000
 
-/** A chain of hand-overs ends here, and the key is free for a moment: clients that only poll get their chance. */
+/**
+ * A chain of hand-overs ends here, and the key is free for a moment, so that clients that only poll
+ * get their chance.
+ */
 const longestChain: HandOverChain = { length: 64, millis: 1000 }
 
 export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waiter<C>> implements PlaceQueue<C> {
@@ -71,7 +74,7 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
   readonly holders = new Set<Holder>()
   /** The last refusal of any attempt of this service. */
   lastRefusal: Refusal | undefined
-  /** The head should attempt now, without waiting for its schedule. */
+  /** The head should make an attempt now, without waiting for its schedule. */
   wakePending = false
   /** When a fiber of this service last asked the nodes, on the monotonic clock. */
   lastAttemptAt = Number.NEGATIVE_INFINITY
@@ -187,7 +190,7 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     if (this.holders.size === 0) this.head?.wake?.()
   }
 
-  /** Nobody waits any more. */
+  /** Called when nobody waits any more. */
   leaveLine(): void {
     this.recordWakeUp("wasted")
     this.#place?.leave()
@@ -199,14 +202,14 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     return this.isHead(waiter) && (this.wakePending || this.place.isReady)
   }
 
-  /** The votes were split: the head attempts again after the given milliseconds. */
+  /** Called when the votes were split: the head makes another attempt after the given milliseconds. */
   wakeAfter(millis: number): void {
     this.recordWakeUp("wasted")
     this.markContended()
     this.place.refusedFor(millis)
   }
 
-  /** An attempt of ours was refused: others hold the lock, or too few nodes answered. */
+  /** Called when an attempt of ours was refused, because others hold the lock or too few nodes answered. */
   refused(isContended: boolean): void {
     this.recordWakeUp("wasted")
     if (isContended) this.markContended()
@@ -235,7 +238,7 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     if (this.#chain?.value === value) this.#chain = undefined
   }
 
-  /** A lock is held here now. */
+  /** Called when a lock was granted to this service. */
   held(holder: Holder): void {
     const { value } = holder.claim
     if (this.holders.size === 0) {
@@ -281,7 +284,7 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     return isInTime && isFair ? head : undefined
   }
 
-  /** A lock that is held here was passed on, under the same value or another. */
+  /** Called when a lock that is held here was passed on, under the same value or another. */
   passedOn(from: Holder, to: Holder): void {
     this.holders.delete(from)
     this.holders.add(to)

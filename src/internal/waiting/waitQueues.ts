@@ -1,11 +1,12 @@
 /**
  * Waiting: the queues of this service, one for each name, and the notifications from the nodes' waiting lists.
  *
- * Waiters queue first come first served, whatever their options, and only the
- * head of a queue talks to the nodes; while the lock is held by this service there is nothing to
- * ask at all. Across services a waiting list on one node keeps the order. The holder is notified of
- * the first in it, and hands the lock over; or the first is woken early, and asks. The line is only
- * a hint: the quorum alone enforces exclusion, and each waiter also attempts on its own schedule.
+ * Waiters queue first come first served, whatever their options, and only the head of a queue talks
+ * to the nodes; while the lock is held by this service there is nothing to ask at all. Across
+ * services a waiting list on one node keeps the order. The holder is notified of the first in line,
+ * and hands the lock over to it; otherwise the first in line is woken, and asks the nodes. The line
+ * is only a hint: the quorum alone enforces exclusion, and each waiter also makes attempts on its
+ * own schedule.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -131,7 +132,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     return this.closed || this.#isShared(holder.key) ? undefined : this.#queues.get(holder.key)?.heir(holder)
   }
 
-  /** A lock that is held here was passed on, under the same value or another. */
+  /** Called when a lock that is held here was passed on, under the same value or another. */
   passedOn(from: Holder, to: Holder): void {
     this.#queues.get(from.key)!.passedOn(from, to)
   }
@@ -149,7 +150,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     else queue.wake()
   }
 
-  /** Called when the lock may be free: the head attempts. */
+  /** Called when the lock may be free: the head makes an attempt. */
   wake(key: string): void {
     const queue = this.#queues.get(key)
     if (queue?.isWaiting === true) queue.wake()
@@ -168,7 +169,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     this.lockEnded(holder, false)
   }
 
-  /** All nodes, the one that has the waiting list first: the waiter watches for the release there. */
+  /** All nodes, beginning with the one that has the waiting list, since the waiter watches for the release there. */
   releaseOrder(key: string): ReadonlyArray<LockNode> {
     return this.#lists.firstInRank(key)?.nodesOwnFirst ?? this.#context.nodes
   }
@@ -212,7 +213,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     return this.#lists.length(node, key)
   }
 
-  /** Notifies of the next change of a key for which a reader waits. */
+  /** Has a node notify us of the next change of a key for which a reader waits. */
   watch(key: string, onAnswer: (isHeld: boolean | undefined) => void): void {
     this.#lists.watch(key, onAnswer)
   }
@@ -322,7 +323,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     this.#context.log("Warn", message, { [attributes.node]: node.id })
   }
 
-  /** Nobody waits any more. */
+  /** Called when nobody waits any more. */
   #retire(queue: WaitQueue<Refusal, C, W>) {
     if (queue.holders.size > 0) return
     queue.leaveLine()
