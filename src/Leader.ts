@@ -412,7 +412,7 @@ const runs = <E, R>(
         yield* Effect.forkIn(runOnce(at), scope)
       } else {
         yield* Effect.logWarning(
-          `Cron job ${quoted(name)} skips on this instance what was due from ${iso(at)} to ${iso(after)}: ` +
+          `Cron job ${quoted(name)} skips on this instance the runs due from ${iso(at)} to ${iso(after)}: ` +
             "this process was blocked or suspended, or its clock was set"
         )
       }

@@ -151,7 +151,7 @@ describe("a leader", () => {
     assert.deepStrictEqual(yield* events, ["0 s: a leads", "2.667 s: a is interrupted"])
     yield* TestClock.adjust("2 minutes")
     assert.deepStrictEqual(yield* events, ["60.001 s: a leads"])
-    assert.deepStrictEqual(yield* lines, [`Info: No longer leader of "outbox": stands for election again`])
+    assert.deepStrictEqual(yield* lines, [`Info: No longer leader of "outbox": standing for election again`])
   })
 
   test("is followed after forceUnlock, by one with a larger token", function*() {
@@ -181,7 +181,7 @@ describe("a leader", () => {
         yield* TestClock.adjust("1 second")
         assert.deepStrictEqual(yield* events, ["1 s: a fails", "1 s: b leads"])
         const [warning] = yield* lines
-        assert.include(warning, `Warn: The leader of "outbox" failed: stands for election again`)
+        assert.include(warning, `Warn: The leader of "outbox" failed: standing for election again`)
         yield* TestClock.adjust("1 second")
         yield* close
         assert.deepStrictEqual(yield* events, ["2 s: b is interrupted"])
@@ -416,7 +416,7 @@ describe("a cron job", () => {
       assert.deepStrictEqual(
         (yield* lines).map((line) => line.replace(/,.*/, "")),
         [1, 2].map((minute) =>
-          `Warn: Run 1970-01-01T00:0${minute}:00.000Z of cron job "job" failed and is not repeated`
+          `Warn: Run 1970-01-01T00:0${minute}:00.000Z of cron job "job" failed and will not be repeated`
         )
       )
     }).pipe(Effect.scoped, Effect.provide(environment)))
@@ -430,7 +430,7 @@ describe("a cron job", () => {
     yield* TestClock.adjust("50 seconds")
     assert.deepStrictEqual(yield* events, ["60 s: run of 00:01:00", "62.667 s: interrupted"])
     assert.deepStrictEqual(yield* lines, [
-      `Warn: Run 1970-01-01T00:01:00.000Z of cron job "job" failed and is not repeated`
+      `Warn: Run 1970-01-01T00:01:00.000Z of cron job "job" failed and will not be repeated`
     ])
   })
 
@@ -443,7 +443,7 @@ describe("a cron job", () => {
     yield* TestClock.adjust("1 minute")
     assert.deepStrictEqual(yield* events, ["59 s: run of 00:01:00", "65 s: finalized", "120 s: run of 00:02:00"])
     assert.deepStrictEqual(yield* lines, [
-      `Warn: Run 1970-01-01T00:01:00.000Z of cron job "job" was interrupted here`
+      `Warn: Run 1970-01-01T00:01:00.000Z of cron job "job" was interrupted on this instance`
     ])
   })
 
@@ -465,7 +465,9 @@ describe("a cron job", () => {
       assert.deepStrictEqual(yield* events, [])
       const warnings = yield* lines
       assert.strictEqual(warnings.length, 2)
-      for (const line of warnings) assert.match(line, /^Warn: .* could not be claimed here, .*NodesUnavailable$/)
+      for (const line of warnings) {
+        assert.match(line, /^Warn: .* could not be claimed on this instance, .*NodesUnavailable$/)
+      }
       yield* all("up")
       yield* TestClock.adjust("56 seconds")
       assert.strictEqual((yield* events).length, 2)
@@ -493,7 +495,10 @@ describe("a cron job", () => {
     clock.wall = 61_000
     yield* TestClock.adjust("5 seconds")
     assert.deepStrictEqual(yield* events, [])
-    assert.include(yield* lines, `Warn: Run 1970-01-01T00:01:00.000Z of cron job "job" could not be claimed here`)
+    assert.include(
+      yield* lines,
+      `Warn: Run 1970-01-01T00:01:00.000Z of cron job "job" could not be claimed on this instance`
+    )
     yield* all("up")
     assert.isTrue((yield* inspect("job@1970-01-01T00:01:00.000Z")).nodes.every(({ _tag }) => _tag === "Free"))
   })
@@ -519,7 +524,7 @@ describe("a cron job", () => {
     const runs = (yield* events).map((event) => event.replace(/.*run of /, ""))
     assert.deepStrictEqual(runs, ["01:06:00", "01:07:00"])
     assert.deepStrictEqual(yield* lines, [
-      `Warn: Cron job "job" skips here what was due from 1970-01-01T00:02:00.000Z to 1970-01-01T01:05:30.000Z: ` +
+      `Warn: Cron job "job" skips on this instance the runs due from 1970-01-01T00:02:00.000Z to 1970-01-01T01:05:30.000Z: ` +
       "this process was blocked or suspended, or its clock was set"
     ])
   })

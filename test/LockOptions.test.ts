@@ -745,7 +745,7 @@ describe("ioredis options", () => {
   ])("that ioredis throws at are refused", (options) =>
     Effect.gen(function*() {
       const made = message(yield* Effect.exit(Effect.scoped(IoredisNode.make(options))))
-      assert.include(made, "effect-redsync: ioredis cannot be used with the options of a node: ")
+      assert.include(made, "effect-redsync: ioredis rejects the options of a node: ")
       assert.notInclude(made, "hunter2")
     }))
 

@@ -46,7 +46,7 @@ describe("without ioredis", () => {
     for (const code of ["ERR_MODULE_NOT_FOUND", "MODULE_NOT_FOUND"]) {
       assert.include(
         await runWithoutIoredis(locking, code),
-        "effect-redsync: nodes given as URLs need ioredis; run `npm install ioredis`, or give nodes of RedisNode."
+        "effect-redsync: nodes given as URLs need ioredis; run `npm install ioredis`, or use nodes of RedisNode."
       )
     }
   })

@@ -44,7 +44,8 @@ export const clockError = (
 ): NodesUnavailable | undefined => {
   const time = microseconds(clock)
   if (time <= latest) return undefined
-  const cause = `the clock of this client stands at ${dateOf(time)}, and fencing tokens are made of times before ` +
+  const cause =
+    `the clock of this client stands at ${dateOf(time)}, and fencing tokens are derived from times before ` +
     dateOf(latest)
   const votes = nodes.map(({ id: node }): Vote => {
     return { _tag: "Failed", node, error: new NodeError({ node, operation: "acquire", reason: "NotAsked", cause }) }

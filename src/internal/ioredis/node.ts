@@ -31,7 +31,7 @@ const open = (options: RedisOptions): Effect.Effect<OwnConnection> =>
     } catch (error) {
       const why = masked(error instanceof Error ? error.message : String(error), secretsOf({ options }))
       return dieWithIllegalArgument(
-        `effect-redsync: ioredis cannot be used with the options of a node: ${untrusted(why)}`
+        `effect-redsync: ioredis rejects the options of a node: ${untrusted(why)}`
       )
     }
   })

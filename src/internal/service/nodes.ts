@@ -104,7 +104,7 @@ const checkIds = (nodes: ReadonlyArray<{ readonly id: string | undefined }>): st
   const twice = ids.find((id, index) => ids.indexOf(id) !== index)
   return twice === undefined
     ? undefined
-    : `effect-redsync: the option nodes has ${untrusted(twice)} twice; each counts once.`
+    : `effect-redsync: the option nodes has ${untrusted(twice)} twice; it must be given only once.`
 }
 
 /** Why a possibly custom node is invalid, if it is. */

@@ -87,7 +87,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
           }).pipe(Effect.timeout(openTimeout)),
           {
             onSuccess: (list) => this.#lists.add(node, list),
-            onFailure: () => this.#warn(node, `Lock node ${node.id} has no waiting lists: it could not open them`)
+            onFailure: () => this.#warn(node, `Lock node ${node.id} could not open its waiting lists, so waiters poll`)
           }
         ), { discard: true })
   }

@@ -84,7 +84,7 @@ describe("a connection on which nothing is answered", () => {
           node,
           "acquire",
           "Disconnected",
-          /given up, since nothing was answered/
+          /given up because the server did not respond/
         )
       }
       yield* server.resume
