@@ -232,12 +232,12 @@ export const jobs = Effect.fnUntraced(
           ? "ran"
           : killed.has(id)
           ? "was broken off by a kill"
-          : says(run, /not repeated|interrupted/)
+          : says(run, /not be repeated|interrupted/)
           ? "was broken off"
           : undefined
       }
       if (says(run, /is skipped/)) return "was left out while another was going on"
-      if (says(run, /not repeated|interrupted/)) return "was broken off before it began"
+      if (says(run, /not be repeated|interrupted/)) return "was broken off before it began"
       const claimants = [...claims.get(run) ?? []].map((value) => serviceOf.get(value.slice(0, 12)))
       if (claimants.some((id) => id !== undefined && killed.has(id))) return "was claimed by one that was killed"
       if (says(run, /could not be claimed/)) return "could not be claimed"
