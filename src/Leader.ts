@@ -304,8 +304,9 @@ const contention = Schedule.jittered(Schedule.min([Schedule.exponential("50 mill
  * - **No instance is up, or too few nodes respond**: the run is missed. Instances try for as long as `clockSkew`.
  * - **The layer is closed**: the run is interrupted and its finalizers run.
  *
- * Runs that failed, were interrupted or could not be claimed are logged as warnings, skipped runs
- * as information. Invalid options make the layer die.
+ * Runs that failed, were interrupted, could not be claimed, or fell into a time in which the
+ * process stood still are logged as warnings, runs skipped because of an earlier run as
+ * information. Invalid options make the layer die.
  *
  * **Gotchas**
  *

@@ -33,8 +33,8 @@ import { untraced } from "./internal/base/untraced.ts"
  *   sent.
  * - `"Rejected"`: the server answered with an error, such as `READONLY`, `OOM`, `NOAUTH` or `NOPERM`.
  * - `"NotAsked"`: no request was sent, because it could not be made. `cause` says why.
- * - `"Abstained"`: the server started too recently to vote on new locks, because of the option `delayedRestart`.
- *   `cause` says how long it has been up and from when it votes.
+ * - `"Abstained"`: the server started too recently to vote on new locks, because of the option
+ *   `delayedRestart`. `cause` says how long it has been up, and how long it must be up to vote.
  *
  * @category errors
  * @since 0.1.0
@@ -296,7 +296,8 @@ export class NodesUnavailable extends untraced(
  * - `"Expired"`: the lease ended before it was extended.
  * - `"Taken"`: a quorum no longer stores this holder's value.
  * - `"NodesUnavailable"`: too many nodes failed to extend it before the lease ended.
- * - `"Released"`: the lock was released, detached or abandoned, by its holder or because the service was closed.
+ * - `"Released"`: the lock was released, detached or abandoned by its holder, released by `unlock`
+ *   in the same service, or its service was closed.
  *
  * A loss for one of the first three reasons is also logged, as a warning, since a
  * program that does not watch its lock would not notice. To log only what your

@@ -109,13 +109,12 @@ export interface LockNode {
   readonly reconnect?: Effect.Effect<void>
 
   /**
-   * Whether commands sent the given milliseconds ago, or earlier, may still be
-   * executed after a command sent now: since then a connection with unanswered
-   * commands was replaced, and the server could not be made to close it. A release
-   * then proves nothing, since the write that it undoes may be executed later. This
-   * holds until a minute after the first reply on a later connection, because a
-   * responsive server reads what it has received on all connections. Without it,
-   * commands never overtake each other.
+   * Whether a command that was sent within the last `ageMillis` milliseconds, by default at any
+   * time, may still be executed after a command that is sent now, because a connection with
+   * unanswered commands was replaced since, and the server could not be made to close it. A release
+   * then proves nothing, since the write that it undoes may be executed later. This holds until a
+   * minute after the first reply on a later connection, because a responsive server reads what it
+   * has received on all connections. Without it, commands never overtake each other.
    */
   readonly mayOvertake?: (ageMillis?: number) => boolean
 
@@ -281,8 +280,9 @@ export interface SharedHolds {
   readonly inspect: (key: string, value?: string) => Effect.Effect<SharedState, NodeError>
 
   /**
-   * Releases the key of a writer. If a reader is known to wait, the key is kept for readers for the
-   * given milliseconds, during which readers are admitted even if a writer waits.
+   * Releases the key of a writer: `false` if it has another value or does not exist. If a reader is
+   * known to wait, the key is kept for readers for the given milliseconds, during which readers are
+   * admitted even if a writer waits.
    */
   readonly yieldToReaders: (key: string, value: string, graceMillis: number) => Effect.Effect<boolean, NodeError>
 
@@ -531,7 +531,7 @@ export interface WaitingList {
   readonly leave: (key: string, entry: LineEntry) => Effect.Effect<boolean, NodeError>
 
   /**
-   * Removes the given entry, if any, then releases the key like `LockNode.release`. If the key is
+   * Releases the key like `LockNode.release`, and removes the given entry, if any. If the key is
    * then free, wakes the next in line.
    */
   readonly release: (

@@ -20,7 +20,8 @@ import type { LockNode } from "./LockNode.ts"
  * `IllegalArgumentError` that names the option; no command is sent. The same holds for the name of
  * a lock if it is empty, is not well-formed text, is longer than 4,096 bytes in UTF-8 together with
  * the prefix, or begins with `redsync:`, a number and `:`, which is reserved; and for the value of
- * a lock, as passed to `adopt` and `unlock`, if it is longer than 256 bytes.
+ * a lock, as passed to `adopt` and `unlock`, if it is empty, not well-formed text, or longer than
+ * 256 bytes.
  *
  * @category options
  * @since 0.1.0
@@ -39,7 +40,7 @@ export interface LockOptions {
    * When to try again while the lock is held by another, and when to give up: any `Schedule`, which
    * is stepped with the error of each failed attempt. `Redsync.retryPolicy` builds the common ones.
    *
-   * The default gives up after about 7.7 seconds, just before the lease of a crashed holder ends,
+   * The default gives up after about 7.7 seconds, just before the end of a crashed holder's lease,
    * which is 8 seconds by default. To outlast that lease, use `retryPolicy({ within: "10 seconds"
    * })`.
    *

@@ -146,8 +146,8 @@ const checkPolicy = (option: string, value: unknown, isAllowed: boolean, allowed
  *
  * **Gotchas**
  *
- * It ends just before the lease of a crashed holder does, which is 8 seconds by default. To outlast
- * it, use `retryPolicy({ within: "10 seconds" })`, or longer if the expiry is longer.
+ * It ends just before the lease of a crashed holder, which is 8 seconds by default. To outlast that
+ * lease, use `retryPolicy({ within: "10 seconds" })`, or longer if the expiry is longer.
  *
  * @category retrying
  * @since 0.1.0

@@ -562,7 +562,8 @@ export const adoptFenced = (
  * Waits until every node has answered or timed out, so that `inspect` shows what is left. Fails
  * with `NodesUnavailable` if too few nodes respond to decide. In either case, nodes that did not
  * respond are retried in the background. A lock with this value that is held by the same service
- * ends at once: its holder gets `LockLost` with the reason `"Released"`.
+ * ends at once: its holder gets `LockLost` with the reason `"Released"`. Interruption ends the
+ * waiting, not the release.
  *
  * @category operating
  * @since 0.1.0
@@ -575,8 +576,7 @@ export const unlock = (name: string, value: string): Effect.Effect<boolean, Node
  *
  * **Details**
  *
- * Never fails: a node that did not answer within the node timeout is shown as
- * failed.
+ * Never fails: a node that does not answer within the node timeout is shown as `Failed`.
  *
  * **Example** (Who holds it)
  *
@@ -601,8 +601,8 @@ export const inspect = (name: string): Effect.Effect<Inspection, never, Redsync>
  *
  * **Details**
  *
- * Waits for every node, for the node timeout at most. Fails with
- * `NodesUnavailable` if too many failed to rule out that the lock is still held.
+ * Waits for every node, for the node timeout at most. Fails with `NodesUnavailable` if too many
+ * failed to rule out that the lock is still held. Interruption ends the waiting, not the deletion.
  *
  * **Gotchas**
  *
