@@ -185,8 +185,8 @@ class NotificationListener {
 
   /**
    * Called whenever one of the two connections is ready; the call for the later one enables
-   * tracking. If a connection is lost meanwhile, this is called again once it is ready. So neither
-   * connection is closed because of the other, which could go on forever.
+   * tracking. If a connection is lost meanwhile, this is called again once it is ready, so neither
+   * connection closes the other: they could go on closing each other forever.
    */
   async #enableTracking(): Promise<void> {
     const connection = this.#trackingConnection

@@ -223,8 +223,8 @@ if held == "${sharedMarker}" then told = 2 end
 return {ahead, ${timeToLive}, told, 0, time[1], time[2]}`
 
 /**
- * Returns early unless the key has the value and the server has been up for long enough. A server
- * that has not deletes the key.
+ * Returns early unless the key has the value and the server has been up for long enough. If the
+ * server has not, the key is deleted.
  */
 const beforeTransfer = `${readHeld}local name, channels, released, woke = ARGV[4], ARGV[5], 0, 0
 ${messages}local least = tonumber(ARGV[#ARGV])
