@@ -22,7 +22,6 @@ export interface AcquireContext extends HoldContext, AdminContext {
   readonly waitQueues: WaitQueues<Tally<boolean>, PlaceClaim, AcquireWaiter>
   /** What holds of shared locks need. */
   readonly sharedHolds: HoldContext
-  /** Whether debug messages are logged. */
   readonly logsDebug: boolean
   /** A claim with a fresh value. */
   claim(name: string, settings: LockSettings): OwnClaim

@@ -40,7 +40,6 @@ export interface SlotOrder {
   readonly first?: number | undefined
 }
 
-/** The permits of one claim. */
 export class PermitAllocation {
   readonly limit: number
   readonly permits: number

@@ -10,7 +10,6 @@ import { guardReplies } from "./replyGuard.ts"
 import { nodeAddress, secretsOf } from "./url.ts"
 
 export interface Probe {
-  /** The id of the node. */
   readonly id: string
   readonly call: (command: string, ...args: ReadonlyArray<string>) => Effect.Effect<unknown, NodeError>
 }

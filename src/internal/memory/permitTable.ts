@@ -80,7 +80,6 @@ export class PermitTable {
     return this.#holders.delete(value)
   }
 
-  /** The slots of the value. */
   slotsOf(value: string, now: number): ReadonlyArray<number> {
     this.#expire(now)
     return this.#holders.get(value)?.slots ?? []

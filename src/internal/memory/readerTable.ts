@@ -4,13 +4,11 @@
 import type { SharedState } from "../../LockNode.ts"
 import { sharedMarker } from "../nodeContract.ts"
 
-/** The key of a lock. */
 interface Entry {
   readonly value: string
   readonly expiresAt: number
 }
 
-/** The keys of the node. */
 export interface Keys {
   readonly get: (key: string, now: number) => Entry | undefined
   readonly set: (key: string, entry: Entry) => void

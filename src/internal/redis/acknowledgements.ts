@@ -4,7 +4,6 @@
 import type { Replicas } from "./client.ts"
 import { count } from "./replies.ts"
 
-/** The arguments of `WAIT`. */
 export const waitArguments = ({ count, withinMillis }: Replicas): [count: number, millis: number] => [
   count,
   Math.ceil(withinMillis)

@@ -32,13 +32,11 @@ export const canHaveCompanion = (name: string, prefix: string = ""): boolean => 
   return hashTag.test(name) || !(prefix + name).includes("}")
 }
 
-/** The channel of a waiter. */
 export const wakeUpChannel = (waiterId: string): string => `redsync:turn:${waiterId}`
 
 /** What the channels of all waiters with the same prefix begin with. */
 export const wakeUpChannels = (waiterId: string): string => wakeUpChannel(waiterId.slice(0, -serviceIdLength))
 
-/** The companion keys of a node. */
 export interface CompanionKeys {
   /** Whether a lock of this name can have them: they must be in the lock's slot of a cluster. */
   readonly canExist: (name: string) => boolean

@@ -97,7 +97,6 @@ export class LockMetrics {
   }
 }
 
-/** The metrics of semaphores. */
 export class PermitMetrics extends LockMetrics {
   readonly #context: Context.Context<never>
   readonly #permitsHeld = gauge(definitions.permitsHeld, {})

@@ -58,7 +58,6 @@ interface TracingContext {
   readonly quorum: { readonly size: number }
 }
 
-/** Acquires in a span of its own. */
 export const inAcquireSpan = <S extends Traced, A, E, R>(
   { clock, quorum }: TracingContext,
   names: string | ReadonlyArray<string>,
