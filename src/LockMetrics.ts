@@ -70,7 +70,7 @@ export const definitions = {
     unit: "seconds",
     description: "Time from requesting a lock until it was granted or the wait ended",
     buckets: durations,
-    attributes: { mode, outcome: "as of redsync_acquisitions_total" }
+    attributes: { mode, outcome: "see redsync_acquisitions_total" }
   },
   hold: {
     name: "redsync_hold_seconds",
@@ -144,7 +144,7 @@ export const definitions = {
     name: "redsync_hand_overs_total",
     type: "counter",
     description: "Hand-overs of a lock to this service by its previous holder",
-    attributes: { mode, outcome: "taken, wasted (too few nodes, or nobody waited any more)" }
+    attributes: { mode, outcome: "taken, wasted (too few nodes, or nobody was waiting any more)" }
   },
   permitsHeld: {
     name: "redsync_permits_held",
@@ -155,7 +155,7 @@ export const definitions = {
   permitRounds: {
     name: "redsync_permit_rounds_total",
     type: "counter",
-    description: "Permits, by the round of requests that granted them; many splits: the limit is too small",
+    description: "Grants of permits, by round of requests; frequent splits mean that the limit is too small",
     attributes: { round: "1, 2, 3, split (not granted)" }
   },
   limitMismatches: {
