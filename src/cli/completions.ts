@@ -1,5 +1,5 @@
 /**
- * `redsync completions`: what makes a shell complete the command line.
+ * `redsync completions`: a script with which a shell completes the command line.
  */
 import * as Argument from "effect/cli/Argument"
 import * as Cli from "effect/cli/Command"
@@ -7,13 +7,13 @@ import * as Completions from "effect/cli/Completions"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 
-/** Given the root command, which contains it. */
+/** Takes the root command, which contains this one. */
 export const completions = (root: () => Cli.Command.Any) =>
   Cli.make(
     "completions",
     {
       shell: Argument.Literals("shell", ["bash", "zsh", "fish", "powershell"]).pipe(
-        Argument.withDescription("The shell to complete in")
+        Argument.withDescription("The shell that the script is for")
       )
     },
     ({ shell }) =>

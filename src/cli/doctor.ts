@@ -1,5 +1,5 @@
 /**
- * `redsync doctor`: whether the nodes are fit for locks, in plain words.
+ * `redsync doctor`: whether the nodes are suitable for locking, in plain words.
  */
 import * as Cli from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -11,29 +11,31 @@ import { examine } from "./doctor/examine.ts"
 import { error, type Finding, note, type Patient, warning } from "./doctor/finding.ts"
 import { Failure, wrongOptionsAreUsage } from "./failure.ts"
 import { givenOptions } from "./nodes.ts"
-import { type Colour, counted, haveToAgree, json, noLog, type Paint, paint } from "./output.ts"
+import { type Colour, counted, json, noLog, type Paint, paint, quorumOf } from "./output.ts"
 import { switchFlag } from "./switch.ts"
 
-/** What only shows when all nodes are seen together. */
+/** Findings about the nodes as a whole. */
 export const compare = (patients: ReadonlyArray<Patient>, quorum: number): ReadonlyArray<Finding> => {
   const byServer = new Map<string, Array<string>>()
   for (const { node, runId } of patients) {
     if (runId !== undefined) byServer.set(runId, [...byServer.get(runId) ?? [], node])
   }
   const shared = [...byServer.values()].filter((nodes) => nodes.length > 1).map((nodes) =>
-    error("same server", `${nodes.join(" and ")} are one server, which then has ${nodes.length} votes`, "Name it once.")
+    error(
+      "same server",
+      `${nodes.join(" and ")} are the same server, which then has ${nodes.length} votes`,
+      "List it once."
+    )
   )
   const count = patients.length
-  const spare = count - quorum
-  if (count === 1) return [...shared, note("count", "with one node, locks are lost with it; 3 or 5 tolerate failures")]
+  if (count === 1) {
+    return [...shared, note("count", "with a single node, all locks are lost with it; 3 or 5 nodes tolerate failures")]
+  }
   return count % 2 === 1 || quorum !== majority(count) ? shared : [
     ...shared,
     warning(
       "count",
-      `${count} nodes tolerate ${spare === 0 ? "no failure" : `the failure of ${spare}`}, as ${
-        count - 1
-      } do, and vote ` +
-        "in vain more often",
+      `${count} nodes tolerate no more failures than ${count - 1}, and split votes are more frequent`,
       `Use an odd number: ${count - 1} or ${count + 1}.`
     )
   ]
@@ -61,7 +63,9 @@ const describe = (patient: Patient, paint: Paint): ReadonlyArray<string> => {
   ].filter((fact) => fact !== undefined)
   const isWell = findings.every(({ level }) => level === "note")
   return [
-    `${paint("bold", node)}  ${isWell ? paint("green", "fit for locks") : ""}${isWell ? ": " : ""}${facts.join(", ")}`,
+    `${paint("bold", node)}  ${isWell ? paint("green", "suitable for locking") : ""}${isWell ? ": " : ""}${
+      facts.join(", ")
+    }`,
     ...findings.map(findingLine(paint))
   ]
 }
@@ -69,16 +73,16 @@ const describe = (patient: Patient, paint: Paint): ReadonlyArray<string> => {
 export const doctor = Cli.make(
   "doctor",
   {
-    json: switchFlag("json", "One JSON object"),
+    json: switchFlag("json", "Print a JSON object"),
     name: Flag.String("name").pipe(
       Flag.withDescription(
-        "A permitted name to which the name of the probe key is appended, for a user confined to some names"
+        "For a Redis user confined to some names: a name that it may lock, to which the name of the probe key is appended"
       ),
       Flag.withDefault("redsync:doctor")
     )
   },
   Effect.fn(function*({ json: asJson, name }) {
-    // Refuses what `run` refuses.
+    // Rejects what `run` rejects.
     const { delayedRestart = 0, prefix = "", replicas = 0, targets, quorum = majority(targets.length) } =
       yield* givenOptions
     const options = { name: prefix + name, delayedRestartMillis: Duration.toMillis(delayedRestart), replicas }
@@ -106,16 +110,16 @@ export const doctor = Cli.make(
   })
 ).pipe(
   Cli.withDescription(
-    "Checks whether the nodes are suitable for locking: reachable, independent, allowed to do what locks need, and not about to " +
-      "forget or evict them. Verifies the permissions with a probe key. Exits with 1 if there are errors."
+    "Checks whether the nodes are suitable for locking: reachable, independent, with the permissions that locks need, and not prone to " +
+      "lose or evict them. Verifies the permissions with a probe key. Exits with 1 if there are errors."
   ),
   Cli.withShortDescription("Checks whether the nodes are suitable for locking."),
   Cli.withExamples([
     { command: "redsync doctor", description: "The nodes of REDSYNC_NODES" },
-    { command: "redsync doctor --delayed-restart 1m", description: "As your services have it" },
-    { command: "redsync doctor --json | jq '.errors'", description: "For a monitor" }
+    { command: "redsync doctor --delayed-restart 1m", description: "With the delayedRestart of your services" },
+    { command: "redsync doctor --json | jq '.errors'", description: "For monitoring" }
   ])
 )
 
 const verdict = (nodes: number, quorum: number, errors: number, warnings: number): string =>
-  `${counted(nodes, "node")}, ${haveToAgree(quorum)}: ${counted(errors, "error")}, ${counted(warnings, "warning")}`
+  `${counted(nodes, "node")}, ${quorumOf(quorum)}: ${counted(errors, "error")}, ${counted(warnings, "warning")}`

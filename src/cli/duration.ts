@@ -1,5 +1,5 @@
 /**
- * Durations as flags.
+ * Flags whose values are durations.
  */
 import * as Flag from "effect/cli/Flag"
 import type * as Duration from "effect/Duration"

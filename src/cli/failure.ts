@@ -1,7 +1,6 @@
 /**
- * How a command ends that does not end well: a code that scripts can tell apart
- * and a line for the person who reads it. Codes are those of sysexits.h where
- * it has one.
+ * How a command fails: with an exit code for scripts and a line for people. The
+ * codes are those of sysexits.h where it has one.
  */
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
@@ -27,15 +26,15 @@ export class Failure extends Data.TaggedError("Failure")<{ readonly code: number
 export const fail = (code: number, message: string): Effect.Effect<never, Failure> =>
   Effect.fail(new Failure({ code, message }))
 
-/** What the library says, as the end of a command. */
+/** An error of the library, as the failure of a command. */
 export const fromLockError = ({ _tag, message }: LockError): Failure =>
   new Failure({ code: _tag === "ErrFailed" ? heldByAnother : nodesUnavailable, message })
 
-/** What the library says of an option that is not allowed. */
+/** The library's message about an invalid option, as wrong usage. */
 export const wrongUsageOf = (message: string): Failure =>
   new Failure({ code: wrongUsage, message: message.replace(/^.*effect-redsync: /s, "") })
 
-/** A wrong option is a defect of a program, but wrong usage of a command line. */
+/** An invalid option is a defect in a program, but wrong usage on a command line. */
 export const wrongOptionsAreUsage = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | Failure, R> =>
   Effect.catchDefect(effect, (defect): Effect.Effect<never, Failure> =>
     Cause.isIllegalArgumentError(defect)

@@ -7,15 +7,15 @@ import type { Inspection, NodeView } from "../Inspection.ts"
 import { untrusted } from "../internal/base/text.ts"
 import * as Redsync from "../Redsync.ts"
 import { type Label, labelOf, labelsAtOnce, whoIs } from "./label.ts"
-import { counted, haveToAgree, type Paint, seconds } from "./output.ts"
+import { counted, type Paint, quorumOf, seconds } from "./output.ts"
 import { describePermits, lookAtPermits, type PermitsView } from "./permits.ts"
 
 /**
  * - `held`: one value is on a quorum of nodes.
  * - `shared`: readers are on a quorum of nodes.
- * - `unknown`: it may be, as far as the nodes that answered can tell.
- * - `foreign`: nobody holds it, but some node has a key of that name that is no lock.
- * - `contested`: nobody holds it, but some node has somebody's value, as after a split vote.
+ * - `unknown`: too few nodes answered to rule out a holder.
+ * - `foreign`: nobody holds it, but some node has a key of that name that is not a lock.
+ * - `contested`: nobody holds it, but some node stores a value, as after a split vote.
  * - `permits`: there is no lock of that name, but some node has permits of a semaphore.
  * - `free`: no node that answered has a key of that name.
  */
@@ -28,9 +28,9 @@ export interface View {
   readonly holder: { readonly value: string; readonly ttlMillis: number; readonly by?: Label } | null
   /** The readers that a quorum lists, if it is shared. */
   readonly readers: ReadonlyArray<{ readonly value: string; readonly ttlMillis: number; readonly by?: Label }>
-  /** How many services stand in line for it, if a node tells. */
+  /** How many services stand in line for it, if a node can tell. */
   readonly waiting: number | null
-  /** What there is of a semaphore of that name, whatever there is of a lock. */
+  /** The semaphore of that name, whether or not there is a lock. */
   readonly permits: PermitsView | null
   readonly nodes: ReadonlyArray<
     & { readonly node: string; readonly abstains?: string }
@@ -50,7 +50,7 @@ export interface View {
   >
 }
 
-/** What the nodes have under a name, and what the holders say of themselves. */
+/** What the nodes store under a name, and the labels of the holders. */
 export const look = Effect.fnUntraced(function*(name: string) {
   const [inspection, permits] = yield* Effect.all([Redsync.inspect(name), lookAtPermits(name)], { concurrency: 2 })
   const holder = Option.getOrNull(inspection.holder)
@@ -111,13 +111,13 @@ const nodeOf = (view: NodeView): View["nodes"][number] => {
 
 const abstention = ({ abstains }: { readonly abstains?: string }) => abstains === undefined ? {} : { abstains }
 
-/** What there is of a lock and of a semaphore; what is not there is only shown if the other is not there either. */
+/** The lock and the semaphore; a missing lock is shown only if there is no semaphore either. */
 export const describe = (view: View, paint: Paint): ReadonlyArray<string> => [
   ...view.state === "permits" ? [] : describeLock(view, paint),
   ...view.permits === null ? [] : describePermits(view.name, view.quorum, view.permits, paint)
 ]
 
-/** A line on the lock, one on each holder that has said who it is, and one on each node. */
+/** A line for the lock, one for each holder with a label, and one for each node. */
 const describeLock = (view: View, paint: Paint): ReadonlyArray<string> => {
   const ids = view.nodes.map(({ node }) => untrusted(node))
   const width = Math.max(...ids.map((id) => id.length))
@@ -132,7 +132,7 @@ const describeLock = (view: View, paint: Paint): ReadonlyArray<string> => {
 
 const summary = ({ holder, nodes, quorum, state }: View, paint: Paint): string => {
   const on = (isCounted: (node: View["nodes"][number]) => boolean) =>
-    `on ${nodes.filter(isCounted).length} of ${counted(nodes.length, "node")}, ${haveToAgree(quorum)}`
+    `on ${nodes.filter(isCounted).length} of ${counted(nodes.length, "node")}, ${quorumOf(quorum)}`
   switch (state) {
     case "held": {
       const { ttlMillis, value } = holder!
@@ -156,12 +156,12 @@ const summary = ({ holder, nodes, quorum, state }: View, paint: Paint): string =
   }
 }
 
-/** As many readers, and for as long, as a quorum has them. */
+/** The number of readers, and the time, that a quorum of nodes confirms. */
 const sharedSummary = (nodes: View["nodes"], quorum: number, on: string): string => {
   const shared = nodes.flatMap((node) => node.state === "shared" ? [node] : [])
   const nth = (numbers: ReadonlyArray<number>) => [...numbers].sort((a, b) => b - a)[quorum - 1] ?? 0
   const readers = counted(nth(shared.map(({ readers }) => readers)), "reader")
-  const waits = shared.some(({ isWriterWaiting }) => isWriterWaiting) ? ", a writer waits" : ""
+  const waits = shared.some(({ isWriterWaiting }) => isWriterWaiting) ? ", a writer is waiting" : ""
   return `shared by ${readers} for ${seconds(nth(shared.map(({ ttlMillis }) => ttlMillis)))} more${waits}, ${on}`
 }
 
@@ -181,5 +181,5 @@ const nodeLine = (node: View["nodes"][number], paint: Paint): string => {
   }
 }
 
-/** A value that may be anything, even nothing. */
+/** A value, which may be any text, even empty. */
 export const shown = (value: string): string => value === "" ? "an empty value" : untrusted(value)

@@ -1,6 +1,6 @@
 /**
- * Who holds a lock, in words for people: what `run --label` writes beside the
- * lock, and `status` and `unlock` show. It is gone with the lock.
+ * Who holds a lock, described for people: `run --label` writes it beside the lock,
+ * and `status` and `unlock` show it. It is deleted with the lock.
  */
 import * as Flag from "effect/cli/Flag"
 import * as Duration from "effect/Duration"
@@ -24,29 +24,29 @@ export interface Label {
   readonly label: string
 }
 
-/** Of so many holders of one name the labels are read; of the others not. */
+/** The number of holders of one name whose labels are read. */
 export const labelsAtOnce = 100
 
-/** What nodes show of a key is not much longer than the value of a lock. */
+/** In bytes: nodes show not much more of a key than the value of a lock. */
 const longest = 100
 
-/** The flag, or else REDSYNC_LABEL. */
+/** The flag; its alternative is REDSYNC_LABEL. */
 export const labelFlag: Flag.Flag<Option.Option<string>> = Flag.String("label").pipe(
   Flag.withMetavar("text"),
   Flag.withDescription(
-    "What status and unlock show of the holder, with its host and process; also REDSYNC_LABEL. Needs rights to keys beside the lock"
+    "Text that status and unlock show for the holder, with its host and process id; also REDSYNC_LABEL. Needs permissions for keys beside the lock"
   ),
   Flag.optional
 )
 
-/** What is given, of a length that is allowed. */
+/** The label of the flag or of REDSYNC_LABEL. Fails if it is too long. */
 export const givenLabel = Effect.fnUntraced(function*(flag: Option.Option<string>) {
   const label = Option.getOrUndefined(flag) ?? process.env["REDSYNC_LABEL"]
   if (label === undefined || Buffer.byteLength(label) <= longest) return label
-  return yield* fail(wrongUsage, `the label ${quoted(label)} is too long: it may have ${longest} bytes`)
+  return yield* fail(wrongUsage, `the label ${quoted(label)} is too long: at most ${longest} bytes are allowed`)
 })
 
-/** Whose label it is. Of several holders of one name each has a key of its own. */
+/** Whose label it is. Where a name has several holders, each has a key of its own. */
 type Holder = Pick<Lock, "name" | "value" | "mode">
 
 /** The key of a holder's label. */
@@ -57,7 +57,7 @@ const keyOf = ({ mode, name, value }: Holder) =>
     return mode === "exclusive" ? key : `${key}:${value}`
   })
 
-/** With the value of the lock, so that it is nobody else's. */
+/** Contains the lock's value, so that it is not taken for another holder's. */
 const textOf = ({ value }: Lock, label: string): string =>
   `${value} ${process.pid} ${hostname().slice(0, 64) || "?"} ${label}`
 
@@ -66,7 +66,7 @@ const labelIn = (text: string, value: string): Label | undefined => {
   return holder === value ? { host, pid: Number(pid), label } : undefined
 }
 
-/** On all nodes at once; a node that does not answer is not waited for. */
+/** On all nodes at once, without waiting for long for a node that does not answer. */
 const onEach = <A>(ask: (node: LockNode) => Effect.Effect<A, NodeError>) =>
   Effect.flatMap(OpenNodes, (nodes) =>
     Effect.forEach(
@@ -75,7 +75,7 @@ const onEach = <A>(ask: (node: LockNode) => Effect.Effect<A, NodeError>) =>
       { concurrency: "unbounded" }
     ))
 
-/** Writes the label beside the locks for as long as the program runs, which goes on whether or not that works. */
+/** Keeps the label beside the locks for as long as the program runs, which continues even if that fails. */
 export const labelled = <A, E, R>(
   locks: ReadonlyArray<Lock>,
   label: string | undefined,
@@ -104,7 +104,7 @@ const keep = (lock: Lock, text: string, expiryMillis: number) =>
     const key = yield* keyOf(lock)
     const written = yield* onEach((node) =>
       Effect.flatMap(node.acquire(key, text, expiryMillis), (isWritten) =>
-        // What a holder has left that crashed.
+        // Left by a holder that crashed.
         isWritten ? Effect.void : Effect.andThen(node.remove(key), node.acquire(key, text, expiryMillis)))
     )
     const failure = written.find((result) => result?._tag === "Failure")
@@ -129,6 +129,6 @@ export const labelOf = (holder: Holder): Effect.Effect<Label | undefined, never,
         .find((label) => label !== undefined)
   )
 
-/** A label in words. */
+/** A label as text. */
 export const whoIs = ({ host, label, pid }: Label): string =>
   `process ${pid} on ${untrusted(host)}${label === "" ? "" : `: ${untrusted(label)}`}`

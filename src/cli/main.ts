@@ -1,5 +1,5 @@
 /**
- * The command line, put together and run.
+ * Assembles the command line and runs it.
  */
 import * as CliConfig from "effect/cli/CliConfig"
 import type * as CliError from "effect/cli/CliError"
@@ -25,7 +25,7 @@ import { runMain, Signals, signals } from "./signals.ts"
 import { status } from "./status.ts"
 import { unlock } from "./unlock.ts"
 
-/** In a line or two what is wrong, without all of the help. */
+/** Says in a line or two what is wrong, without printing the whole help. */
 const presenter = CliOutput.layerPresenter({
   present: (event) =>
     event._tag === "InvalidInvocation"
@@ -39,8 +39,8 @@ const presenter = CliOutput.layerPresenter({
 })
 
 /**
- * What Effect's command line wants for flags that we do not have and questions that we ask in our own way: what runs a
- * command must not touch its input.
+ * What Effect's command line requires for flags that we do not have, and for questions that we ask in our own way:
+ * `run` must not touch its command's input.
  */
 const unused = Effect.die("unused")
 const platform = Layer.mergeAll(
@@ -70,7 +70,7 @@ const command = Command.withSubcommands(redsync, [
   completions((): Command.Command.Any => command)
 ])
 
-/** Runs what the arguments say, as the process. */
+/** Runs the command given by the arguments, as the main program of the process. */
 export const main = (args: ReadonlyArray<string>): void =>
   Command.runWith(command, { version: manifest.version })(args).pipe(
     asFailure,

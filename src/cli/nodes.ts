@@ -1,5 +1,5 @@
 /**
- * The root command with what all commands need: the nodes.
+ * The root command, with what all commands need: the nodes.
  */
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -25,7 +25,7 @@ import * as Redsync from "../Redsync.ts"
 import { durationFlag } from "./duration.ts"
 import { fail, Failure, wrongUsage, wrongUsageOf } from "./failure.ts"
 
-/** A file that redis-cli has under the same name, or a variable instead. */
+/** A file, with a flag named as in redis-cli, or a variable instead. */
 const pemFlag = (name: string, description: string) =>
   Flag.String(name).pipe(
     Flag.withMetavar("file"),
@@ -41,32 +41,34 @@ export const redsync = Command.make("redsync").pipe(
     node: Flag.String("node").pipe(
       Flag.withMetavar("url"),
       Flag.withDescription(
-        "A Redis server: redis://, rediss:// or unix:, or one behind Sentinels: redis+sentinel://HOST,HOST/NAME. Repeat it " +
-          "for each. A password given here is visible in ps: use the file or REDSYNC_NODES instead"
+        "The URL of a Redis server: redis://, rediss:// or unix:, or redis+sentinel://HOST,HOST/NAME for a primary behind " +
+          "Sentinels. Repeat the flag for each node. A password given here is visible in ps: use --nodes-file or REDSYNC_NODES instead"
       ),
       Flag.atLeast(0)
     ),
     nodesFile: Flag.String("nodes-file").pipe(
       Flag.withMetavar("file"),
       Flag.withDescription(
-        "A file with one URL per line. Without --node and --nodes-file, REDSYNC_NODES has the URLs, separated by commas"
+        "A file with one URL per line. Without --node and --nodes-file, the URLs are those in REDSYNC_NODES, separated by commas"
       ),
       Flag.optional
     ),
-    cacert: pemFlag("cacert", "The CA certificate by which rediss:// nodes are verified"),
+    cacert: pemFlag("cacert", "The CA certificate with which rediss:// nodes are verified"),
     cert: pemFlag("cert", "The client certificate for rediss:// nodes"),
-    key: pemFlag("key", "Its private key"),
+    key: pemFlag("key", "The private key of the client certificate"),
     delayedRestart: durationFlag("delayed-restart").pipe(
-      Flag.withDescription("Minimum server uptime before it may grant new locks, as it may have lost some"),
+      Flag.withDescription(
+        "How long a server must have been up before it may grant new locks, since it may have lost locks in a restart; also REDSYNC_DELAYED_RESTART"
+      ),
       Flag.optional
     )
   }),
   Command.withDescription(
-    "Locks over independent Redis servers, from the command line. Set REDSYNC_PREFIX, REDSYNC_QUORUM and the other variables as for your services."
+    "Distributed locks over independent Redis servers, from the command line. Set REDSYNC_PREFIX, REDSYNC_QUORUM and the other variables as for your services."
   )
 )
 
-/** The nodes of the flags, or else of REDSYNC_NODES. */
+/** The nodes given by the flags, otherwise by REDSYNC_NODES. */
 export const givenNodes = Effect.gen(function*() {
   const { node, nodesFile } = yield* redsync
   const fromFile = Option.isNone(nodesFile) ? [] : yield* readNodes(nodesFile.value)
@@ -77,19 +79,19 @@ export const givenNodes = Effect.gen(function*() {
   if (wrong !== undefined) return yield* wrongUsageOf(wrong)
   const ids = (targets as ReadonlyArray<RedisOptions>).map(nodeAddress)
   const twice = ids.find((id, index) => ids.indexOf(id) !== index)
-  if (twice !== undefined) return yield* fail(wrongUsage, `the nodes have ${twice} twice; each counts once`)
+  if (twice !== undefined) return yield* fail(wrongUsage, `the node ${twice} is given twice; each node has one vote`)
   return yield* overTls(targets as ReadonlyArray<RedisOptions>)
 })
 
-/** The same where there have to be some. */
+/** The same, but fails if there are none. */
 const requiredNodes = Effect.filterOrElse(givenNodes, (nodes) => nodes.length > 0, () =>
   fail(
     wrongUsage,
-    "no nodes: name them with --node URL (repeat it for each), --nodes-file FILE, or " +
+    "no nodes: name them with --node URL (repeated for each), --nodes-file FILE, or " +
       "REDSYNC_NODES=redis://a:6379,redis://b:6379,redis://c:6379"
   ))
 
-/** The nodes with certificates and key, for those that are reached by TLS. */
+/** Adds the certificates and the key to the nodes that are reached by TLS. */
 const overTls = Effect.fnUntraced(function*(nodes: ReadonlyArray<RedisOptions>) {
   const flags = yield* redsync
   const pem: { ca?: string; cert?: string; key?: string } = {}
@@ -99,16 +101,16 @@ const overTls = Effect.fnUntraced(function*(nodes: ReadonlyArray<RedisOptions>) 
   }
   if (Object.keys(pem).length === 0) return nodes
   if ((pem.cert === undefined) !== (pem.key === undefined)) {
-    return yield* fail(wrongUsage, "--cert and --key go together: a certificate and its private key")
+    return yield* fail(wrongUsage, "--cert and --key must be given together: a certificate and its private key")
   }
   if (nodes.length > 0 && nodes.every(({ tls }) => tls === undefined)) {
-    return yield* fail(wrongUsage, "--cacert, --cert and --key are for rediss:// nodes, and none is one")
+    return yield* fail(wrongUsage, "--cacert, --cert and --key are for rediss:// nodes, but no node has such a URL")
   }
   const { createSecureContext } = yield* Effect.promise(() => import("node:tls"))
   yield* Effect.try({
     try: () => {
       createSecureContext(pem)
-      // Which passes over an authority that it cannot read.
+      // `createSecureContext` ignores a CA that it cannot read.
       if (pem.ca !== undefined) void new X509Certificate(pem.ca)
     },
     catch: (cause) =>
@@ -134,21 +136,21 @@ const readText = (path: string) =>
 const readNodes = Effect.fnUntraced(function*(path: string) {
   const lines = (yield* readText(path)).split("\n").map((line) => line.trim())
   const urls = lines.filter((line) => line !== "" && !line.startsWith("#"))
-  return urls.length > 0 ? urls : yield* fail(wrongUsage, `the file ${quoted(path)} names no node`)
+  return urls.length > 0 ? urls : yield* fail(wrongUsage, `the file ${quoted(path)} contains no URL`)
 })
 
-/** What a service is made with: servers, and the other options. */
+/** What a service is made from: the servers, and the other options. */
 interface Given extends Omit<ServiceOptions, "nodes"> {
   readonly targets: ReadonlyArray<RedisOptions>
 }
 
 /**
- * What the flags say, over what the library takes from the environment. Fails where an option is not allowed.
+ * The options of the flags, which override those that the library reads from the environment. Fails if one is invalid.
  */
 export const givenOptions = Effect.gen(function*() {
   const targets = yield* requiredNodes
   const delayedRestart = Option.getOrUndefined((yield* redsync).delayedRestart)
-  // The flags win.
+  // Variables that the flags override.
   const given = ["REDSYNC_NODES", ...delayedRestart === undefined ? [] : ["REDSYNC_DELAYED_RESTART"]]
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !given.includes(name)))
   const urls = urlNodes(IoredisNode.make)
@@ -162,10 +164,10 @@ export const givenOptions = Effect.gen(function*() {
   return { ...options, targets } satisfies Given
 })
 
-/** The nodes of the service themselves, for what stands beside a lock. */
+/** The service's nodes, for the keys beside a lock. */
 export class OpenNodes extends Context.Service<OpenNodes, ReadonlyArray<LockNode>>()("redsync/OpenNodes") {}
 
-/** The service over the servers. */
+/** A service over these servers. */
 export const serviceWith = ({ targets, ...options }: Given): Layer.Layer<Redsync.Redsync | OpenNodes> =>
   Layer.unwrap(
     Effect.map(
@@ -174,5 +176,5 @@ export const serviceWith = ({ targets, ...options }: Given): Layer.Layer<Redsync
     )
   )
 
-/** The service as the flags and the environment say. */
+/** The service that the flags and the environment describe. */
 export const connected = Layer.unwrap(Effect.map(givenOptions, serviceWith))

@@ -1,8 +1,7 @@
 /**
- * What the command line prints. It is written at once and past Node's streams:
- * they would make a pipe that the command of `run` shares with us non-blocking
- * under its feet, and take what cannot be written for done. Messages go to
- * standard error.
+ * What the command line prints. It is written synchronously, without Node's streams:
+ * these would make a pipe that we share with the command of `run` non-blocking, and
+ * would regard as written what cannot be written. Messages go to standard error.
  */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -14,8 +13,8 @@ import { unprintable, untrusted } from "../internal/base/text.ts"
 import { cannotWrite, Failure } from "./failure.ts"
 
 /**
- * Standard error. A pipe that nobody empties must not keep us from extending a lock, so we write to it without waiting, by
- * an opening of our own: the command's stays as it is.
+ * Standard error. A pipe that nobody reads must not keep us from extending a lock. So we open it again in non-blocking
+ * mode; the command's descriptor stays as it is.
  */
 const standardError = ((): number => {
   try {
@@ -25,20 +24,20 @@ const standardError = ((): number => {
   }
 })()
 
-/** Prints a line on standard error, whatever is in it. */
+/** Prints a line of untrusted text on standard error. */
 export const say = (text: string): Effect.Effect<void> =>
   Effect.sync(() => {
     try {
       writeSync(standardError, `redsync: ${untrusted(text, Number.POSITIVE_INFINITY)}\n`)
     } catch {
-      // Nobody reads it, or is ready to, which is no reason to let go of a lock.
+      // Nobody reads it, or the pipe is full. That is no reason to give up a lock.
     }
   })
 
-/** Whether standard output takes no more. */
+/** Whether writing to standard output has failed. */
 let isClosed = false
 
-/** Prints on standard output. Once that fails the command ends, and prints no more. */
+/** Prints a line on standard output. If that fails, the command ends and prints nothing more. */
 const print = (text: string): void => {
   if (isClosed) return
   try {
@@ -47,7 +46,7 @@ const print = (text: string): void => {
     isClosed = true
     const { code, message } = cause as NodeJS.ErrnoException
     if (code !== "EPIPE") throw new Failure({ code: cannotWrite, message: `cannot write the output: ${message}` })
-    // Whoever reads it has left, as `head` does. Node keeps the signal from us that other programs get for this.
+    // The reader has closed the pipe, as `head` does. Node ignores the signal that other programs get for this.
     process.emit("SIGPIPE", "SIGPIPE")
   }
 }
@@ -70,14 +69,14 @@ export const standardOutput = Layer.succeed(
   Object.assign(Object.create(console) as Console.Console, { log: print })
 )
 
-/** A failure that could only be thrown. */
+/** Turns a `Failure` that had to be thrown into a typed failure. */
 export const asFailure = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | Failure, R> =>
   Effect.catchDefect(
     effect,
     (defect): Effect.Effect<never, Failure> => defect instanceof Failure ? Effect.fail(defect) : Effect.die(defect)
   )
 
-/** URLs that stand where none belongs, in an unknown option perhaps, have their credentials masked. */
+/** Masks the credentials of URLs in a message, for instance about an unknown option. */
 export const withoutPasswords = (text: string): string => text.replaceAll(/(\w+:\/\/)[^\s"'@]*@/g, "$1***@")
 
 /** The library's log as plain lines on standard error. */
@@ -104,7 +103,7 @@ export const paint: Effect.Effect<Paint> = Effect.sync(() => {
   return isatty(1) && !NO_COLOR && TERM !== "dumb" ? coloured : plainly
 })
 
-/** JSON that says the same to programs, and does nothing to a terminal. */
+/** JSON with all unprintable characters escaped, so that it cannot affect a terminal. */
 export const json = (value: unknown): string =>
   JSON.stringify(value).replace(
     new RegExp(unprintable, "gu"),
@@ -114,7 +113,7 @@ export const json = (value: unknown): string =>
 /** "1 node", "3 nodes". */
 export const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`
 
-/** What a quorum of this size means, in words. */
-export const haveToAgree = (quorum: number): string => `${quorum} ${quorum === 1 ? "has" : "have"} to agree`
+/** The size of a quorum, as text. */
+export const quorumOf = (quorum: number): string => `quorum ${quorum}`
 
 export const seconds = (millis: number): string => `${(millis / 1000).toFixed(1)} s`

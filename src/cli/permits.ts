@@ -1,8 +1,8 @@
 /**
  * Who holds permits of a semaphore: one view of it, for people and for programs.
  *
- * A semaphore and a lock of one name are independent, and nothing tells which of them a
- * name is meant to be. So both are looked at, and what is there is shown.
+ * A semaphore and a lock of one name are independent, and a name does not tell which of
+ * them is meant. So both are read, and what exists is shown.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -12,14 +12,14 @@ import type * as Redsync from "../Redsync.ts"
 import { inspectPermits, type PermitHolder, type PermitNodeView } from "../Semaphore.ts"
 import { type Label, labelOf, labelsAtOnce, whoIs } from "./label.ts"
 import type { OpenNodes } from "./nodes.ts"
-import { counted, haveToAgree, type Paint, seconds } from "./output.ts"
+import { counted, type Paint, quorumOf, seconds } from "./output.ts"
 
 export interface PermitsView {
-  /** The largest limit that a node has seen last, if any has. */
+  /** The largest of the limits last seen by the nodes, if any. */
   readonly limit: number | null
   /** How many are held, according to a quorum of the nodes. */
   readonly taken: number
-  /** Those who hold some, and on how many nodes. */
+  /** The holders, and on how many nodes each is. */
   readonly holders: ReadonlyArray<PermitHolder & { readonly nodes: number; readonly by?: Label }>
   readonly nodes: ReadonlyArray<
     & { readonly node: string }
@@ -30,7 +30,7 @@ export interface PermitsView {
   >
 }
 
-/** What the nodes have of a semaphore of that name; `null` if there is none, as far as one may look. */
+/** What the nodes store of a semaphore of that name; `null` if there is none, or if we may not read it. */
 export const lookAtPermits = (
   name: string
 ): Effect.Effect<PermitsView | null, never, Redsync.Redsync | OpenNodes> =>
@@ -59,7 +59,7 @@ export const lookAtPermits = (
     }))
   })
 
-/** Somebody has slots, or the key is none of a semaphore. That a node may not be asked, or does not answer, shows nothing. */
+/** Some slots are taken, or the key is not a semaphore's. A node that does not answer, or may not be asked, proves nothing. */
 const isThere = (view: PermitNodeView): boolean =>
   view._tag === "Permits"
     ? view.holders.length > 0
@@ -68,10 +68,10 @@ const isThere = (view: PermitNodeView): boolean =>
 const slotsByValue = (view: PermitNodeView): ReadonlyMap<string, ReadonlyArray<number>> =>
   new Map(view._tag === "Permits" ? view.holders.map(({ slots, value }) => [value, slots]) : [])
 
-/** As many holders are shown one by one; JSON has all. */
+/** The number of holders that are listed; JSON has all of them. */
 const mostShown = 100
 
-/** A line on the semaphore, one on each holder, and one on each node. */
+/** A line for the semaphore, one for each holder, and one for each node. */
 export const describePermits = (
   name: string,
   quorum: number,
@@ -84,7 +84,7 @@ export const describePermits = (
   const used = nodes.filter((node) => node.state === "permits" && node.holders.length > 0).length
   const isPartial = nodes.some(({ state }) => state === "failed")
   const all = limit === null ? counted(taken, "permit") : `${taken} of ${counted(limit, "permit")}`
-  const summary = `${isPartial ? "at least " : ""}${all} taken, on ${used} ${of}, ${haveToAgree(quorum)}`
+  const summary = `${isPartial ? "at least " : ""}${all} taken, on ${used} ${of}, ${quorumOf(quorum)}`
   return [
     `${paint("bold", untrusted(name))}  ${paint("green", summary)}`,
     ...holders.slice(0, mostShown).flatMap(({ by, nodes, slots, ttlMillis, value }) => [

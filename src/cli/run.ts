@@ -34,10 +34,10 @@ import type { Watchdog } from "./run/watchdog.ts"
 import { endOfPipeIsNoSignal, Signals } from "./signals.ts"
 import { switchFlag } from "./switch.ts"
 
-/** For how long too few nodes may answer, whatever the patience with the holder. */
+/** How long too few nodes may answer, however long to wait for the holder. */
 const unavailableMillis = 10_000
 
-/** Tries on until the wait is over, or too few nodes have answered for too long. */
+/** Retries until the wait is over, or too few nodes have answered for too long. */
 const patience = (wait: Option.Option<Duration.Duration>): Schedule.Schedule<unknown, LockError> => {
   const waitMillis = Duration.toMillis(Option.getOrElse(wait, () => Duration.infinity))
   if (waitMillis === 0) return Redsync.retryPolicy({ tries: 1 })
@@ -54,18 +54,18 @@ const patience = (wait: Option.Option<Duration.Duration>): Schedule.Schedule<unk
 interface Limits {
   readonly expiryMillis: number
   readonly graceMillis: number
-  /** What the command leaves running does not keep the lock. */
+  /** Processes that the command leaves running do not keep the lock. */
   readonly leave: boolean
 }
 
-/** For how long all of the locks are still promised. */
+/** The time for which all of the locks are still guaranteed. */
 const remainingMillis = (locks: ReadonlyArray<Lock>): Effect.Effect<number> =>
   Effect.map(
     Effect.forEach(locks, ({ remaining }) => remaining),
     (remaining) => Math.min(...remaining.map(Duration.toMillis))
   )
 
-/** Whether they are lost because their time is over: then others may have them by now. */
+/** Whether they are lost because their lease has ended: then others may hold them by now. */
 const areOver = (locks: ReadonlyArray<Lock>): Effect.Effect<boolean> =>
   Effect.raceAllFirst([
     ...locks.map(({ lost }) => Effect.map(Effect.flip(lost), ({ reason }) => reason !== "Taken")),
@@ -73,8 +73,8 @@ const areOver = (locks: ReadonlyArray<Lock>): Effect.Effect<boolean> =>
   ])
 
 /**
- * Runs the command for as long as the lock is held, and ends it before the lease
- * does: only so is it certainly gone when another gets the lock.
+ * Runs the command for as long as the lock is held, and terminates it before the lease
+ * ends: only then is it certain to be gone when another client gets the lock.
  */
 const supervise = (
   what: Wanted,
@@ -85,7 +85,7 @@ const supervise = (
 ) =>
   Effect.gen(function*() {
     const signals = yield* Signals
-    // Extending has to have its chances before the command is asked to end.
+    // Extensions need time to succeed before the command is asked to end.
     const restMillis = Math.min(graceMillis, expiryMillis / 3)
     // Timers are late on a busy machine.
     const spareMillis = expiryMillis / 10
@@ -94,20 +94,20 @@ const supervise = (
     const untilNearEnd = (watchdog: Watchdog): Effect.Effect<void> =>
       Effect.flatMap(leftMillis, (left) => {
         if (left <= 0) return Effect.void
-        // A little later than here, and done at the same time.
+        // The watchdog begins a little later than we do, and is done at the same time.
         watchdog.lease(left + spareMillis / 2, restMillis - spareMillis / 2)
         return Effect.andThen(Effect.sleep(Math.min(left, expiryMillis / 6)), untilNearEnd(watchdog))
       })
     const tooLate = Effect.fail(
       new Failure({
         code: lockLost,
-        message: `${capitalized(inWords(what))} could not be extended: stopped the command before the lease ended`
+        message: `${capitalized(inWords(what))} could not be extended: terminated the command before the lease ended`
       })
     )
     const ended = (child: Child) =>
       Effect.gen(function*() {
         const code = yield* child.exitCode
-        // What the watchdog says first may come in together with the end that it brought about.
+        // The watchdog's first output may arrive together with the end that it brought about.
         yield* Effect.sleep(1)
         if (child.watchdog.hasActed) return yield* tooLate
         if (!leave) yield* child.alone
@@ -153,7 +153,9 @@ export const run = Cli.make(
   "run",
   {
     name: Argument.String("name").pipe(
-      Argument.withDescription("The lock: the key on the nodes. With --permits the semaphore")
+      Argument.withDescription(
+        "The name of the lock, which is its key on the nodes; with --permits, the name of the semaphore"
+      )
     ),
     command: Argument.String("command").pipe(
       Argument.withDescription("The command and its arguments, after --"),
@@ -161,32 +163,33 @@ export const run = Cli.make(
     ),
     expiry: durationFlag("expiry").pipe(
       Flag.withDescription(
-        "How long the lock outlives a redsync that crashes (REDSYNC_EXPIRY, or 30s); it is extended while the command runs"
+        "The length of the lease, and so how long the lock outlives a redsync that crashes (default: REDSYNC_EXPIRY, or 30s). " +
+          "The lease is extended while the command runs"
       ),
       Flag.optional
     ),
     wait: durationFlag("wait").pipe(
-      Flag.withDescription("How long to wait for the lock (indefinitely); 0 makes one attempt"),
+      Flag.withDescription("How long to wait for the lock (default: indefinitely); 0 makes one attempt"),
       Flag.optional
     ),
     grace: durationFlag("grace").pipe(
-      Flag.withDescription("How long the command has to end after SIGTERM when the lock is lost, before SIGKILL (10s)"),
+      Flag.withDescription("How long the command has between SIGTERM and SIGKILL when the lock is lost (default: 10s)"),
       Flag.withDefault(Duration.seconds(10))
     ),
     atLeast: durationFlag("at-least").pipe(
       Flag.withDescription(
-        "How long to keep the lock however quick the command is (0): for machines whose clocks differ"
+        "The minimum time to keep the lock, however quick the command is (default: 0); for cron jobs on machines whose clocks differ"
       ),
       Flag.withDefault(Duration.zero)
     ),
     also: Flag.String("also").pipe(
       Flag.withMetavar("name"),
-      Flag.withDescription("Another lock to hold at the same time. Repeat it for each: all are held or none"),
+      Flag.withDescription("Another lock to hold at the same time. Repeat the flag for each: all are held, or none"),
       Flag.atLeast(0)
     ),
     busyExit: Flag.Int("busy-exit").pipe(
       Flag.withMetavar("code"),
-      Flag.withDescription("The exit code if another holds the lock (75); with 0 nothing is printed"),
+      Flag.withDescription("The exit code if another client holds the lock (default: 75); with 0, nothing is printed"),
       Flag.filter(
         (code) => code >= 0 && code <= 255,
         (code) => `${code} is not an exit code: it must be from 0 to 255`
@@ -195,20 +198,23 @@ export const run = Cli.make(
     ),
     leave: switchFlag(
       "leave",
-      "Release the lock when the command ends, even if something that it has started still runs"
+      "Release the lock when the command ends, even if processes that it has started are still running"
     ),
     label: labelFlag,
     shared: switchFlag(
       "shared",
-      "Share the lock with others that have this flag: readers, which those without it, the writers, exclude"
+      "Share the lock with all others that use this flag, the readers. Those without it are writers, which exclude everyone else"
     ),
     permits: permitsFlag(
       "permits",
       mostSlots,
-      "How many may run at once: holds one of so many permits of a semaphore, with its number in REDSYNC_SLOT"
+      "How many commands may run at once: each holds one of this many permits of a semaphore, with its number in REDSYNC_SLOT"
     ),
-    take: permitsFlag("take", mostPermits, "How many of the permits to hold, all or none (1)"),
-    fenced: switchFlag("fenced", "Give the command a fencing token in REDSYNC_TOKEN, with --permits one for each")
+    take: permitsFlag("take", mostPermits, "How many of the permits to hold, all or none (default: 1)"),
+    fenced: switchFlag(
+      "fenced",
+      "Give the command a fencing token in REDSYNC_TOKEN; with --permits, a token for each permit"
+    )
   },
   Effect.fn(
     function*(
@@ -230,9 +236,9 @@ export const run = Cli.make(
       }
     ) {
       yield* endOfPipeIsNoSignal
-      // Node has put this in the place of other bytes: the command would get something else than was meant.
+      // Node replaces invalid bytes with this: the command would get other arguments than were given.
       if ([program, ...args].some((text) => text.includes("\ufffd"))) {
-        return yield* fail(wrongUsage, "the command and its arguments have to be UTF-8")
+        return yield* fail(wrongUsage, "the command and its arguments must be UTF-8")
       }
       const what = yield* wanted({ name, also, fenced, shared, permits, take })
       const options = yield* givenOptions
@@ -268,7 +274,7 @@ export const run = Cli.make(
         Effect.catchTags({
           ErrFailed: (error) => busyExit === 0 ? Effect.succeed(0) : fail(busyExit, error.message),
           NodesUnavailable: (error) => Effect.fail(fromLockError(error)),
-          // The library's log has told already.
+          // The library has logged it already.
           LockLost: () => ended === undefined ? fail(lockLost, "") : Effect.succeed(ended)
         }),
         Effect.mapError((failure) =>
@@ -287,21 +293,24 @@ export const run = Cli.make(
   Cli.withDescription(
     "Runs a command while holding a lock, or permits of a semaphore.\n\n" +
       "The command finds the lock's name in REDSYNC_LOCK. With --permits, the numbers of its permits, counted from 0 and " +
-      "separated by commas, are in REDSYNC_SLOT: no other holder has them. With --fenced, REDSYNC_TOKEN has a token for each. " +
-      "Signals sent to redsync are forwarded to the command. When the lock is lost " +
-      "or cannot be extended, it gets SIGTERM, and SIGKILL after --grace, and so does everything it has started, even when " +
-      "redsync itself is killed. What it leaves running keeps the lock, unless --leave says otherwise.\n\n" +
-      "Exits with the command's code, or 128 and the number of the signal that ended it; 75 if another holds the lock " +
-      "or too few permits are free, 69 if too few nodes answer, 70 if the lock was lost, 77 if it was lost and redsync is not permitted to end the command, " +
+      "separated by commas, are in REDSYNC_SLOT: no other holder has them. With --fenced, REDSYNC_TOKEN has the fencing token, " +
+      "or with --permits a token for each permit. Signals sent to redsync are forwarded to the command. When the lock is lost or " +
+      "cannot be extended, or redsync itself is killed, the command and every process that it has started get SIGTERM, and SIGKILL " +
+      "after --grace. Processes that the command leaves running keep the lock, unless --leave is given.\n\n" +
+      "Exits with the command's code, or 128 plus the number of the signal that ended it; 75 if another client holds the lock " +
+      "or too few permits are free, 69 if too few nodes answer, 70 if the lock was lost, 77 if it was lost and redsync is not permitted to terminate the command, " +
       "64 for wrong usage, 126 if the command cannot be executed, 127 if there is no such command."
   ),
   Cli.withShortDescription("Runs a command while holding a lock."),
   Cli.withExamples([
     { command: "redsync run nightly-billing -- ./bill.sh --all", description: "Waits its turn, then runs ./bill.sh" },
-    { command: "redsync run --wait 0 report -- make report", description: "Exits with 75 if another has the lock" },
+    {
+      command: "redsync run --wait 0 report -- make report",
+      description: "Exits with 75 if another client has the lock"
+    },
     {
       command: "redsync run --fenced import -- sh -c './import --token $REDSYNC_TOKEN'",
-      description: "With a number that is larger for every holder, for the resource to check"
+      description: "With a fencing token, larger for every new holder, for the resource to check"
     },
     {
       command: "redsync run --permits 3 browsers -- sh -c './browse --port 920$REDSYNC_SLOT'",
@@ -309,7 +318,7 @@ export const run = Cli.make(
     },
     {
       command: "redsync run --shared catalogue -- ./report.sh",
-      description: "Together with other readers, but no writer"
+      description: "Together with other readers, but never with a writer"
     }
   ])
 )

@@ -1,5 +1,5 @@
 /**
- * Signals sent to this process. They interrupt the command, unless it takes them
+ * Signals sent to this process. They interrupt the subcommand, unless it handles them
  * itself, as `run` does for as long as its child runs.
  */
 import * as Cause from "effect/Cause"
@@ -10,17 +10,17 @@ import * as Runtime from "effect/Runtime"
 import { constants } from "node:os"
 import { launch } from "./run/launch.ts"
 
-/** 128 and the number of the signal: what shells answer for a process that a signal ended. */
+/** 128 plus the number of the signal, as shells report a process that a signal ended. */
 export const exitCodeOf = (signal: NodeJS.Signals): number => 128 + constants.signals[signal]
 
-/** Where signals go at the moment. */
+/** What handles signals at the moment. */
 export class Signals extends Context.Service<Signals, { receiver: ((signal: NodeJS.Signals) => void) | undefined }>()(
   "effect-redsync/cli/Signals"
 ) {}
 
 export const signals = Signals.of({ receiver: undefined })
 
-/** Those that end a process that does nothing about them, or that mean something to a child. */
+/** The signals that end a process by default, or that mean something to a child. */
 const handled: ReadonlyArray<NodeJS.Signals> = [
   "SIGHUP",
   "SIGINT",
@@ -31,10 +31,10 @@ const handled: ReadonlyArray<NodeJS.Signals> = [
   "SIGUSR2"
 ]
 
-/** Those with which a terminal stops a process. */
+/** The signals with which a terminal stops a process. */
 const stopping: ReadonlyArray<NodeJS.Signals> = ["SIGTSTP", "SIGTTIN", "SIGTTOU"]
 
-/** Runs a program as the process: the exit code is its end's, or that of the signal that interrupted it. */
+/** Runs the main program: the exit code is that of its result, or of the signal that interrupted it. */
 export const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   let interruptedBy: NodeJS.Signals | undefined
   const interrupt = (signal: NodeJS.Signals) => {
@@ -46,7 +46,7 @@ export const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
     process.on(signal, () => signals.receiver === undefined ? interrupt(signal) : signals.receiver(signal))
   }
   for (const signal of launch.ignored) {
-    // Node has set them to what the system does by default, which ends or stops a process.
+    // Node has reset them to the system's default action, which ends or stops a process.
     if (handled.includes(signal) || stopping.includes(signal)) process.on(signal, () => {})
   }
   fiber.addObserver((exit) => {
@@ -56,7 +56,7 @@ export const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   })
 })
 
-/** What reads from a pipe of ours may end without our end. */
+/** A closed pipe does not end this process. */
 export const endOfPipeIsNoSignal = Effect.sync(() => {
   process.removeAllListeners("SIGPIPE").on("SIGPIPE", () => {})
 })

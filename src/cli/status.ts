@@ -14,7 +14,7 @@ import { connected } from "./nodes.ts"
 import { json, noLog, paint } from "./output.ts"
 import { switchFlag } from "./switch.ts"
 
-/** Everything once. */
+/** Reads all names once. */
 const lookAtAll = (names: ReadonlyArray<string>, asJson: boolean) =>
   Effect.gen(function*() {
     const views = yield* Effect.forEach(names, look, { concurrency: "unbounded" })
@@ -23,7 +23,7 @@ const lookAtAll = (names: ReadonlyArray<string>, asJson: boolean) =>
     return { lines, unknown: views.filter(({ state }) => state === "unknown").map(({ name }) => untrusted(name)) }
   })
 
-/** Again and again: in place on a terminal, one below the other elsewhere. */
+/** Repeats it: redrawn in place on a terminal, one below the other elsewhere. */
 const watch = (names: ReadonlyArray<string>, asJson: boolean) =>
   Effect.suspend(() => {
     const inPlace = isatty(1) && !asJson
@@ -31,7 +31,7 @@ const watch = (names: ReadonlyArray<string>, asJson: boolean) =>
     const draw = Effect.flatMap(lookAtAll(names, asJson), ({ lines }) => {
       const back = height === 0 ? "" : `\x1b[${height}A`
       height = lines.length
-      // Overwritten, never cleared first, so that it does not flicker; what is left of more lines comes last.
+      // Overwritten without clearing first, so that it does not flicker; surplus lines are cleared last.
       return Console.log(
         inPlace ? `${back}${lines.map((line) => `${line}\x1b[K`).join("\n")}\x1b[J` : lines.join("\n")
       )
@@ -46,7 +46,7 @@ export const status = Cli.make(
       Argument.withDescription("The locks and semaphores to show"),
       Argument.variadic({ min: 1 })
     ),
-    json: switchFlag("json", "One JSON array, with --watch one a line"),
+    json: switchFlag("json", "Print a JSON array; with --watch, one per line"),
     watch: switchFlag("watch", "Refresh every second until interrupted")
   },
   Effect.fn(function*({ json: asJson, names, watch: again }) {
@@ -55,7 +55,7 @@ export const status = Cli.make(
       const { lines, unknown } = yield* lookAtAll(names, asJson)
       yield* Console.log(lines.join("\n"))
       if (unknown.length > 0) {
-        return yield* fail(nodesUnavailable, `too few nodes answer to tell who holds ${unknown.join(", ")}`)
+        return yield* fail(nodesUnavailable, `too few nodes answer to determine who holds ${unknown.join(", ")}`)
       }
     }).pipe(
       Effect.provide(connected),
@@ -65,10 +65,10 @@ export const status = Cli.make(
   })
 ).pipe(
   Cli.withDescription(
-    "Shows who holds a lock on which node, for how long, and whether that is a quorum; and of a semaphore, which permits " +
-      "are taken by whom. With --json, the state of a name is held, shared (by readers), permits (there is no lock, but a " +
+    "Shows who holds a lock, on which nodes, for how long, and whether those form a quorum; for a semaphore, who holds which " +
+      "permits. With --json, the state of a name is held, shared (by readers), permits (there is no lock, but a " +
       "semaphore), free, contested (values on some nodes, none on a quorum), foreign (keys of that name that are not locks) " +
-      "or unknown (too few nodes answer). Exits with 69 if one is unknown."
+      "or unknown (too few nodes answer). Exits with 69 if any state is unknown."
   ),
   Cli.withShortDescription("Shows who holds a lock or permits, on which nodes."),
   Cli.withExamples([

@@ -1,12 +1,12 @@
 /**
- * Standard output and error for whatever looks at them in this process.
+ * Standard output and error, as code in this process finds them.
  */
 import { fstatSync, writeSync } from "node:fs"
 import { Writable } from "node:stream"
 
 /**
- * Leaves pipes as we were given them. Node makes them non-blocking, for every process that writes to them, as soon as
- * somebody looks at `process.stderr` or `process.stdout`, as it does itself when a socket closes.
+ * Leaves inherited pipes as they are. Node makes them non-blocking, for every process that writes to them, as soon as
+ * `process.stderr` or `process.stdout` is read, which Node itself does when a socket closes.
  */
 export const keepPipesAsTheyAre = (): void => {
   for (const [fd, name] of [[1, "stdout"], [2, "stderr"]] as const) {

@@ -1,5 +1,5 @@
 /**
- * `redsync unlock`: takes a lock, or the permits of a semaphore, away from whoever holds them.
+ * `redsync unlock`: forcibly releases a lock, or the permits of a semaphore.
  */
 import * as Argument from "effect/cli/Argument"
 import * as Cli from "effect/cli/Command"
@@ -18,7 +18,7 @@ import { noLog, type Paint, paint } from "./output.ts"
 import { describePermits } from "./permits.ts"
 import { switchFlag } from "./switch.ts"
 
-/** So few nodes answer that nobody can tell who holds it. */
+/** Whether too few nodes answer to determine the holder. */
 const isOutOfReach = ({ nodes, quorum }: View) =>
   nodes.filter(({ state }) => state === "failed").length > nodes.length - quorum
 
@@ -29,7 +29,7 @@ const valuesOf = ({ nodes }: View) => new Set(nodes.flatMap(valuesOn))
 
 const ask = (question: string) =>
   Effect.acquireUseRelease(
-    // Only loaded when it is wanted.
+    // Loaded only when it is needed.
     Effect.map(
       Effect.promise(() => import("node:readline/promises")),
       ({ createInterface }) => createInterface({ input: process.stdin, output: process.stdout })
@@ -37,7 +37,7 @@ const ask = (question: string) =>
     (readline) =>
       Effect.callback<boolean>((resume) => {
         const abort = new AbortController()
-        // Ctrl-C and the end of the input both mean no.
+        // Ctrl-C and the end of the input both count as no.
         readline.once("SIGINT", () => readline.close())
         readline.once("close", () => resume(Effect.succeed(false)))
         void readline.question(question, { signal: abort.signal }).then(
@@ -49,11 +49,11 @@ const ask = (question: string) =>
     (readline) => Effect.sync(() => readline.close())
   )
 
-/** Deletes what was shown and nothing that has come since. */
+/** Deletes the values that were shown, and nothing written since. */
 const remove = (view: View): Effect.Effect<unknown, NodesUnavailable, Redsync.Redsync | OpenNodes> =>
   Effect.forEach(valuesOf(view), (value) => value === "" ? removeEmpty(view.name) : Redsync.unlock(view.name, value))
 
-/** No lock of the library has an empty value, so only its nodes have a word for that. */
+/** No lock of the library has an empty value, so only the nodes themselves can release one. */
 const removeEmpty = (name: string) =>
   Effect.gen(function*() {
     const { prefix } = yield* (yield* Redsync.Redsync).topology
@@ -64,7 +64,7 @@ const removeEmpty = (name: string) =>
     )
   })
 
-/** What came of it, as a failure where something is left of what was shown. */
+/** Reports the outcome; fails if any of what was shown is left. */
 const conclude = (before: View, after: View, colours: Paint) =>
   Effect.gen(function*() {
     const failed = after.nodes.filter(({ state }) => state === "failed").map(({ node }) => untrusted(node))
@@ -72,30 +72,34 @@ const conclude = (before: View, after: View, colours: Paint) =>
     if (isGone && failed.length === 0) return yield* Console.log("Deleted.")
     if (isGone) {
       return yield* Console.log(
-        `Deleted, except where no answer came: ${failed.join(", ")} may have it until it expires.`
+        `Deleted, except on nodes that did not answer: ${failed.join(", ")} may have it until it expires.`
       )
     }
     const shown = valuesOf(before)
     const isLeft = after.nodes.some((node) =>
       node.state === "not a lock" || valuesOn(node).some((value) => shown.has(value))
     )
-    yield* Console.log([isLeft ? "Not deleted. It is:" : "Deleted. Now it is:", ...describe(after, colours)].join("\n"))
+    yield* Console.log(
+      [isLeft ? "Not deleted. Current state:" : "Deleted. Current state:", ...describe(after, colours)].join("\n")
+    )
     if (!isLeft) return
     const isUnreadable = [...valuesOf(after)].some((value) => shown.has(value) && value.includes("\uFFFD"))
     return yield* fail(
       1,
-      isUnreadable ? `its value is not text, and cannot be compared; ${forceIsFor}` : "it is there again, or still"
+      isUnreadable
+        ? `its value is not text, and cannot be compared; ${forceIsFor}`
+        : "it is still there, or there again"
     )
   })
 
-/** Asks, unless the answer was given. */
+/** Asks for confirmation, unless `--yes` was given. */
 const confirm = Effect.fnUntraced(function*(yes: boolean, question: string) {
   if (yes) return
   if (!isatty(0)) return yield* fail(wrongUsage, "not deleted: standard input is not a terminal, so --yes is needed")
   if (!(yield* ask(`${question} [y/N] `))) return yield* fail(1, "left alone")
 })
 
-/** Takes the permits from all who hold some. */
+/** Releases the permits of all holders. */
 const takePermits = ({ name, permits }: View, yes: boolean, colours: Paint) =>
   Effect.gen(function*() {
     if (permits === null) {
@@ -111,12 +115,12 @@ const takePermits = ({ name, permits }: View, yes: boolean, colours: Paint) =>
     const failed = after.nodes.filter(({ state }) => state === "failed").map(({ node }) => untrusted(node))
     if (after.permits !== null) {
       const lines = describePermits(name, after.quorum, after.permits, colours)
-      return yield* Console.log(["Deleted. Now there are:", ...lines].join("\n"))
+      return yield* Console.log(["Deleted. Current state:", ...lines].join("\n"))
     }
     yield* Console.log(
       failed.length === 0
         ? "Deleted."
-        : `Deleted, except where no answer came: ${failed.join(", ")} may have some until they expire.`
+        : `Deleted, except on nodes that did not answer: ${failed.join(", ")} may have some until they expire.`
     )
   })
 
@@ -128,9 +132,12 @@ export const unlock = Cli.make(
     name: Argument.String("name").pipe(
       Argument.withDescription("The lock to release, or with --permits the semaphore")
     ),
-    yes: switchFlag("yes", "Do not ask").pipe(Flag.withAlias("y")),
-    force: switchFlag("force", "Delete the key whatever it is: even one that never expires, or someone's data"),
-    permits: switchFlag("permits", "Release all permits of the semaphore of that name, and leave a lock alone")
+    yes: switchFlag("yes", "Do not ask for confirmation").pipe(Flag.withAlias("y")),
+    force: switchFlag("force", "Delete the key even if it is not a lock: one that never expires, or someone's data"),
+    permits: switchFlag(
+      "permits",
+      "Release all permits of the semaphore of that name; a lock of that name is left alone"
+    )
   },
   Effect.fn(function*({ force, name, permits, yes }) {
     yield* Effect.gen(function*() {
@@ -144,7 +151,7 @@ export const unlock = Cli.make(
       if (before.state === "permits") {
         return yield* fail(
           1,
-          "left alone: there is no lock of that name, but a semaphore; --permits releases its permits"
+          "left alone: there is a semaphore of that name, but no lock; --permits releases its permits"
         )
       }
       if (!force && before.nodes.some(({ state }) => state === "not a lock")) {
@@ -153,7 +160,7 @@ export const unlock = Cli.make(
       if (before.nodes.every(({ state }) => state === "free" || state === "failed")) {
         return yield* Console.log("There is nothing to delete.")
       }
-      yield* confirm(yes, "The holder notices only when it next extends the lock. Delete it?")
+      yield* confirm(yes, "The holder notices only when it next extends the lock. Delete the lock?")
       yield* Effect.mapError(force ? Redsync.forceUnlock(name) : remove(before), fromLockError)
       yield* conclude(before, yield* look(name), colours)
     }).pipe(
@@ -164,13 +171,13 @@ export const unlock = Cli.make(
   })
 ).pipe(
   Cli.withDescription(
-    "Forcibly releases a lock, or with --permits all permits of a semaphore, after showing the holders. Exits with 1 if any of what it " +
-      "has shown remains, or if it was left alone because it is not a lock."
+    "Forcibly releases a lock, or with --permits all permits of a semaphore, after showing the holders and asking for confirmation. " +
+      "Exits with 1 if any of what was shown remains, for instance because it is not a lock or the answer was no."
   ),
   Cli.withShortDescription("Forcibly releases a lock."),
   Cli.withExamples([
-    { command: "redsync unlock nightly-billing", description: "Shows the holder and asks" },
+    { command: "redsync unlock nightly-billing", description: "Shows the holder and asks for confirmation" },
     { command: "redsync unlock --yes nightly-billing", description: "For scripts" },
-    { command: "redsync unlock --permits browsers", description: "Shows who holds permits and asks" }
+    { command: "redsync unlock --permits browsers", description: "Shows who holds permits and asks for confirmation" }
   ])
 )

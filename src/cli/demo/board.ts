@@ -1,7 +1,7 @@
 /**
- * What the demo knows: who does what, how the nodes voted, and the figures for
- * the summary. All contenders are in this one process, so it can tell what the
- * lock itself never shows: whether two of them were inside at once.
+ * The state of the demo: what each worker does, how the nodes voted, and the figures for
+ * the summary. All contenders are in this one process, so it can tell what the lock itself
+ * cannot show: whether two of them held it at once.
  */
 
 export type Vote = "✓" | "✗" | "·"
@@ -14,13 +14,13 @@ export interface Worker {
 
 export interface Node {
   readonly id: string
-  /** The demo keeps the workers from reaching it. */
+  /** Whether the demo keeps the workers from reaching it. */
   cutOff: boolean
-  /** Whether it answered when it was last asked for its vote. */
+  /** Whether it answered the last request for its vote. */
   answers: boolean
 }
 
-/** One worker asking all nodes once, told from others by the random value that it wants them to store. */
+/** One attempt of one worker on all nodes, identified by its random value. */
 export interface Attempt {
   readonly value: string
   readonly votes: Array<Vote | undefined>
@@ -33,7 +33,7 @@ export interface Outage {
   readonly turns: number
 }
 
-/** As many as the live view has columns for. */
+/** The number for which the live view has columns. */
 const attemptsKept = 50
 
 export class Board {
@@ -85,7 +85,7 @@ export class Board {
     this.#freeSince = now
   }
 
-  /** A node is asked for its vote; returns what to call with the answer. */
+  /** Records that a node is asked for its vote; returns a function to call with the answer. */
   asked(value: string, node: number): (vote: Vote) => void {
     let attempt = this.attempts.find((attempt) => attempt.value === value)
     if (attempt === undefined) {
@@ -100,7 +100,7 @@ export class Board {
     }
   }
 
-  /** The last votes of a node, the newest to the right, as far as all nodes have voted. */
+  /** The last votes of a node, the newest to the right, from attempts on which all nodes have voted. */
   votes(node: number, count: number): ReadonlyArray<Vote> {
     return this.attempts.flatMap(({ votes }) => votes.includes(undefined) ? [] : [votes[node]!]).slice(-count)
   }

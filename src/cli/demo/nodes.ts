@@ -1,6 +1,6 @@
 /**
- * The nodes of the demo: five in this process, or servers of the user's,
- * each in a wrapper that notes its votes and can cut it off from the workers.
+ * The nodes of the demo: five in this process, or the user's servers, each in a wrapper
+ * that records its votes and can cut it off from the workers.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -13,7 +13,7 @@ import * as MemoryNode from "../../MemoryNode.ts"
 import { fail, nodesUnavailable } from "../failure.ts"
 import type { Board } from "./board.ts"
 
-/** The user's servers if there are any, otherwise five nodes inside this process. */
+/** The user's servers if there are any, otherwise five nodes in this process. */
 export const make = Effect.fnUntraced(function*(targets: ReadonlyArray<RedisOptions>) {
   if (targets.length === 0) return { embedded: true, nodes: Array.from({ length: 5 }, (_, index) => distant(index)) }
   const nodes = yield* Effect.forEach(targets, IoredisNode.make)
@@ -35,9 +35,9 @@ const reach = (node: LockNode) =>
   )
 
 /**
- * A node in memory, 1 to 4 ms away. The way is as long for all commands of one
- * attempt, so that they arrive in order, and differs between attempts, so that
- * two workers who ask at once can part the nodes between them.
+ * A node in memory, 1 to 4 ms away. The delay is the same for all commands of one
+ * attempt, so that they arrive in order, and differs between attempts, so that two
+ * workers that ask at once can split the votes.
  */
 const distant = (index: number): LockNode => {
   const node = MemoryNode.make(`node-${index + 1}`)
@@ -97,8 +97,8 @@ export const observed = (board: Board) => (node: LockNode, index: number): LockN
 }
 
 /**
- * Deletes what is left of the name, past the wrappers: workers that end while a node is cut off cannot take their
- * places out of a waiting list there. Returns on how many nodes the lock itself was left.
+ * Deletes what is left of the name, bypassing the wrappers: workers that end while a node is cut off cannot leave the
+ * waiting list there. Returns on how many nodes the lock itself was left.
  */
 export const clear = (nodes: ReadonlyArray<LockNode>, name: string): Effect.Effect<number> =>
   Effect.forEach(

@@ -1,6 +1,6 @@
 /**
- * Eight workers contend for one lock on five nodes, one of which fails on the
- * way. It ends by itself after ten seconds.
+ * Eight workers contend for one lock on five nodes, one of which fails and recovers. The
+ * demo ends by itself after nine seconds.
  */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -17,14 +17,14 @@ import * as View from "./view.ts"
 
 const actSeconds = 3
 
-/** Seldom: it is the release that wakes the next worker. */
+/** Retries rarely: the next worker is woken by the release. */
 const retry = (board: Board) =>
   Redsync.retryPolicy({ delay: "500 millis", tries: Number.POSITIVE_INFINITY }).pipe(
     Schedule.setInputType<LockError>(),
     Schedule.tap(() => Effect.sync(() => board.refused++))
   )
 
-/** Rests, waits for the lock, works while it has it, and again. */
+/** Rests, waits for the lock, works while holding it, and starts again. */
 const work = (board: Board, worker: Worker, name: string) =>
   Effect.gen(function*() {
     yield* pause(200, 600)
@@ -43,7 +43,7 @@ const work = (board: Board, worker: Worker, name: string) =>
 
 const pause = (least: number, most: number) => Effect.flatMap(Random.nextBetween(least, most), Effect.sleep)
 
-/** What goes on around the workers: all is well, a node fails, it is back. */
+/** What happens around the workers: all is well, a node fails, the node recovers. */
 const story = Effect.fnUntraced(function*(board: Board, view: View.View, embedded: boolean) {
   const all = board.nodes.length === 1 ? "The one node is" : `All ${board.nodes.length} nodes are`
   const node = board.nodes[Math.min(1, board.nodes.length - 1)]!
@@ -62,14 +62,14 @@ const story = Effect.fnUntraced(function*(board: Board, view: View.View, embedde
   yield* Effect.sleep(`${actSeconds} seconds`)
 })
 
-const reassurance = "(Its server is not touched: the demo keeps the workers from it.)"
+const reassurance = "(Its server is not touched: the demo keeps the workers from reaching it.)"
 
 const consequence = ({ nodes, quorum }: Board) =>
   nodes.length > quorum
     ? `The other ${nodes.length - 1} are enough: the turns go on.`
     : "Too few are left to grant the lock: nobody gets it until the node is back."
 
-/** On these servers, under a key of its own that it removes; without any, on nodes in this process. */
+/** Runs on these servers, under a key of its own that it removes, or without servers on nodes in this process. */
 export const demo = Effect.fnUntraced(function*(targets: ReadonlyArray<RedisOptions>) {
   const { embedded, nodes } = yield* Nodes.make(targets)
   const name = `effect-redsync-demo:${(yield* Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER)).toString(36)}`
@@ -77,7 +77,7 @@ export const demo = Effect.fnUntraced(function*(targets: ReadonlyArray<RedisOpti
   const seen = nodes.map(Nodes.observed(board))
   yield* Effect.gen(function*() {
     const view = yield* View.make(board)
-    // A service each, over the same nodes: they know of each other no more than processes on eight machines.
+    // A service each, over the same nodes: they know no more of each other than processes on eight machines would.
     const layers = board.workers.map(() => Redsync.layer({ nodes: seen, expiry: "2 seconds", retry: retry(board) }))
     const services = yield* Effect.forEach(layers, Layer.build)
     const workers = Effect.forEach(

@@ -1,6 +1,6 @@
 /**
- * How the demo shows itself: a picture redrawn in place on a terminal, plain
- * lines everywhere else, and the same summary on both.
+ * How the demo is shown: redrawn in place on a terminal, as plain lines everywhere
+ * else, and with the same summary on both.
  */
 import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
@@ -12,7 +12,7 @@ import { type Paint, paint as chosenPaint, plainly, seconds } from "../output.ts
 import type { Board, Outage, Worker } from "./board.ts"
 
 export interface View {
-  /** Something notable happened. */
+  /** Shows that something notable has happened. */
   readonly announce: (headline: string) => Effect.Effect<void>
 }
 
@@ -36,12 +36,12 @@ const lines = Effect.fnUntraced(function*(board: Board) {
   const say = (text: string) =>
     Effect.flatMap(now, (now) => Console.log(`${seconds(now - board.startedAt).padStart(6)}  ${text}`))
   yield* Console.log(`${introduction(board)}\nNodes: ${board.nodes.map(({ id }) => id).join(", ")}`)
-  yield* Console.log(`Last ${legend}; one group a node\n`)
+  yield* Console.log(`Last ${legend}; one group per node\n`)
   const snapshot = Effect.suspend(() => {
     const votes = board.nodes.map((_, index) => board.votes(index, 6).join("")).join("  ")
     return say(`${count(board.acquisitions, "turn").padStart(9)}, ${holder(board).padEnd(15)}  ${votes}`)
   })
-  // Half a second off the events, which come on the full second.
+  // Half a second after the events, which happen on the full second.
   yield* Effect.forkScoped(Effect.delay(Effect.repeat(snapshot, Schedule.spaced("1 second")), "500 millis"))
   return { announce: say }
 })
@@ -62,7 +62,7 @@ const live = Effect.fnUntraced(function*(board: Board) {
     const lines = frame(board, now - board.startedAt, paint)
     const back = height === 0 ? "" : `\x1b[${height}A`
     height = lines.length
-    // One write, shown by the terminal at once: what was there is overwritten, never cleared first.
+    // One write, which the terminal shows at once: lines are overwritten without being cleared first.
     return Console.log(`\x1b[?2026h${back}${lines.map((line) => `${line}\x1b[K`).join("\n")}\x1b[?2026l`)
   })
   yield* Effect.acquireRelease(Console.log("\x1b[?25l\x1b[1A"), () => Console.log("\x1b[?25h\x1b[1A"))
@@ -92,7 +92,7 @@ const frame = (board: Board, elapsed: number, paint: Paint): ReadonlyArray<strin
       )
       return `  ${name}  ${answers ? "up  " : paint("red", "down")}  ${votes.join("")}`
     }),
-    paint("dim", `${legend}; one column an attempt`)
+    paint("dim", `${legend}; one column per attempt`)
   ]
 }
 
@@ -102,7 +102,7 @@ const workerLine = ({ name, state, turns }: Worker, most: number, paint: Paint) 
   return state === "holding" ? paint("green", line) : line
 }
 
-/** In lines of the frame's width, `least` lines at least, so that the picture keeps its height. */
+/** Wraps text to the frame's width, to at least `least` lines, so that the frame keeps its height. */
 const wrapped = (text: string, least = 1): ReadonlyArray<string> => {
   const lines = [""]
   for (const word of text.split(" ")) {

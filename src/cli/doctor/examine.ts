@@ -1,5 +1,5 @@
 /**
- * One server from the outside: whether it can be reached, what it says about
+ * Examines one server from the outside: whether it can be reached, what it says about
  * itself, and whether it does what locks need.
  */
 import * as Clock from "effect/Clock"
@@ -29,10 +29,10 @@ import { isItRedis } from "./steps.ts"
 import { rights, trial } from "./trial.ts"
 
 export interface Options {
-  /** A name that the user may lock; something is added to it. */
+  /** A name that the user may lock; the probe key's own name is appended to it. */
   readonly name: string
   readonly delayedRestartMillis: number
-  /** How many replicas have to have a lock. */
+  /** How many replicas must acknowledge a lock. */
   readonly replicas: number
 }
 
@@ -64,7 +64,7 @@ const examineProbe = (
     const { findings, info } = yield* selfDescription(probe, options)
     const clock = yield* clockOffset(probe)
     const random = (yield* Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER)).toString(36)
-    // What is no node of its own would only fail.
+    // A server that cannot be a node would only fail.
     const isNode = findings.every(({ check }) => check !== "role")
     const trials = !isNode ?
       [] :
@@ -100,14 +100,14 @@ const timed = <A, E>(effect: Effect.Effect<A, E>) =>
     return { value, millis: (yield* monotonic) - start }
   })
 
-/** A refusal will do as well: the user may lack the right to ask for this. */
+/** A refusal counts too: the user may lack the permission for PING. */
 const ping = ({ call }: Probe.Probe) => Effect.catchIf(call("PING"), isForbidden, () => Effect.succeed("PONG"))
 
 const shown = (reply: unknown) => Array.isArray(reply) ? "an array" : String(reply)
 
 const isForbidden = ({ summary }: NodeError) => summary.includes("NOPERM")
 
-/** The median of a few. */
+/** The median of a few, in milliseconds. */
 const roundTrip = (probe: Probe.Probe) =>
   Effect.forEach([1, 2, 3, 4, 5], () => Effect.map(timed(Effect.ignore(ping(probe))), ({ millis }) => millis)).pipe(
     Effect.map((millis) => Math.round(millis.sort((a, b) => a - b)[2]! * 100) / 100)
@@ -120,7 +120,7 @@ const selfDescription = Effect.fnUntraced(function*({ call }: Probe.Probe, optio
     const findings = [
       options.delayedRestartMillis === 0
         ? note("info", message)
-        : error("info", `${message}. A delayed restart needs that`, rights)
+        : error("info", `${message}. delayedRestart needs this`, rights)
     ]
     return { info: new Map() as Info, findings }
   }
@@ -135,7 +135,7 @@ const selfDescription = Effect.fnUntraced(function*({ call }: Probe.Probe, optio
   return { info: fields, findings }
 })
 
-/** How far the server's clock is ahead, known to half a round trip; none where we may not ask. */
+/** How far the server's clock is ahead, to within half a round trip; `undefined` if we may not ask. */
 const clockOffset = ({ call }: Probe.Probe) =>
   Effect.gen(function*() {
     const before = yield* Clock.currentTimeMillis

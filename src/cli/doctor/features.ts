@@ -8,7 +8,7 @@ import type { LockNode } from "../../LockNode.ts"
 import { type Finding, note } from "./finding.ts"
 import { entry, inScript, isItRedis, not, other, waiterId, withPatience } from "./steps.ts"
 
-/** What not everybody needs: that a node cannot do it is no fault. */
+/** An attempt at something that not every program needs: if a node cannot do it, that is not a fault. */
 const optional = (
   node: LockNode,
   check: string,
@@ -18,7 +18,7 @@ const optional = (
   withPatience(node, attempt).pipe(
     Effect.as([]),
     Effect.catch(({ summary }) => {
-      const rule = summary.includes("NOPERM") ? "; src/guide of the package has the exact rule" : ""
+      const rule = summary.includes("NOPERM") ? "; src/guide in the package has the exact rule" : ""
       return Effect.succeed([note(check, `${without}: ${summary.replace(inScript, "")}${rule}`)])
     })
   )
@@ -27,13 +27,13 @@ export const fencing = (node: LockNode, name: string, value: string): Effect.Eff
   node.fencing === undefined ? Effect.succeed([]) : optional(
     node,
     "fencing",
-    "gives no fencing tokens (run --fenced, withFencedLock)",
+    "issues no fencing tokens (run --fenced, withFencedLock)",
     Effect.andThen(node.fencing.acquire(name, value, 5000, 1), node.release(name, value)).pipe(
       Effect.andThen(node.remove(companionKey("fencing", name)))
     )
   )
 
-/** The answer, or the failure of a node that should have given another one. */
+/** The answer, or a failure if the node should have given another answer. */
 const expected = <A>(
   node: LockNode,
   answer: Effect.Effect<A, NodeError>,
@@ -46,7 +46,7 @@ const expected = <A>(
 
 const isTrue = (answer: boolean) => answer
 
-/** The life of a shared lock: readers, a writer that leaves it to them, and one that becomes a reader. */
+/** The life of a shared lock: readers, a writer that leaves it to them, and a writer that becomes a reader. */
 export const sharing = (node: LockNode, name: string, value: string): Effect.Effect<ReadonlyArray<Finding>> => {
   const { shared } = node
   if (shared === undefined) return Effect.succeed([])
@@ -78,13 +78,13 @@ export const sharing = (node: LockNode, name: string, value: string): Effect.Eff
     return yield* optional(
       node,
       "shared locks",
-      "gives readers no fencing tokens (run --shared --fenced, withFencedSharedLock)",
+      "issues no fencing tokens to readers (run --shared --fenced, withFencedSharedLock)",
       tokens
     )
   })
 }
 
-/** The life of a permit, beside another who does not get one. */
+/** The life of a permit, beside another client that does not get one. */
 export const limiting = (node: LockNode, name: string, value: string): Effect.Effect<ReadonlyArray<Finding>> => {
   const { permits } = node
   if (permits === undefined) return Effect.succeed([])
@@ -118,14 +118,14 @@ export const limiting = (node: LockNode, name: string, value: string): Effect.Ef
     yield* line.leave(name, waiter)
   }).pipe(Effect.scoped)
   return Effect.gen(function*() {
-    const without = "gives no permits of semaphores (run --permits, withPermits)"
+    const without = "grants no permits of semaphores (run --permits, withPermits)"
     const findings = yield* optional(node, "permits", without, holding)
     if (findings.length > 0) return findings
     return [
       ...yield* optional(
         node,
         "permits",
-        "gives no fencing tokens with permits (run --permits --fenced, withFencedPermits)",
+        "issues no fencing tokens with permits (run --permits --fenced, withFencedPermits)",
         tokens
       ),
       ...yield* optional(node, "permits", "does not wake waiters for permits, which then poll", waiting)

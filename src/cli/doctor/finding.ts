@@ -1,10 +1,10 @@
 /**
- * What the doctor finds, in plain words, with what to do about it.
+ * What the doctor finds, in plain words, and what to do about it.
  */
 
 /**
- * An error keeps locks from working or from excluding; a warning costs safety or
- * speed in a case that may never come; a note is no fault.
+ * An error keeps locks from working or from excluding others; a warning costs safety or
+ * speed in a case that may never occur; a note is not a fault.
  */
 export interface Finding {
   readonly level: "error" | "warning" | "note"
@@ -22,7 +22,7 @@ export const note = (check: string, message: string): Finding => finding("note",
 const finding = (level: Finding["level"], check: string, message: string, advice?: string): Finding =>
   advice === undefined ? { level, check, message } : { level, check, message, advice }
 
-/** One server, as far as it let us look. */
+/** One server, as far as it could be examined. */
 export interface Patient {
   readonly node: string
   readonly version?: string

@@ -1,5 +1,5 @@
 /**
- * What a server says about itself, and what is wrong with that.
+ * What a server says about itself, and what is wrong with it.
  */
 import { untrusted } from "../../internal/base/text.ts"
 import { error, type Finding, note, warning } from "./finding.ts"
@@ -15,7 +15,7 @@ export const parseInfo = (text: string): Info =>
     })
   )
 
-/** Name and version: Valkey gives that of the Redis it is compatible with, too. */
+/** Name and version. Valkey also states the version of Redis that it is compatible with. */
 export const versionOf = (info: Info): string | undefined => {
   const valkey = info.get("valkey_version")
   const redis = info.get("redis_version")
@@ -27,7 +27,7 @@ export const roleOf = (info: Info): string | undefined => {
   return role === "slave" ? "replica" : role
 }
 
-/** How much a restart forgets, as far as INFO tells. */
+/** How much a restart loses, as far as INFO shows. */
 export const persistenceOf = (info: Info): string | undefined => {
   const appendOnly = info.get("aof_enabled")
   return appendOnly === undefined ? undefined : appendOnly === "1" ? "append-only file" : "none between snapshots"
@@ -59,7 +59,11 @@ function* version(info: Info): Iterable<Finding> {
   const parts = text.split(".").map(Number)
   const difference = oldest.map((least, index) => (parts[index] ?? 0) - least).find((difference) => difference !== 0)
   if (difference !== undefined && difference < 0) {
-    yield warning("version", `is ${text}: waiters are not woken before 6.0.6, they poll`, "Upgrade the server.")
+    yield warning(
+      "version",
+      `is version ${text}: before 6.0.6, waiters poll instead of being woken`,
+      "Upgrade the server."
+    )
   }
 }
 
@@ -68,14 +72,14 @@ function* role(info: Info): Iterable<Finding> {
     const primary = `${info.get("master_host")}:${info.get("master_port")}`
     yield error(
       "role",
-      `is a replica of ${primary}: it accepts no locks, and does not count as a node`,
-      `Name ${primary}.`
+      `is a replica of ${primary}: it accepts no locks and does not count as a node`,
+      `Use ${primary} instead.`
     )
   }
   if (info.get("cluster_enabled") === "1") {
     yield error(
       "role",
-      "is one server of a Redis Cluster: it has only some of the keys",
+      "is one server of a Redis Cluster: it stores only some of the keys",
       "Use independent servers, or give the library a cluster client, which counts as one node."
     )
   }
@@ -84,7 +88,7 @@ function* role(info: Info): Iterable<Finding> {
 function* replication(info: Info, wanted: number): Iterable<Finding> {
   const replicas = numberOf(info, "connected_slaves") ?? 0
   if (replicas < wanted) {
-    yield error("replicas", `has ${replicas} of the ${wanted} replicas that must have a lock: it grants none`)
+    yield error("replicas", `has ${replicas} of the ${wanted} replicas that must acknowledge a lock: it grants none`)
   }
 }
 
@@ -95,10 +99,10 @@ function* eviction(info: Info): Iterable<Finding> {
     yield error(
       "eviction",
       `deletes locks when its memory is full: maxmemory-policy is ${policy}`,
-      "CONFIG SET maxmemory-policy noeviction, or keep locks on a server of their own."
+      "Run CONFIG SET maxmemory-policy noeviction, or keep locks on a server of their own."
     )
   } else {
-    yield note("eviction", `would delete locks if it had a maxmemory: maxmemory-policy is ${policy}`)
+    yield note("eviction", `would delete locks if maxmemory were set: maxmemory-policy is ${policy}`)
   }
 }
 
@@ -118,30 +122,30 @@ function* restarts(info: Info, delayedRestartMillis: number): Iterable<Finding> 
   }
 }
 
-/** What appendfsync means, where we may ask for it. */
+/** What appendfsync means, if we may read it. */
 export const examineFsync = (appendFsync: string, delayedRestartMillis: number): ReadonlyArray<Finding> =>
   appendFsync === "always" || delayedRestartMillis > 0 ? [] : [warning(
     "persistence",
-    `may lose its last locks in a crash: appendfsync is ${appendFsync}`,
+    `may lose its most recent locks in a crash: appendfsync is ${appendFsync}`,
     "Set delayedRestart (--delayed-restart) to more than your longest expiry, or appendfsync always."
   )]
 
-/** Sentinels let a replica take over, which may not know of the last locks. */
+/** Sentinels promote a replica, which may not have the most recent locks. */
 export const examineFailover = (replicas: number): ReadonlyArray<Finding> =>
   replicas > 0 ? [] : [warning(
     "failover",
-    "may lose its last locks in a failover: the promoted replica may then grant a lock that is still held",
+    "may lose its most recent locks in a failover: the promoted replica may then grant a lock that is still held",
     "Set replicas (REDSYNC_REPLICAS) to the number of replicas, or one less if one may be down."
   )]
 
-/** Leases need no common time. A clock that is off tells of one that may be set at any moment. */
+/** Leases need no common time. But a clock that is off may be set at any moment. */
 export const examineClock = (offsetMillis: number, roundTripMillis: number): ReadonlyArray<Finding> => {
   if (Math.abs(offsetMillis) <= 1000 + roundTripMillis) return []
   const seconds = (Math.abs(offsetMillis) / 1000).toFixed(1)
   return [warning(
     "clock",
     `has a clock that is ${seconds} s ${offsetMillis > 0 ? "ahead of" : "behind"} this machine's`,
-    "Let NTP keep both. When a clock is set, keys expire early or late."
+    "Keep both in sync with NTP. When a clock is set, keys expire early or late."
   )]
 }
 
@@ -150,14 +154,14 @@ export const examineFailure = (summary: string): Finding => {
   const advice = ([
     ["ECONNREFUSED", "Is the server running and listening there?"],
     ["RESP type", "Is it a Redis or Valkey server?"],
-    ["ENOTFOUND", "The name is unknown here: check the URL and DNS."],
+    ["ENOTFOUND", "The host name cannot be resolved here: check the URL and DNS."],
     ["NOAUTH", "It requires a password: redis://user:password@host."],
-    ["WRONGPASS", "User or password are wrong; in a URL, special characters are written as %XX."],
-    ["NOPERM", "The user lacks permissions: src/guide/deploying.md of the package has the exact rule."],
-    ["LOADING", "It is starting: try again in a moment."],
+    ["WRONGPASS", "The user or the password is wrong; in a URL, special characters are written as %XX."],
+    ["NOPERM", "The user lacks permissions: src/guide/deploying.md in the package has the exact rule."],
+    ["LOADING", "It is still loading its data: try again in a moment."],
     ["did not answer in time", "It is overloaded or frozen, or a firewall drops packets."],
-    ["TLS", "rediss:// is for TLS, redis:// without; NODE_EXTRA_CA_CERTS names the file of a private authority."],
-    ["certificate", "NODE_EXTRA_CA_CERTS names the file of a private authority."]
+    ["TLS", "Use rediss:// with TLS and redis:// without; --cacert names the file of a private CA."],
+    ["certificate", "--cacert names the file of a private CA."]
   ] as const).find(([sign]) => summary.includes(sign))?.[1]
   return error("reachable", summary, advice)
 }

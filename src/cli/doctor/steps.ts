@@ -1,5 +1,5 @@
 /**
- * What all that the doctor does on a node has in common.
+ * What all trials of the doctor have in common.
  */
 import * as Effect from "effect/Effect"
 import { serviceIdLength } from "../../internal/nodeContract.ts"
@@ -8,7 +8,7 @@ import type { LineEntry, LockNode } from "../../LockNode.ts"
 
 export const isItRedis = "Is it a Redis or Valkey server, with nothing in front of it that answers in its place?"
 
-/** Which line of which script it was helps nobody here. */
+/** The line of the script, which helps nobody here. */
 export const inScript = / script: .*$/s
 
 /** The value of another holder. */
@@ -22,7 +22,7 @@ export const withPatience = <A>(node: LockNode, step: Effect.Effect<A, NodeError
     orElse: () => Effect.fail(new NodeError({ node: node.id, operation: "inspect", reason: "Timeout" }))
   })
 
-/** What stands in line. */
+/** The entry that stands in line. */
 export const entry: LineEntry = { value: "doctor".padEnd(28, "0"), mode: "exclusive", weight: 1, fenced: false }
 
 export const waiterId = entry.value.slice(0, serviceIdLength)

@@ -1,6 +1,6 @@
 /**
- * Doing on a node, under a name of its own, all that a lock does there: the only
- * sure way to tell that the rights suffice and the server does what it should.
+ * Does everything on a node that a lock does there, under a name of its own: the only
+ * sure way to tell that the permissions suffice and the server does what it should.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -11,15 +11,15 @@ import { fencing, limiting, sharing } from "./features.ts"
 import { error, type Finding, note, warning } from "./finding.ts"
 import { entry, inScript, isItRedis, not, other, waiterId, withPatience } from "./steps.ts"
 
-export const rights = "The user needs these permissions: src/guide/deploying.md of the package has the exact rule."
+export const rights = "The user needs this permission: src/guide/deploying.md in the package has the exact rule."
 
-/** Says of a failed operation what was to be done, or that the server may not be asked about this name. */
+/** Explains a failed operation: what the node could not do, or that the user may not use this name. */
 const explain = (failure: NodeError, what: string, level: typeof error): Finding => {
   const summary = failure.summary.replace(inScript, "")
   return /NOPERM.*(keys|channels) /.test(summary)
     ? note(
       "rights",
-      `not checked whether it may ${what}, as the user is confined to other names: set REDSYNC_PREFIX, or doctor --name NAME`
+      `cannot check whether the user may ${what}, since it is confined to other names: set REDSYNC_PREFIX, or pass --name NAME`
     )
     : level("rights", `cannot ${what}: ${summary}`, /NOPERM|can't run this command/.test(summary) ? rights : undefined)
 }
@@ -38,22 +38,22 @@ export const trial = Effect.fnUntraced(function*(node: LockNode, name: string, v
 interface Step {
   readonly what: string
   readonly run: Effect.Effect<boolean, NodeError>
-  /** What is wrong with a server that answers something else than it should. */
+  /** What is wrong with a server that does not answer as it should. */
   readonly otherwise: string
 }
 
-/** The life of a lock, with another who tries to get and to end it. */
+/** The life of a lock, beside another client that tries to acquire and to release it. */
 const lifeOfALock = (node: LockNode, name: string, value: string): ReadonlyArray<Step> => [
-  { what: "take", run: node.acquire(name, value, 5000), otherwise: "did not grant a lock that is free" },
+  { what: "acquire", run: node.acquire(name, value, 5000), otherwise: "did not grant a lock that was free" },
   {
-    what: "look at",
+    what: "inspect",
     run: Effect.map(
       node.inspect(name),
       Option.exists((key) => key.value === value && key.ttlMillis > 0 && key.ttlMillis <= 5000)
     ),
     otherwise: "does not show the lock that it has granted"
   },
-  { what: "take", run: not(node.acquire(name, other, 5000)), otherwise: "granted a lock that another holds" },
+  { what: "acquire", run: not(node.acquire(name, other, 5000)), otherwise: "granted a lock that another holds" },
   { what: "extend", run: node.extend(name, value, 5000), otherwise: "did not extend a lock for its holder" },
   {
     what: "extend",
@@ -67,7 +67,7 @@ const lifeOfALock = (node: LockNode, name: string, value: string): ReadonlyArray
   },
   { what: "release", run: node.release(name, value), otherwise: "did not release a lock for its holder" },
   {
-    what: "look at",
+    what: "inspect",
     run: Effect.map(node.inspect(name), Option.isNone),
     otherwise: "still has a lock that was released"
   },
@@ -77,7 +77,7 @@ const lifeOfALock = (node: LockNode, name: string, value: string): ReadonlyArray
 /** What every lock needs. */
 const locking = (node: LockNode, name: string, value: string): Effect.Effect<ReadonlyArray<Finding>> =>
   Effect.gen(function*() {
-    // One cause may keep it from several things.
+    // One cause may make several operations fail.
     const failures = new Map<string, { readonly error: NodeError; readonly what: Set<string> }>()
     const wrong: Array<string> = []
     for (const { otherwise, run, what } of lifeOfALock(node, name, value)) {
@@ -97,11 +97,11 @@ const locking = (node: LockNode, name: string, value: string): Effect.Effect<Rea
         explain(failure, `${[...what].join(", ")} a lock`, error)
       )
     }
-    // The first tells why, and the others would only follow from it.
+    // The first shows the cause; the others would only follow from it.
     return wrong.slice(0, 1).map((answer) => error("answers", `does not do what locks need: it ${answer}`, isItRedis))
   })
 
-/** Hands the lock over to what stands in line. */
+/** Hands the lock over to the entry in line. */
 const handOver = (
   node: LockNode,
   { handOver, join }: WaitingList,
@@ -118,12 +118,12 @@ const handOver = (
   }).pipe(
     Effect.catch((failure) =>
       Effect.as(Effect.ignore(node.release(name, value)), [
-        explain(failure, "hand locks over, so that waiters are only woken", warning)
+        explain(failure, "hand locks over, so waiters are only woken", warning)
       ])
     )
   )
 
-/** Stands in line for the lock while it is held, and waits for word of its release, both ways. */
+/** Stands in line for the lock while it is held, and waits for both kinds of notification of its release. */
 const wakeUps = (node: LockNode, name: string, value: string): Effect.Effect<ReadonlyArray<Finding>> =>
   Effect.gen(function*() {
     if (node.waitingList === undefined) return []
@@ -143,12 +143,12 @@ const wakeUps = (node: LockNode, name: string, value: string): Effect.Effect<Rea
     const heard = (word: Deferred.Deferred<void>) =>
       Effect.map(Effect.timeoutOption(Deferred.await(word), "1 second"), Option.isSome)
     const [isTurn, isChanged] = yield* Effect.all([heard(turn), heard(changed)], { concurrency: 2 })
-    const polls = "waiters for a lock poll, on their schedule alone"
+    const polls = "waiters for a lock poll on their schedules alone"
     if (isTurn && isChanged && unable === undefined) return yield* handOver(node, list, name, value)
     return [
       warning(
         "wake-ups",
-        unable === undefined ? `does not notify of releases: ${polls}` : `${polls}: ${unable}`,
+        unable === undefined ? `sends no notifications of releases: ${polls}` : `${polls}: ${unable}`,
         rights
       )
     ]

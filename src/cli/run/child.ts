@@ -1,6 +1,6 @@
 /**
- * The command that `run` runs, with all that it starts: the tree gets our
- * signals, stops and goes on with us, and does not outlive the lock.
+ * The command that `run` runs, and the processes that it starts: this tree gets our
+ * signals, stops and continues with us, and does not outlive the lock.
  */
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
@@ -28,14 +28,13 @@ export interface Command {
 
 type End = { readonly code: number } | { readonly failure: Failure }
 
-/** Stands in the environment of all that a command starts; with several if one `run` runs under another. */
+/** In the environment of every process that a command starts; has several marks if one `run` runs under another. */
 const markVariable = "REDSYNC_RUN"
 
 /**
- * At a terminal the command stays in our process group, as job control wants
- * it: what is typed there, Ctrl-C and Ctrl-Z among it, reaches all in front of it,
- * be it us, the command or what it is piped to. Elsewhere it gets a group and a
- * session of its own.
+ * At a terminal the command stays in our process group, as job control requires: keys
+ * typed there, such as Ctrl-C and Ctrl-Z, reach the whole foreground job: us, the
+ * command, and what it is piped to. Elsewhere it gets a group and a session of its own.
  */
 export class Child {
   readonly watchdog: Watchdog
@@ -46,10 +45,10 @@ export class Child {
   readonly #mayGoOn: () => boolean
   readonly #ended = Latch.makeUnsafe(false)
   #end: End | undefined
-  /** What of the tree may not be sent signals: it has become another user. */
+  /** The processes of the tree to which we may not send signals, since they have become another user. */
   #beyondReach: ReadonlyArray<Process> = []
 
-  /** When it has been stopped and is continued, `mayGoOn` tells whether the command may be. */
+  /** `mayGoOn` says whether the command may continue when we are continued after a stop. */
   constructor(command: Command, graceMillis: number, mayGoOn: () => boolean) {
     this.#mayGoOn = mayGoOn
     const mark = randomBytes(12).toString("hex")
@@ -68,7 +67,9 @@ export class Child {
     const born = find(pid)?.start ?? -1
     if (born < 0 && find(process.pid) === undefined) {
       Effect.runSync(
-        say("no processes are visible here: only the command itself is ended with the lock, not what it starts")
+        say(
+          "no processes are visible here: if the lock is lost, only the command itself is terminated, not the processes it starts"
+        )
       )
     }
     this.#tree.begin(pid, born, !hasTerminal)
@@ -91,7 +92,7 @@ export class Child {
     this.#ended.openUnsafe()
   }
 
-  /** The command's exit code, 128 and the number where a signal ended it. What it has started may still run. */
+  /** The command's exit code, or 128 plus the number of the signal that ended it. Processes it started may still run. */
   readonly exitCode: Effect.Effect<number, Failure> = Effect.suspend(() =>
     Effect.flatMap(
       this.#ended.await,
@@ -99,25 +100,25 @@ export class Child {
     )
   )
 
-  /** Waits until nothing of the tree is left, and says what it waits for. */
+  /** Waits until no process of the tree is left, and says what it waits for. */
   readonly alone: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
     for (let pause = 20, waited = 0;; waited += pause, pause = Math.min(1000, pause * 1.5)) {
       const left = this.#members()
       if (left.length === 0) return
       if (waited < 1000 && waited + pause >= 1000) {
-        yield* say(`the command has ended, but what it left running keeps the lock: ${named(left)}`)
+        yield* say(`the command has ended, but processes that it left running keep the lock: ${named(left)}`)
       }
       yield* Effect.sleep(pause)
     }
   })
 
-  /** Passes on a signal that we got. */
+  /** Forwards a signal that we received. */
   forward(signal: NodeJS.Signals): void {
     if (this.#witness === undefined) this.#forward(signal, false)
     else this.#witness.ask(signal, (wasSentToAll) => this.#forward(signal, wasSentToAll))
   }
 
-  /** To those in the group, unless they have got it, and else to the command. To what it has left behind when it ended. */
+  /** To the group, unless it has got the signal, and to the command; after its end, to everything that is left of the tree. */
   #forward(signal: NodeJS.Signals, hasGroupGotIt: boolean): void {
     const refused = send(
       signal,
@@ -129,7 +130,7 @@ export class Child {
     Effect.runSync(say(`not permitted to send ${signal} to ${named(refused)}: waiting for it to end`))
   }
 
-  /** Those that live, the command among them also where the system does not show it to us. */
+  /** The living processes of the tree, including the command even if the system does not show it to us. */
   #members(): ReadonlyArray<Process> {
     const found = this.#tree.members()
     const command = this.#command
@@ -138,16 +139,16 @@ export class Child {
       : [command, ...found]
   }
 
-  /** Whether it is in the group that gets what is typed, or where there is no terminal, what others send. */
+  /** Whether it is in the group that gets signals typed at the terminal or, without a terminal, sent by others. */
   #isInGroup({ group }: Process): boolean {
     return group === this.#group
   }
 
-  /** Stops the tree, then ourselves, and on continuing lets it go on if it may. */
+  /** Stops the tree, then ourselves; when we are continued, lets the tree continue if it may. */
   readonly #stop = (): void => {
     const members = this.#members()
     send("SIGTSTP", hasTerminal ? members.filter((member) => this.#isInGroup(member)) : [])
-    // In sessions without a terminal the other signal has no effect.
+    // In sessions without a terminal, SIGTSTP has no effect.
     send("SIGSTOP", hasTerminal ? members.filter((member) => !this.#isInGroup(member)) : members)
     process.off("SIGTSTP", this.#stop)
     process.kill(process.pid, "SIGTSTP")
@@ -156,8 +157,8 @@ export class Child {
   }
 
   /**
-   * Asks the tree to end, and ends it after the grace. Done when nothing of it is left, save what is beyond our reach. With
-   * no grace nothing of it takes another step. If this takes so much longer, the watchdog does it.
+   * Asks the tree to end, and kills it after the grace period. Done when no process of it is left that we may end. Without
+   * grace, it is killed at once. If this takes longer than `spareMillis` more, the watchdog does it.
    */
   terminate(graceMillis: number, spareMillis: number): Effect.Effect<void> {
     return Effect.gen({ self: this }, function*() {
@@ -165,23 +166,23 @@ export class Child {
       if (graceMillis > 0) {
         const members = this.#members()
         send("SIGTERM", members)
-        // A process that stands still takes notice only when it goes on.
+        // A stopped process notices the signal only when it continues.
         send("SIGCONT", members)
         yield* this.#gone(0).pipe(Effect.timeoutOption(graceMillis))
       }
       yield* this.#gone("SIGKILL")
       if (this.#beyondReach.length > 0) {
-        yield* say(`not permitted to end ${named(this.#beyondReach)}, which continues without the lock`)
+        yield* say(`not permitted to terminate ${named(this.#beyondReach)}, which continues without the lock`)
       }
     })
   }
 
-  /** Whether something goes on without the lock, as it may not be ended. */
+  /** Whether a process continues without the lock, since we may not end it. */
   get isBeyondReach(): boolean {
     return this.#beyondReach.length > 0
   }
 
-  /** Sends the signal again and again until there is nobody left to get it. */
+  /** Repeats the signal until no process is left to receive it. */
   #gone(signal: NodeJS.Signals | 0): Effect.Effect<void> {
     return Effect.suspend(() => {
       const members = this.#members()
@@ -193,7 +194,7 @@ export class Child {
     )
   }
 
-  /** Forgets it. What is left of it stays. */
+  /** Lets go of the tree: processes that are left keep running. */
   close(): void {
     process.off("SIGTSTP", this.#stop)
     this.#witness?.done()
@@ -201,7 +202,7 @@ export class Child {
   }
 }
 
-/** Sends a signal to each of them, and returns those to which it may not be sent. */
+/** Sends a signal to each process, and returns those to which we may not send it. */
 export const send = (signal: NodeJS.Signals | 0, to: ReadonlyArray<Process>): ReadonlyArray<Process> =>
   to.filter(({ pid }) => {
     try {
@@ -217,7 +218,7 @@ const named = (processes: ReadonlyArray<Process>): string => {
   return `${names.join(", ")}${processes.length > names.length ? ` and ${processes.length - names.length} more` : ""}`
 }
 
-/** Starts the command with what Node has taken from us: ignored signals, the limit of open files, descriptors. */
+/** Starts the command with what Node has taken away: ignored signals, the limit on open files, descriptors. */
 const start = ({ args, env, program }: Command): ChildProcess | { readonly failure: Failure } => {
   const failure = hindrance(program, env["PATH"])
   if (failure !== undefined) return { failure }
@@ -240,7 +241,7 @@ const start = ({ args, env, program }: Command): ChildProcess | { readonly failu
   }
 }
 
-/** All that we were given. */
+/** All descriptors that we were given. */
 const descriptors = () => {
   const given = new Set([0, 1, 2, ...launch.descriptors.filter(isOpen)])
   return Array.from(

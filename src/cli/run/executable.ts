@@ -1,6 +1,6 @@
 /**
- * Why a command cannot be run, where that can be told before: a shell that runs
- * it would tell in its own words.
+ * Why a command cannot be run, if that can be told in advance: otherwise a shell that
+ * runs it would report it in its own words.
  */
 import { accessSync, constants, statSync } from "node:fs"
 import { quoted, untrusted } from "../../internal/base/text.ts"
@@ -12,8 +12,8 @@ const reasons: Record<string, string> = {
   EISDIR: "it is a directory",
   ELOOP: "too many symbolic links",
   ENAMETOOLONG: "the name is too long",
-  ENOTDIR: "a part of the path is no directory",
-  ETXTBSY: "the file is being written"
+  ENOTDIR: "a component of the path is not a directory",
+  ETXTBSY: "the file is open for writing"
 }
 
 /** As shells have it: 127 if there is no such command, 126 if it cannot be executed. */
@@ -24,14 +24,14 @@ export const cannotRun = (program: string, code: string): Failure => {
     : new Failure({ code: cannotExecute, message: `cannot run ${name}: ${reasons[code] ?? code}` })
 }
 
-/** What hinders it from being run, if that can be seen. The path is that of the environment. */
+/** Why the program cannot be run, if that can be seen. `path` is the PATH of its environment. */
 export const hindrance = (program: string, path: string | undefined): Failure | undefined => {
   if (program === "") return cannotRun(program, "ENOENT")
   if (program.includes("/")) {
     const code = tried(program)
     return code === undefined ? undefined : cannotRun(program, code)
   }
-  // Where it is looked for then is up to the system.
+  // Then the system decides where to look for it.
   if (path === undefined) return undefined
   const codes = path.split(":").map((directory) => tried(`${directory || "."}/${program}`))
   if (codes.includes(undefined)) return undefined

@@ -17,7 +17,7 @@ export interface Wanted {
   readonly names: readonly [string, ...ReadonlyArray<string>]
   readonly fenced: boolean
   readonly shared: boolean
-  /** How many permits there are, and how many of them are wanted. */
+  /** How many permits the semaphore has, and how many of them are wanted. */
   readonly permits: { readonly limit: number; readonly permits: number } | undefined
 }
 
@@ -30,7 +30,7 @@ interface Flags {
   readonly take: Option.Option<number>
 }
 
-/** What the flags say, where they go together. */
+/** What the flags ask for. Fails if they cannot be combined. */
 export const wanted = (flags: Flags): Effect.Effect<Wanted, Failure> => {
   const { also, fenced, name, shared } = flags
   const limit = Option.getOrUndefined(flags.permits)
@@ -39,22 +39,22 @@ export const wanted = (flags: Flags): Effect.Effect<Wanted, Failure> => {
     isGiven ? [`--${flag}`] : []
   )
   if (also.length > 0 && among.length > 0) {
-    return fail(wrongUsage, `${among[0]} goes with one name, and not with --also`)
+    return fail(wrongUsage, `${among[0]} works with a single name, so it cannot be combined with --also`)
   }
   if (limit === undefined) {
     return Option.isSome(flags.take)
-      ? fail(wrongUsage, "--take says how many of the --permits to take, and there is no --permits")
+      ? fail(wrongUsage, "--take says how many of the --permits to take, but --permits is missing")
       : Effect.succeed({ names: [name, ...also], fenced, shared, permits: undefined })
   }
   if (shared) {
-    return fail(wrongUsage, "--shared and --permits do not go together: one is for locks, the other for semaphores")
+    return fail(wrongUsage, "--shared and --permits cannot be combined: one is for locks, the other for semaphores")
   }
   return permits > limit
-    ? fail(wrongUsage, `--take ${permits} is more than there are: --permits ${limit}`)
+    ? fail(wrongUsage, `--take ${permits} is more than --permits ${limit}`)
     : Effect.succeed({ names: [name], fenced, shared, permits: { limit, permits } })
 }
 
-/** In the middle of a sentence. */
+/** As text for the middle of a sentence. */
 export const inWords = ({ names, permits, shared }: Wanted): string => {
   const all = names.map((name) => quoted(name)).join(", ")
   return permits === undefined
@@ -62,13 +62,13 @@ export const inWords = ({ names, permits, shared }: Wanted): string => {
     : `${permits.permits} of ${counted(permits.limit, "permit")} of ${all}`
 }
 
-/** Says that it waits, where a person sits and waits too. */
+/** Says that it is waiting, if standard error is a terminal. */
 const sayThatWeWait = (what: Wanted) =>
   isatty(2) ? Effect.delay(say(`waiting for ${inWords(what)}`), "1 second") : Effect.void
 
 /**
- * Holds what is wanted while the program runs, which is given the command's variables.
- * Those that it does not have may be of another `run` that this one runs under.
+ * Holds what is wanted while the program runs, which is given the command's variables. Variables
+ * that do not apply are removed, since they may come from another `run` that this one runs under.
  */
 export const hold = <A, E, R>(
   what: Wanted,

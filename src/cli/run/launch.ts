@@ -1,15 +1,15 @@
 /**
- * What a process is given by whoever starts it, and Node takes away before any
- * script runs. The launcher has noted it, for the command to get it back.
+ * What a process inherits and Node takes away before any script runs. The launcher has
+ * noted it, so that the command gets it back.
  */
 import { constants } from "node:os"
 
 export interface Launch {
-  /** The signals that were ignored, and are to stay so. */
+  /** The signals that were ignored, and must stay ignored. */
   readonly ignored: ReadonlySet<NodeJS.Signals>
-  /** The soft limit of open files, as `ulimit` has it. */
+  /** The soft limit on open files, as `ulimit` prints it. */
   readonly openFiles: string | undefined
-  /** The descriptors that were open, besides standard input, output and error. */
+  /** The descriptors that were open besides standard input, output and error. */
   readonly descriptors: ReadonlyArray<number>
   /** Variables of the environment that a shell would drop, as `name=value`. */
   readonly dropped: ReadonlyArray<string>
@@ -17,7 +17,7 @@ export interface Launch {
 
 const nothing: Launch = { ignored: new Set(), openFiles: undefined, descriptors: [], dropped: [] }
 
-/** What the launcher has noted, if it started this process. */
+/** What the launcher noted, if it started this process. */
 export const readLaunch = (note: string | undefined, pid: number): Launch => {
   const [, starter, ignored = "", openFiles, descriptors = "", dropped = ""] =
     /^(\d+)\|([^|]*)\|([^|]*)\|([^|]*)\|(.*)$/s.exec(note ?? "") ?? []
@@ -32,7 +32,7 @@ export const readLaunch = (note: string | undefined, pid: number): Launch => {
   }
 }
 
-/** The system's mask of bits, where it has one, the first of which stands for signal 1, and names. SIGQUIT counts by its name. */
+/** Reads the system's bit mask, if there is one, whose first bit stands for signal 1, and names. SIGQUIT counts only by name. */
 const readIgnored = (noted: string): ReadonlySet<NodeJS.Signals> => {
   const [mask = "", ...names] = noted.split(",")
   const bits = /^[\da-f]+$/i.test(mask) ? BigInt(`0x${mask}`) : 0n

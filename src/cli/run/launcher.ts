@@ -1,9 +1,8 @@
 /**
- * The beginning of the program. What a process is given by whoever starts it, Node
- * takes away in part before any script runs: signals that are ignored are so no
- * longer, and the soft limit of open files is as high as the hard one. The program
- * therefore begins as a shell script, which notes them and goes on as Node, to
- * which it is a comment.
+ * The beginning of the program. Node takes away part of what a process inherits before
+ * any script runs: ignored signals are no longer ignored, and the soft limit on open files
+ * is raised to the hard limit. The program therefore begins as a shell script, which notes
+ * these and then executes Node, to which the script is a comment.
  */
 export const launcher = `#!/usr/bin/env sh
 ":" /*

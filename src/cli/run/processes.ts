@@ -9,14 +9,14 @@ export interface Process {
   readonly parent: number
   readonly group: number
   readonly session: number
-  /** When it was started, as a number that only grows; zero where that is not known. */
+  /** When it was started, as a number that only grows; zero if unknown. */
   readonly start: number
   readonly name: string
-  /** Whether its environment, as it was when it was started, contains the text. */
+  /** Whether its environment, as it was at the start, contains the text. */
   readonly hasInEnvironment: (text: string) => boolean
 }
 
-/** All that live: what has ended and only waits for its parent to take notice does not. None where we cannot see any. */
+/** All living processes, without zombies. None if we cannot see any. */
 export const processes = (): ReadonlyArray<Process> => {
   switch (source()) {
     case "proc":
@@ -45,7 +45,7 @@ const read = (path: string): string => {
   try {
     return readFileSync(path, "latin1")
   } catch {
-    // It has ended, or belongs to somebody else.
+    // It has ended, or belongs to another user.
     return ""
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Having a controlling terminal, which is what job control goes by, whatever
+ * Whether there is a controlling terminal, on which job control depends, whatever
  * standard input, output and error are.
  */
 import { type ChildProcess, spawn } from "node:child_process"
@@ -16,7 +16,7 @@ const canOpenTerminal = (): boolean => {
 
 export const hasTerminal: boolean = canOpenTerminal()
 
-/** Answers each line with the signals that it got since the line before. */
+/** Answers each line with the signals received since the previous line. */
 const script = `
 for signal in HUP INT QUIT TERM USR1 USR2; do trap "got=\\"\\$got SIG$signal\\"" $signal; done
 while :; do
@@ -33,14 +33,14 @@ done
 `
 
 /**
- * Tells whether a signal was sent to all of our process group, as what is typed at
- * a terminal is, or to us alone: a process in the same group, which gets the former
- * and not the latter.
+ * Tells whether a signal was sent to our whole process group, as signals typed at a
+ * terminal are, or to us alone: it is a process in the same group, which receives only
+ * the former.
  */
 export class Witness {
   #process: ChildProcess
   #isDone = false
-  /** What was sent to all, and nobody has asked for yet. */
+  /** Signals that were sent to the group, and have not been asked for yet. */
   readonly #toAll = new Set<string>()
   readonly #questions: Array<{ readonly signal: NodeJS.Signals; readonly answer: (wasSentToAll: boolean) => void }> = []
 
@@ -53,7 +53,7 @@ export class Witness {
     process.stdin.on("error", () => {})
     process.on("error", () => {})
     process.once("exit", (_, signal) => {
-      // It had not yet begun to take them.
+      // It had not yet begun to trap signals.
       if (signal !== null) this.#toAll.add(signal)
       while (this.#questions.length > 0) this.#answer()
       if (!this.#isDone) this.#process = this.#start()
@@ -70,7 +70,7 @@ export class Witness {
     return process
   }
 
-  /** Calls back with whether the signal, which just came, was sent to all of the group. */
+  /** Calls back with whether the signal, which has just arrived, was sent to the whole group. */
   ask(signal: NodeJS.Signals, answer: (wasSentToAll: boolean) => void): void {
     this.#questions.push({ signal, answer })
     if (this.#process.pid === undefined) this.#answer()

@@ -1,32 +1,32 @@
 /**
- * The tree of a command: every process that it started, and that those started,
- * as far as the system lets one see.
+ * The process tree of a command: every process that it or a descendant started, as far
+ * as the system shows them.
  */
 import { find, type Process, processes } from "./processes.ts"
 
 export class Tree {
-  /** Text that stands in the environment of all that has not cleared it. */
+  /** Text in the environment of every process of the tree that has not cleared it. */
   readonly #mark: string
-  /** When the first process of the tree was started, or before. */
+  /** A time not later than the start of the tree's first process. */
   readonly #since: number
-  /** When those found so far were started, by their number. */
+  /** When the processes found so far were started, by pid. */
   #known: ReadonlyMap<number, number> = new Map()
-  /** Numbers of those whose groups and sessions belong to the tree, also after their own end. */
+  /** The pids of leaders whose groups and sessions belong to the tree, even after the leaders' end. */
   #leaders: ReadonlySet<number> = new Set()
 
-  /** `older` is a process that was started before the first of the tree. */
+  /** `older` is a process that was started before the tree's first process. */
   constructor(mark: string, older: number | undefined) {
     this.#mark = mark
     this.#since = older === undefined ? 0 : find(older)?.start ?? 0
   }
 
-  /** The process that all others descend from, when it was started, and whether it leads a group of its own. */
+  /** The root process, when it was started, and whether it leads a group of its own. */
   begin(pid: number, start: number, leads: boolean): void {
     this.#known = new Map([[pid, start]])
     if (leads) this.#leaders = new Set([pid])
   }
 
-  /** Those that live. */
+  /** The living processes. */
   members(): ReadonlyArray<Process> {
     const candidates = processes().filter(({ start }) => start >= this.#since)
     const members = new Map(

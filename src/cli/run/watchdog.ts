@@ -1,17 +1,17 @@
 /**
- * Ends the command when `redsync` itself no longer can: it was killed, has
- * crashed, stands still. A shell in a session of its own, which sees the end of
- * `redsync` as the end of its input.
+ * Ends the command when `redsync` itself no longer can, because it was killed, has
+ * crashed or stands still. It is a shell in a session of its own, which sees the end
+ * of `redsync` as the end of its input.
  *
- * Its input is a line with the mark and the grace, then one of these for each
- * thing that happens; times are in seconds:
+ * Its input is a line with the mark and the grace period, then one of these lines for
+ * each event; times are in seconds:
  *
- * - `command PID:START` when the command has been started, with the time of its start as the system has it
- * - `lease LEFT REST` whenever the lease is longer than it was: if nothing else
- *   comes, the tree is asked to end when `LEFT` is over, and is ended `REST` after
- * - `done` when nothing is left to watch over
+ * - `command PID:START` when the command has been started, with its start time as the system counts it
+ * - `lease LEFT REST` whenever the lease has been prolonged: unless another line follows, the tree is
+ *   asked to end after `LEFT`, and killed `REST` later
+ * - `done` when nothing is left to watch
  *
- * Its output is a line if it has asked the tree to end.
+ * It prints a line if it has asked the tree to end.
  */
 import { type ChildProcess, spawn } from "node:child_process"
 
@@ -129,7 +129,7 @@ stand_still() {
   end_pause
   # Another is on watch, if this one was killed.
   kill -s 0 $$ 2> /dev/null || exit
-  end "$2" "" "stood still: stopped the command before the lease ended"
+  end "$2" "" "stood still: terminating the command before the lease ends"
 }
 
 while read -r word first second; do
@@ -146,7 +146,7 @@ while read -r word first second; do
       ;;
   esac
 done
-end "$grace" CONT "ended the command, as redsync itself has died"
+end "$grace" CONT "terminating the command, since redsync itself has died"
 kill -s ALRM "$timer" 2> /dev/null
 `
 
@@ -159,7 +159,7 @@ export class Watchdog {
   #process: ChildProcess
   #command: string | undefined
   #lease: string | undefined
-  /** Whether it has been told anything since it was started: else starting it again would be in vain. */
+  /** Whether it has received a lease since it was started: otherwise restarting it would be in vain. */
   #hasServed = false
   #isDone = false
   #hasActed = false
@@ -172,7 +172,7 @@ export class Watchdog {
     this.#process = this.#start()
   }
 
-  /** Its process, which is none of the tree. */
+  /** Its process, which does not belong to the tree. */
   get pid(): number | undefined {
     return this.#process.pid
   }
@@ -211,14 +211,14 @@ export class Watchdog {
     this.#tell(this.#command)
   }
 
-  /** The tree has to be asked to end after so many milliseconds, and must be gone after so many more. */
+  /** The tree must be asked to end after `leftMillis`, and be gone `restMillis` later. */
   lease(leftMillis: number, restMillis: number): void {
     this.#lease = `lease ${seconds(leftMillis)} ${seconds(restMillis)}`
     this.#hasServed = true
     this.#tell(this.#lease)
   }
 
-  /** Nothing is left, or may stay. */
+  /** Nothing is left to watch, or the rest may stay. */
   done(): void {
     this.#isDone = true
     this.#tell("done")

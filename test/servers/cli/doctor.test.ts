@@ -135,7 +135,7 @@ describe("redsync doctor", () => {
       const plain = yield* redsync(["doctor"], { nodes: urls })
       assert.match(
         plain.output,
-        /^(127\.0\.0\.1:\d+ {2}fit for locks: .*\n){3}3 nodes, 2 have to agree: 0 errors, 0 warnings\n$/
+        /^(127\.0\.0\.1:\d+ {2}suitable for locking: .*\n){3}3 nodes, quorum 2: 0 errors, 0 warnings\n$/
       )
     }).pipe(Effect.scoped))
 
@@ -146,7 +146,7 @@ describe("redsync doctor", () => {
       const { code, messages, nodes } = yield* doctor([url], "--name", "locks:doctor")
       assert.deepStrictEqual([code, nodes], [0, [["note: shared locks", "note: permits"]]])
       assert.match(messages, /^cannot share locks among readers \(run --shared, withSharedLock\): .*NOPERM.*guide/m)
-      assert.match(messages, /^gives no permits of semaphores \(run --permits, withPermits\): .*NOPERM.*guide/m)
+      assert.match(messages, /^grants no permits of semaphores \(run --permits, withPermits\): .*NOPERM.*guide/m)
       // Without the keys of what is extra, the rest is to be had.
       const keys = ["permit-fencing", "permit-line"].flatMap((
         kind
@@ -154,7 +154,7 @@ describe("redsync doctor", () => {
       const partly = yield* Effect.flatMap(user(good, "partly", ...keys), (url) =>
         doctor([url], "--name", "locks:doctor"))
       assert.deepStrictEqual([partly.code, partly.nodes], [0, [["note: permits", "note: permits"]]])
-      assert.include(partly.messages, "gives no fencing tokens with permits")
+      assert.include(partly.messages, "issues no fencing tokens with permits")
       assert.include(partly.messages, "does not wake waiters for permits")
       assert.deepStrictEqual(yield* good.command("KEYS", "*"), [])
     }).pipe(Effect.scoped))
@@ -233,7 +233,7 @@ describe("redsync doctor", () => {
           "is one server of a Redis Cluster",
           "appendfsync is everysec",
           "s ahead of",
-          "is 5.",
+          "is version 5.",
           "no permissions to run the 'evalsha' command",
           `no permissions to run the '${knowsSubcommands ? "client|tracking" : "client"}' command`,
           "cannot wake waiters"

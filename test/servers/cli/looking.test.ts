@@ -51,11 +51,11 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       const nodes = yield* ids
       assert.strictEqual(code, 0)
       assert.deepStrictEqual(output.replaceAll(/\d+\.\d s/g, "_ s").split("\n"), [
-        "held  held by one value for _ s more, on 2 of 3 nodes, 2 have to agree",
+        "held  held by one value for _ s more, on 2 of 3 nodes, quorum 2",
         `  ${nodes[0]}  one value for _ s`,
         `  ${nodes[1]}  one value for _ s`,
         `  ${nodes[2]}  free`,
-        "part  held by nobody, but not free either: keys on 1 of 3 nodes, 2 have to agree",
+        "part  held by nobody, but not free either: keys on 1 of 3 nodes, quorum 2",
         `  ${nodes[0]}  another for _ s`,
         `  ${nodes[1]}  free`,
         `  ${nodes[2]}  free`,
@@ -210,7 +210,7 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       const [url = ""] = yield* nodes
       yield* set(1, "alone", "one value", "PX", "60000")
       const { output } = printed(yield* redsync(["status", "alone"], { nodes: [url] }))
-      assert.match(output, /^alone {2}held by one value for .* s more, on 1 of 1 node, 1 has to agree\n/)
+      assert.match(output, /^alone {2}held by one value for .* s more, on 1 of 1 node, quorum 1\n/)
       const down = "redis://127.0.0.1:1"
       const { errors } = printed(yield* redsync(["run", "--wait", "0", "x", "--", "true"], { nodes: [down] }))
       assert.include(
@@ -227,7 +227,7 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       assert.strictEqual(code, 69)
       assert.include(output, "x  unknown: too few nodes answer")
       assert.include(output, "127.0.0.1:1")
-      assert.strictEqual(errors, "redsync: too few nodes answer to tell who holds x\n")
+      assert.strictEqual(errors, "redsync: too few nodes answer to determine who holds x\n")
     }))
 })
 
@@ -279,7 +279,7 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
         Effect.gen(function*() {
           yield* terminal.type(`${program} unlock asked; echo exit code $?\n`)
           yield* terminal.shows("asked  held by a \\u001b[2Jvalue for")
-          yield* terminal.shows("Delete it? [y/N] ")
+          yield* terminal.shows("Delete the lock? [y/N] ")
           yield* terminal.type(answer)
           yield* terminal.shows(`exit code ${code}`)
         })
@@ -335,7 +335,7 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       }
       const { code, errors, output } = yield* cli("unlock", "--yes", "bytes")
       assert.strictEqual(code, 1)
-      assert.include(output, "Not deleted. It is:\nbytes  held by")
+      assert.include(output, "Not deleted. Current state:\nbytes  held by")
       assert.match(errors, /^redsync: its value is not text.*--force.*\n$/)
       assert.deepStrictEqual(yield* left("bytes"), [1, 1, 1])
       assert.strictEqual((yield* cli("unlock", "--yes", "--force", "bytes")).code, 0)
@@ -350,7 +350,10 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
         yield* redsync(["unlock", "--yes", "partly"], { nodes: [a, b, "redis://127.0.0.1:1"] })
       )
       assert.strictEqual(code, 0)
-      assert.include(output, "\nDeleted, except where no answer came: 127.0.0.1:1 may have it until it expires.\n")
+      assert.include(
+        output,
+        "\nDeleted, except on nodes that did not answer: 127.0.0.1:1 may have it until it expires.\n"
+      )
     }))
 })
 
@@ -366,7 +369,7 @@ layer(RedisServers.layer(1, { password }), { excludeTestServices: true, concurre
         [["run", "", "--", "true"], "the option name is"],
         [["status", `--nodez=redis://:${secret}@a`, "x"], "--nodez"],
         [["status", "--node", `http://:${secret}@a`, "x"], "it must be like"],
-        [["status", "--node", `redis://:${secret}@a`, "--node", `redis://:${secret}@a`, "x"], "a:6379 twice"],
+        [["status", "--node", `redis://:${secret}@a`, "--node", `redis://:${secret}@a`, "x"], "a:6379 is given twice"],
         [[`redis://:${secret}@a`, "status", "x"], "Unknown subcommand"],
         [["status", "--nodes-file", "/nowhere", "x"], "cannot read the file \"/nowhere\": ENOENT"]
       ]

@@ -60,14 +60,14 @@ describe("nodes of the command line", () => {
       writeFileSync(nonsense, "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
       const wrong: ReadonlyArray<readonly [url: string, args: ReadonlyArray<string>, reason: string]> = [
         ["rediss://localhost", ["--cacert", "/nowhere"], "cannot read the file \"/nowhere\": ENOENT"],
-        ["rediss://localhost", ["--cert", pem.client.cert], "--cert and --key go together"],
+        ["rediss://localhost", ["--cert", pem.client.cert], "--cert and --key must be given together"],
         [
           "rediss://localhost",
           ["--cert", pem.client.cert, "--key", pem.server.key],
           "cannot use the certificates or the key"
         ],
         ["rediss://localhost", ["--cacert", nonsense], "cannot use the certificates or the key"],
-        ["redis://localhost", ["--cacert", pem.ca], "are for rediss:// nodes, and none is one"],
+        ["redis://localhost", ["--cacert", pem.ca], "are for rediss:// nodes, but no node has such a URL"],
         ["redis+sentinel://localhost", [], "it must be like \"redis+sentinel://"]
       ]
       yield* Effect.forEach(wrong, ([url, args, reason]) =>

@@ -38,7 +38,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true, concurrent: true })("p
       const { code, output } = yield* cli("status", "shown")
       assert.strictEqual(code, 0)
       const [first = "", ...lines] = output.trimEnd().replaceAll(/\d+\.\d s/g, "_ s").split("\n")
-      assert.strictEqual(first, "shown  3 of 5 permits taken, on 2 of 3 nodes, 2 have to agree")
+      assert.strictEqual(first, "shown  3 of 5 permits taken, on 2 of 3 nodes, quorum 2")
       assert.sameMembers(lines, [
         `  slot ${one.slot}: ${one.value} for _ s more, on 2 of 3 nodes`,
         `  slots ${two.slots.join(",")}: ${two.value} for _ s more, on 2 of 3 nodes`,
@@ -77,7 +77,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true, concurrent: true })("p
       assert.strictEqual(plain.code, 1)
       assert.match(
         plain.errors,
-        /^redsync: left alone: there is no lock of that name, but a semaphore; --permits .*\n$/
+        /^redsync: left alone: there is a semaphore of that name, but no lock; --permits .*\n$/
       )
       const unasked = yield* cli("unlock", "--permits", "kept")
       assert.strictEqual(unasked.code, 64)

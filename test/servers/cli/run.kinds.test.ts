@@ -118,12 +118,12 @@ layer(RedisServers.layer(3), { excludeTestServices: true, concurrent: true })("r
   it.effect("refuses what does not go together before it asks any node", () =>
     Effect.gen(function*() {
       const wrong: ReadonlyArray<readonly [flags: ReadonlyArray<string>, reason: string]> = [
-        [["--take", "2"], "--take says how many of the --permits to take, and there is no --permits"],
-        [["--permits", "2", "--take", "3"], "--take 3 is more than there are: --permits 2"],
-        [["--permits", "2", "--shared"], "--shared and --permits do not go together"],
-        [["--permits", "2", "--also", "b"], "--permits goes with one name, and not with --also"],
-        [["--shared", "--also", "b"], "--shared goes with one name, and not with --also"],
-        [["--fenced", "--also", "b"], "--fenced goes with one name, and not with --also"],
+        [["--take", "2"], "--take says how many of the --permits to take, but --permits is missing"],
+        [["--permits", "2", "--take", "3"], "--take 3 is more than --permits 2"],
+        [["--permits", "2", "--shared"], "--shared and --permits cannot be combined"],
+        [["--permits", "2", "--also", "b"], "--permits works with a single name, so it cannot be combined with --also"],
+        [["--shared", "--also", "b"], "--shared works with a single name, so it cannot be combined with --also"],
+        [["--fenced", "--also", "b"], "--fenced works with a single name, so it cannot be combined with --also"],
         [["--permits", "0"], "0 is not a number of permits: it must be from 1 to 10000"],
         [["--permits", "10001"], "10001 is not a number of permits: it must be from 1 to 10000"],
         [["--permits", "-1"], "-1"],

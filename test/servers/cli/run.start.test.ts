@@ -63,36 +63,45 @@ const alike: Record<string, readonly [script: string, output: string, code?: num
   "the exit code is the command's": ["$LOCKED sh -c 'exit 3'; echo $?", "3\n"],
   "input and output are the command's": ["echo in | $LOCKED sh -c 'cat; echo err >&2' 2>&1", "in\nerr\n"],
   "descriptor 3 is inherited": ["exec 3>&1; $LOCKED sh -c 'echo three >&3' > /dev/null", "three\n"],
-  "descriptors are inherited with gaps": ["exec 9>&1 7</dev/null; $LOCKED sh -c 'echo nine >&9' > /dev/null", "nine\n"],
-  "output that is closed discards what is written": [
+  "descriptors with gaps between them are inherited": [
+    "exec 9>&1 7</dev/null; $LOCKED sh -c 'echo nine >&9' > /dev/null",
+    "nine\n"
+  ],
+  "writing to output that is closed fails": [
     "$LOCKED sh -c 'echo lost 2> /dev/null || exit 3' >&-; echo $?",
     "3\n"
   ],
-  "the soft limit of open files is inherited": [
+  "the soft limit on open files is inherited": [
     "ulimit -S -n 123; $LOCKED sh -c 'ulimit -S -n; ulimit -H -n' > $AT/limits; sed -n 1p $AT/limits",
     "123\n"
   ],
-  "variables that no shell would set are inherited": [
+  "variables whose names no shell allows are inherited": [
     "env 'a.b=c d' 'e-f=g\nh' $LOCKED env | grep -A 1 -e '^a.b=' -e '^e-f='",
     "a.b=c d\ne-f=g\nh\n"
   ],
-  "SIGHUP that is ignored stays so": ["(trap '' HUP; $LOCKED sh -c 'kill -s HUP $$ $PPID; echo alive')", "alive\n"],
-  "SIGINT and SIGQUIT that are ignored stay so": [
+  "a SIGHUP that is ignored stays ignored": [
+    "(trap '' HUP; $LOCKED sh -c 'kill -s HUP $$ $PPID; echo alive')",
+    "alive\n"
+  ],
+  "SIGINT and SIGQUIT, if ignored, stay ignored": [
     "(trap '' INT QUIT; $LOCKED sh -c 'kill -s INT $$ $PPID; kill -s QUIT $$ $PPID; echo alive')",
     "alive\n"
   ],
-  "the command of a script's background ignores SIGINT": [
+  "in the background of a script, the command ignores SIGINT": [
     "$LOCKED sh -c 'kill -s INT $$; echo alive' & wait",
     "alive\n"
   ],
-  "SIGTERM that is ignored stays so": ["(trap '' TERM; $LOCKED sh -c 'kill -s TERM $$ $PPID; echo alive')", "alive\n"],
-  "signals that are not ignored stay so": ["$LOCKED sh -c 'kill -s HUP $$'; echo $?", "129\n"],
-  "a script without its first line is run by a shell": ["$LOCKED $AT/script", "a script without its first line\n"],
+  "a SIGTERM that is ignored stays ignored": [
+    "(trap '' TERM; $LOCKED sh -c 'kill -s TERM $$ $PPID; echo alive')",
+    "alive\n"
+  ],
+  "signals that are not ignored take effect": ["$LOCKED sh -c 'kill -s HUP $$'; echo $?", "129\n"],
+  "a script without a #! line is run by a shell": ["$LOCKED $AT/script", "a script without its first line\n"],
   "arguments are passed as they are": [
     "$LOCKED printf '<%s>' '' 'a b' '*' \"'\" '$HOME' -- -n",
     "<><a b><*><'><$HOME><--><-n>"
   ],
-  "what the command leaves running keeps the lock": [
+  "processes that the command leaves running keep the lock": [
     `$LOCKED sh -c '(touch $AT/up; until [ -e $AT/end ]; do sleep 0.02; done) & exit' &
     until [ -e $AT/up ]; do sleep 0.02; done
     $TRY true 2> /dev/null || echo locked; touch $AT/end; $LOCKED echo free`,
@@ -114,7 +123,7 @@ const signalled = (signal: string) =>
 
 /** What they do differently. */
 const different: Record<string, readonly [script: string, flock: string, redsync: string]> = {
-  "the lock is held, without waiting": [
+  "the exit code without waiting, if the lock is held": [
     "$LOCKED sh -c \"$TRY true 2> /dev/null\"; echo $?",
     "1\n",
     "75\n"
@@ -124,17 +133,17 @@ const different: Record<string, readonly [script: string, flock: string, redsync
     "3\n",
     ""
   ],
-  "SIGTERM to itself": [
+  "SIGTERM is sent to flock or redsync": [
     signalled("TERM"),
     "exit code 143\nthe command goes on\nwith the lock\nasked to end\n",
     "asked to end\nexit code 5\n"
   ],
-  "SIGKILL to itself": [
+  "SIGKILL is sent to flock or redsync": [
     signalled("KILL"),
     "exit code 137\nthe command goes on\nwith the lock\nasked to end\n",
     "exit code 137\nasked to end\n"
   ],
-  "the command leaves something running": [
+  "the command ends and leaves a process running": [
     `$LOCKED sh -c '(until [ -e $AT/end ]; do sleep 0.02; done; echo "what was left ends") & exit 3' &
     [ "\${LOCKED%% *}" = flock ] || touch $AT/end
     wait $!; echo "exit code $?"; touch $AT/end; $LOCKED true`,
@@ -156,7 +165,7 @@ const cannotRun: Record<string, readonly [command: string, code: number, error: 
   "no such command": ["no-such-command", 127, "no-such-command: command not found"],
   "no name": ["''", 127, "\"\": command not found"],
   "no such file": ["./no/such/file", 127, "./no/such/file: command not found"],
-  "a path through a file": ["$AT/script/x", 126, "cannot run $AT/script/x: a part of the path is no directory"],
+  "a path through a file": ["$AT/script/x", 126, "cannot run $AT/script/x: a component of the path is not a directory"],
   "a directory": ["$AT", 126, "cannot run $AT: it is a directory"],
   "no right to": ["$AT/forbidden", 126, "cannot run $AT/forbidden: permission denied"],
   "a loop of links": ["$AT/loop", 126, "cannot run $AT/loop: too many symbolic links"],
@@ -225,7 +234,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true, concurrent: true })("r
       const { code, errors } = yield* redsync(["run", "busy", "--", file], { nodes: yield* nodes })
       closeSync(busy)
       assert.strictEqual(code, 126)
-      assert.match(errors, /^redsync: .*(being written|Text file busy)\n$/m)
+      assert.match(errors, /^redsync: .*(open for writing|Text file busy)\n$/m)
     }).pipe(Effect.scoped))
 
   it.effect("what cannot be run is told in one line: arguments that are too long", () =>

@@ -230,6 +230,6 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       assert.strictEqual((yield* waiting.ended).code, 1)
       const both = yield* run("--fenced", "--also", "second", "first", "--", "true")
       assert.strictEqual(both.code, 64)
-      assert.include(both.errors, "--fenced goes with one name")
+      assert.include(both.errors, "--fenced works with a single name")
     }))
 })

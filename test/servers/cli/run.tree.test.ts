@@ -97,7 +97,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run", (it) 
         assert.strictEqual((yield* next.ended).code, 0)
         const { code, errors } = yield* running.ended
         assert.strictEqual(code, 70)
-        assert.include(errors, "could not be extended: stopped the command before the lease ended")
+        assert.include(errors, "could not be extended: terminated the command before the lease ended")
         yield* at.gone
         assert.deepStrictEqual(at.log().slice(at.log().indexOf("next")), ["next"])
       }).pipe(Effect.scoped)
@@ -122,7 +122,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run", (it) 
         assert.strictEqual(at.log().at(-1), "next")
         const { code, errors } = yield* running.ended
         assert.strictEqual(code, "SIGKILL")
-        assert.isTrue(errors.endsWith("redsync: ended the command, as redsync itself has died\n"), errors)
+        assert.isTrue(errors.endsWith("redsync: terminating the command, since redsync itself has died\n"), errors)
       }).pipe(Effect.scoped)
   )
 
@@ -215,7 +215,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run", (it) 
       const at = yield* place
       const running = yield* at.run(["left", "--", "sh", "-c", "setsid worker & exit 3"], { nodes: yield* nodes })
       yield* at.atWork(1)
-      yield* running.said("the command has ended, but what it left running keeps the lock: ")
+      yield* running.said("the command has ended, but processes that it left running keep the lock: ")
       const once = ["run", "--wait", "0", "left", "--", "true"]
       assert.strictEqual((yield* redsync(once, { nodes: yield* nodes })).code, 75)
       yield* running.signal("SIGTERM")
@@ -253,7 +253,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run", (it) 
       yield* takeAway(name)
       const { code, errors } = yield* running.ended
       assert.strictEqual(code, 77)
-      assert.match(errors, /not permitted to end .*worker \(\d+\).*, which continues without the lock/)
+      assert.match(errors, /not permitted to terminate .*worker \(\d+\).*, which continues without the lock/)
     }).pipe(Effect.scoped))
 
   it.effect("as the first process of a container, it does not wait for those that have ended and nobody takes notice of", () =>
@@ -310,7 +310,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run", (it) 
         {
           code: 3,
           errors:
-            "redsync: no processes are visible here: only the command itself is ended with the lock, not what it starts\n"
+            "redsync: no processes are visible here: if the lock is lost, only the command itself is terminated, not the processes it starts\n"
         }
       )
 
