@@ -5,7 +5,7 @@ import { type FencedLock, type FencingToken, Lock, LockLost, Redsync } from "eff
 import { ClusterError, Entity, MessageStorage, RunnerStorage, ShardId, ShardingConfig } from "effect/cluster"
 import { Redis } from "ioredis"
 
-/** `Sharding` over sockets, for entities to be provided with. All runners give the same nodes, three or five servers. */
+/** `Sharding` over sockets, to provide entities with. All runners must give the same nodes: three or five servers. */
 export const layerCluster = (options: {
   readonly nodes: ReadonlyArray<string>
   readonly sharding?: Partial<ShardingConfig.ShardingConfig["Service"]>
@@ -15,7 +15,7 @@ export const layerCluster = (options: {
   return NodeClusterSocket.layer({ storage: "byo", shardingConfig: sharding }).pipe(
     Layer.provideMerge(layerStorage(nodes, expiry)),
     Layer.provide(Redsync.layer({ nodes, expiry, prefix: "cluster:" })),
-    // Messages are lost with the runner that has them. To keep them takes a database, whose locks would do then.
+    // Messages are lost with the runner that has them. Keeping them needs a database, whose locks would then be enough.
     Layer.provide(MessageStorage.layerNoop)
   )
 }
@@ -26,9 +26,9 @@ export class ShardLocks extends Context.Service<ShardLocks, {
 }>()("app/ShardLocks") {}
 
 /**
- * What only the owner of an entity may do. The token of its shard goes along with every
- * write, so that those of a former owner are rejected. It is interrupted when the lock of
- * the shard is lost, and at once in a process that was suspended and goes on.
+ * What only the owner of an entity may do. Every write carries the token of its shard, so
+ * that the writes of a former owner are rejected. It is interrupted when the lock of the
+ * shard is lost, and at once in a process that resumes after it was suspended.
  */
 export const asOwner = <A, E, R>(work: (token: FencingToken) => Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
@@ -57,7 +57,7 @@ const layerStorage = (nodes: ReadonlyArray<string>, expiry: Duration.Duration) =
 
     const heartbeat = Effect.gen(function*() {
       if (self === undefined) return
-      // Whose machine id may be another's by now is to register again.
+      // A runner whose machine id may belong to another by now must register again.
       const isSelf = yield* machines.isHeld(self.machineId)
       yield* isSelf ? registry.touch(self.address) : registry.remove(self.address)
     })
@@ -83,7 +83,7 @@ const layerStorage = (nodes: ReadonlyArray<string>, expiry: Duration.Duration) =
       }),
       setRunnerHealth: registry.setHealth,
       acquire: (_, names) => Effect.filter(names, shards.take, { concurrency: "unbounded" }),
-      // The locks are extended by the library. Where that is overdue, entities are stopped while they are still ours.
+      // The library extends the locks. If that is overdue, entities are stopped while the locks are still ours.
       refresh: Effect.fnUntraced(function*(_, names) {
         if (names.length === 0 && !(yield* redsync.health).isReady) return yield* failure("too few nodes respond")
         const left = yield* Effect.forEach(names, shards.remaining)
@@ -119,7 +119,7 @@ const locksOf = Effect.fnUntraced(function*(kind: string) {
       return held.delete(name) ? Scope.close(scope!, Exit.void) : Effect.void
     })
 
-  /** Whether the lock is held then, without waiting. An interruption leaves nothing behind. */
+  /** Acquires the lock without waiting, unless we hold it already; returns whether it is held. An interruption leaves nothing behind. */
   const take = (name: string) =>
     Effect.uninterruptibleMask(Effect.fnUntraced(function*(restore) {
       if (yield* isHeld(name)) return true
@@ -157,7 +157,7 @@ const Entry = Schema.fromJsonString(Schema.Struct({
   at: Schema.Number
 }))
 
-/** Who runs and where, on most of the servers. It may be out of date: who has a shard is decided by locks alone. */
+/** Which runners there are, on most of the servers. It may be out of date: only locks decide who owns a shard. */
 const registryOn = Effect.fnUntraced(function*(nodes: ReadonlyArray<string>, expiry: Duration.Duration) {
   const key = "cluster:runners"
   const clients = yield* Effect.forEach(nodes, (url) =>
@@ -191,7 +191,7 @@ const registryOn = Effect.fnUntraced(function*(nodes: ReadonlyArray<string>, exp
   const write = (address: string, entry: typeof Entry.Type) =>
     Effect.asVoid(onMost((client) => client.hset(key, address, Schema.encodeSync(Entry)(entry))))
 
-  /** Changes what is there. */
+  /** Changes an existing entry. */
   const change = (address: string, next: (entry: typeof Entry.Type, now: number) => typeof Entry.Type) =>
     Effect.gen(function*() {
       const entry = (yield* entries).get(address)
@@ -203,7 +203,7 @@ const registryOn = Effect.fnUntraced(function*(nodes: ReadonlyArray<string>, exp
     set: (address: string, entry: Omit<typeof Entry.Type, "at">) =>
       Effect.flatMap(Clock.currentTimeMillis, (at) => write(address, { ...entry, at })),
     touch: (address: string) => change(address, (entry, at) => ({ ...entry, at })),
-    // A runner that is dead and reported unhealthy is not there for longer by that.
+    // Reporting a dead runner as unhealthy does not prolong its entry.
     setHealth: (address: string, healthy: boolean) =>
       change(address, (entry) => ({ ...entry, healthy, at: entry.at + 1 })),
     remove: (address: string) => Effect.asVoid(onMost((client) => client.hdel(key, address)))

@@ -1,5 +1,5 @@
-// A fleet of instances, one of which sends what is in an outbox. What it does it writes to PostgreSQL with the token of
-// its term, and PostgreSQL refuses a former leader. REDSYNC_NODES names the servers of locks.
+// A fleet of instances, one of which sends the messages in an outbox. It writes to PostgreSQL with the token of its term,
+// so that PostgreSQL can reject a former leader. REDSYNC_NODES names the servers for locks.
 import { NodeRuntime } from "@effect/platform-node"
 import { PGlite } from "@electric-sql/pglite"
 import { Console, Context, Effect, Layer, Schedule, Schema } from "effect"
@@ -9,7 +9,7 @@ import { type FencingToken, Leader, Redsync } from "effect-redsync"
 // the database
 // -----------------------------------------------------------------------------
 
-/** A `Pool` of `pg` fits, and so does PGlite. */
+/** A `Pool` of `pg` fits, as does PGlite. */
 export class Database extends Context.Service<Database, {
   readonly query: (sql: string, parameters: Array<unknown>) => Promise<{ readonly rows: ReadonlyArray<unknown> }>
 }>()("app/Database") {}
@@ -18,7 +18,7 @@ export const tables = `
   CREATE TABLE IF NOT EXISTS outbox (id SERIAL PRIMARY KEY, message TEXT NOT NULL, sent_in_term BIGINT);
   CREATE TABLE IF NOT EXISTS terms (name TEXT PRIMARY KEY, token BIGINT NOT NULL)`
 
-/** Yields a row if no later leader has been here. Until its transaction ends a later one waits. */
+/** Yields a row if no later leader has been here. A later leader waits until this transaction ends. */
 const checkTerm = `
   INSERT INTO terms (name, token) VALUES ('outbox', $1)
   ON CONFLICT (name) DO UPDATE SET token = excluded.token WHERE terms.token <= excluded.token
@@ -33,7 +33,7 @@ const markSent = `
 
 const Message = Schema.Struct({ id: Schema.Int, message: Schema.String })
 
-/** Another leads by now: what was to be written is not. */
+/** Another instance leads by now, so nothing was written. */
 export class FormerLeader extends Schema.TaggedError<FormerLeader>()("FormerLeader", { token: Schema.Int }) {}
 
 // -----------------------------------------------------------------------------
@@ -48,7 +48,7 @@ export class Sender extends Context.Service<Sender, { readonly send: (message: s
 const query = (sql: string, ...parameters: Array<unknown>) =>
   Effect.flatMap(Database, (database) => Effect.tryPromise(() => database.query(sql, parameters)))
 
-/** Sends the oldest message, if there is one. One that is sent and cannot be marked is sent again: at least once. */
+/** Sends the oldest message, if there is one. A message that cannot be marked as sent is sent again: at least once. */
 const sendNext = (token: FencingToken) =>
   Effect.gen(function*() {
     const [next] = (yield* query(firstUnsent)).rows
@@ -59,7 +59,7 @@ const sendNext = (token: FencingToken) =>
     if (rows.length === 0) return yield* new FormerLeader({ token })
   })
 
-/** What every instance builds. A leader that crashes is followed when its lease ends, one that ends at once. */
+/** What every instance builds. A leader that crashes is replaced when its lease ends; a leader that shuts down, at once. */
 export const instance = Leader.singleton(
   "outbox",
   ({ token }) => Effect.repeat(sendNext(token), Schedule.spaced("50 millis")),
@@ -67,11 +67,11 @@ export const instance = Leader.singleton(
 )
 
 // -----------------------------------------------------------------------------
-// an instance of its own
+// running an instance
 // -----------------------------------------------------------------------------
 
 if (import.meta.main) {
-  // PostgreSQL within the process, to try it; with `pg` it is Layer.succeed(Database, new Pool()).
+  // PostgreSQL within the process, for experiments; with `pg`, use Layer.succeed(Database, new Pool()).
   const database = Layer.effect(
     Database,
     Effect.promise(async () => {

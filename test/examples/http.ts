@@ -1,5 +1,5 @@
 // An HTTP service that charges an invoice once, whichever of its instances a request goes to.
-// REDSYNC_NODES names the servers of locks, PAYMENTS_URL the payment provider, PORT where to listen.
+// REDSYNC_NODES names the servers for locks, PAYMENTS_URL the payment provider, PORT the port to listen on.
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
 import { Config, Context, Effect, flow, Layer, Option, Schema } from "effect"
 import { health, Keyed, Redsync, retryPolicy } from "effect-redsync"
@@ -14,10 +14,10 @@ import { createServer } from "node:http"
 
 class Charge extends Schema.Class<Charge>("Charge")({ invoice: Schema.Int, reference: Schema.String }) {}
 
-/** Another request is at the same invoice: to be sent again in a moment. */
+/** Another request is charging the same invoice: try again in a moment. */
 class Busy extends Schema.TaggedError<Busy>()("Busy", {}, { httpApiStatus: 409 }) {}
 
-/** Too few servers of locks respond, or the payment provider does not. Nobody knows whether it was charged. */
+/** Too few servers for locks respond, or the payment provider does not. It is unknown whether the invoice was charged. */
 class Unavailable extends Schema.TaggedError<Unavailable>()("Unavailable", {}, { httpApiStatus: 503 }) {}
 
 class Api extends HttpApi.make("invoices")
@@ -47,7 +47,7 @@ class Payments extends Context.Service<Payments>()("app/Payments", {
     const client = (yield* HttpClient.HttpClient).pipe(
       HttpClient.mapRequest(flow(HttpClientRequest.prependUrl(url), HttpClientRequest.acceptJson))
     )
-    // A request that was cut off may still arrive when another one has asked: the key is for the provider to notice.
+    // A request that was cut off may still arrive after a later request. The key lets the provider recognise that.
     const charge = (invoice: number) =>
       HttpClientRequest.post("/charges").pipe(
         HttpClientRequest.setHeader("idempotency-key", `invoice-${invoice}`),
@@ -72,14 +72,14 @@ class Payments extends Context.Service<Payments>()("app/Payments", {
 
 class InvoiceLock extends Keyed<InvoiceLock>()("app/InvoiceLock", {
   name: (invoice: number) => `invoices:${invoice}`,
-  // A request should not wait for longer than its client.
+  // A request should not wait for longer than its client does.
   retry: retryPolicy({ delay: "50 millis", within: "2 seconds" })
 }) {}
 
 const charge = Effect.fn("charge")(
   function*(invoice: number) {
     const payments = yield* Payments
-    // Asked under the lock: a request before this one may have charged, or been cut off when it had.
+    // Looked up under the lock: an earlier request may have charged already, even if it was cut off.
     const found = yield* payments.find(invoice)
     return Option.isSome(found) ? found.value : yield* payments.charge(invoice)
   },
@@ -114,12 +114,12 @@ const system = HttpApiBuilder.group(
 
 const routes = Layer.merge(
   HttpApiBuilder.layer(Api).pipe(Layer.provide([invoices, system])),
-  // GET /metrics, with all that the library counts.
+  // GET /metrics, with all metrics of the library.
   PrometheusMetrics.layerHttp()
 )
 
-// On SIGTERM it takes no new connections, finishes the requests it has, for 20 seconds at most, and then closes what is
-// below: locks of requests that were interrupted are released.
+// On SIGTERM it accepts no new connections, finishes its open requests, for 20 seconds at most, and then closes the layers
+// below, which release the locks of interrupted requests.
 const server = HttpRouter.serve(routes).pipe(
   Layer.provide(NodeHttpServer.layerConfig(createServer, { port: Config.withDefault(Config.Port("PORT"), 3000) })),
   Layer.provide([InvoiceLock.layer, Payments.layer]),

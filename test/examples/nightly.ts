@@ -1,5 +1,5 @@
 // A script that cron starts at the same time on every machine: one makes the report of the day, and the others find that
-// it is made. REDSYNC_NODES names the servers of locks, REPORTS the directory. Within a service use Leader.cron instead.
+// it is made. REDSYNC_NODES names the servers for locks, REPORTS the directory. Within a service use Leader.cron instead.
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Config, Console, DateTime, Effect, FileSystem, Path } from "effect"
 import { Lock, lock, Redsync, retryPolicy } from "effect-redsync"
@@ -13,14 +13,14 @@ const report = Effect.fn("report")(function*(day: string) {
 const once = Effect.gen(function*() {
   const day = yield* Config.withDefault(Config.String("DAY"), DateTime.formatIsoDateUtc(yield* DateTime.now))
   const held = yield* lock(`report:${day}`, {
-    // So long may the clocks of the machines differ, and so long is the report not made again after a crash. While it
-    // is being made the lock is extended.
+    // How far the clocks of the machines may differ, and how long no other machine retries the report after a crash. While
+    // the report is being made, the lock is extended.
     expiry: "1 hour",
-    // All of them try at once, and none may have most of the votes at first.
+    // All machines try at once, so at first none may get a majority of the votes.
     retry: retryPolicy({ delay: "100 millis", within: "2 seconds" })
   })
   yield* Lock.guard(held, report(day))
-  // It is left to expire: who comes late finds it. If the report fails, it is released, and another start tries again.
+  // The lock is left to expire, so that late machines find it. If the report fails, it is released, and the next start tries again.
   yield* held.abandon
 })
 
@@ -29,6 +29,6 @@ once.pipe(
   Effect.catchTag("ErrFailed", () => Console.log("another machine makes the report, or has made it")),
   Effect.provide(Redsync.layerEnv()),
   Effect.provide(NodeServices.layer),
-  // The exit code is 1 if the report failed, too few servers respond or the lock was lost: cron sends a mail.
+  // The exit code is 1 if the report failed, too few servers respond, or the lock was lost: cron sends a mail.
   NodeRuntime.runMain
 )

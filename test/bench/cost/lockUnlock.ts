@@ -82,7 +82,7 @@ const highlights = (measured: ReadonlyMap<number, Samples>): Pick<Report, "pictu
     readme: [
       { picture: "lock.svg", alt: "CPU and p99 of a lock and unlock, by library" },
       {
-        title: "CPU of the client for a lock and unlock on 3 nodes, times that of the better bare loop",
+        title: "CPU of the client for a lock and unlock on 3 nodes, as a multiple of the better raw loop",
         rows: [
           ["in flight", ...measured.keys()].map(String),
           ...names.map((name) => [
@@ -110,8 +110,8 @@ const lessWork = [
     "waits for",
     "gives up on a silent node after",
     "checks that time is left",
-    "takes back after an attempt that failed",
-    "extends here"
+    "cleans up after a failed attempt",
+    "extends the lease here"
   ],
   ["raw", "all nodes", "never", "no", "nothing", "no"],
   ["effect-redsync", "a quorum", "400 ms", "yes", "on every node that may have it", "yes"],
@@ -130,7 +130,7 @@ const lessWork = [
     "all nodes",
     "5 s",
     "yes",
-    "on nodes that said yes, not on silent ones",
+    "on nodes that granted it, not on silent nodes",
     "no, only `using` does"
   ]
 ]

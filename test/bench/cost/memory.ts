@@ -46,9 +46,9 @@ export const memory: Scenario = (setting) =>
     }
     const kibibytes = (values: ReadonlyArray<number>) => values.map((bytes) => bytes / 1024)
     const table = {
-      title: "Memory on 3 nodes, KiB of the heap",
+      title: "Memory on 3 nodes, in KiB of heap",
       rows: [
-        ["", `a lock held, of ${locks.toLocaleString("en")}`, "allocated by a lock and unlock, 64 in flight"],
+        ["", `per lock held, of ${locks.toLocaleString("en")}`, "allocated per lock and unlock, 64 in flight"],
         ...Object.entries(results).map(([name, { garbage, held }]) => [
           name,
           range(kibibytes(held)),
@@ -56,8 +56,8 @@ export const memory: Scenario = (setting) =>
         ])
       ],
       notes: [
-        "Heap held by a program for the lifetime of the lock, including the caller's own closure. Only ours and " +
-        "redis-semaphore extend what they hold here."
+        "A lock held counts what the program keeps on the heap while it holds the lock, including the caller's own " +
+        "closure. Only effect-redsync and redis-semaphore extend their locks here."
       ]
     }
     return {

@@ -29,7 +29,7 @@ export const trouble: Scenario = (setting) =>
     const p50 = (rounds: Rounds, condition: Condition) => median(rounds[condition].map(({ p50 }) => p50))
     const ours = results["effect-redsync"]!
     const table = {
-      title: "One of three nodes in trouble, in sequence: p50 ms (times healthy)",
+      title: "One of three nodes in trouble, one lock at a time: p50 in ms (multiple of healthy)",
       rows: [
         ["", ...conditions],
         ...Object.entries(results).map(([name, rounds]) => [

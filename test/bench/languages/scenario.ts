@@ -39,7 +39,7 @@ export const languages: Scenario = (setting) =>
     const nodes = [["3 nodes", three.samples], ["1 node", one.samples]] as const
     const table: Table = {
       title:
-        `A lock and unlock beside libraries of other languages, ${inFlight} in flight: the client's CPU in µs (times ours)`,
+        `A lock and unlock beside libraries for other languages, ${inFlight} in flight: the client's CPU in µs (multiple of ours)`,
       rows: [
         ["", "runs on", ...nodes.map(([title]) => title)],
         // On one node there are all of them.
@@ -63,11 +63,11 @@ export const languages: Scenario = (setting) =>
   }))
 
 const howItDiffers = (rounds: number) =>
-  `Medians of ${rounds} rounds in turn. All hold a key for 8 s. CPU is what the system has counted for the process ` +
-  "during a round: Java's compiler and garbage collector are included, after a warm-up. On 3 nodes redsync and " +
-  "Redisson, by its MultiLock, wait for all of them, effect-redsync for a quorum; on one node Redisson's plain lock " +
+  `Medians of ${rounds} interleaved rounds. All hold a key for 8 s. CPU is what the system counted for the process ` +
+  "during a round, after a warm-up; Java's compiler and garbage collector are included. On 3 nodes, redsync and " +
+  "Redisson, with its MultiLock, wait for all nodes, and effect-redsync for a quorum; on one node, Redisson's plain lock " +
   "is measured. Redisson blocks a thread for each lock in flight. A lock of rueidislock is kept on one server or one " +
-  "cluster, which leaves its cell for 3 empty."
+  "cluster, so there is no figure for 3 nodes."
 
 // -----------------------------------------------------------------------------
 // rounds

@@ -74,15 +74,15 @@ export const admission: Scenario = (setting) =>
     const tooMany = rows.reduce((sum, row) => sum + over(row.ours, row.limit), 0)
     return {
       tables: [{
-        title: `A semaphore on ${servers.length} nodes: clients that ask at once, ${rounds} rounds`,
+        title: `A semaphore on ${servers.length} nodes: clients that ask at the same time, ${rounds} rounds`,
         rows: [
           [
             "limit",
             "clients",
             "redis-semaphore: rounds above the limit",
-            "most",
-            "effect-redsync: rounds above",
-            "most"
+            "most held",
+            "effect-redsync: rounds above the limit",
+            "most held"
           ],
           ...rows.map(({ clients, limit, ours, theirs }) => [
             String(limit),
@@ -93,7 +93,7 @@ export const admission: Scenario = (setting) =>
             String(Math.max(...ours))
           ])
         ],
-        notes: [`Each command is held up for up to ${longestDelayMillis} ms at random. Everyone makes one attempt.`]
+        notes: [`Each command is delayed at random, by up to ${longestDelayMillis} ms. Each client makes one attempt.`]
       }],
       aims: [{ is: `${tooMany} rounds of ours above the limit; none`, met: tooMany === 0 }],
       samples: rows

@@ -152,7 +152,7 @@ const scripts = (setting: Setting): Effect.Effect<Report> =>
     })
     return {
       tables: [{
-        title: "A semaphore on the server: µs of a script, one call at a time, medians",
+        title: "A semaphore on the server: median µs per script, one call at a time",
         rows: [
           ["limit", "acquire: empty", "half full", "one free", "full", "extend", "release: empty", "half full", "full"],
           ...rows.map(({ empty, extended, full, half, limit, oneFree }) => [
@@ -169,7 +169,7 @@ const scripts = (setting: Setting): Effect.Effect<Report> =>
             ].map((micros) => micros.toFixed(0))
           ])
         ],
-        notes: ["As the server counts them, which includes what it is kept waiting for a processor."]
+        notes: ["As counted by the server, including the time for which it waits for a processor."]
       }],
       aims: [
         aim("acquiring at any fill", most, 80),
@@ -200,7 +200,7 @@ const purge = (setting: Setting): Effect.Effect<Report> =>
     const p99 = quantile(micros, 0.99)
     return {
       tables: [{
-        title: `${dead.toLocaleString("en")} holders expire at once: ms of the calls that remove them`,
+        title: `${dead.toLocaleString("en")} holders expire at once: ms per call that removes them`,
         rows: [["calls", "p50", "p99"], [
           String(micros.length),
           short(median(micros) / 1000),
@@ -235,7 +235,7 @@ const cpu = (setting: Setting): Effect.Effect<Report> =>
     const ofOne = median(client["permit of one semaphore"]) / median(client.lock)
     return {
       tables: [{
-        title: "Acquire and release, 64 in flight: CPU in µs, and times that of a lock",
+        title: "Acquire and release, 64 in flight: CPU in µs (multiple of a lock)",
         rows: [
           ["", "of one server", "of the client, 3 nodes"],
           ["lock", short(server["lock"]!), short(median(client.lock))],
@@ -245,12 +245,14 @@ const cpu = (setting: Setting): Effect.Effect<Report> =>
             `${short(median(client.permit))} (${short(ofClient)})`
           ],
           [
-            "the same, all of one semaphore",
+            "permit, all of one semaphore",
             "",
             `${short(median(client["permit of one semaphore"]))} (${short(ofOne)})`
           ]
         ],
-        notes: ["On the server: a semaphore of 1,000, half full. In the client: each a name of its own, or 64 of 200."]
+        notes: [
+          "On the server, the semaphore has 1,000 permits, half of them taken. In the client, each permit is of a semaphore of its own, or all 64 are of one semaphore of 200."
+        ]
       }],
       aims: [
         {

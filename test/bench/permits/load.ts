@@ -95,7 +95,7 @@ export const load: Scenario = (setting) =>
     const percent = (share: number) => `${(100 * share).toFixed(1)} %`
     return {
       tables: [{
-        title: `A semaphore of ${limit} in a closed loop: grants decided in the first round, and attempts a grant`,
+        title: `A semaphore of ${limit} in a closed loop: grants decided in the first round, and attempts per grant`,
         rows: [
           ["load", "3 nodes: first round", "attempts", "5 nodes: first round", "attempts"],
           ...[0.5, 0.7, 0.8, 0.9].map((load) => [
@@ -104,8 +104,8 @@ export const load: Scenario = (setting) =>
           ])
         ],
         notes: [
-          `As many services as the load times the limit, each of which holds a permit for ${holdMillis} ms on average. ` +
-          `Commands are held up for up to ${longestDelayMillis} ms at random.`
+          `The number of services is the load times the limit; each holds a permit for ${holdMillis} ms on average. ` +
+          `Commands are delayed at random, by up to ${longestDelayMillis} ms.`
         ]
       }],
       aims: [
@@ -116,7 +116,7 @@ export const load: Scenario = (setting) =>
           met: of(3, load).inFirst >= share
         })),
         ...[3, 5].map((nodes) => ({
-          is: `${nodes} nodes, 90 % load: ${short(of(nodes, 0.9).attempts)} attempts a grant, at most 1.5`,
+          is: `${nodes} nodes, 90 % load: ${short(of(nodes, 0.9).attempts)} attempts per grant, at most 1.5`,
           met: of(nodes, 0.9).attempts <= 1.5
         }))
       ],

@@ -43,7 +43,7 @@ const many = (setting: Setting): Effect.Effect<Report> =>
     const cell = (all: ReadonlyArray<number>) => `${median(all).toFixed(0)} / ${quantile(all, 0.99).toFixed(0)}`
     return {
       tables: [{
-        title: "Readers of one lock on the server: µs of a script, p50 / p99, one call at a time",
+        title: "Readers of one lock on the server: µs per script, p50 / p99, one call at a time",
         rows: [
           ["readers", "acquire", "extend", "release", "a writer announces itself", "inspect"],
           ...rows.map(({ measured, readers }) => [readers.toLocaleString("en"), ...Object.values(measured).map(cell)])
@@ -70,7 +70,7 @@ const cpu = (setting: Setting): Effect.Effect<Report> =>
         Effect.andThen(announce(`w${index}`, 1000), write(`w${index}`)).pipe(
           Effect.andThen(yieldToReaders(`w${index}`, "v", 20))
         ),
-      "writer that has not": (index) => Effect.andThen(write(`y${index}`), yieldToReaders(`y${index}`, "v", 20))
+      "writer that did not wait": (index) => Effect.andThen(write(`y${index}`), yieldToReaders(`y${index}`, "v", 20))
     }, { count: setting.quick ? 50 : 1500, rounds: setting.quick ? 1 : setting.rounds ?? 12 })
     const times = (name: string) => micros[name]! / micros["lock"]!
     const aim = (name: string, atMost: number) => ({
@@ -79,13 +79,13 @@ const cpu = (setting: Setting): Effect.Effect<Report> =>
     })
     return {
       tables: [{
-        title: "Acquire and release of a shared lock: CPU of one server in µs, and times that of a lock",
+        title: "Acquire and release of a shared lock: CPU of one server in µs, and as a multiple of a lock",
         rows: [
-          ["", "µs", "times"],
+          ["", "µs", "multiple"],
           ...Object.keys(micros).map((name) => [name, short(micros[name]!), short(times(name))])
         ],
         notes: [
-          "A writer that waited has announced itself to the readers, sets the key, and leaves it to readers that wait."
+          "A writer that waited has announced itself to the readers; both kinds set the key, and leave it to waiting readers."
         ]
       }],
       aims: [aim("first reader", 3.5), aim("writer that waited", 2)],
@@ -157,7 +157,7 @@ const report = (title: string, who: string, roundTrips: number, { trips, turns, 
     tables: [{
       title,
       rows: [
-        ["wait p50", "wait p99", "turn of the others p99", "round trip p99"],
+        ["wait p50", "wait p99", "the others' turn p99", "round trip p99"],
         [median(waited), p99, turn, trip].map((millis) => `${short(millis)} ms`)
       ]
     }],
@@ -169,11 +169,11 @@ const report = (title: string, who: string, roundTrips: number, { trips, turns, 
 const writerBehindReaders = (setting: Setting): Effect.Effect<Report> =>
   Effect.map(
     waits(setting, { others: 20, crowd: share, one: write }),
-    (waits) => report("A writer behind a steady stream of readers, of 20 services", "a writer behind readers", 2, waits)
+    (waits) => report("A writer behind a steady stream of readers in 20 services", "a writer behind readers", 2, waits)
   )
 
 const readerBehindWriters = (setting: Setting): Effect.Effect<Report> =>
   Effect.map(
     waits(setting, { others: 4, crowd: write, one: share }),
-    (waits) => report("A reader behind busy writers, of 4 services", "a reader behind writers", 0, waits)
+    (waits) => report("A reader behind busy writers in 4 services", "a reader behind writers", 0, waits)
   )

@@ -13,7 +13,7 @@ import { bundleOurs, bundleOursWithEffect, bundlePeers } from "./bundle.ts"
 const directory = fileURLToPath(new URL("../../../node_modules/.cache/effect-redsync-bench", import.meta.url))
 
 const labels = {
-  ours: "effect-redsync, in a program that has Effect",
+  ours: "effect-redsync, in a program that already has Effect",
   withEffect: "effect-redsync and what it needs of Effect"
 }
 
@@ -43,7 +43,7 @@ export const size: Scenario = (setting) =>
       (name) => importMillis(loaded[name] === undefined ? [] : [urls[name]!], loaded[name] ?? urls[name]!)
     )
     const table = {
-      title: "Bundle, minified, and import, without ioredis",
+      title: "Minified bundle, and time to import it, without ioredis",
       rows: [
         ["", "KiB", "KiB gzipped", "import ms"],
         ...names.map((name) => [

@@ -75,7 +75,7 @@ export const waitsForAll: ReadonlySet<ContenderName> = new Set(["redis-semaphore
 
 /** How each learns of a release. */
 export const manner: Record<ContenderName, string> = {
-  "effect-redsync": "handed over; polls every 410–614 ms besides",
+  "effect-redsync": "handed over; also polls every 410–614 ms",
   "redlock": "polls every 100–300 ms",
   "@sesamecare-oss/redlock": "polls every 100–300 ms",
   "redis-semaphore": "polls every 10 ms",

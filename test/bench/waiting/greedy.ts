@@ -60,12 +60,12 @@ export const greedy: Scenario = (setting) =>
         ]
       })),
       readme: [{
-        title: "One process next to the servers and one 10 ms away, each asks again at once: turns near : far",
+        title: "One process next to the servers and one 10 ms away, which both ask again at once: turns near : far",
         rows: [
           ["", ...heldFor.map((heldMillis) => `held ${heldMillis} ms`)],
           ...names.map((name) => [name, ...heldFor.map((heldMillis) => turnsOf(heldMillis, name))])
         ],
-        notes: ["In the time of 40 holds; medians of the rounds."]
+        notes: ["Turns in the time of 40 holds; medians of the rounds."]
       }],
       aims: heldFor.map((heldMillis) => {
         const value = median(results[heldMillis]["effect-redsync"].map(({ far, near }) => near / far))

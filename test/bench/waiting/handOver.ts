@@ -159,7 +159,7 @@ const report = (names: ReadonlyArray<ContenderName>, results: Rounds) => {
       {
         title: "From one process's release to the other's acquisition, 3 nodes",
         rows: [
-          ["", "p50", "p99", "in plain round trips", "1 ms away", "10 ms away", "one stopped", "learns of it"],
+          ["", "p50", "p99", "in plain round trips", "1 ms away", "10 ms away", "one stopped", "how it learns of it"],
           ...names.map((name) => [
             name,
             millis(of("next to the servers", name, p50)),
@@ -174,9 +174,9 @@ const report = (names: ReadonlyArray<ContenderName>, results: Rounds) => {
           ])
         ],
         notes: [
-          "A plain round trip is a `SET NX PX` from the same process after the same rest. Servers that are 1 and 10 ms " +
-          "away, there and back, are behind a proxy; what is shown of them is p50 in plain round trips. _stuck_: the " +
-          "library waits for every node, or does so after a split vote."
+          "A plain round trip is a `SET NX PX` from the same process after the same pause. Servers 1 or 10 ms away, " +
+          "there and back, are behind a proxy; for them, p50 is given in plain round trips. _stuck_: the library waits " +
+          "for every node, always or after a split vote."
         ]
       }
     ],

@@ -46,7 +46,7 @@ export const local: Scenario = (setting) =>
       tables: [{
         title: `Local crowd: ${fibers.toLocaleString("en")} fibers of one process on one name, 3 nodes`,
         rows: [
-          ["", "acquisitions/s", "commands a node and acquisition", "first come first served"],
+          ["", "acquisitions/s", "commands per node and acquisition", "first come first served"],
           ...kinds.map((kind) => [
             kind,
             range(results[kind].map(perSecond)),
@@ -68,7 +68,7 @@ export const local: Scenario = (setting) =>
       readme: [{
         title: `${fibers.toLocaleString("en")} fibers of one process on one name, 3 nodes: acquisitions/s`,
         rows: [
-          ["", "acquisitions/s", "commands a node and acquisition"],
+          ["", "acquisitions/s", "commands per node and acquisition"],
           ...kinds.map((kind) => [kind, short(of(kind, perSecond)), short(of(kind, perNode))]),
           ...peers.map((name) => [name, short(others[name][0]!.perSecond), short(others[name][0]!.perNode)])
         ]

@@ -123,8 +123,8 @@ const crowdRow = (label: string, rounds: ReadonlyArray<Crowd>) => {
 
 const crowdNotes = [
   "Commands, calls and the processes' CPU are per acquisition, over all nodes. Commands are counted where the clients " +
-  "send them, calls by INFO commandstats, which counts what scripts run as well.",
-  "Both redlocks come to a standstill when a split vote leaves a key of theirs on each node; leases: theirs 1 s, ours 8 s."
+  "send them, calls by INFO commandstats, which also counts the commands that scripts run.",
+  "Both redlocks come to a standstill when a split vote leaves one of their keys on each node; leases: theirs 1 s, ours 8 s."
 ]
 
 const crowd: Scenario = (setting) =>
@@ -173,7 +173,7 @@ const crowd: Scenario = (setting) =>
       ],
       samples: results,
       readme: [{
-        title: "A crowd: 8 processes of 8 services each want one lock on 3 nodes, for 2 ms, every 100 ms",
+        title: "A crowd: 8 processes with 8 services each, all wanting one lock on 3 nodes for 2 ms, every 100 ms",
         rows: [
           [
             "",
@@ -199,8 +199,8 @@ const crowd: Scenario = (setting) =>
           ])
         ],
         notes: [
-          "Commands and CPU are per acquisition. Waiters that are not served in their order may have a better median, and " +
-          "have a worse tail. Both redlocks come to a standstill when a split vote leaves a key of theirs on each node."
+          "Commands and CPU are per acquisition. Serving waiters out of order may improve the median, but worsens the " +
+          "tail. Both redlocks come to a standstill when a split vote leaves one of their keys on each node."
         ]
       }]
     }

@@ -1,4 +1,4 @@
-// Single flight: of all that miss the cache at once, one computes and the others read.
+// Single flight: of all callers that miss the cache at once, one computes and the others read.
 import { Console, Effect, Option } from "effect"
 import { Redsync, withLock } from "effect-redsync"
 
@@ -17,9 +17,9 @@ const orElse = <E, R>(key: string, otherwise: Effect.Effect<string, E, R>) =>
   Effect.flatMap(read(key), Option.match({ onNone: () => otherwise, onSome: Effect.succeed }))
 
 const cached = (key: string) =>
-  // Looked up again by whoever gets the lock: somebody may have filled it meanwhile.
+  // Looked up again under the lock: another caller may have filled it meanwhile.
   orElse(key, withLock(`fill:${key}`, orElse(key, compute(key)))).pipe(
-    // A cache must not be what breaks: without a lock each computes for itself.
+    // A cache must not cause failures: without a lock, each caller computes the value itself.
     Effect.catchTags({
       ErrFailed: () => compute(key),
       LockLost: () => compute(key),

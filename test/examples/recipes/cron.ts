@@ -1,8 +1,8 @@
-// A cron job that every instance schedules and one runs, although their clocks differ.
+// A cron job that every instance schedules and one runs, even if their clocks differ.
 import { Console, Cron, Effect, Layer } from "effect"
 import { Leader, Redsync } from "effect-redsync"
 
-// What every instance builds. A run is left out while an earlier one is going on.
+// What every instance builds. A run is skipped while an earlier run is still going on.
 export const nightly = Leader.cron({
   name: "report:nightly",
   cron: Cron.parseUnsafe("0 3 * * *", "Europe/Berlin"),
@@ -10,5 +10,5 @@ export const nightly = Leader.cron({
   clockSkew: "30 seconds"
 }).pipe(Layer.provide(Redsync.layerEnv()))
 
-// It runs in the background of a program, until the next night.
+// It waits in the background of a program, until the next night.
 await Effect.runPromise(Effect.provide(Effect.void, nightly))

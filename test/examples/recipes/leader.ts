@@ -2,7 +2,7 @@
 import { Console, Deferred, Effect, Layer } from "effect"
 import { Leader, Redsync } from "effect-redsync"
 
-// What every instance builds. A leader that crashes is followed after its expiry, one that ends at once.
+// What every instance builds. A leader that crashes is replaced when its lease ends; a leader that shuts down, at once.
 const instance = (name: string, elected: Deferred.Deferred<void>) =>
   Leader.singleton(
     "leader",

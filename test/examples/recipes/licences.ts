@@ -1,4 +1,4 @@
-// A pool of five licences for all instances: whoever works has one, and nobody else has the same.
+// A pool of five licences for all instances: each worker has a licence that no other worker has at the same time.
 import { Effect } from "effect"
 import { Redsync, semaphore } from "effect-redsync"
 

@@ -11,7 +11,7 @@ const migrate = Effect.gen(function*() {
 })
 
 const migrated = withLock("migration", migrate, {
-  // Extended while the migration runs, however long that is: the expiry only says how soon a crash is noticed.
+  // The lease is extended while the migration runs, however long that takes: the expiry only says how soon a crash is noticed.
   expiry: "10 seconds",
   retry: retryPolicy({ delay: "1 second", within: "10 minutes" })
 })

@@ -3,7 +3,7 @@ import { Console, Effect, Fiber } from "effect"
 import { inspect, Redsync, withLock } from "effect-redsync"
 import { TestClock } from "effect/testing"
 
-// The code under test asks for Redsync, and does not care where it comes from.
+// The code under test requires Redsync, and does not depend on where it comes from.
 const chargeOnce = withLock("invoices:42", Console.log("charged"), { expiry: "1 minute" })
 
 const test = Effect.gen(function*() {
@@ -20,7 +20,7 @@ const test = Effect.gen(function*() {
   // => charged
 })
 
-// it.effect of @effect/vitest brings the test clock along.
+// it.effect of @effect/vitest provides the test clock.
 await Effect.runPromise(
   Effect.scoped(test).pipe(Effect.provide(Redsync.layerMemory()), Effect.provide(TestClock.layer()))
 )

@@ -5,12 +5,12 @@ import { Redsync, retryPolicy, withLock, withLockIfAvailable } from "effect-reds
 const work = Effect.succeed("done")
 
 const program = Effect.gen(function*() {
-  // Not at all: somebody else is at it.
+  // No waiting: if another process is already working on it, skip it.
   const now = yield* withLockIfAvailable("busy", work)
   yield* Console.log(Option.getOrElse(now, () => "skipped"))
   // => skipped
 
-  // For a while, then something else. Only a lock that is busy is no reason to worry.
+  // A limited wait, then a fallback. Only a busy lock is expected here: other errors still fail.
   const patient = { retry: retryPolicy({ delay: "20 millis", within: "100 millis" }) }
   const later = yield* withLock("busy", work, patient).pipe(
     Effect.catchTag("ErrFailed", () => Effect.succeed("queued for later"))
@@ -18,7 +18,7 @@ const program = Effect.gen(function*() {
   yield* Console.log(later)
   // => queued for later
 
-  // Waiting and working together, with the work interrupted and the lock released.
+  // A limit on waiting and working together: the work is interrupted and the lock released.
   const bounded = yield* withLock("slow", Effect.never).pipe(Effect.timeoutOption("100 millis"))
   yield* Console.log(Option.isNone(bounded))
   // => true

@@ -1,4 +1,4 @@
-// A pool of workers over many names: each takes what nobody has, and no name is worked on twice at once.
+// A pool of workers over many names: each takes a name that is free, and no name is worked on twice at once.
 import { Effect, Option } from "effect"
 import { Redsync, withLockIfAvailable } from "effect-redsync"
 
@@ -11,7 +11,7 @@ const settle = (account: string) =>
     settled.push(account)
   })
 
-// One pass over all names, four at a time; what somebody else is at is left to them.
+// One pass over all names, four at a time; names that another worker holds are skipped.
 const pass = Effect.forEach(accounts, (account) => withLockIfAvailable(account, settle(account)), { concurrency: 4 })
 
 const worker = pass.pipe(
