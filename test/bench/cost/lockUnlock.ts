@@ -113,7 +113,7 @@ const lessWork = [
     "cleans up after a failed attempt",
     "extends the lease here"
   ],
-  ["raw", "all nodes", "never", "no", "nothing", "no"],
+  ["raw", "all nodes", "never", "no", "no", "no"],
   ["effect-redsync", "a quorum", "400 ms", "yes", "on every node that may have it", "yes"],
   ["redlock", "a quorum", "never", "no", "on all nodes, once no retry is left", "no, only `using` does"],
   [

@@ -56,7 +56,7 @@ export const memory: Scenario = (setting) =>
         ])
       ],
       notes: [
-        "A lock held counts what the program keeps on the heap while it holds the lock, including the caller's own " +
+        "The first column is what the program keeps on the heap while it holds a lock, including the caller's own " +
         "closure. Only effect-redsync and redis-semaphore extend their locks here."
       ]
     }

@@ -235,7 +235,7 @@ const cpu = (setting: Setting): Effect.Effect<Report> =>
     const ofOne = median(client["permit of one semaphore"]) / median(client.lock)
     return {
       tables: [{
-        title: "Acquire and release, 64 in flight: CPU in µs (multiple of a lock)",
+        title: "Acquire and release, 64 in flight: CPU in µs (multiple of a lock's)",
         rows: [
           ["", "of one server", "of the client, 3 nodes"],
           ["lock", short(server["lock"]!), short(median(client.lock))],

@@ -79,7 +79,7 @@ const cpu = (setting: Setting): Effect.Effect<Report> =>
     })
     return {
       tables: [{
-        title: "Acquire and release of a shared lock: CPU of one server in µs, and as a multiple of a lock",
+        title: "Acquire and release of a shared lock: CPU of one server in µs, and as a multiple of a lock's",
         rows: [
           ["", "µs", "multiple"],
           ...Object.keys(micros).map((name) => [name, short(micros[name]!), short(times(name))])

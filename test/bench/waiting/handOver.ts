@@ -159,7 +159,16 @@ const report = (names: ReadonlyArray<ContenderName>, results: Rounds) => {
       {
         title: "From one process's release to the other's acquisition, 3 nodes",
         rows: [
-          ["", "p50", "p99", "in plain round trips", "1 ms away", "10 ms away", "one stopped", "how it learns of it"],
+          [
+            "",
+            "p50",
+            "p99",
+            "in plain round trips",
+            "1 ms away",
+            "10 ms away",
+            "one stopped",
+            "how it learns of the release"
+          ],
           ...names.map((name) => [
             name,
             millis(of("next to the servers", name, p50)),
