@@ -212,7 +212,7 @@ describe("metrics", () => {
         assert.deepStrictEqual(Object.keys(labels).sort(), Object.keys(definition.attributes).sort())
         for (const [label, value] of Object.entries(labels)) {
           const text = definition.attributes[label]!
-          const of = definitions.find(({ name }) => text === `as of ${name}`)?.attributes[label] ?? text
+          const of = definitions.find(({ name }) => text === `see ${name}`)?.attributes[label] ?? text
           if (label !== "node") assert.include(values(of), value)
         }
       }

@@ -122,6 +122,6 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run --label
     Effect.gen(function*() {
       const { code, errors } = yield* cli("run", "--label", "x".repeat(101), "long", "--", "true")
       assert.strictEqual(code, 64)
-      assert.include(errors, "it may have 100 bytes")
+      assert.include(errors, "at most 100 bytes are allowed")
     }))
 })
