@@ -53,7 +53,7 @@ export type {
  * over the nodes; then an attempt takes up to two more round trips, after which all permits are
  * given up and the next attempt follows soon. Within a service, waiters queue first come first
  * served, whatever their number of permits. Across services the order is kept on one node, where a
- * release wakes the first whose permits are free. The wake-up is a hint: each waiter also makes
+ * release wakes the first once its permits are free. The wake-up is a hint: each waiter also makes
  * attempts on its schedule, and when a lease would end.
  *
  * **Gotchas**

@@ -7,7 +7,7 @@
  * have expired on the nodes, and when its schedule says so.
  *
  * Across services a line on one node keeps the order. It is a hint, like the waiting lists of
- * locks: a release there wakes the first whose permits are free, with the number of a free slot, so
+ * locks: a release there wakes the first once its permits are free, with the number of a free slot, so
  * that woken waiters ask for different ones.
  */
 import * as Effect from "effect/Effect"
