@@ -19,6 +19,12 @@ export const program = join(directory, "bin.js")
 /** The Node that runs the tests is the one that runs the program, which finds its own where shells find theirs. */
 export const path = `${dirname(process.execPath)}${delimiter}${process.env["PATH"]}`
 
+/**
+ * Nodes have time to answer: on a busy machine one that is late would be reported on standard error, between what the
+ * command prints. Tests of nodes that do not answer set their own.
+ */
+export const patient = { REDSYNC_NODE_TIMEOUT: "10s" }
+
 export interface Ended {
   /** The exit code, or the signal that ended it. */
   readonly code: number | NodeJS.Signals
@@ -67,6 +73,7 @@ const launch = (args: ReadonlyArray<string>, { env, input, nodes, outputTo, unde
   const child = spawn(file!, rest, {
     env: {
       ...inherited,
+      ...patient,
       PATH: path,
       NO_COLOR: "1",
       ...nodes !== undefined && { REDSYNC_NODES: nodes.join(",") },

@@ -104,7 +104,14 @@ const shell = Effect.fnUntraced(function*(fire: Fire, index: number, nodes: Read
     yield* Effect.scoped(Effect.gen(function*() {
       const running = yield* start(["run", ...flags, "fire", "--", ...way], {
         nodes,
-        env: { DIRECTORY: fire.directory, RUN: name, STUBBORN: stubborn, WRITER: writer, REDSYNC: program }
+        env: {
+          DIRECTORY: fire.directory,
+          RUN: name,
+          STUBBORN: stubborn,
+          WRITER: writer,
+          REDSYNC: program,
+          REDSYNC_NODE_TIMEOUT: "250ms"
+        }
       })
       const run: Run = { name, running, way, killed: undefined, wasStopped: false }
       fire.runs.push(run)

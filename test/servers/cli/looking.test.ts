@@ -9,7 +9,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Redsync, sharedLock } from "../../../src/index.ts"
 import { companionKey } from "../../../src/internal/redis/keys.ts"
-import { type Ended, path, program, redsync, start } from "../../support/commandLine.ts"
+import { type Ended, path, patient, program, redsync, start } from "../../support/commandLine.ts"
 import { RedisServers } from "../../support/servers/RedisServers.ts"
 import { ctrl, openTerminal } from "../../support/terminal.ts"
 
@@ -273,7 +273,7 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
     Effect.gen(function*() {
       const value = "a \u001b[2Jvalue"
       yield* set(3, "asked", value, "PX", "60000")
-      const env = { ...process.env, PATH: path, NO_COLOR: "1", REDSYNC_NODES: (yield* nodes).join() }
+      const env = { ...process.env, ...patient, PATH: path, NO_COLOR: "1", REDSYNC_NODES: (yield* nodes).join() }
       const terminal = yield* openTerminal(env)
       const ask = (answer: string, code: number) =>
         Effect.gen(function*() {

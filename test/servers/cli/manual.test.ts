@@ -8,7 +8,7 @@ import { spawn } from "node:child_process"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { program } from "../../support/commandLine.ts"
+import { patient, program } from "../../support/commandLine.ts"
 import { readPage } from "../../support/pages.ts"
 import { RedisServers } from "../../support/servers/RedisServers.ts"
 
@@ -42,7 +42,13 @@ const run = (session: string, nodes: string, bin: string) =>
       command.endsWith("&") ? inBackground(command) : command
     )
     const script = ["exec 2>&1", ...commands].join("\n")
-    const env = { ...process.env, PATH: `${bin}:${process.env["PATH"]}`, REDSYNC_NODES: nodes, NO_COLOR: "1" }
+    const env = {
+      ...process.env,
+      ...patient,
+      PATH: `${bin}:${process.env["PATH"]}`,
+      REDSYNC_NODES: nodes,
+      NO_COLOR: "1"
+    }
     const shell = spawn("sh", ["-c", script], { env, detached: true, stdio: ["ignore", "pipe", "inherit"] })
     let output = ""
     shell.stdout.setEncoding("utf8").on("data", (text: string) => {

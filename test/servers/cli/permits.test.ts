@@ -6,7 +6,7 @@ import { assert, layer } from "@effect/vitest"
 import { Effect, Layer, Option } from "effect"
 import { hostname } from "node:os"
 import { permits, Redsync, retryPolicy, tryPermits, withPermits } from "../../../src/index.ts"
-import { path, program, redsync, start } from "../../support/commandLine.ts"
+import { path, patient, program, redsync, start } from "../../support/commandLine.ts"
 import { RedisServers } from "../../support/servers/RedisServers.ts"
 import { ctrl, openTerminal } from "../../support/terminal.ts"
 
@@ -90,7 +90,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true, concurrent: true })("p
   it.effect("at a terminal run says what it waits for, status takes back what is gone, and unlock asks", () =>
     Effect.gen(function*() {
       const held = yield* permits("asked", { limit: 2 })
-      const env = { ...process.env, PATH: path, NO_COLOR: "1", REDSYNC_NODES: (yield* nodes).join() }
+      const env = { ...process.env, ...patient, PATH: path, NO_COLOR: "1", REDSYNC_NODES: (yield* nodes).join() }
       const { shows, type } = yield* openTerminal(env)
       yield* type(`${program} run --permits 2 --take 2 asked -- true; echo exit code $?\n`)
       yield* shows("redsync: waiting for 2 of 2 permits of \"asked\"")

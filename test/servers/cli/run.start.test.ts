@@ -8,7 +8,7 @@ import { execFileSync, spawn } from "node:child_process"
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { path, program, redsync, start } from "../../support/commandLine.ts"
+import { path, patient, program, redsync, start } from "../../support/commandLine.ts"
 import { until } from "../../support/faults.ts"
 import { readPage } from "../../support/pages.ts"
 import { RedisServers } from "../../support/servers/RedisServers.ts"
@@ -48,7 +48,7 @@ const directory = Effect.acquireRelease(
 /** Runs the script under both, each with a lock of its own: waiting for it with `$LOCKED`, and not with `$TRY`. */
 const underBoth = (script: string) =>
   Effect.gen(function*() {
-    const env = { ...process.env, PATH: path, REDSYNC_NODES: (yield* nodes).join(","), R: program }
+    const env = { ...process.env, ...patient, PATH: path, REDSYNC_NODES: (yield* nodes).join(","), R: program }
     const run = (locked: string, busy: string) =>
       Effect.flatMap(directory, (at) =>
         shell(`LOCKED="${locked}"; TRY="${busy}"; ${script}`, { ...env, AT: at, LOCK: at }))

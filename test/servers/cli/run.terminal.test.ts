@@ -3,7 +3,7 @@
  */
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
-import { program, redsync } from "../../support/commandLine.ts"
+import { patient, program, redsync } from "../../support/commandLine.ts"
 import { until } from "../../support/faults.ts"
 import { isAlive, isStopped, place } from "../../support/place.ts"
 import { RedisServers } from "../../support/servers/RedisServers.ts"
@@ -23,6 +23,7 @@ const atTerminal = Effect.gen(function*() {
   const at = yield* place
   const terminal = yield* openTerminal({
     ...process.env,
+    ...patient,
     ...at.env,
     R: program,
     LISTENER: listener,
