@@ -57,7 +57,11 @@ export const primaryWithReplica = Effect.gen(function*() {
   return primary
 })
 
-export const admitReplicas = (primary: RedisServer) => primary.command("ACL", "SETUSER", "default", "+psync", "+sync")
+/**
+ * Lets them come back, by PSYNC alone. A replica that is refused PSYNC tries SYNC next; admitted to that in between, it
+ * would copy the primary without knowing how far, and acknowledge nothing that is written from then on.
+ */
+export const admitReplicas = (primary: RedisServer) => primary.command("ACL", "SETUSER", "default", "+psync")
 
 // -----------------------------------------------------------------------------
 // Sentinel
