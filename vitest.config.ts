@@ -14,8 +14,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     exclude: ["test/**/*.long.test.ts"],
     globalSetup: ["./test/support/globalSetup.ts"],
-    // Each has servers and child processes of its own.
-    maxWorkers: 2,
+    // Each has servers and child processes of its own, for which it waits half of the time.
+    maxWorkers: 3,
     silent: "passed-only",
     // Nothing takes so long; it ends what hangs.
     testTimeout: 180_000,

@@ -54,7 +54,7 @@ export const place = Effect.map(
     const pids = () => lines("pids").map(Number)
     return {
       env,
-      run: (args, options) => start(["run", ...args], { ...options, env }),
+      run: (args, options) => start(["run", ...args], { ...options, env: { ...env, ...options?.env } }),
       log: () => lines("log"),
       read: (name) => lines(name).join(" "),
       pids,

@@ -347,7 +347,10 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       yield* set(2, "partly", "a value", "PX", "60000")
       const [a = "", b = ""] = yield* nodes
       const { code, output } = printed(
-        yield* redsync(["unlock", "--yes", "partly"], { nodes: [a, b, "redis://127.0.0.1:1"] })
+        yield* redsync(["unlock", "--yes", "partly"], {
+          nodes: [a, b, "redis://127.0.0.1:1"],
+          env: { REDSYNC_NODE_TIMEOUT: "400ms" }
+        })
       )
       assert.strictEqual(code, 0)
       assert.include(

@@ -88,7 +88,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true })("redsync run", (it) 
         const cut = yield* cuttable(yield* RedisServers)
         const command = "setsid deaf & (set -m; deaf &) ; timeout 1000 deaf"
         const args = [...kind, "--expiry", "3s", "--grace", "500ms", "cut", "--", "bash", "-c", command]
-        const running = yield* at.run(args, { nodes: cut.urls })
+        const running = yield* at.run(args, { nodes: cut.urls, env: { REDSYNC_NODE_TIMEOUT: "150ms" } })
         yield* at.atWork(3)
         const next = yield* at.run([...kind, "cut", "--", "sh", "-c", "echo next >> $DIRECTORY/log"], {
           nodes: yield* nodes
