@@ -109,13 +109,14 @@ export const singleton = <E, R>(
  * - **The program fails or dies**: the lock is released, and another instance leads at once. The cause is logged as a
  *   warning. This instance stands for election again after a pause, see `restart`.
  * - **The lock is lost**: the program is interrupted, and this instance stands for election again at once.
- * - **Too few nodes respond**: this instance tries again every second. The first time is logged as a warning.
+ * - **Too few nodes respond**: this instance tries again about every second. The first failure is
+ *   logged as a warning.
  * - **Interruption**: the program is interrupted, its finalizers run, then the lock is released,
  *   and another instance leads at once.
  *
  * If a leader crashes, its lease ends after at most `expiry`, and the next attempt of a candidate
- * succeeds; each candidate makes an attempt every second. If the schedule of `restart` ends, this
- * dies with the last failure. Invalid options are a defect.
+ * succeeds; each candidate makes an attempt about every second. If the schedule of `restart` ends,
+ * this dies with the last failure. Invalid options are a defect.
  *
  * **Gotchas**
  *
@@ -310,9 +311,9 @@ const contention = Schedule.jittered(Schedule.min([Schedule.exponential("50 mill
  *
  * **Gotchas**
  *
- * Each run happens at most once if the clocks differ by no more than `clockSkew` and no
- * quorum of servers loses its keys within twice that time: a `delayedRestart` for
- * servers without persistence has to be longer than this.
+ * Each run happens at most once if the clocks differ by no more than `clockSkew` and no quorum of
+ * servers loses its keys before the claim has expired: for servers without persistence,
+ * `delayedRestart` has to be longer than that, slightly more than twice the `clockSkew`.
  *
  * **Example** (A report every night)
  *

@@ -588,7 +588,7 @@ export interface PermitLine {
     place: "front" | "back"
   ) => Effect.Effect<boolean, NodeError>
 
-  /** Removes the entry, and wakes the first in line whose permits are free (`PermitsFree`). */
+  /** Removes the entry, and wakes the first in line once its permits are free (`PermitsFree`). */
   readonly leave: (key: string, entry: PermitEntry) => Effect.Effect<void, NodeError>
 
   /**

@@ -62,8 +62,8 @@ export interface Permits extends Lock {
   readonly value: string
 
   /**
-   * Gives up all slots on every node, and wakes waiters whose permits are then free. In all other
-   * respects it does what `Lock.release` does.
+   * Gives up all slots on every node, and wakes the first in line once its permits are free. In all
+   * other respects it does what `Lock.release` does.
    */
   readonly release: Lock["release"]
 

@@ -34,10 +34,10 @@ import { type Names, type Program, Redsync, type Topology } from "./RedsyncServi
  * its finalizers run, and the failure does not wait for the release. The result of
  * a program that outlived its lock is never reported as a success.
  *
- * Unless `autoExtend` is `false`, the lease is extended whenever a third of the expiry has passed
- * since the grant or the last extension, so the lock stays held for as long as the program runs. It
- * is lost if a quorum no longer stores its value, or if too few nodes can be reached for the rest
- * of the lease.
+ * Unless `autoExtend` is `false`, the lease is extended at the latest when a third of the expiry
+ * has passed since the grant or the last extension, so the lock stays held for as long as the
+ * program runs. It is lost if a quorum no longer stores its value, or if too few nodes can be
+ * reached for the rest of the lease.
  *
  * Interruption, by `Effect.timeout` for instance, ends the waiting at once and leaves no key behind
  * on nodes that can be reached; while the program runs, it interrupts the program and then releases
@@ -166,9 +166,10 @@ export const withLocks: {
  *
  * Tokens come from counters beside the keys, and from the clients' clocks if a counter has been
  * lost: an hour after its last use, or when a server restarts empty. So the clients' clocks must
- * agree to within an hour, and to within the layer's `delayedRestart` if servers may restart empty.
- * A lock that was taken by `withLock`, or by another library, has no token, but it and a fenced
- * lock of the same name still exclude each other.
+ * agree to within an hour, and to within the layer's `delayedRestart` if servers may restart empty,
+ * and no request from before the loss may still be in flight. A lock that was taken by `withLock`,
+ * or by another library, has no token, but it and a fenced lock of the same name still exclude each
+ * other.
  *
  * **Example** (A write that says who it is from)
  *

@@ -222,7 +222,7 @@ export class PermitQueues {
     return undefined
   }
 
-  /** Releases on a node, and wakes the waiters in its line whose permits are free. */
+  /** Releases on a node, and wakes the first in its line, for as long as their permits are free. */
   release(node: LockNode, { key, value }: Held): Effect.Effect<boolean, NodeError> {
     const list = this.#lists.of(node)
     const line = list?.list.permits
@@ -232,7 +232,7 @@ export class PermitQueues {
       Result.isFailure(answer) && answer.failure.reason === "Rejected" ? node.permits!.release(key, value) : answer)
   }
 
-  /** Wakes the waiters in line whose permits are free. */
+  /** Wakes the first in line, for as long as their permits are free. */
   wakeFirst(key: string): void {
     const line = this.#lists.firstInRank(key)?.list.permits
     if (line === undefined) return
