@@ -31,7 +31,8 @@ import type { LockNode } from "./LockNode.ts"
  * connection, the server is told to close the previous one, which broke or was given up because it
  * did not respond; this needs permission for `CLIENT INFO` and `CLIENT KILL`. If a server answers
  * `READONLY`, the node reconnects to whichever server the address now leads to, at most once a
- * second. A URL that cannot be parsed is a defect; passwords in it are masked.
+ * second. A URL that cannot be parsed is a defect, and so is an invalid or unknown option;
+ * passwords are masked.
  *
  * **Options of ioredis**
  *
@@ -55,7 +56,7 @@ import type { LockNode } from "./LockNode.ts"
  * regardless of them. `keyPrefix`, `db`, `stringNumbers`, `replyMapping` and everything about
  * connecting work as usual too, but `keyPrefix` is not added to channels. `enableAutoPipelining`
  * and `readOnly` change nothing: commands of one tick are sent together anyway, and always to a
- * primary. With `monitor` a node is unusable.
+ * primary. `monitor` must not be `true`.
  *
  * @category constructors
  * @since 0.1.0
@@ -102,7 +103,7 @@ export const fromClient = (client: Redis | Cluster): LockNode => {
 }
 
 /**
- * Whether a value is an ioredis client or cluster, from any copy of ioredis.
+ * Whether a value is a client or cluster of ioredis or iovalkey, from any copy of the package.
  *
  * @category guards
  * @since 0.1.0
