@@ -447,7 +447,10 @@ export interface PermitSettlement {
   readonly slots: ReadonlyArray<number>
   /** The number of this request among those for the value, from 2. */
   readonly round: number
-  /** Counts up the counters of the slots that are taken, as for `acquire`. */
+  /**
+   * The counter of each slot that is newly taken becomes the larger of this and itself plus one.
+   * Absent if no tokens are needed.
+   */
   readonly proposal?: number | undefined
 }
 

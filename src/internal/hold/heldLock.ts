@@ -44,7 +44,7 @@ const firstRenewalMillis = 30
 const fullLeaseShare = 0.9
 
 /**
- * The state of a hold. It is held in the first three states; each of the others is
+ * The state of a hold. The lock is held in the first three states; each of the other states is
  * final, except that a lost lock may still be released.
  */
 type HoldState =
