@@ -54,8 +54,8 @@ export const handOver: Picture = {
   title: "How a lock passes to the next service",
   description:
     "Left, handed over: B joins the line on a node, A is told that B is first; when A's program ends it sets the key to B's " +
-    "value on all nodes, and their notifications are the grant: B has the lock one way later. Right, released: A deletes the " +
-    "key, the node wakes B, B asks for the lock and is granted it; for a round trip and more the lock is free.",
+    "value on all nodes, and their notifications are the grant: B has the lock half a round trip later. Right, released: A " +
+    "deletes the key, a node wakes B, B asks for the lock and is granted it; the lock is free for at least a round trip.",
   height: 396,
   elements: [
     text(24, 32, "How a lock passes from A to B, which waits in line", { class: "title" }),
@@ -85,7 +85,7 @@ export const handOver: Picture = {
       ],
       [[112, 176, "A"], [176, 236, ""], [236, bottom, "B"]],
       272,
-      ["The lock is free for a round trip and more, and another", "client may acquire it. B then stays first in line."]
+      ["The lock is free for at least a round trip, and another", "client may acquire it. B then stays first in line."]
     ),
     text(452 + heads.nodes - 18, 210, "free", { anchor: "end", class: "amber" })
   ]

@@ -45,7 +45,7 @@ const lost = (top: number) => {
   const end = last + expiry
   return [
     text(24, top - 28, "Nodes out of reach", { class: "strong" }),
-    text(left, top - 28, "the program is interrupted before anybody else can acquire the lock", { class: "faint" }),
+    text(left, top - 28, "the program is interrupted before another client can acquire the lock", { class: "faint" }),
     row(top + 28, "remaining lease"),
     remaining(top, [last], end),
     tick(last, top - 9),
@@ -66,7 +66,7 @@ const lost = (top: number) => {
 export const lifeOfALock: Picture = {
   title: "The life of a lock",
   description:
-    "Above: the remaining time of the lease runs down and is back at the full expiry with each extension, a third of the " +
+    "Above: the remaining time of the lease runs down, and each extension restores it to the full expiry, a third of the " +
     "expiry after the last; the program ends, the lock is released, and the next holder has it at once. Below: extensions " +
     "fail, the remaining time runs down to zero, the program is interrupted and fails with LockLost; the keys on the nodes " +
     "expire a little later, and then another can acquire the lock.",

@@ -41,7 +41,7 @@ export const quorum: Picture = {
   title: "A quorum with a node down",
   description:
     "Left: service A asks nodes a, b and c at once. a and b grant the lock, c is down. Two of three are a quorum, so A holds " +
-    "the lock without waiting for c. Right: c is back and empty when B asks. a and b refuse, c grants. One of three is no " +
+    "the lock without waiting for c. Right: c has restarted without its data when B asks. a and b refuse, c grants. One of three is no " +
     "quorum: B deletes its key on c and waits.",
   height: 340,
   elements: [
@@ -52,7 +52,7 @@ export const quorum: Picture = {
       { node: "c", vote: "no answer", key: "down" }
     ], ["Two of three granted: A holds the lock,", "without waiting for c."]),
     line(426, 52, 426, 324),
-    ...side(452, "B asks meanwhile; c has come back empty", "B", [
+    ...side(452, "Meanwhile B asks; c has restarted empty", "B", [
       { node: "a", vote: "refused", key: "stores A" },
       { node: "b", vote: "refused", key: "stores A" },
       { node: "c", vote: "granted", key: "stores B" }
