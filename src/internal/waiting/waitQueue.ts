@@ -62,6 +62,12 @@ const passedBeforeOthers = { turns: 16, millis: 20 }
 const passedShare = 1 / 8
 const longestPassedMillis = 1000
 
+/** For this fraction of that time the lock then stays free, so that a client that only polls may find it free. */
+const restShare = 1 / 20
+
+/** For how long a lock with this expiry is passed on while nobody is known to stand in line. */
+const passedForMillis = (expiryMillis: number): number => Math.min(longestPassedMillis, expiryMillis * passedShare)
+
 /**
  * A chain of hand-overs ends here, and the key is free for a moment, so that clients that only poll
  * get their chance.
@@ -278,7 +284,7 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     const { head } = this
     if (head?.isAsleep !== true || this.holders.size > 1 || this.#chainOf(holder) === undefined) return undefined
     const millis = this.#now - this.#heldSince
-    const isInTime = millis < Math.min(longestPassedMillis, holder.settings.expiryMillis * passedShare)
+    const isInTime = millis < passedForMillis(holder.settings.expiryMillis)
     const isFair = this.#successorOf(holder) === undefined ||
       (this.#passed < passedBeforeOthers.turns && millis < passedBeforeOthers.millis)
     return isInTime && isFair ? head : undefined
@@ -348,6 +354,21 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     this.yieldUntil = this.#now + yieldMillis
     this.wakePending = false
     return true
+  }
+
+  /**
+   * Wakes the head once a lock is no longer held here. If it was passed on for as long as possible, the head
+   * leaves it free for a while.
+   */
+  wakeHead({ settings: { expiryMillis } }: Holder, woke: boolean): void {
+    const passedFor = passedForMillis(expiryMillis)
+    if (woke) this.wakeToTake()
+    else if (this.wasPassedOn && this.#now - this.#heldSince >= passedFor) {
+      this.wakePending = false
+      // The other waiters whose pause has begun do not wake the head when it ends.
+      this.lastAttemptAt = this.#now
+      this.place.refusedFor(passedFor * restShare)
+    } else this.wake()
   }
 
   /** Leaves the line if the lock was taken from it. Not earlier, because leaving the line gives up the value. */

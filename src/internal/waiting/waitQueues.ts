@@ -146,8 +146,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     if (queue?.ended(holder, woke) !== true) return
     this.readers?.wakeAll(holder.key)
     if (queue.waiters.size === 0) this.#retire(queue)
-    else if (woke) queue.wakeToTake()
-    else queue.wake()
+    else queue.wakeHead(holder, woke)
   }
 
   /** Called when the lock may be free: the head makes an attempt. */

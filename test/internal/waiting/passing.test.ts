@@ -326,6 +326,25 @@ describe("others have their turn", () => {
       }
     }).pipe(scoped))
 
+  it.effect("L9: and then for long enough that a client of another library, which polls, has its turn", () =>
+    Effect.gen(function*() {
+      for (const [expiry, pauseMillis] of [["8 seconds", 40], ["800 millis", 4]] as const) {
+        const shared = memory(3)
+        const { run } = yield* service({}, 0, undefined, shared)
+        const turn = () => withLock("a", Effect.sleep(10), { ...hourly, expiry })
+        yield* run(Effect.forkScoped(Effect.forEach(numbers(1000), turn, { concurrency: "unbounded" })))
+        let granted = 0
+        const poll = Effect.gen(function*() {
+          const votes = yield* Effect.forEach(shared, (node) => node.acquire("a", "another's", 1))
+          if (votes.filter(Boolean).length >= 2) granted++
+          yield* Effect.sleep(pauseMillis)
+        })
+        yield* Effect.forkScoped(Effect.forever(poll))
+        yield* TestClock.adjust("5 seconds")
+        assert.isAtLeast(granted, 4, expiry)
+      }
+    }).pipe(scoped))
+
   it.effect("L9: a hold that is adopted meanwhile, after the key was taken away by hand, does not start the time anew", () =>
     Effect.gen(function*() {
       const { nodes, run } = yield* service()
