@@ -134,7 +134,7 @@ export const rules = {
   },
   L9: {
     says: "A service passes a lock on inside only so often, and for so long, before others have their turn.",
-    keptBy: [method(WaitQueue, "heir")],
+    keptBy: [method(WaitQueue, "heir"), method(WaitQueue, "wakeHead")],
     notInModel: liveness
   }
 } as const satisfies Record<string, Rule>
