@@ -9,9 +9,9 @@
  * The exit code is 1 if any of them failed.
  */
 import { spawn } from "node:child_process"
-import { parseArgs } from "node:util"
+import { parseFlags } from "./support/flags.ts"
 
-const { values: flags } = parseArgs({
+const { values: flags } = parseFlags(import.meta.url, {
   options: {
     minutes: { type: "string", default: "10" },
     seed: { type: "string", default: String(Math.floor(Math.random() * 1e6)) },

@@ -13,9 +13,9 @@ import { execFileSync, spawn } from "node:child_process"
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { parseArgs } from "node:util"
+import { parseFlags } from "./support/flags.ts"
 
-const { positionals, values: flags } = parseArgs({
+const { positionals, values: flags } = parseFlags(import.meta.url, {
   allowPositionals: true,
   options: {
     list: { type: "boolean", default: false },

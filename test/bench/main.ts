@@ -14,7 +14,7 @@
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Console, Effect } from "effect"
-import { parseArgs } from "node:util"
+import { parseFlags } from "../support/flags.ts"
 import { RedisServers } from "../support/servers/RedisServers.ts"
 import { scenarios as lockUnlock } from "./cost/lockUnlock.ts"
 import { memory } from "./cost/memory.ts"
@@ -45,7 +45,7 @@ scenarios["growth"] = { nodes: 9, run: growth }
 scenarios["startup"] = { nodes: 3, run: startup }
 scenarios["size"] = { nodes: 1, run: size }
 
-const { values: flags } = parseArgs({
+const { values: flags } = parseFlags(import.meta.url, {
   options: {
     quick: { type: "boolean", default: false },
     only: { type: "string" },

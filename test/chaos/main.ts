@@ -11,11 +11,11 @@
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Console, Effect } from "effect"
-import { parseArgs } from "node:util"
+import { parseFlags } from "../support/flags.ts"
 import { table, violations } from "./report.ts"
 import { run } from "./run.ts"
 
-const { values: flags } = parseArgs({
+const { values: flags } = parseFlags(import.meta.url, {
   options: {
     minutes: { type: "string", default: "10" },
     seed: { type: "string", default: String(Math.floor(Math.random() * 1e9)) },

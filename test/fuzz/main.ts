@@ -10,13 +10,13 @@
  * An interruption, by Ctrl-C, ends it with the summary of what was done so far. The exit code is 1 if a promise was broken.
  */
 import { Effect } from "effect"
-import { parseArgs } from "node:util"
+import { parseFlags } from "../support/flags.ts"
 import { RedisServers } from "../support/servers/RedisServers.ts"
 import { describePlan, makePlan } from "./plan.ts"
 import { closeAdministrators, run } from "./run.ts"
 import { runSeeds, type Summary } from "./runner.ts"
 
-const { values: flags } = parseArgs({
+const { values: flags } = parseFlags(import.meta.url, {
   options: {
     seeds: { type: "string", default: "200" },
     from: { type: "string", default: "1" },

@@ -11,7 +11,7 @@ import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFile
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { parseArgs } from "node:util"
+import { parseFlags } from "../support/flags.ts"
 import { RedisServers } from "../support/servers/RedisServers.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
@@ -25,7 +25,7 @@ const runtimes: Record<string, readonly [command: string, ...args: ReadonlyArray
   deno: ["node_modules/.bin/deno", "run", "--allow-all"]
 }
 
-const { values: flags } = parseArgs({ options: { only: { type: "string" } } })
+const { values: flags } = parseFlags(import.meta.url, { options: { only: { type: "string" } } })
 const only = flags.only?.split(",") ?? Object.keys(runtimes)
 const unknown = only.filter((name) => !(name in runtimes))
 if (unknown.length > 0) {

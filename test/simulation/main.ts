@@ -11,11 +11,11 @@
  *
  * One seed is one history of a kind, on any machine, as long as neither the simulator nor the library changes.
  */
-import { parseArgs } from "node:util"
+import { parseFlags } from "../support/flags.ts"
 import { type Kind, kinds } from "./kinds.ts"
 import { Summary } from "./report.ts"
 
-const { values: flags } = parseArgs({
+const { values: flags } = parseFlags(import.meta.url, {
   options: {
     seeds: { type: "string", default: "1000" },
     acquisitions: { type: "string" },
