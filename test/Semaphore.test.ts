@@ -27,6 +27,16 @@ const occupy = (node: LockNode, name: string, value: string, slots: ReadonlyArra
 const slotsOf = (node: LockNode, name: string, value: string) =>
   Effect.map(node.permits!.inspect(name, value), ({ holders }) => [...holders[0]?.slots ?? []].sort((a, b) => a - b))
 
+/** Permits are requested from it, and granted by it, some milliseconds later. */
+const slow = (node: LockNode, { answer = 0, request = 0 }): LockNode => ({
+  ...node,
+  permits: {
+    ...node.permits!,
+    acquire: (...args) =>
+      Effect.delay(Effect.tap(Effect.suspend(() => node.permits!.acquire(...args)), Effect.sleep(answer)), request)
+  }
+})
+
 const held = (name: string, options: Semaphore.PermitOptions) => Semaphore.permits(name, { retry: once, ...options })
 
 describe("Semaphore", () => {
@@ -355,6 +365,51 @@ describe("Semaphore", () => {
       for (const node of shared) assert.deepStrictEqual((yield* node.permits!.inspect("s")).holders, [])
     }).pipe(Effect.scoped, Effect.provide(Redsync.layer({ nodes: shared })))
   })
+
+  it.effect("a waiter that is interrupted in its turn hands it on to the next service in line", () => {
+    const shared = nodes(3)
+    return Effect.gen(function*() {
+      const options = { limit: 1, retry: Schedule.spaced("1 hour") }
+      const ours = yield* Redsync.make({ nodes: shared.map((node) => slow(node, { answer: 10 })) })
+      const theirs = yield* Redsync.make({ nodes: shared })
+      const first = yield* held("s", { limit: 1 })
+      const waiting = yield* Effect.forkChild(ours.withPermits("s", Effect.void, options))
+      yield* TestClock.adjust(20)
+      const next = yield* Effect.forkChild(theirs.withPermits("s", Effect.succeed("next"), options))
+      yield* TestClock.adjust(20)
+      yield* first.release
+      yield* TestClock.adjust(5)
+      yield* Fiber.interrupt(waiting)
+      yield* TestClock.adjust(100)
+      assert.deepStrictEqual(next.pollUnsafe(), Exit.succeed("next"))
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layer({ nodes: shared })))
+  })
+
+  it.effect.each([["waits"], ["makes one attempt"]] as const)(
+    "a request that %s and is interrupted wakes the first in line, who was refused because of it",
+    ([kind]) => {
+      const shared = nodes(3)
+      return Effect.gen(function*() {
+        const options = { limit: 1, retry: Schedule.spaced("1 hour") }
+        const ours = yield* Redsync.make({ nodes: shared.map((node) => slow(node, { answer: 10 })) })
+        const theirs = yield* Redsync.make({ nodes: shared.map((node) => slow(node, { request: 5 })) })
+        const first = yield* held("s", { limit: 1 })
+        const next = yield* Effect.forkChild(theirs.withPermits("s", Effect.succeed("next"), options))
+        yield* TestClock.adjust(20)
+        yield* first.release
+        yield* TestClock.adjust(1)
+        const other = yield* Effect.forkChild(
+          kind === "waits"
+            ? ours.withPermits("s", Effect.void, options)
+            : ours.withPermitsIfAvailable("s", Effect.void, options)
+        )
+        yield* TestClock.adjust(6)
+        yield* Fiber.interrupt(other)
+        yield* TestClock.adjust(100)
+        assert.deepStrictEqual(next.pollUnsafe(), Exit.succeed("next"))
+      }).pipe(Effect.scoped, Effect.provide(Redsync.layer({ nodes: shared })))
+    }
+  )
 
   it.effect("waits for the lease of a holder that was lost", () => {
     const shared = nodes(3)

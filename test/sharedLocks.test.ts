@@ -169,6 +169,30 @@ describe("shared locks", () => {
       assert.deepStrictEqual(views.map((view) => view._tag === "Shared" && view.readers), [2, 2, 2])
     }).pipe(Effect.scoped, Effect.provide(layerTest({ count: 3 }))))
 
+  it.effect("a reader that was woken and is interrupted has the next one ask in its place", () => {
+    const shared = nodes()
+    const slow = shared.map((node): LockNode => ({
+      ...node,
+      shared: {
+        ...node.shared!,
+        acquire: (...args) => Effect.tap(Effect.suspend(() => node.shared!.acquire(...args)), Effect.sleep(10))
+      }
+    }))
+    return Effect.gen(function*() {
+      const [ours, theirs] = [yield* Redsync.make({ nodes: slow }), yield* Redsync.make({ nodes: shared })]
+      const retry = Schedule.spaced("1 hour")
+      const writer = yield* theirs.lock("a")
+      const first = yield* Effect.forkChild(ours.withSharedLock("a", Effect.void, { retry }))
+      const second = yield* Effect.forkChild(ours.withSharedLock("a", Effect.succeed("second"), { retry }))
+      yield* TestClock.adjust(20)
+      yield* writer.release
+      yield* TestClock.adjust(5)
+      yield* Fiber.interrupt(first)
+      yield* TestClock.adjust(100)
+      assert.deepStrictEqual(second.pollUnsafe(), Exit.succeed("second"))
+    }).pipe(Effect.scoped)
+  })
+
   it.effect("an interrupted or late attempt leaves no reader behind", () =>
     Effect.gen(function*() {
       const { nodes } = yield* TestNodes

@@ -36,7 +36,7 @@ export const tryAcquirePermits = (
     if (unusable !== undefined) return Effect.fail(unusable)
     const at = monotonicMillis(service.clock)
     const acquired = Effect.flatMap(
-      attemptPermits(service, name, settings, restore, { conclusive: true }),
+      attemptAndLeave(service, name, settings, restore, { conclusive: true }),
       (result) => {
         if (result instanceof HeldPermits) return Effect.succeedSome(result)
         return unavailable(result.tally)
@@ -72,14 +72,17 @@ export const acquirePermits = (
     const waiter: PermitWaiter = { limit, permits, wake: undefined }
     metrics.waitersChanged(1)
     const wait = (queue: PermitQueue, first?: RefusedPermits) =>
-      Effect.onExitPrimitive(waitForPermits(service, name, queue, waiter, settings, restore, startedAt, first), () => {
-        permitQueues.leave(queue, waiter)
-        return undefined
-      })
+      Effect.onExitPrimitive(
+        waitForPermits(service, name, queue, waiter, settings, restore, startedAt, first),
+        (exit) => {
+          permitQueues.leave(queue, waiter, Exit.isSuccess(exit))
+          return undefined
+        }
+      )
     const acquired = permitQueues.isAwaited(key)
       ? Effect.suspend(() => wait(permitQueues.enter(key, waiter)))
       : Effect.flatMap(
-        attemptPermits(service, name, settings, restore),
+        attemptAndLeave(service, name, settings, restore),
         (result): Effect.Effect<HeldPermits, LockError> =>
           result instanceof HeldPermits ? Effect.succeed(result) : wait(permitQueues.enter(key, waiter), result)
       )
@@ -88,6 +91,17 @@ export const acquirePermits = (
       metrics.acquisitionEnded(outcomeOf(exit), monotonicMillis(clock) - startedAt)
       return undefined
     })
+  })
+
+/**
+ * An attempt outside of the queue. If it had permits that it gives up again, it may have kept them from the first in
+ * line, who was woken in vain.
+ */
+const attemptAndLeave = (...[service, name, ...rest]: Parameters<typeof attemptPermits>) =>
+  Effect.onExitPrimitive(attemptPermits(service, name, ...rest), (exit) => {
+    const hasGivenUp = Exit.isFailure(exit) || (!(exit.value instanceof HeldPermits) && exit.value.isSplit)
+    if (hasGivenUp) service.permitQueues.wakeFirst(service.key(name))
+    return undefined
   })
 
 /** Everything after the first attempt, or after finding others waiting. */

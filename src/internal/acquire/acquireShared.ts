@@ -74,7 +74,7 @@ export const acquireShared = (
     const unusable = settings.isFenced ? clockError(service.quorum, { name, key }) : undefined
     if (unusable !== undefined) return Effect.fail(unusable)
     const startedAt = monotonicMillis(clock)
-    const reader: Reader = { wakePending: false, wake: undefined }
+    const reader: Reader = { wakePending: false, isAlone: false, wake: undefined }
     metrics.waitersChanged(1)
     readerQueues.enter(key, reader)
     const acquired = Effect.flatMap(
@@ -85,7 +85,7 @@ export const acquireShared = (
           : waitToShare(service, name, reader, settings, restore, startedAt, result)
     )
     return Effect.onExitPrimitive(acquired, (exit) => {
-      readerQueues.leave(key, reader)
+      readerQueues.leave(key, reader, Exit.isSuccess(exit))
       metrics.waitersChanged(-1)
       metrics.acquisitionEnded(outcomeOf(exit), monotonicMillis(clock) - startedAt)
       return undefined
@@ -144,7 +144,7 @@ const waitToShare = Effect.fnUntraced(function*(
 
   /** Asks again soon if the votes were split: writers and readers hold different nodes. */
   function* onRefused(tookMillis: number) {
-    readerQueues.refused(service.key(name))
+    readerQueues.refused(service.key(name), reader)
     splitAt = Number.POSITIVE_INFINITY
     if (last.grants === 0 || last.refusals === 0 || splits >= maxSplitRetries) return
     const random = yield* Random.next

@@ -137,11 +137,17 @@ export class PermitQueues {
     return queue
   }
 
-  leave(queue: PermitQueue, waiter: PermitWaiter): void {
+  /**
+   * Called when the waiter has been granted its permits, or gives up: its turn is then that of the next waiter, here or
+   * elsewhere.
+   */
+  leave(queue: PermitQueue, waiter: PermitWaiter, isGranted: boolean): void {
     const wasHead = queue.head === waiter
     if (!queue.waiters.delete(waiter)) return
-    if (wasHead) this.#giveUpPlace(queue)
-    if (queue.waiters.size === 0) this.#retire(queue)
+    const isLast = queue.waiters.size === 0
+    if (wasHead && !isGranted && queue.place === undefined && isLast) this.wakeFirst(queue.key)
+    if (wasHead && (isGranted || !queue.isTurn || isLast)) this.#giveUpPlace(queue)
+    if (isLast) this.#retire(queue)
     else if (wasHead) queue.wake()
   }
 

@@ -16,6 +16,8 @@ import type { Held, Onlookers } from "./waitQueues.ts"
 export interface Reader {
   /** It should ask now, without waiting for its schedule. */
   wakePending: boolean
+  /** It was woken, the others were not, and it has not been refused since. */
+  isAlone: boolean
   /** Ends its sleep, while it sleeps. */
   wake: (() => void) | undefined
 }
@@ -64,9 +66,12 @@ export class ReaderQueues implements Onlookers {
     this.#queue(key).waiters.add(reader)
   }
 
-  leave(key: string, reader: Reader): void {
+  /** Called when the reader has the lock, or gives up: another one then asks in its place. */
+  leave(key: string, reader: Reader, isGranted: boolean): void {
     const queue = this.#queues.get(key)
-    if (queue?.waiters.delete(reader) === true) this.#retire(key, queue)
+    if (queue?.waiters.delete(reader) !== true) return
+    if (reader.isAlone && !isGranted) this.changed(key)
+    this.#retire(key, queue)
   }
 
   isAwaited(key: string): boolean {
@@ -74,7 +79,8 @@ export class ReaderQueues implements Onlookers {
   }
 
   /** Called when a reader was refused: the next change of the key wakes a reader. */
-  refused(key: string): void {
+  refused(key: string, reader: Reader): void {
+    reader.isAlone = false
     const queue = this.#queues.get(key)
     if (queue === undefined || queue.isWatching) return
     queue.isWatching = true
@@ -89,6 +95,7 @@ export class ReaderQueues implements Onlookers {
   changed(key?: string): void {
     for (const name of key === undefined ? this.#queues.keys() : [key]) {
       for (const reader of this.#queues.get(name)?.waiters ?? []) {
+        reader.isAlone = true
         wake(reader)
         break
       }
