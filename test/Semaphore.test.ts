@@ -350,6 +350,22 @@ describe("Semaphore", () => {
       Effect.provide(Redsync.layerMemory({ count: 3 }))
     ))
 
+  it.effect("permits that the scope holds are not taken for the lock of that name, and do not hide it", () =>
+    Effect.gen(function*() {
+      const [ours, theirs] = [yield* Redsync.Redsync, yield* Redsync.make({ nodes: nodes(1) })]
+      const nested = (redsync: Redsync) =>
+        Effect.map(Effect.flip(redsync.lock("s", { retry: once })), (error) => "isNested" in error && error.isNested)
+      yield* ours.lock("s")
+      yield* ours.permits("s", { limit: 1 })
+      assert.isTrue(yield* nested(ours))
+      yield* Effect.scoped(
+        theirs.lock("s").pipe(
+          Effect.andThen(Effect.scoped(Effect.andThen(theirs.permits("s", { limit: 1 }), nested(theirs)))),
+          Effect.map((isNested) => assert.isFalse(isNested))
+        )
+      )
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 3 }))))
+
   it.effect("an interrupted wait leaves nothing behind, and the next one has its turn", () => {
     const shared = nodes(3)
     return Effect.gen(function*() {

@@ -18,8 +18,9 @@ import type { HoldContext } from "./hold.ts"
 /** The locks of each scope: the latest of each key. */
 const locksOfScopes = new WeakMap<Scope.Scope, Map<string, HeldLock>>()
 
-/** Records that the lock is released when the scope closes. */
+/** Records that the lock is released when the scope closes. Permits are no lock, whatever their name. */
 export const addToScope = (scope: Scope.Scope, lock: HeldLock): void => {
+  if (lock.permits !== undefined) return
   const locks = locksOfScopes.get(scope)
   if (locks === undefined) locksOfScopes.set(scope, new Map([[lock.key, lock]]))
   else locks.set(lock.key, lock)
