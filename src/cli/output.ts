@@ -103,6 +103,25 @@ export const paint: Effect.Effect<Paint> = Effect.sync(() => {
   return isatty(1) && !NO_COLOR && TERM !== "dumb" ? coloured : plainly
 })
 
+/**
+ * Lines as rows of a terminal of that size, which must not break them itself: then it is known how many there are. If
+ * there are too many, the last row says so.
+ */
+export const fitted = (
+  lines: ReadonlyArray<string>,
+  { columns, rows }: { readonly columns: number; readonly rows: number }
+): ReadonlyArray<string> => {
+  // Some terminals do not know their size.
+  if (!(columns > 1 && rows > 1)) return lines
+  // The last column stays empty: some terminals erase what they have just written there.
+  const row = new RegExp(String.raw`(?:(?:\x1b\[\d*m)*[^\x1b]){1,${columns - 1}}(?:\x1b\[\d*m)*`, "gu")
+  const broken = lines.flatMap((line) => line.match(row) ?? [line])
+  const most = rows - 1
+  return broken.length <= most
+    ? broken
+    : [...broken.slice(0, most - 1), `and ${counted(broken.length - most + 1, "more line")}`]
+}
+
 /** JSON with all unprintable characters escaped, so that it cannot affect a terminal. */
 export const json = (value: unknown): string =>
   JSON.stringify(value).replace(

@@ -11,7 +11,7 @@ import { untrusted } from "../internal/base/text.ts"
 import { fail, nodesUnavailable, wrongOptionsAreUsage } from "./failure.ts"
 import { describe, look } from "./holder.ts"
 import { connected } from "./nodes.ts"
-import { json, noLog, paint } from "./output.ts"
+import { fitted, json, noLog, paint } from "./output.ts"
 import { switchFlag } from "./switch.ts"
 
 /** Reads all names once. */
@@ -29,12 +29,12 @@ const watch = (names: ReadonlyArray<string>, asJson: boolean) =>
     const inPlace = isatty(1) && !asJson
     let height = 0
     const draw = Effect.flatMap(lookAtAll(names, asJson), ({ lines }) => {
+      if (!inPlace) return Console.log(lines.join("\n"))
       const back = height === 0 ? "" : `\x1b[${height}A`
-      height = lines.length
+      const rows = fitted(lines, process.stdout)
+      height = rows.length
       // Overwritten without clearing first, so that it does not flicker; surplus lines are cleared last.
-      return Console.log(
-        inPlace ? `${back}${lines.map((line) => `${line}\x1b[K`).join("\n")}\x1b[J` : lines.join("\n")
-      )
+      return Console.log(`${back}${rows.map((row) => `${row}\x1b[K`).join("\n")}\x1b[J`)
     })
     return Effect.repeat(draw, Schedule.spaced("1 second"))
   })

@@ -192,6 +192,16 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       assert.deepStrictEqual({ code, errors }, { code: 130, errors: "" })
     }))
 
+  it.effect("goes on in place on a narrow terminal, which would break its lines", () =>
+    Effect.gen(function*() {
+      yield* set(3, "narrow", "one value", "PX", "60000")
+      const env = { ...process.env, ...patient, PATH: path, NO_COLOR: "1", REDSYNC_NODES: (yield* nodes).join() }
+      const { shows, type } = yield* openTerminal(env)
+      yield* type(`stty cols 50 rows 24; ${program} status --watch narrow\n`)
+      yield* shows("narrow  held by one value for ")
+      yield* shows("\x1b[5Anarrow  held by one value for ")
+    }).pipe(Effect.scoped))
+
   it.effect("takes no name for the value of a flag", () =>
     Effect.gen(function*() {
       const { output } = yield* cli("status", "--json", "1", "no")
