@@ -17,7 +17,7 @@ import manifest from "../../package.json" with { type: "json" }
 import { completions } from "./completions.ts"
 import { demo } from "./demo.ts"
 import { doctor } from "./doctor.ts"
-import { Failure, wrongUsage } from "./failure.ts"
+import { fail, Failure, wrongUsage } from "./failure.ts"
 import { redsync } from "./nodes.ts"
 import { asFailure, say, standardOutput, withoutPasswords } from "./output.ts"
 import { run } from "./run.ts"
@@ -70,9 +70,16 @@ const command = Command.withSubcommands(redsync, [
   completions((): Command.Command.Any => command)
 ])
 
+/** Node replaces invalid bytes with this: names that differ would then be one, and a command would get other arguments. */
+const replacement = "\ufffd"
+
 /** Runs the command given by the arguments, as the main program of the process. */
 export const main = (args: ReadonlyArray<string>): void =>
-  Command.runWith(command, { version: manifest.version })(args).pipe(
+  Effect.suspend(() =>
+    [...args, process.env["REDSYNC_PREFIX"] ?? ""].some((text) => text.includes(replacement))
+      ? fail(wrongUsage, "the arguments and REDSYNC_PREFIX must be UTF-8")
+      : Command.runWith(command, { version: manifest.version })(args)
+  ).pipe(
     asFailure,
     Effect.catchTag("ShowHelp", (_: CliError.ShowHelp) => Effect.fail(new Failure({ code: wrongUsage, message: "" }))),
     Effect.tapErrorTag("Failure", ({ message }) => message === "" ? Effect.void : say(message)),

@@ -15,16 +15,7 @@ import type { Lock } from "../Lock.ts"
 import type { LockError } from "../LockError.ts"
 import * as Redsync from "../Redsync.ts"
 import { durationFlag } from "./duration.ts"
-import {
-  beyondReach,
-  fail,
-  Failure,
-  fromLockError,
-  heldByAnother,
-  lockLost,
-  wrongOptionsAreUsage,
-  wrongUsage
-} from "./failure.ts"
+import { beyondReach, fail, Failure, fromLockError, heldByAnother, lockLost, wrongOptionsAreUsage } from "./failure.ts"
 import { givenLabel, labelFlag, labelled } from "./label.ts"
 import { givenOptions, serviceWith } from "./nodes.ts"
 import { logToStandardError } from "./output.ts"
@@ -236,10 +227,6 @@ export const run = Cli.make(
       }
     ) {
       yield* endOfPipeIsNoSignal
-      // Node replaces invalid bytes with this: the command would get other arguments than were given.
-      if ([program, ...args].some((text) => text.includes("\ufffd"))) {
-        return yield* fail(wrongUsage, "the command and its arguments must be UTF-8")
-      }
       const what = yield* wanted({ name, also, fenced, shared, permits, take })
       const options = yield* givenOptions
       const expiry = Option.getOrElse(given, () => Duration.fromInputUnsafe(options.expiry ?? "30 seconds"))

@@ -17,17 +17,22 @@ export interface Launch {
 
 const nothing: Launch = { ignored: new Set(), openFiles: undefined, descriptors: [], dropped: [] }
 
-/** What the launcher noted, if it started this process. */
-export const readLaunch = (note: string | undefined, pid: number): Launch => {
-  const [, starter, ignored = "", openFiles, descriptors = "", dropped = ""] =
-    /^(\d+)\|([^|]*)\|([^|]*)\|([^|]*)\|(.*)$/s.exec(note ?? "") ?? []
+/** The launcher's variables. */
+const noted = /^REDSYNC_LAUNCH(_\d+)?$/
+
+/** What the launcher noted in the environment, if it started this process. */
+export const readLaunch = (env: NodeJS.ProcessEnv, pid: number): Launch => {
+  const { REDSYNC_LAUNCH = "", ...others } = env
+  const [, starter, ignored = "", openFiles, descriptors = ""] = /^(\d+)\|([^|]*)\|([^|]*)\|([^|]*)$/.exec(
+    REDSYNC_LAUNCH
+  ) ?? []
   if (Number(starter) !== pid) return nothing
   return {
     ignored: readIgnored(ignored),
     openFiles: openFiles === "" ? undefined : openFiles,
     descriptors: [...descriptors.matchAll(/\d+/g)].map(Number).filter((descriptor) => descriptor > 2),
-    dropped: dropped.split("\n").filter((variable) => variable.includes("=")).map((variable) =>
-      variable.replaceAll("\x01", "\n")
+    dropped: Object.entries(others).flatMap(([name, variable = ""]) =>
+      noted.test(name) && variable.includes("=") ? [variable.replaceAll("\x01", "\n")] : []
     )
   }
 }
@@ -46,12 +51,10 @@ const readIgnored = (noted: string): ReadonlySet<NodeJS.Signals> => {
   )
 }
 
-const { REDSYNC_LAUNCH: note } = process.env
-delete process.env["REDSYNC_LAUNCH"]
-
 /** How this process was started. */
-export const launch: Launch = readLaunch(note, process.pid)
+export const launch: Launch = readLaunch(process.env, process.pid)
 
+for (const name of Object.keys(process.env)) if (noted.test(name)) delete process.env[name]
 for (const variable of launch.dropped) {
   const end = variable.indexOf("=")
   process.env[variable.slice(0, end)] = variable.slice(end + 1)

@@ -38,8 +38,17 @@ case " $* " in *" run "*)
   if [ "$self" = $$ ]; then
     dropped=$(PATH=$PATH:/usr/bin:/bin; tr '\\0\\n' '\\n\\1' < /proc/$$/environ | LC_ALL=C grep -v '^[A-Za-z_][A-Za-z0-9_]*=')
   fi
-  REDSYNC_LAUNCH="$$|$ignored|$(ulimit -S -n)|$descriptors|$dropped"
+  REDSYNC_LAUNCH="$$|$ignored|$(ulimit -S -n)|$descriptors"
   export REDSYNC_LAUNCH
+  # Each by itself: all of them together may be longer than a variable can be.
+  set -f
+  IFS='
+'
+  count=0
+  for variable in $dropped; do
+    count=$((count + 1))
+    export "REDSYNC_LAUNCH_$count=$variable"
+  done
 esac
 # A small heap for what is young: it makes little garbage.
 exec node --max-semi-space-size=2 "$0" "$@"

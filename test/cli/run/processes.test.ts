@@ -23,22 +23,24 @@ describe("what ps shows where there is no /proc", () => {
 
 describe("what the launcher notes", () => {
   it("is the system's mask of ignored signals, or their names", () => {
-    assert.deepStrictEqual([...readLaunch("7|0000000000000007,QUIT|1024||", 7).ignored], [
+    assert.deepStrictEqual([...readLaunch({ REDSYNC_LAUNCH: "7|0000000000000007,QUIT|1024|" }, 7).ignored], [
       "SIGHUP",
       "SIGINT",
       "SIGQUIT"
     ])
     // Which the shell does for itself.
-    assert.deepStrictEqual([...readLaunch("7|0000000000000004|1024||", 7).ignored], [])
-    assert.deepStrictEqual([...readLaunch("7|,HUP,QUIT|1024||", 7).ignored], ["SIGHUP", "SIGQUIT"])
-    assert.deepStrictEqual([...readLaunch("7||1024||", 7).ignored], [])
+    assert.deepStrictEqual([...readLaunch({ REDSYNC_LAUNCH: "7|0000000000000004|1024|" }, 7).ignored], [])
+    assert.deepStrictEqual([...readLaunch({ REDSYNC_LAUNCH: "7|,HUP,QUIT|1024|" }, 7).ignored], ["SIGHUP", "SIGQUIT"])
+    assert.deepStrictEqual([...readLaunch({ REDSYNC_LAUNCH: "7||1024|" }, 7).ignored], [])
   })
 
   it("is the limit, the descriptors and the variables that shells drop", () => {
-    const { descriptors, dropped, openFiles } = readLaunch(
-      "7|0|256|/dev/fd/0\n/dev/fd/10\n/dev/fd/3|a.b=c\x01d|e\n-f=",
-      7
-    )
+    const { descriptors, dropped, openFiles } = readLaunch({
+      REDSYNC_LAUNCH: "7|0|256|/dev/fd/0\n/dev/fd/10\n/dev/fd/3",
+      REDSYNC_LAUNCH_1: "a.b=c\x01d|e",
+      REDSYNC_LAUNCH_2: "-f=",
+      REDSYNC_LOCK: "no=note"
+    }, 7)
     assert.deepStrictEqual({ descriptors, dropped, openFiles }, {
       openFiles: "256",
       descriptors: [10, 3],
@@ -47,6 +49,6 @@ describe("what the launcher notes", () => {
   })
 
   it("counts for the process that it was noted for alone", () => {
-    assert.deepStrictEqual(readLaunch("7|5|1024|/dev/fd/3|", 8), readLaunch(undefined, 8))
+    assert.deepStrictEqual(readLaunch({ REDSYNC_LAUNCH: "7|5|1024|/dev/fd/3" }, 8), readLaunch({}, 8))
   })
 })

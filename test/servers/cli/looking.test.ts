@@ -475,6 +475,27 @@ layer(RedisServers.layer(1, { password }), { excludeTestServices: true, concurre
       }
     }))
 
+  it.effect("refuses names that are not UTF-8, of which several would be one", () =>
+    Effect.gen(function*() {
+      const bad = "bad=$(printf '\\351')"
+      const wrong = [
+        [["status"], `${bad}; exec "$@" "$bad"`],
+        [["unlock", "--yes"], `${bad}; exec "$@" "$bad"`],
+        [["run"], `${bad}; exec "$@" "$bad" -- true`],
+        [["run", "x"], `${bad}; exec "$@" --also "$bad" -- true`],
+        [["status", "x"], `export REDSYNC_PREFIX; ${bad}; REDSYNC_PREFIX=$bad; exec "$@"`]
+      ] as const
+      for (const [args, script] of wrong) {
+        const under = ["sh", "-c", script, "sh"]
+        const running = yield* start(args, { nodes: yield* nodes, under })
+        assert.deepStrictEqual(yield* running.ended, {
+          code: 64,
+          output: "",
+          errors: "redsync: the arguments and REDSYNC_PREFIX must be UTF-8\n"
+        })
+      }
+    }).pipe(Effect.scoped))
+
   it.effect("does not end well when its output cannot be written", () =>
     Effect.gen(function*() {
       const [url = ""] = yield* nodes

@@ -214,6 +214,19 @@ layer(RedisServers.layer(3), { excludeTestServices: true, concurrent: true })("r
       assert.include((yield* variables.ended).output, "a.b=c\n")
     }).pipe(Effect.scoped))
 
+  it.effect("variables that shells drop are inherited, though together they are longer than one can be", () =>
+    Effect.gen(function*() {
+      const long = "x".repeat(100_000)
+      const running = yield* start(["run", "large", "--", "env"], {
+        nodes: yield* nodes,
+        env: { "a.a": long, "a.b": long }
+      })
+      const { code, output } = yield* running.ended
+      assert.strictEqual(code, 0)
+      assert.deepStrictEqual(output.match(/^a\..=x+$/gm), [`a.a=${long}`, `a.b=${long}`])
+      assert.notInclude(output, "REDSYNC_LAUNCH")
+    }).pipe(Effect.scoped))
+
   it.effect.each(Object.entries(cannotRun))(
     "what cannot be run is told in one line: %s",
     ([, [command, code, error]]) =>
