@@ -211,10 +211,11 @@ export const make = (id: string = "memory"): LockNode => {
   const permitLine = (waiterId: string): PermitLine => {
     /**
      * Wakes the first in line, for as long as their permits are free, each with a different slot if
-     * slots were freed.
+     * slots were freed. If the limit is unknown, since all slots were taken back by extensions, only as many as were
+     * freed, or one.
      */
     const wakeNext = (key: string, table: PermitTable, limit: number, freed: ReadonlyArray<number>, tell: Tell) => {
-      let vacant = limit === 0 ? mostSlots : limit - table.taken
+      let vacant = limit > 0 ? limit - table.taken : table.taken > 0 ? Math.max(1, freed.length) : mostSlots
       let used = 0
       for (
         let entry = permitLines.get(key)?.[0];

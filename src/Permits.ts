@@ -134,7 +134,7 @@ export type PermitNodeView =
   | {
     readonly _tag: "Permits"
     readonly node: string
-    /** The limit with which slots were last taken, `0` if none are. */
+    /** The limit with which slots were last taken, `0` if unknown: none are, or the node has lost and restored them. */
     readonly limit: number
     readonly holders: ReadonlyArray<PermitHolder>
   }

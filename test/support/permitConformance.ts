@@ -96,6 +96,20 @@ export const permitLineCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void
       )
     }).pipe(Effect.scoped, whereThereAreLines))
 
+  it.effect("permits: a release wakes no more than it frees where all are restored ones, whose limit is unknown", () =>
+    Effect.gen(function*() {
+      const permits = yield* store
+      const [a, b, c] = [yield* inLine("serviceAAAAA"), yield* inLine("serviceBBBBB"), yield* inLine("serviceCCCCC")]
+      for (const [value, slot] of [["one", 0], ["other", 1]] as const) {
+        assert.deepStrictEqual(yield* permits.extend("restored", value, expiry, [slot]), [])
+      }
+      for (const { entry, line } of [a, b, c]) assert.isFalse(yield* line.join("restored", entry(1), 2, "back"))
+      assert.isTrue(yield* a.line.release("restored", "one"))
+      assert.isTrue(yield* c.line.join("restored", c.entry(1), 2, "front"))
+      yield* untilTold(a.told, 1)
+      assert.deepStrictEqual([a.told.length, b.told.length, c.told.length], [1, 0, 0])
+    }).pipe(Effect.scoped, whereThereAreLines))
+
   it.effect("permits: a service that is gone is skipped", () =>
     Effect.gen(function*() {
       const here = yield* inLine("serviceAAAAA")

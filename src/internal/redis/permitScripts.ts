@@ -275,9 +275,11 @@ const release = `${read}${free}return mine and 1 or 0`
  * slots were freed. An entry is the number of permits, a colon, and a value. An entry whose channel
  * has no subscriber belongs to a service that is gone; it is skipped, as is anything that is not an
  * entry. To find out whether a first entry whose permits are not free is such an entry, it is sent
- * a message that means nothing. `limit` is 0 if nobody has slots; all are then free.
+ * a message that means nothing. `limit` is 0 if nobody has slots; all are then free. It is 0 too if
+ * all that are taken were taken back by extensions; then as many as were freed are free, or perhaps one.
  */
-const wakeNext = `${messages}local vacant, used = limit == 0 and ${mostSlots} or limit - taken, 0
+const wakeNext =
+  `${messages}local vacant, used = limit > 0 and limit - taken or taken > 0 and math.max(1, #freed) or ${mostSlots}, 0
 while true do
   local entry = redis.pcall("LINDEX", KEYS[2], 0)
   if type(entry) ~= "string" then break end
