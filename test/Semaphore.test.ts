@@ -15,6 +15,7 @@ import {
   withPermits,
   withPermitsIfAvailable
 } from "../src/index.ts"
+import type { WaitingList } from "../src/LockNode.ts"
 
 const nodes = (count: number) => Array.from({ length: count }, (_, index) => MemoryNode.make(`node-${index + 1}`))
 
@@ -424,6 +425,45 @@ describe("Semaphore", () => {
         yield* TestClock.adjust(100)
         assert.deepStrictEqual(next.pollUnsafe(), Exit.succeed("next"))
       }).pipe(Effect.scoped, Effect.provide(Redsync.layer({ nodes: shared })))
+    }
+  )
+
+  it.effect.each([["permits", "s", "a"], ["a lock", "a", "s"]] as const)(
+    "nodes that keep no line for %s keep one for the other",
+    ([, refused, kept]) => {
+      const shared = nodes(3)
+      const refusing = (node: LockNode) => {
+        const refuse = () =>
+          Effect.fail(new LockError.NodeError({ node: node.id, operation: "acquire", reason: "Rejected" }))
+        return {
+          ...node,
+          waitingList: (...args: Parameters<NonNullable<LockNode["waitingList"]>>) =>
+            Effect.map(node.waitingList!(...args), (list): WaitingList =>
+              refused === "s"
+                ? { ...list, permits: { ...list.permits!, join: refuse } }
+                : { ...list, join: refuse, release: refuse })
+        }
+      }
+      return Effect.gen(function*() {
+        const [ours, theirs] = [
+          yield* Redsync.make({ nodes: shared.map(refusing) }),
+          yield* Redsync.make({ nodes: shared.map(refusing) })
+        ]
+        const wait = (redsync: Redsync, name: "s" | "a", every: Duration.Input) => {
+          const retry = Schedule.spaced(every)
+          return name === "s" ? redsync.permits("s", { limit: 1, retry }) : redsync.lock("a", { retry })
+        }
+        yield* wait(ours, refused, "1 hour")
+        yield* Effect.forkChild(wait(theirs, refused, "1 second"))
+        yield* TestClock.adjust("10 seconds")
+        const held = yield* wait(ours, kept, "1 hour")
+        const waiting = yield* Effect.forkChild(wait(theirs, kept, "1 hour"))
+        yield* TestClock.adjust(100)
+        assert.isUndefined(waiting.pollUnsafe())
+        yield* held.release
+        yield* TestClock.adjust(100)
+        assert.isTrue(Exit.isSuccess(waiting.pollUnsafe()!))
+      }).pipe(Effect.scoped)
     }
   )
 

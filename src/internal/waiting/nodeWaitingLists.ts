@@ -31,6 +31,8 @@ export class NodeWaitingList {
   readonly nodesOwnFirst: ReadonlyArray<LockNode>
   /** Until when it is not used, because the node refuses waiting lists. */
   unsupportedUntil: number | undefined
+  /** Until when its lines of semaphores are not used, because the node refuses them. */
+  permitLinesUnsupportedUntil: number | undefined
   /** Until when locks are not handed over on it, because the node refuses. */
   handOverUnsupportedUntil: number | undefined
   /** Until when another list is used instead, because this node did not answer. */
@@ -93,12 +95,25 @@ export class NodeWaitingLists {
 
   /** The list for a name: the same in every process, as long as its node responds. */
   firstInRank(key: string): NodeWaitingList | undefined {
+    return this.#firstInRank(key, (list) => this.#isUsable(list))
+  }
+
+  /** The same for a semaphore, whose line a node may refuse though it has waiting lists, and the other way round. */
+  firstForPermits(key: string): NodeWaitingList | undefined {
+    return this.#firstInRank(
+      key,
+      (list) =>
+        list.list.permits !== undefined && !this.#isBefore(list.permitLinesUnsupportedUntil) && this.#isReachable(list)
+    )
+  }
+
+  #firstInRank(key: string, isUsable: (list: NodeWaitingList) => boolean): NodeWaitingList | undefined {
     const hash = Hash.string(key)
     let first: NodeWaitingList | undefined
     let highest = Number.NEGATIVE_INFINITY
     for (const list of this.#lists.values()) {
       const rank = list.rank(hash)
-      if (rank <= highest || !this.#isUsable(list)) continue
+      if (rank <= highest || !isUsable(list)) continue
       highest = rank
       first = list
     }
@@ -138,6 +153,20 @@ export class NodeWaitingLists {
     const now = monotonicMillis(this.#context.clock)
     list.unreachableUntil = now + listTimeoutMillis
     if (error?.reason === "Rejected") this.#markUnsupported(list, error)
+  }
+
+  /** Stops using the lines of semaphores for some time, because the node refused one or did not answer. */
+  permitLineFailed(list: NodeWaitingList, error: NodeError | undefined): void {
+    if (error?.reason !== "Rejected") return this.failed(list, error)
+    const { node } = list
+    const isFirst = list.permitLinesUnsupportedUntil === undefined
+    list.permitLinesUnsupportedUntil = monotonicMillis(this.#context.clock) + unsupportedRetryMillis
+    if (isFirst) {
+      this.#warn(
+        node,
+        `Lock node ${node.id} has no lines for permits, so waiters for permits poll: it ${error.summary}`
+      )
+    }
   }
 
   /** Called when the node has a new connection: what was known about it is out of date. */
@@ -340,8 +369,12 @@ export class NodeWaitingLists {
       : list.list.handOver
   }
 
-  #isUsable({ node, unreachableUntil, unsupportedUntil }: NodeWaitingList): boolean {
-    return !this.#isBefore(unsupportedUntil) && !this.#isBefore(unreachableUntil) && !this.#context.isFailing(node)
+  #isUsable(list: NodeWaitingList): boolean {
+    return !this.#isBefore(list.unsupportedUntil) && this.#isReachable(list)
+  }
+
+  #isReachable({ node, unreachableUntil }: NodeWaitingList): boolean {
+    return !this.#isBefore(unreachableUntil) && !this.#context.isFailing(node)
   }
 
   #isBefore(until: number | undefined): boolean {

@@ -153,7 +153,7 @@ export class PermitQueues {
 
   /** Called when the head was refused: it joins the line, or keeps its place. */
   standInLine(queue: PermitQueue, { limit, permits }: PermitWaiter, value: () => string): void {
-    const list = queue.place?.list ?? this.#lists.firstInRank(queue.key)
+    const list = queue.place?.list ?? this.#lists.firstForPermits(queue.key)
     const line = list?.list.permits
     if (this.closed || list === undefined || line === undefined) return
     const place = queue.place ??= { list, line, entry: { value: value(), permits } }
@@ -166,7 +166,7 @@ export class PermitQueues {
       const answer = exit.value
       if (Result.isFailure(answer) || Option.isNone(answer.success)) {
         queue.place = undefined
-        return this.#lists.failed(list, Result.isFailure(answer) ? answer.failure : undefined)
+        return this.#lists.permitLineFailed(list, Result.isFailure(answer) ? answer.failure : undefined)
       }
       if (answer.success.value) queue.wakeWithin(queue.freeLooks === 0 ? 0 : freeLookPauseMillis * 4 ** queue.freeLooks)
       queue.freeLooks = answer.success.value ? queue.freeLooks + 1 : 0
@@ -211,7 +211,7 @@ export class PermitQueues {
 
   /** The node with the line comes last: a woken waiter asks the others, too. */
   releaseOrder(key: string): ReadonlyArray<LockNode> {
-    const first = this.#lists.firstInRank(key)?.node
+    const first = this.#lists.firstForPermits(key)?.node
     const { nodes } = this.#context
     return first === undefined ? nodes : [...nodes.filter((node) => node !== first), first]
   }
@@ -232,7 +232,7 @@ export class PermitQueues {
   release(node: LockNode, { key, value }: Held): Effect.Effect<boolean, NodeError> {
     const list = this.#lists.of(node)
     const line = list?.list.permits
-    if (line === undefined || this.#lists.firstInRank(key) !== list) return node.permits!.release(key, value)
+    if (line === undefined || this.#lists.firstForPermits(key) !== list) return node.permits!.release(key, value)
     return mapResult(line.release(key, value), (answer) =>
       // Perhaps only the line is refused.
       Result.isFailure(answer) && answer.failure.reason === "Rejected" ? node.permits!.release(key, value) : answer)
@@ -240,7 +240,7 @@ export class PermitQueues {
 
   /** Wakes the first in line, for as long as their permits are free. */
   wakeFirst(key: string): void {
-    const line = this.#lists.firstInRank(key)?.list.permits
+    const line = this.#lists.firstForPermits(key)?.list.permits
     if (line === undefined) return
     const woken = Effect.suspend(() => line.release(key, "-"))
     this.#context.background(Effect.timeoutOption(Effect.ignore(woken), lineTimeoutMillis))
