@@ -37,6 +37,8 @@ export class NodeWaitingList {
   handOverUnsupportedUntil: number | undefined
   /** Until when another list is used instead, because this node did not answer. */
   unreachableUntil: number | undefined
+  /** How often in a row the node has refused each request. */
+  readonly refusals = { join: 0, release: 0, transfer: 0 }
   readonly #hash: number
 
   constructor(node: LockNode, list: WaitingList, nodes: ReadonlyArray<LockNode>) {
@@ -62,6 +64,7 @@ const longestGraceMillis = 250
 /** A value that no lock has. */
 const valueOfNobody = "-"
 
+/** The longest pause before something that a node refuses is tried again. */
 const unsupportedRetryMillis = 60_000
 
 /** A node's clock is read anew when the last reading is older than this. */
@@ -128,7 +131,7 @@ export class NodeWaitingLists {
   }
 
   join(
-    { list, node }: NodeWaitingList,
+    list: NodeWaitingList,
     key: string,
     entry: LineEntry,
     place: "front" | "back",
@@ -137,11 +140,15 @@ export class NodeWaitingLists {
   ): Fiber.Fiber<void> {
     this.#hasListened = true
     const sentAt = this.stopwatches.start()
-    const joined = Effect.timeoutOption(Effect.suspend(() => list.join(key, entry, place, dead)), listTimeoutMillis)
+    const joined = Effect.timeoutOption(
+      Effect.suspend(() => list.list.join(key, entry, place, dead)),
+      listTimeoutMillis
+    )
     return this.#context.fork(Effect.match(joined, {
       onSuccess: (position) => {
         if (Option.isNone(position)) return settled(Result.fail(undefined))
-        if (position.value.time !== undefined) this.stopwatches.read(node, sentAt, position.value.time)
+        list.refusals.join = 0
+        if (position.value.time !== undefined) this.stopwatches.read(list.node, sentAt, position.value.time)
         settled(Result.succeed(position.value))
       },
       onFailure: (error) => settled(Result.fail(error))
@@ -152,7 +159,7 @@ export class NodeWaitingLists {
   failed(list: NodeWaitingList, error: NodeError | undefined): void {
     const now = monotonicMillis(this.#context.clock)
     list.unreachableUntil = now + listTimeoutMillis
-    if (error?.reason === "Rejected") this.#markUnsupported(list, error)
+    if (error?.reason === "Rejected") this.#markUnsupported(list, "join", error)
   }
 
   /** Stops using the lines of semaphores for some time, because the node refused one or did not answer. */
@@ -237,6 +244,7 @@ export class NodeWaitingLists {
     if (list === undefined || this.#isBefore(list.unsupportedUntil)) return node.release(key, value)
     return mapResult(list.list.release(key, value, entry), (answer) => {
       if (Result.isSuccess(answer)) {
+        list.refusals.release = 0
         onReleased(answer.success)
         return Result.succeed(answer.success.released)
       }
@@ -244,7 +252,7 @@ export class NodeWaitingLists {
       if (error.reason !== "Rejected") return Result.fail(error)
       // Perhaps only the waiting list is refused.
       return mapResult(node.release(key, value), (answer) => {
-        if (Result.isSuccess(answer)) this.#markUnsupported(list, error)
+        if (Result.isSuccess(answer)) this.#markUnsupported(list, "release", error)
         return answer
       })
     })
@@ -329,6 +337,7 @@ export class NodeWaitingLists {
     if (list === undefined || handOver === undefined) return this.release(node, key, value, undefined, onReleased)
     return mapResult(handOver.transfer(key, value, successor, terms), (answer) => {
       if (Result.isSuccess(answer)) {
+        list.refusals.transfer = 0
         onReleased(answer.success)
         return Result.succeed(answer.success.released)
       }
@@ -343,20 +352,29 @@ export class NodeWaitingLists {
   }
 
   /** Continues without the waiting lists of a node that refuses them, and logs that the first time. */
-  #markUnsupported(list: NodeWaitingList, { summary }: NodeError) {
+  #markUnsupported(list: NodeWaitingList, request: "join" | "release", { summary }: NodeError) {
     const { node } = list
     const isFirst = list.unsupportedUntil === undefined
-    list.unsupportedUntil = monotonicMillis(this.#context.clock) + unsupportedRetryMillis
+    list.unsupportedUntil = this.#afterRefusal(list, request)
     if (isFirst) this.#warn(node, `Lock node ${node.id} has no waiting lists, so waiters poll: it ${summary}`)
   }
 
   #markHandOverUnsupported(list: NodeWaitingList, { summary }: NodeError) {
     const { node } = list
     const isFirst = list.handOverUnsupportedUntil === undefined
-    list.handOverUnsupportedUntil = monotonicMillis(this.#context.clock) + unsupportedRetryMillis
+    list.handOverUnsupportedUntil = this.#afterRefusal(list, "transfer")
     if (isFirst) {
       this.#warn(node, `Lock node ${node.id} does not hand locks over, so waiters are only woken: it ${summary}`)
     }
+  }
+
+  /**
+   * When to try again what a node has refused. It may refuse everything for a moment, as a server
+   * that is out of memory does, so the pauses begin short.
+   */
+  #afterRefusal({ refusals }: NodeWaitingList, request: keyof NodeWaitingList["refusals"]): number {
+    const pause = Math.min(unsupportedRetryMillis, listTimeoutMillis * 2 ** refusals[request]++)
+    return monotonicMillis(this.#context.clock) + pause
   }
 
   #warn(node: LockNode, message: string) {

@@ -27,6 +27,7 @@ import {
   type LockNode,
   type LockOptions,
   MemoryNode,
+  NodeError,
   Redsync,
   retryPolicy,
   tryLock,
@@ -655,6 +656,65 @@ describe("wake-ups", () => {
         yield* TestClock.adjust("1 second")
         yield* Fiber.join(closing)
       }
+    }).pipe(scoped))
+})
+
+describe("a node that refuses to let waiters join", () => {
+  /** Refuses as many times as it is told to. */
+  const refusing = (node: LockNode, times: number) => {
+    const seen = { refusals: 0 }
+    const refusal = Effect.suspend(() => {
+      seen.refusals++
+      return Effect.fail(new NodeError({ node: node.id, operation: "inspect", reason: "Rejected", cause: "OOM" }))
+    })
+    const view: LockNode = {
+      ...node,
+      waitingList: (waiterId, onNotice) =>
+        Effect.map(node.waitingList!(waiterId, onNotice), (list) => ({
+          ...list,
+          join: (...request) => seen.refusals < times ? refusal : list.join(...request)
+        }))
+    }
+    return { seen, view }
+  }
+
+  it.effect("for a moment, lets them join soon after", () =>
+    Effect.gen(function*() {
+      const nodes = memory(1)
+      const holder = yield* elsewhere(nodes, lock("a"))
+      const { view } = refusing(nodes[0]!, 1)
+      const { fiber } = yield* waiter([view])
+      yield* TestClock.adjust("3 seconds")
+      yield* holder.release
+      yield* TestClock.adjust(100)
+      assert.isDefined(fiber.pollUnsafe())
+    }).pipe(scoped))
+
+  it.effect("for a moment, wakes others at its releases soon after", () =>
+    Effect.gen(function*() {
+      const nodes = memory(1)
+      const { view } = refusing(nodes[0]!, 1)
+      const service = yield* open([view])
+      const first = yield* elsewhere(nodes, lock("a"))
+      const second = yield* Effect.forkScoped(Effect.provide(lock("a"), service))
+      yield* TestClock.adjust("3 seconds")
+      yield* first.release
+      yield* TestClock.adjust(100)
+      const other = yield* waiter(nodes)
+      yield* TestClock.adjust(100)
+      yield* (yield* Fiber.join(second)).release
+      yield* TestClock.adjust(100)
+      assert.isDefined(other.fiber.pollUnsafe())
+    }).pipe(scoped))
+
+  it.effect("for good, is asked ever more rarely", () =>
+    Effect.gen(function*() {
+      const nodes = memory(1)
+      yield* elsewhere(nodes, lock("a"))
+      const { seen, view } = refusing(nodes[0]!, Infinity)
+      yield* waiter([view])
+      yield* TestClock.adjust("1 hour")
+      assert.isAtMost(seen.refusals, 70)
     }).pipe(scoped))
 })
 
