@@ -458,6 +458,30 @@ describe("Lock", () => {
       assert.strictEqual(yield* program, 1)
     }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
+  it.effect("guard: no program is started with a lock that has been given up; an abandoned one has its lease", () =>
+    Effect.gen(function*() {
+      let started = 0
+      const reasonAfter = (giveUp: (held: Lock) => Effect.Effect<unknown, unknown>) =>
+        Effect.gen(function*() {
+          const held = yield* lock("a")
+          yield* giveUp(held)
+          const exit = yield* Effect.exit(Lock.guard(held, Effect.sync(() => started++)))
+          yield* forceUnlock("a")
+          return Exit.isSuccess(exit) ? "started" : (errorOf(exit) as LockLost).reason
+        }).pipe(Effect.scoped)
+      assert.strictEqual(yield* reasonAfter((held) => held.release), "Released")
+      assert.strictEqual(yield* reasonAfter((held) => held.detach), "Released")
+      assert.strictEqual(yield* reasonAfter((held) => Effect.scoped(Lock.downgrade(held))), "Released")
+      assert.strictEqual(yield* reasonAfter((held) => Effect.andThen(held.abandon, TestClock.adjust(8000))), "Released")
+      assert.strictEqual(started, 0)
+      assert.strictEqual(yield* reasonAfter((held) => held.abandon), "started")
+      // The scope of the lock has closed.
+      const escaped = yield* Effect.scoped(lock("a"))
+      assert.strictEqual((errorOf(yield* Effect.exit(Lock.guard(escaped, Effect.void))) as LockLost).reason, "Released")
+      const several = yield* withLocks(["a", "b"], (locks) => Effect.succeed(locks))
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(Lock.guard(several[1]!, Effect.void))))
+    }).pipe(Effect.provide(Redsync.layerMemory({ count: 3 }))))
+
   it.effect("the wall clock set forward ends the lease, set back does not prolong it", () =>
     Effect.gen(function*() {
       const clock = blockableClock()

@@ -258,6 +258,10 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
     return this.#lost
   }
 
+  checkHeld(): LockLost | undefined {
+    return this.checkLease() ?? (this.remainingMillis() > 0 ? undefined : this.#lossError("Released", []))
+  }
+
   /** Ends the hold and notifies the listeners. Does nothing unless the lock is held. */
   markLost(reason: LockLost["reason"], votes: ReadonlyArray<Vote>): void {
     this.#lose(this.#lossError(reason, votes))

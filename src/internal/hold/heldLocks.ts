@@ -26,11 +26,11 @@ export class HeldLocks extends Guardable implements Hold {
   }
 
   checkLease(): LockLost | undefined {
-    for (const lock of this.locks) {
-      const lost = lock.checkLease()
-      if (lost !== undefined) return lost
-    }
-    return undefined
+    return firstOf(this.locks, (lock) => lock.checkLease())
+  }
+
+  checkHeld(): LockLost | undefined {
+    return firstOf(this.locks, (lock) => lock.checkHeld())
   }
 
   detectLoss(): boolean {
@@ -49,4 +49,12 @@ export class HeldLocks extends Guardable implements Hold {
   get release(): Effect.Effect<unknown> {
     return Effect.forEach(this.locks, ({ release }) => release, { discard: true })
   }
+}
+
+const firstOf = (locks: ReadonlyArray<HeldLock>, check: (lock: HeldLock) => LockLost | undefined) => {
+  for (const lock of locks) {
+    const lost = check(lock)
+    if (lost !== undefined) return lost
+  }
+  return undefined
 }

@@ -13,6 +13,8 @@ import type { LockLost } from "../../LockError.ts"
 export abstract class Guardable {
   /** Checks both clocks; returns the loss, if the lock is lost. */
   abstract checkLease(): LockLost | undefined
+  /** Like `checkLease`, but also returns a loss if it was released or detached. */
+  abstract checkHeld(): LockLost | undefined
   /** Cheap check of the monotonic clock only, true if it detects the loss; the wall clock is checked once a second. */
   abstract detectLoss(): boolean
   /** Calls the listener on loss; returns a function that removes the listener. */
@@ -38,7 +40,7 @@ const runGuarded = <A, E, R>(
 ): Effect.Effect<A, E | LockLost, R> =>
   Effect.withFiber((caller) =>
     Effect.callback((resume) => {
-      const lost = hold.checkLease()
+      const lost = hold.checkHeld()
       if (lost !== undefined) return resume(Effect.fail(lost))
       const scheduler = new LeaseScheduler(caller.cache.scheduler, hold)
       const context = Context.add(caller.context as Context.Context<R>, Scheduler.Scheduler, scheduler)
