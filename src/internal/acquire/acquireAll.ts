@@ -42,8 +42,10 @@ export const acquireAll = (
         const refused = results.findIndex((result) => !(result instanceof HeldLock))
         const millis = monotonicMillis(service.clock) - at
         for (const _ of locks) service.quorum.metrics.acquisitionEnded("granted", millis)
-        held.push(...(refused === -1 ? locks : locks.slice(0, refused)))
-        if (refused !== -1) { for (const lock of locks.slice(refused)) lock.beginRelease() }
+        locks.forEach((lock, index) => {
+          if (refused === -1 || index < refused) held.push(lock)
+          else lock.beginRelease()
+        })
         const waitedFor = names[refused === -1 ? tried.length : refused]
         if (waitedFor === undefined) return Effect.succeed(held)
         const before = refused === -1 ? undefined : { tally: results[refused] as Tally<boolean>, at }

@@ -2,6 +2,7 @@
  * A held lock: its lease, its renewals, and the ways in which it ends. All transitions of its state
  * are in this file.
  */
+import type { Clock } from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -241,6 +242,15 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
     return () => {
       this.#listeners.delete(listener)
     }
+  }
+
+  get clock(): Clock {
+    return this.#context.clock
+  }
+
+  /** When the lease ends on the monotonic clock; `Infinity` if the lock is not held. */
+  get leaseEndsAt(): number {
+    return this.#isHeld ? this.#leaseEnd.monotonic : Number.POSITIVE_INFINITY
   }
 
   detectLoss(): boolean {

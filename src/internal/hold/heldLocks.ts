@@ -3,6 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { LockLost } from "../../LockError.ts"
+import { monotonicMillis } from "../base/clock.ts"
 import type { LockSettings } from "../claim/settings.ts"
 import { Guardable } from "../lease/guard.ts"
 import type { HeldLock } from "./heldLock.ts"
@@ -11,6 +12,8 @@ import type { Hold } from "./hold.ts"
 export class HeldLocks extends Guardable implements Hold {
   readonly locks: ReadonlyArray<HeldLock>
   readonly token = undefined
+  /** No lease ends before this instant of the monotonic clock, since extensions only move the ends further away. */
+  #nextEndAt = Number.NEGATIVE_INFINITY
 
   constructor(locks: ReadonlyArray<HeldLock>) {
     super()
@@ -33,8 +36,14 @@ export class HeldLocks extends Guardable implements Hold {
     return firstOf(this.locks, (lock) => lock.checkHeld())
   }
 
+  /** Called before every step of the program, so it rarely looks at every lock. */
   detectLoss(): boolean {
-    return this.locks.some((lock) => lock.detectLoss())
+    const [first] = this.locks
+    if (first === undefined || monotonicMillis(first.clock) < this.#nextEndAt) return false
+    const isLost = this.locks.some((lock) => lock.detectLoss())
+    this.#nextEndAt = Number.POSITIVE_INFINITY
+    for (const { leaseEndsAt } of this.locks) this.#nextEndAt = Math.min(this.#nextEndAt, leaseEndsAt)
+    return isLost
   }
 
   onLost(listener: (lost: LockLost) => void): () => void {

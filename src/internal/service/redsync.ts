@@ -185,10 +185,9 @@ const waysToHold = <L extends Lock, Held extends ReadonlyArray<unknown>>(
           const acquired = inAcquireSpan(service, inOrder, settings, (settings) =>
             acquireAll(service, inOrder, settings, restore))
           return Effect.flatMap(acquired, (held) => {
+            const byName = new Map(held.map((lock) => [lock.name, lock]))
             const locks = inOrder.map((name) =>
-              held.find((lock) =>
-                lock.name === name
-              )!
+              byName.get(name)!
             )
             const hold = new HeldLocks(locks)
             return use(hold, restore(guard(hold, run(locks.map(ofKind)))))

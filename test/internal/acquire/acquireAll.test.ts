@@ -50,6 +50,28 @@ describe("withLocks", () => {
       assert.deepStrictEqual(yield* Effect.succeed(1).pipe(withLocks(["b", "a", "a"], { expiry: 1000 })), 1)
     }).pipe(Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
+  it.effect("each step of the program reads the clock a few times, however many locks it holds", () =>
+    Effect.gen(function*() {
+      const inner = yield* Clock.Clock
+      let reads = 0
+      const clock: Clock.Clock = Object.assign(Object.create(inner), {
+        monotonicTimeNanosUnsafe: () => {
+          reads++
+          return inner.monotonicTimeNanosUnsafe()
+        }
+      })
+      const steps = Effect.forEach(numbers(100), () => Effect.yieldNow, { discard: true })
+      const readsOf = (count: number) =>
+        withLocks(
+          numbers(count).map(String),
+          Effect.suspend(() => {
+            const before = reads
+            return Effect.map(steps, () => reads - before)
+          })
+        ).pipe(Effect.provide(Redsync.layerMemory()), Effect.provideService(Clock.Clock, clock))
+      assert.isAtMost(yield* readsOf(200), (yield* readsOf(1)) + 1000)
+    }))
+
   it.effect("one round trip when all are free: each node is asked once a name, all at the same time", () =>
     Effect.gen(function*() {
       const nodes = yield* TestNodes.views(memory(3), { distanceMillis: 10 })
