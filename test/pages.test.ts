@@ -1,5 +1,6 @@
 /** What holds for all pages: they are short, they are found from the README, and their links lead somewhere. */
 import { assert, describe, it } from "@effect/vitest"
+import { execFileSync } from "node:child_process"
 import { existsSync, readdirSync } from "node:fs"
 import { dirname, join, normalize } from "node:path"
 import { pages, readPage, root } from "./support/pages.ts"
@@ -25,6 +26,20 @@ describe("pages", () => {
     for (const { anchor, file, link } of linksOf(page)) {
       assert.isTrue(existsSync(join(root, file)), `${link}: there is no ${file}`)
       if (anchor) assert.include([...anchorsOf(file)], anchor, link)
+    }
+  })
+
+  it("of the package, every link leads to a file in the package", () => {
+    const output = execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], {
+      cwd: root,
+      encoding: "utf8"
+    })
+    const [{ files }] = JSON.parse(output) as [{ readonly files: ReadonlyArray<{ readonly path: string }> }]
+    const packed = files.map(({ path }) => path)
+    for (const page of packed.filter((path) => path === "README.md" || /^src\/.*\.md$/.test(path))) {
+      for (const { file } of linksOf(page)) {
+        assert.isTrue(packed.some((path) => path === file || path.startsWith(`${file}/`)), `${page}: ${file}`)
+      }
     }
   })
 

@@ -62,10 +62,12 @@ const describe = (patient: Patient, paint: Paint): ReadonlyArray<string> => {
     clockOffsetMillis === undefined ? undefined : `clock ${clockOffsetMillis >= 0 ? "+" : ""}${clockOffsetMillis} ms`
   ].filter((fact) => fact !== undefined)
   const isWell = findings.every(({ level }) => level === "note")
+  const parts = [
+    ...isWell ? [paint("green", "suitable for locking")] : [],
+    ...facts.length > 0 ? [facts.join(", ")] : []
+  ]
   return [
-    `${paint("bold", node)}  ${isWell ? paint("green", "suitable for locking") : ""}${isWell ? ": " : ""}${
-      facts.join(", ")
-    }`,
+    [paint("bold", node), ...parts.length > 0 ? [parts.join(": ")] : []].join("  "),
     ...findings.map(findingLine(paint))
   ]
 }

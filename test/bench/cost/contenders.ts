@@ -17,7 +17,7 @@ const connect = async (urls: ReadonlyArray<string>, enableAutoPipelining: boolea
 }
 
 /**
- * What a careful engineer writes by hand, and no more: all nodes at once, a
+ * Written by hand, and no more: all nodes at once, a
  * random value, the compare-and-delete by its digest, a majority. It gives up
  * nothing but what makes it a library: it waits for the slowest node, never
  * tries again, takes nothing back after a failure, and extends nothing.

@@ -31,7 +31,7 @@ export const mutations: ReadonlyArray<Mutation> = [
       "this.votes.ranked(tally)[0]"
     )],
     within: 200,
-    seed: 95
+    seed: 5
   },
   {
     name: "an extension needs a quorum for one of the slots",
@@ -97,7 +97,7 @@ export const mutations: ReadonlyArray<Mutation> = [
       "this.#hold(value, slots, mine?.expiresAt ?? now + expiryMillis, round)"
     )],
     within: 500,
-    seed: 63
+    seed: 102
   },
   {
     name: "the lease counted from the reply",
@@ -106,8 +106,8 @@ export const mutations: ReadonlyArray<Mutation> = [
       "new HeldPermits(service.permitHolds, claim, permits, start)",
       "new HeldPermits(service.permitHolds, claim, permits, instantNow(clock))"
     )],
-    within: 500,
-    seed: 271
+    within: 5000,
+    seed: 1352
   },
   {
     name: "a server that is too young settles",
@@ -117,7 +117,7 @@ export const mutations: ReadonlyArray<Mutation> = [
       "table.settle(value, settlement, count(settlement.proposal), now)!,\n          false"
     )],
     within: 20_000,
-    seed: 6290
+    seed: 1482
   },
   {
     name: "tokens are not raised where the nodes differ",

@@ -69,7 +69,7 @@ export const mutations: ReadonlyArray<Mutation> = [
       )
     ],
     within: 1000,
-    seed: 51
+    seed: 13
   },
   {
     name: "a reader that is made one again is a vote",
@@ -97,7 +97,7 @@ export const mutations: ReadonlyArray<Mutation> = [
       )
     ],
     within: 5000,
-    seed: 1412
+    seed: 150
   },
   {
     name: "readers of a key that was removed come back with the next one",
