@@ -135,9 +135,10 @@ export interface FencedLock extends Lock {
  * When the lock is lost the program is interrupted, its finalizers run, and the result is
  * `LockLost`. The lease is checked before every asynchronous step of the program, so a program that
  * resumes after a blocked event loop or a suspended process is interrupted before it can do more
- * I/O. A program that succeeds after the lease has ended fails with `LockLost` too; a program that
- * fails by itself keeps its own failure. Releasing the lock does not stop the program, but no
- * program is started once the lock is lost, released or detached.
+ * I/O; parts of it that set a `Scheduler` or `PreventSchedulerYield` are not checked. A program
+ * that succeeds after the lease has ended fails with `LockLost` too; a program that fails by itself
+ * keeps its own failure. Releasing the lock does not stop the program, but no program is started
+ * once the lock is lost, released or detached.
  *
  * **Example** (Guarding one part of a program)
  *

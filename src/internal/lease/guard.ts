@@ -42,8 +42,13 @@ const runGuarded = <A, E, R>(
     Effect.callback((resume) => {
       const lost = hold.checkHeld()
       if (lost !== undefined) return resume(Effect.fail(lost))
-      const scheduler = new LeaseScheduler(caller.cache.scheduler, hold)
-      const context = Context.add(caller.context as Context.Context<R>, Scheduler.Scheduler, scheduler)
+      const { preventYield, scheduler: outer } = caller.cache
+      const scheduler = new LeaseScheduler(outer, hold, preventYield)
+      // A fiber that prevents yields would not ask the scheduler, which detects the loss.
+      const context = (caller.context as Context.Context<R>).pipe(
+        Context.add(Scheduler.Scheduler, scheduler),
+        Context.add(Scheduler.PreventSchedulerYield, false)
+      )
       const fiber = Effect.runForkWith(context)(program, { uninterruptible: true })
       const end = (exit: Exit.Exit<A, E>) => {
         scheduler.end()
@@ -92,11 +97,14 @@ class LeaseScheduler implements Scheduler.Scheduler {
   readonly executionMode: "sync" | "async"
   #outer: Scheduler.Scheduler
   #hold: Guardable | undefined
+  /** Whether the fiber that runs the program prevents yields, so that only a loss may make it yield. */
+  readonly #preventsYields: boolean
 
-  constructor(outer: Scheduler.Scheduler, hold: Guardable) {
+  constructor(outer: Scheduler.Scheduler, hold: Guardable, preventsYields: boolean) {
     this.executionMode = outer.executionMode
     this.#outer = outer
     this.#hold = hold
+    this.#preventsYields = preventsYields
   }
 
   get hold(): Guardable | undefined {
@@ -116,7 +124,13 @@ class LeaseScheduler implements Scheduler.Scheduler {
 
   shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
     // Detecting the loss interrupts the fiber; yielding lets the interruption take effect.
-    return this.#hold?.detectLoss() === true || this.outer.shouldYield(fiber)
+    return this.#detectLoss() || (!this.#preventsYields && this.outer.shouldYield(fiber))
+  }
+
+  #detectLoss(): boolean {
+    if (this.#hold?.detectLoss() === true) return true
+    const { outer } = this
+    return this.#preventsYields && outer instanceof LeaseScheduler && outer.#detectLoss()
   }
 
   makeDispatcher(): Scheduler.SchedulerDispatcher {

@@ -2,7 +2,21 @@
  * A held lock keeps itself, and stops its program once it cannot.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Clock, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Random, Ref, Scope } from "effect"
+import {
+  Cause,
+  Clock,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Option,
+  Random,
+  Ref,
+  Scheduler,
+  Scope
+} from "effect"
 import { TestClock } from "effect/testing"
 import {
   inspect,
@@ -434,15 +448,22 @@ describe("clocks", () => {
           Effect.andThen(Effect.andThen(step("before"), block), step("after")).pipe(
             Effect.forkChild,
             Effect.flatMap(Fiber.join)
-          )
+          ),
+          // While it holds another lock, which is not lost.
+          withLock("b", Effect.andThen(Effect.andThen(step("before"), block), step("after")), { expiry: "1 hour" })
         ]
-        for (const program of programs) {
-          steps.length = 0
-          const finalized = Effect.ensuring(program, step("finalized"))
-          const fiber = yield* Effect.forkChild(provide(nodes, withLock("a", finalized)))
-          yield* TestClock.adjust(100)
-          assert.deepStrictEqual(steps, ["before", "finalized"])
-          assert.instanceOf(errorOf(yield* ended(fiber)), LockLost)
+        for (const preventsYields of [false, true]) {
+          for (const program of programs) {
+            steps.length = 0
+            const finalized = Effect.ensuring(program, step("finalized"))
+            const fiber = yield* provide(nodes, withLock("a", finalized)).pipe(
+              Effect.provideService(Scheduler.PreventSchedulerYield, preventsYields),
+              Effect.forkChild
+            )
+            yield* TestClock.adjust(100)
+            assert.deepStrictEqual(steps, ["before", "finalized"])
+            assert.instanceOf(errorOf(yield* ended(fiber)), LockLost)
+          }
         }
       })
     ))
