@@ -95,7 +95,8 @@ layer(servers, { excludeTestServices: true, timeout: "60 seconds" })("the cases 
               turns.push(contender)
               inside--
             }),
-            { retry: retryPolicy({ delay: "20 millis", within: "20 seconds" }) }
+            // A lock that is handed over has twice the node timeout to be extended in.
+            { nodeTimeout: "5 seconds", retry: retryPolicy({ delay: "20 millis", within: "20 seconds" }) }
           ).pipe(Effect.provide(redsync(count), { local: true }))
         const contenders = everywhere(8, 0).map((_, index) => index)
         yield* Effect.forEach(contenders, contend, { concurrency: "unbounded", discard: true })
