@@ -231,6 +231,24 @@ describe("downgrade", () => {
       Effect.provide(three)
     ))
 
+  it.effect("a writer that becomes a reader leaves those in line with somebody who wakes them", () => {
+    const shared = nodes()
+    return Effect.gen(function*() {
+      const [ours, theirs] = [yield* Redsync.make({ nodes: shared }), yield* Redsync.make({ nodes: shared })]
+      const options = { expiry: "1 hour", retry: Schedule.spaced("1 hour") } as const
+      const writer = yield* ours.lock("a", options)
+      const next = yield* Effect.forkChild(theirs.withLock("a", Effect.succeed("next"), options))
+      yield* TestClock.adjust(100)
+      const reader = yield* Lock.downgrade(writer)
+      yield* TestClock.adjust(100)
+      assert.isUndefined(next.pollUnsafe())
+      yield* reader.release
+      // Sooner than whoever waits for readers looks again by itself.
+      yield* Effect.repeat(TestClock.adjust(20), { until: () => next.pollUnsafe() !== undefined, times: 10 })
+      assert.deepStrictEqual(next.pollUnsafe(), Exit.succeed("next"))
+    }).pipe(Effect.scoped)
+  })
+
   it.effect("a program goes on with the reader, which outlives it if its scope does", () =>
     Effect.gen(function*() {
       const reader = yield* withLock("a", (writer) => Lock.downgrade(writer))

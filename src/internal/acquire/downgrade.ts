@@ -48,6 +48,7 @@ export const downgrade = (
         cleanUps.over(lock.claim, nodes)
         cleanUps.over(claim, nodes)
       }
+      service.waitQueues.notifyFirst(lock.claim)
       quorum.taskEnded()
     }
     const voted = Effect.onExitPrimitive(

@@ -202,6 +202,15 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     this.#lists.wakeFirst(key)
   }
 
+  /**
+   * Notifies the first in line of all services that a lock held here has ended without a release. It does not watch
+   * the key, since the holder knew of it and would have woken it.
+   */
+  notifyFirst({ key, value }: Held): void {
+    const node = this.#lists.firstInRank(key)?.node
+    if (node !== undefined) this.#lists.leave(node, key, deadEntry(value))
+  }
+
   /** Whether the name is shared, so that readers must get their turn. */
   #isShared(key: string): boolean {
     return this.#queues.get(key)?.isShared === true || this.readers?.isAwaited(key) === true
