@@ -13,7 +13,7 @@ const exit = await Effect.runPromiseExit(
 assert.ok(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
 assert.match(
   String(Cause.squash(exit.cause)),
-  /effect-redsync: nodes given as URLs need ioredis; run `npm install ioredis`, or give nodes of RedisNode\./
+  /effect-redsync: nodes given as URLs need ioredis; run `npm install ioredis`, or use nodes of RedisNode\./
 )
 // Its types need those of ioredis.
 const needsIoredis: string = "effect-redsync/IoredisNode"
