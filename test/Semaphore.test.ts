@@ -467,6 +467,49 @@ describe("Semaphore", () => {
     }
   )
 
+  describe("a node that refuses to keep the line", () => {
+    /** Waits for a permit while the node refuses its first so many requests to join; how many it got in 5 and in 120 s. */
+    const joinsWhileRefused = (times: number) =>
+      Effect.gen(function*() {
+        let joins = 0
+        const refusing = (node: LockNode): LockNode => ({
+          ...node,
+          waitingList: (...args) =>
+            Effect.map(node.waitingList!(...args), (list): WaitingList => ({
+              ...list,
+              permits: {
+                ...list.permits!,
+                join: (...request) =>
+                  ++joins <= times
+                    ? Effect.fail(new LockError.NodeError({ node: node.id, operation: "acquire", reason: "Rejected" }))
+                    : list.permits!.join(...request)
+              }
+            }))
+        })
+        const redsync = yield* Redsync.make({ nodes: nodes(1).map(refusing) })
+        const options = { limit: 1, retry: Schedule.spaced("1 second") }
+        yield* redsync.permits("s", options)
+        yield* Effect.forkChild(redsync.permits("s", options))
+        yield* TestClock.adjust("5 seconds")
+        const soon = joins
+        yield* TestClock.adjust("115 seconds")
+        return { soon, later: joins }
+      }).pipe(Effect.scoped)
+
+    it.effect("for a moment, is asked again soon after", () =>
+      Effect.gen(function*() {
+        assert.isAtLeast((yield* joinsWhileRefused(1)).soon, 2)
+      }))
+
+    it.effect("for good, is asked ever more rarely", () =>
+      Effect.gen(function*() {
+        const { later, soon } = yield* joinsWhileRefused(Number.POSITIVE_INFINITY)
+        assert.isAtLeast(soon, 2)
+        // After 1, 2, 4, 8, 16 and 32 s, then each minute.
+        assert.isAtMost(later, 8)
+      }))
+  })
+
   it.effect("waits for the lease of a holder that was lost", () => {
     const shared = nodes(3)
     return Effect.gen(function*() {

@@ -38,7 +38,7 @@ export class NodeWaitingList {
   /** Until when another list is used instead, because this node did not answer. */
   unreachableUntil: number | undefined
   /** How often in a row the node has refused each request. */
-  readonly refusals = { join: 0, release: 0, transfer: 0 }
+  readonly refusals = { join: 0, permitJoin: 0, release: 0, transfer: 0 }
   readonly #hash: number
 
   constructor(node: LockNode, list: WaitingList, nodes: ReadonlyArray<LockNode>) {
@@ -167,7 +167,7 @@ export class NodeWaitingLists {
     if (error?.reason !== "Rejected") return this.failed(list, error)
     const { node } = list
     const isFirst = list.permitLinesUnsupportedUntil === undefined
-    list.permitLinesUnsupportedUntil = monotonicMillis(this.#context.clock) + unsupportedRetryMillis
+    list.permitLinesUnsupportedUntil = this.#afterRefusal(list, "permitJoin")
     if (isFirst) {
       this.#warn(
         node,

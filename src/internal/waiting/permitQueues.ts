@@ -168,7 +168,7 @@ export class PermitQueues {
         queue.place = undefined
         return this.#lists.permitLineFailed(list, Result.isFailure(answer) ? answer.failure : undefined)
       }
-      list.refusals.join = 0
+      list.refusals.permitJoin = 0
       if (answer.success.value) queue.wakeWithin(queue.freeLooks === 0 ? 0 : freeLookPauseMillis * 4 ** queue.freeLooks)
       queue.freeLooks = answer.success.value ? queue.freeLooks + 1 : 0
       queue.wakeWithin(lookMillis)
