@@ -364,7 +364,6 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     const passedFor = passedForMillis(expiryMillis)
     if (woke) this.wakeToTake()
     else if (this.wasPassedOn && this.#now - this.#heldSince >= passedFor) {
-      this.wakePending = false
       // The other waiters whose pause has begun do not wake the head when it ends.
       this.lastAttemptAt = this.#now
       this.place.refusedFor(passedFor * restShare)
