@@ -4,6 +4,7 @@
 import { assert, type Vitest } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import type { NodeError } from "../../src/index.ts"
+import { serviceIdLength } from "../../src/internal/nodeContract.ts"
 import type { PermitRequest } from "../../src/LockNode.ts"
 import { faultOfPermits } from "./randomOperations.ts"
 import { assertNodeError, assertTtl, Backend, expiry, oddKeys, oldEnough, Subject } from "./subject.ts"
@@ -37,10 +38,16 @@ const holders = (key: string) =>
         Object.fromEntries(state.holders.map(({ slots, value }) => [value, sorted(slots)])))
   )
 
-/** A service in the lines of semaphores, and what it was told. */
-const inLine = (id: string) =>
+let services = 0
+
+/**
+ * A service in the lines of semaphores, and what it was told. No two have the same id: in a cluster the servers pass
+ * messages on to each other, and one that was sent to a service may arrive when that has gone.
+ */
+const inLine = (name: "A" | "B" | "C") =>
   Effect.gen(function*() {
     const { node } = yield* Subject
+    const id = `${services++}`.padStart(serviceIdLength - 1, "0") + name
     const told: Array<string> = []
     const list = yield* node.waitingList!(id, (notice) => {
       if (notice._tag === "PermitsFree") told.push(`${notice.key} ${notice.value} ${notice.slot}`)
@@ -60,7 +67,7 @@ const whereThereAreLines = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
 export const permitLineCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void => {
   it.effect("permits: a release wakes those first in line whose permits are free, and nobody before the first", () =>
     Effect.gen(function*() {
-      const [a, b, c] = [yield* inLine("serviceAAAAA"), yield* inLine("serviceBBBBB"), yield* inLine("serviceCCCCC")]
+      const [a, b, c] = [yield* inLine("A"), yield* inLine("B"), yield* inLine("C")]
       yield* take("line", "holder", 5, 2)
       yield* take("line", "other", 5, 3)
       assert.isFalse(yield* a.line.join("line", a.entry(1), 5, "back"))
@@ -68,18 +75,18 @@ export const permitLineCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void
       assert.isFalse(yield* c.line.join("line", c.entry(1), 5, "back"))
       assert.isTrue(yield* a.line.release("line", "holder"))
       yield* untilTold(a.told, 1)
-      assert.deepStrictEqual(a.told, ["line serviceAAAAA0123456789abcdef 0"])
+      assert.deepStrictEqual(a.told, [`line ${a.entry(1).value} 0`])
       assert.isTrue(yield* a.line.release("line", "other"))
       yield* untilTold(b.told, 1)
       yield* untilTold(c.told, 1)
-      assert.deepStrictEqual(b.told, ["line serviceBBBBB0123456789abcdef 2"])
-      assert.deepStrictEqual(c.told, ["line serviceCCCCC0123456789abcdef 4"])
+      assert.deepStrictEqual(b.told, [`line ${b.entry(1).value} 2`])
+      assert.deepStrictEqual(c.told, [`line ${c.entry(1).value} 4`])
       assert.isFalse(yield* a.line.release("line", "other"))
     }).pipe(Effect.scoped, whereThereAreLines))
 
   it.effect("permits: whoever joins learns that its permits are free already; who leaves lets the next one", () =>
     Effect.gen(function*() {
-      const [a, b] = [yield* inLine("serviceAAAAA"), yield* inLine("serviceBBBBB")]
+      const [a, b] = [yield* inLine("A"), yield* inLine("B")]
       yield* take("leaving", "holder", 3, 2)
       assert.isFalse(yield* a.line.join("leaving", a.entry(2), 3, "back"))
       assert.isFalse(yield* b.line.join("leaving", b.entry(1), 3, "back"))
@@ -90,7 +97,7 @@ export const permitLineCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void
       assert.isTrue(
         yield* a.line.join("leaving", a.entry(1), 3, "front").pipe(
           Effect.andThen(() =>
-            a.line.join("leaving", { ...a.entry(1), value: "serviceAAAAA0123456789abcdeg" }, 3, "front")
+            a.line.join("leaving", { ...a.entry(1), value: `${a.entry(1).value.slice(0, -1)}g` }, 3, "front")
           )
         )
       )
@@ -99,7 +106,7 @@ export const permitLineCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void
   it.effect("permits: a release wakes no more than it frees where all are restored ones, whose limit is unknown", () =>
     Effect.gen(function*() {
       const permits = yield* store
-      const [a, b, c] = [yield* inLine("serviceAAAAA"), yield* inLine("serviceBBBBB"), yield* inLine("serviceCCCCC")]
+      const [a, b, c] = [yield* inLine("A"), yield* inLine("B"), yield* inLine("C")]
       for (const [value, slot] of [["one", 0], ["other", 1]] as const) {
         assert.deepStrictEqual(yield* permits.extend("restored", value, expiry, [slot]), [])
       }
@@ -112,10 +119,10 @@ export const permitLineCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void
 
   it.effect("permits: a service that is gone is skipped", () =>
     Effect.gen(function*() {
-      const here = yield* inLine("serviceAAAAA")
+      const here = yield* inLine("A")
       yield* take("gone", "holder", 1)
       yield* Effect.scoped(Effect.gen(function*() {
-        const gone = yield* inLine("serviceBBBBB")
+        const gone = yield* inLine("B")
         yield* gone.line.join("gone", gone.entry(1), 1, "back")
       }))
       yield* here.line.join("gone", here.entry(1), 1, "back")
@@ -125,11 +132,11 @@ export const permitLineCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void
 
   it.effect("permits: so is one that is gone and waited for more permits than are free", () =>
     Effect.gen(function*() {
-      const [here, late] = [yield* inLine("serviceAAAAA"), yield* inLine("serviceCCCCC")]
+      const [here, late] = [yield* inLine("A"), yield* inLine("C")]
       yield* take("gone large", "holder", 5)
       yield* take("gone large", "other", 5, 4)
       yield* Effect.scoped(Effect.gen(function*() {
-        const gone = yield* inLine("serviceBBBBB")
+        const gone = yield* inLine("B")
         yield* gone.line.join("gone large", gone.entry(5), 5, "back")
       }))
       yield* here.line.join("gone large", here.entry(2), 5, "back")

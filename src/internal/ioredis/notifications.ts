@@ -8,7 +8,7 @@
  */
 import * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
-import type { Cluster, Redis, RedisOptions } from "ioredis"
+import { type Cluster, Command, type Redis, type RedisOptions } from "ioredis"
 import { masked, untrusted } from "../base/text.ts"
 import type { Notification, RedisClient } from "../redis/client.ts"
 import { toNodeError } from "../redis/errors.ts"
@@ -35,6 +35,9 @@ export const notifications =
       (state) => {
         const { listeners } = state
         const keyPrefix = client.options.keyPrefix ?? ""
+        const listenerOf = client.isCluster
+          ? (key: string) => listeners.get(ownerOf(client as Cluster, keyPrefix + key) ?? "")
+          : undefined
 
         /** `undefined` if a cluster does not know the server at the moment. */
         const listenerFor = async (key: string): Promise<NotificationListener | undefined> => {
@@ -45,7 +48,8 @@ export const notifications =
           const address = path ?? `${host}:${port}`
           let listener = listeners.get(address)
           if (listener === undefined) {
-            listeners.set(address, listener = new NotificationListener(server, keyPrefix, channel, onNotification))
+            const options = { keyPrefix, channel, onNotification, listenerOf }
+            listeners.set(address, listener = new NotificationListener(server, options))
           }
           return listener
         }
@@ -72,9 +76,15 @@ export const notifications =
 const serverOf = async (client: Redis | Cluster, key: string): Promise<Redis | undefined> => {
   if (!client.isCluster) return client as Redis
   const cluster = client as Cluster
-  const owner = cluster.slots[await cluster.cluster("KEYSLOT", key)]?.[0]
+  // A cluster knows the slots once it is connected, for which a command waits.
+  if (cluster.slots.length === 0) await cluster.cluster("KEYSLOT", key)
+  const owner = ownerOf(cluster, key)
   return cluster.nodes("master").find(({ options }) => `${options.host}:${options.port}` === owner)
 }
+
+/** The address of the master that has the key. */
+const ownerOf = (cluster: Cluster, key: string): string | undefined =>
+  cluster.slots[new Command("get", [key]).getSlot()]?.[0]
 
 /** Both connections reconnect when they are lost, without sending anything again. */
 const listenerOptions = {
@@ -90,12 +100,18 @@ const listenerOptions = {
   retryStrategy: (times) => Math.min(times * 50, 2000)
 } satisfies RedisOptions
 
+interface ListenerOptions {
+  readonly keyPrefix: string
+  readonly channel: string
+  readonly onNotification: (notification: Notification) => void
+  /** Present for a cluster: the listener of the master that has the key, if there is one. */
+  readonly listenerOf: ((key: string) => NotificationListener | undefined) | undefined
+}
+
 /** A lazily opened pair of connections to one server: one subscribes, and reads on the other are tracked. */
 class NotificationListener {
   readonly #client: Redis
-  readonly #keyPrefix: string
-  readonly #channel: string
-  readonly #onNotification: (notification: Notification) => void
+  readonly #options: ListenerOptions
   readonly #kept = new Map<Redis, Kept>()
   /** The socket of the client when each of the connections was made. */
   readonly #madeBeside = new Map<Redis, Redis["stream"]>()
@@ -111,16 +127,9 @@ class NotificationListener {
   #trackingUnsupported = false
   #isClosed = false
 
-  constructor(
-    client: Redis,
-    keyPrefix: string,
-    channel: string,
-    onNotification: (notification: Notification) => void
-  ) {
+  constructor(client: Redis, options: ListenerOptions) {
     this.#client = client
-    this.#keyPrefix = keyPrefix
-    this.#channel = channel
-    this.#onNotification = onNotification
+    this.#options = options
   }
 
   /** Fulfilled once messages are delivered; rejected if the server refuses. */
@@ -134,11 +143,11 @@ class NotificationListener {
       const connection = this.#subscribingConnection = this.#connect(async () => {
         const isFirst = this.#id === undefined
         const id = await connection.client("ID")
-        await connection.subscribe(this.#channel)
+        await connection.subscribe(this.#options.channel)
         this.#id = id
         this.#isSubscribed = true
         await this.#enableTracking()
-        if (!isFirst) this.#onNotification({ _tag: "Resync" })
+        if (!isFirst) this.#options.onNotification({ _tag: "Resync" })
         resolve()
       }, (error) => {
         this.#subscribed = undefined
@@ -169,7 +178,7 @@ class NotificationListener {
 
   /** Fulfilled once everything has been delivered that was published before. */
   async unsubscribe(): Promise<void> {
-    if (this.#isSubscribed) await this.#subscribingConnection?.unsubscribe(this.#channel)
+    if (this.#isSubscribed) await this.#subscribingConnection?.unsubscribe(this.#options.channel)
   }
 
   close(): void {
@@ -198,9 +207,12 @@ class NotificationListener {
       if (!isReplyError(error) || error.message.startsWith("ERR The client ID")) return
       this.#trackingUnsupported = true
       this.#close(connection)
-      this.#onNotification({ _tag: "Unsupported", why: untrusted(masked(error.message, secretsOf(this.#client))) })
+      this.#options.onNotification({
+        _tag: "Unsupported",
+        why: untrusted(masked(error.message, secretsOf(this.#client)))
+      })
     }
-    if (this.#hasTracked) this.#onNotification({ _tag: "Resync" })
+    if (this.#hasTracked) this.#options.onNotification({ _tag: "Resync" })
     this.#hasTracked = true
     this.#trackingBegun?.()
   }
@@ -210,7 +222,7 @@ class NotificationListener {
     const connection = this.#client.duplicate({
       ...listenerOptions,
       ...sentinelOptions(this.#client.options),
-      keyPrefix: this.#keyPrefix
+      keyPrefix: this.#options.keyPrefix
     })
     connection.on("error", constVoid)
     const kept = keepConnected(connection)
@@ -232,7 +244,7 @@ class NotificationListener {
   #onMessage(channel: string, message: unknown) {
     for (const notification of this.#notificationsOf(channel, message)) {
       try {
-        this.#onNotification(notification)
+        this.#options.onNotification(notification)
       } catch {
         // A notification may be lost.
       }
@@ -240,10 +252,18 @@ class NotificationListener {
   }
 
   #notificationsOf(channel: string, message: unknown): Array<Notification> {
-    if (channel !== invalidationChannel) return [{ _tag: "Message", message: String(message) }]
+    if (channel !== invalidationChannel) {
+      return [{ _tag: "Message", message: String(message), isCopy: (key) => this.#isDeliveredElsewhere(key) }]
+    }
     // All keys were flushed, or some have changed. No server sends anything else, but a user who may publish there can.
     if (message === null) return [{ _tag: "Resync" }]
     if (!Array.isArray(message)) return []
-    return message.map((key) => ({ _tag: "KeyChanged", key: String(key).slice(this.#keyPrefix.length) }))
+    return message.map((key) => ({ _tag: "KeyChanged", key: String(key).slice(this.#options.keyPrefix.length) }))
+  }
+
+  /** Whether the connection to the master that has the key delivers messages about it, as all masters of a cluster do. */
+  #isDeliveredElsewhere(key: string): boolean {
+    const listener = this.#options.listenerOf?.(key)
+    return listener !== undefined && listener !== this && listener.#isSubscribed
   }
 }

@@ -123,11 +123,12 @@ export interface Notifications {
 }
 
 /**
- * A message on the channel; a watched key has changed; notifications may have been
+ * A message on the channel, where `isCopy` says whether one about this key is delivered twice, since a cluster
+ * passes every message on to all its servers; a watched key has changed; notifications may have been
  * lost; or some cannot be delivered, with the reason.
  */
 export type Notification =
-  | { readonly _tag: "Message"; readonly message: string }
+  | { readonly _tag: "Message"; readonly message: string; readonly isCopy?: (key: string) => boolean }
   | { readonly _tag: "KeyChanged"; readonly key: string }
   | { readonly _tag: "Resync" }
   | { readonly _tag: "Unsupported"; readonly why: string }

@@ -6,7 +6,7 @@ import type { Notice } from "../../LockNode.ts"
 import { entryOf, isToken } from "../nodeContract.ts"
 
 /** The notice that the message stands for, if any. `clock` names the clock of the server that sent it. */
-export const decodeNotice = (message: string, clock: string): Notice | undefined => {
+export const decodeNotice = (message: string, clock: string): Extract<Notice, { readonly key: string }> | undefined => {
   switch (message.slice(0, 2)) {
     case "W ": {
       const [value, next, key] = fields(message, 2)

@@ -37,10 +37,9 @@ export const waitingList = (
 (waiterId, onNotice) => {
   const { connectionId } = client
   const notifications = open(wakeUpChannel(waiterId), (notification) => {
-    const notice = notification._tag === "Message"
-      ? decodeNotice(notification.message, connectionId?.() ?? "")
-      : notification
-    if (notice !== undefined) onNotice(notice)
+    if (notification._tag !== "Message") return onNotice(notification)
+    const notice = decodeNotice(notification.message, connectionId?.() ?? "")
+    if (notice !== undefined && notification.isCopy?.(notice.key) !== true) onNotice(notice)
   })
   return Effect.map(notifications, ({ subscribe, unsubscribe, watchKey }): WaitingList => {
     let hasWarned = false

@@ -9,8 +9,9 @@ import * as IoredisNode from "../../../src/IoredisNode.ts"
 // @ts-expect-error its package.json does not say where its types are
 import Redlock from "redlock"
 import { withLock } from "../../../src/index.ts"
-import { companionKey } from "../../../src/internal/redis/keys.ts"
+import { companionKey, wakeUpChannel } from "../../../src/internal/redis/keys.ts"
 import { callsOf, holdByAnother, logged, onEach, until, untilAllAnswer, untilEmpty } from "../../support/faults.ts"
+import { entryOf, waiterIdOf } from "../../support/line.ts"
 import { allOfClientBut } from "../../support/servers/abilities.ts"
 import { RedisCluster, type RedisServer, RedisServers } from "../../support/servers/RedisServers.ts"
 import { counted, deleteOn, hourly, onThree, service, type Three, untilListed } from "../../support/trouble.ts"
@@ -31,7 +32,7 @@ const handOver = (holder: Run, waiter: Run, name: string, untilItWaits: Effect.E
     Fiber.join
   )
 
-const clientOf = ({ host, port }: RedisServer) =>
+const clientOf = ({ host, port }: Pick<RedisServer, "host" | "port">) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
       const client = new Redis({ host, port, lazyConnect: true })
@@ -276,6 +277,47 @@ layer(RedisCluster.layer, { excludeTestServices: true, timeout: "60 seconds" })(
       }
       yield* until("nothing is left", Effect.map(keys, (keys) => keys.length === 0))
       assert.deepStrictEqual(logs.lines, [])
+    })))
+
+  it.effect("a message is delivered once, though every master passes it on to the others", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const cluster = yield* clusterClient
+      const id = waiterIdOf("once")
+      const told: Array<string> = []
+      const list = yield* IoredisNode.fromClient(cluster).waitingList!(id, (notice) => {
+        if (notice._tag === "WakeUp") told.push(notice.key)
+      })
+      const masters = yield* Effect.promise(() =>
+        Promise.all(["a", "b", "c"].map(async (key) => {
+          const owner = cluster.slots[await cluster.cluster("KEYSLOT", key)]![0]
+          const master = cluster.nodes("master").find(({ options }) => `${options.host}:${options.port}` === owner)!
+          return { key, master, address: { host: master.options.host!, port: master.options.port! } }
+        }))
+      )
+      const [a, ...others] = masters
+      assert.strictEqual(new Set(masters.map(({ master }) => master)).size, 3)
+      const wake = ({ key, master }: (typeof masters)[number]) =>
+        Effect.promise(() => master.publish(wakeUpChannel(id), `W ${entryOf("once").value} - ${key}`))
+      // What the masters have passed on; our own connections to them have been sent it by then.
+      const passedOn: Array<string> = []
+      for (const { address } of others) {
+        const listener = yield* clientOf(address)
+        yield* Effect.promise(() => listener.subscribe(wakeUpChannel(id)))
+        listener.on("message", (_, message) => passedOn.push(message))
+      }
+      yield* list.join(a!.key, entryOf("once"), "back")
+      // Where nobody listens who would hear it first, it may come from anywhere.
+      yield* wake(others[0]!)
+      yield* until("it has come", Effect.sync(() => told.length > 0))
+      assert.deepStrictEqual(told.splice(0), ["b"])
+      for (const { key } of others) yield* list.join(key, entryOf("once"), "back")
+      passedOn.length = 0
+      yield* wake(a!)
+      yield* until("it is passed on", Effect.sync(() => passedOn.length === 2))
+      for (const other of others) yield* wake(other)
+      yield* until("the last ones have come", Effect.sync(() => told.includes("b") && told.includes("c")))
+      assert.deepStrictEqual(told.sort(), ["a", "b", "c"])
+      for (const { key } of masters) yield* list.leave(key, entryOf("once"))
     })))
 
   it.effect.each(["odd}name", "x{}y", "{}{x}"])(
