@@ -1,6 +1,6 @@
 /**
- * The waiting lists of the nodes: which of them is used for a name, and what to do if a node
- * refuses part of it.
+ * The waiting lists of the nodes: which of them is used for a name, the requests to them, and what
+ * is asked instead if a node refuses one.
  */
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -11,9 +11,8 @@ import * as Result from "effect/Result"
 import type { NodeError } from "../../LockError.ts"
 import type { HandOverTerms, LineEntry, LinePosition, LockNode, WaitingList } from "../../LockNode.ts"
 import { mapResult } from "../base/callbackEffect.ts"
-import { monotonicMillis } from "../base/clock.ts"
-import { attributes } from "../telemetry/attributes.ts"
 import type { WaitingContext } from "./context.ts"
+import { NodeWaitingList } from "./nodeWaitingList.ts"
 import { Stopwatches } from "./stopwatch.ts"
 
 /** What a node did with a lock that was released or handed over. */
@@ -21,38 +20,6 @@ export interface Released {
   readonly released: boolean
   /** Whether another service was woken, or has the lock now. */
   readonly woke: boolean
-}
-
-/** The waiting lists of one node. */
-export class NodeWaitingList {
-  readonly node: LockNode
-  readonly list: WaitingList
-  /** All nodes, this one first. */
-  readonly nodesOwnFirst: ReadonlyArray<LockNode>
-  /** Until when it is not used, because the node refuses waiting lists. */
-  unsupportedUntil: number | undefined
-  /** Until when its lines of semaphores are not used, because the node refuses them. */
-  permitLinesUnsupportedUntil: number | undefined
-  /** Until when locks are not handed over on it, because the node refuses. */
-  handOverUnsupportedUntil: number | undefined
-  /** Until when another list is used instead, because this node did not answer. */
-  unreachableUntil: number | undefined
-  /** How often in a row the node has refused each request. */
-  readonly refusals = { join: 0, permitJoin: 0, release: 0, transfer: 0 }
-  readonly #hash: number
-
-  constructor(node: LockNode, list: WaitingList, nodes: ReadonlyArray<LockNode>) {
-    this.node = node
-    this.list = list
-    this.nodesOwnFirst = [node, ...nodes.filter((other) => other !== node)]
-    this.#hash = Hash.string(node.id)
-  }
-
-  /** Its rank among the lists for a name, given the hash of the name. */
-  rank(name: number): number {
-    const mixed = Math.imul(name ^ this.#hash, 0x9e3779b1)
-    return Math.imul(mixed ^ (mixed >>> 15), 0x85ebca77)
-  }
 }
 
 const listTimeoutMillis = 1000
@@ -63,9 +30,6 @@ const longestGraceMillis = 250
 
 /** A value that no lock has. */
 const valueOfNobody = "-"
-
-/** The longest pause before something that a node refuses is tried again. */
-const unsupportedRetryMillis = 60_000
 
 /** A node's clock is read anew when the last reading is older than this. */
 const oldReadingMillis = 1000
@@ -83,7 +47,7 @@ export class NodeWaitingLists {
   }
 
   add(node: LockNode, list: WaitingList): void {
-    this.#lists.set(node, new NodeWaitingList(node, list, this.#context.nodes))
+    this.#lists.set(node, new NodeWaitingList(node, list, this.#context))
   }
 
   /** Whether any node has waiting lists. */
@@ -98,16 +62,12 @@ export class NodeWaitingLists {
 
   /** The list for a name: the same in every process, as long as its node responds. */
   firstInRank(key: string): NodeWaitingList | undefined {
-    return this.#firstInRank(key, (list) => this.#isUsable(list))
+    return this.#firstInRank(key, (list) => list.isUsable)
   }
 
-  /** The same for a semaphore, whose line a node may refuse though it has waiting lists, and the other way round. */
+  /** The same for a semaphore. */
   firstForPermits(key: string): NodeWaitingList | undefined {
-    return this.#firstInRank(
-      key,
-      (list) =>
-        list.list.permits !== undefined && !this.#isBefore(list.permitLinesUnsupportedUntil) && this.#isReachable(list)
-    )
+    return this.#firstInRank(key, (list) => list.permitLine !== undefined)
   }
 
   #firstInRank(key: string, isUsable: (list: NodeWaitingList) => boolean): NodeWaitingList | undefined {
@@ -126,7 +86,7 @@ export class NodeWaitingLists {
   /** Whether a lock can be handed over on a quorum of the nodes. */
   get canHandOver(): boolean {
     let able = 0
-    for (const list of this.#lists.values()) if (this.#handOverOf(list) !== undefined) able++
+    for (const list of this.#lists.values()) if (list.handOver !== undefined) able++
     return able >= this.#context.size
   }
 
@@ -147,7 +107,7 @@ export class NodeWaitingLists {
     return this.#context.fork(Effect.match(joined, {
       onSuccess: (position) => {
         if (Option.isNone(position)) return settled(Result.fail(undefined))
-        list.refusals.join = 0
+        list.granted("join")
         if (position.value.time !== undefined) this.stopwatches.read(list.node, sentAt, position.value.time)
         settled(Result.succeed(position.value))
       },
@@ -155,36 +115,11 @@ export class NodeWaitingLists {
     }))
   }
 
-  /** Stops using the list for some time, because the node refused it or did not answer. */
-  failed(list: NodeWaitingList, error: NodeError | undefined): void {
-    const now = monotonicMillis(this.#context.clock)
-    list.unreachableUntil = now + listTimeoutMillis
-    if (error?.reason === "Rejected") this.#markUnsupported(list, "join", error)
-  }
-
-  /** Stops using the lines of semaphores for some time, because the node refused one or did not answer. */
-  permitLineFailed(list: NodeWaitingList, error: NodeError | undefined): void {
-    if (error?.reason !== "Rejected") return this.failed(list, error)
-    const { node } = list
-    const isFirst = list.permitLinesUnsupportedUntil === undefined
-    list.permitLinesUnsupportedUntil = this.#afterRefusal(list, "permitJoin")
-    if (isFirst) {
-      this.#warn(
-        node,
-        `Lock node ${node.id} has no lines for permits, so waiters for permits poll: it ${error.summary}`
-      )
-    }
-  }
-
   /** Called when the node has a new connection: what was known about it is out of date. */
   renewed(node: LockNode): void {
     this.stopwatches.forget(node)
-    const list = this.#lists.get(node)
-    if (list !== undefined) list.unreachableUntil = undefined
+    this.#lists.get(node)?.renewed()
   }
-
-  /** How long until an unusable list may be usable again. */
-  readonly retryMillis = listTimeoutMillis
 
   /** `onHandedOver` is called if the lock had been handed over to the entry. */
   leave(node: LockNode, key: string, entry: LineEntry, onHandedOver: () => void = constVoid): void {
@@ -201,7 +136,7 @@ export class NodeWaitingLists {
     if (this.#listening !== undefined) return
     const listens = [...this.#lists.values()].flatMap((list) => {
       const { node } = list
-      const handOver = node === except || !this.#isUsable(list) ? undefined : this.#handOverOf(list)
+      const handOver = node === except || !list.isUsable ? undefined : list.handOver
       if (handOver === undefined || !this.stopwatches.isOlderThan(node, oldReadingMillis)) return []
       const sentAt = this.stopwatches.start()
       return [Effect.matchCause(Effect.suspend(() => handOver.listen(key)), {
@@ -225,7 +160,7 @@ export class NodeWaitingLists {
     this.#listening?.interruptUnsafe()
     if (!this.#hasListened) return
     const stopped = [...this.#lists.values()].flatMap((list) => {
-      const handOver = this.#isUsable(list) ? this.#handOverOf(list) : undefined
+      const handOver = list.isUsable ? list.handOver : undefined
       return handOver === undefined ? [] : [Effect.ignore(Effect.suspend(() => handOver.stopListening()))]
     })
     const all = Effect.all(stopped, { concurrency: "unbounded", discard: true })
@@ -241,10 +176,10 @@ export class NodeWaitingLists {
     onReleased: (released: Released) => void
   ): Effect.Effect<boolean, NodeError> {
     const list = this.#lists.get(node)
-    if (list === undefined || this.#isBefore(list.unsupportedUntil)) return node.release(key, value)
+    if (list?.isSupported !== true) return node.release(key, value)
     return mapResult(list.list.release(key, value, entry), (answer) => {
       if (Result.isSuccess(answer)) {
-        list.refusals.release = 0
+        list.granted("release")
         onReleased(answer.success)
         return Result.succeed(answer.success.released)
       }
@@ -252,7 +187,7 @@ export class NodeWaitingLists {
       if (error.reason !== "Rejected") return Result.fail(error)
       // Perhaps only the waiting list is refused.
       return mapResult(node.release(key, value), (answer) => {
-        if (Result.isSuccess(answer)) this.#markUnsupported(list, "release", error)
+        if (Result.isSuccess(answer)) list.releaseRefused(error)
         return answer
       })
     })
@@ -275,7 +210,7 @@ export class NodeWaitingLists {
   ): Effect.Effect<boolean, NodeError> {
     const list = this.#lists.get(node)
     const graceMillis = Math.ceil(Math.min(longestGraceMillis, graceBaseMillis + 2 * this.stopwatches.roundTripMillis))
-    if (list?.list.yieldToReaders === undefined || this.#isBefore(list.unsupportedUntil)) {
+    if (list?.list.yieldToReaders === undefined || !list.isSupported) {
       return node.shared!.yieldToReaders(key, value, graceMillis)
     }
     return mapResult(list.list.yieldToReaders(key, value, graceMillis), (answer) => {
@@ -333,11 +268,11 @@ export class NodeWaitingLists {
     onReleased: (released: Released) => void
   ): Effect.Effect<boolean, NodeError> {
     const list = this.#lists.get(node)
-    const handOver = list && this.#handOverOf(list)
+    const handOver = list?.handOver
     if (list === undefined || handOver === undefined) return this.release(node, key, value, undefined, onReleased)
     return mapResult(handOver.transfer(key, value, successor, terms), (answer) => {
       if (Result.isSuccess(answer)) {
-        list.refusals.transfer = 0
+        list.granted("transfer")
         onReleased(answer.success)
         return Result.succeed(answer.success.released)
       }
@@ -345,57 +280,9 @@ export class NodeWaitingLists {
       if (error.reason !== "Rejected") return Result.fail(error)
       return mapResult(this.release(node, key, value, undefined, onReleased), (answer) => {
         // A node that refuses everything for now may hand locks over again soon.
-        if (Result.isSuccess(answer)) this.#markHandOverUnsupported(list, error)
+        if (Result.isSuccess(answer)) list.transferRefused(error)
         return answer
       })
     })
-  }
-
-  /** Continues without the waiting lists of a node that refuses them, and logs that the first time. */
-  #markUnsupported(list: NodeWaitingList, request: "join" | "release", { summary }: NodeError) {
-    const { node } = list
-    const isFirst = list.unsupportedUntil === undefined
-    list.unsupportedUntil = this.#afterRefusal(list, request)
-    if (isFirst) this.#warn(node, `Lock node ${node.id} has no waiting lists, so waiters poll: it ${summary}`)
-  }
-
-  #markHandOverUnsupported(list: NodeWaitingList, { summary }: NodeError) {
-    const { node } = list
-    const isFirst = list.handOverUnsupportedUntil === undefined
-    list.handOverUnsupportedUntil = this.#afterRefusal(list, "transfer")
-    if (isFirst) {
-      this.#warn(node, `Lock node ${node.id} does not hand locks over, so waiters are only woken: it ${summary}`)
-    }
-  }
-
-  /**
-   * When to try again what a node has refused. It may refuse everything for a moment, as a server
-   * that is out of memory does, so the pauses begin short.
-   */
-  #afterRefusal({ refusals }: NodeWaitingList, request: keyof NodeWaitingList["refusals"]): number {
-    const pause = Math.min(unsupportedRetryMillis, listTimeoutMillis * 2 ** refusals[request]++)
-    return monotonicMillis(this.#context.clock) + pause
-  }
-
-  #warn(node: LockNode, message: string) {
-    this.#context.log("Warn", message, { [attributes.node]: node.id })
-  }
-
-  #handOverOf(list: NodeWaitingList) {
-    return this.#isBefore(list.unsupportedUntil) || this.#isBefore(list.handOverUnsupportedUntil)
-      ? undefined
-      : list.list.handOver
-  }
-
-  #isUsable(list: NodeWaitingList): boolean {
-    return !this.#isBefore(list.unsupportedUntil) && this.#isReachable(list)
-  }
-
-  #isReachable({ node, unreachableUntil }: NodeWaitingList): boolean {
-    return !this.#isBefore(unreachableUntil) && !this.#context.isFailing(node)
-  }
-
-  #isBefore(until: number | undefined): boolean {
-    return until !== undefined && monotonicMillis(this.#context.clock) < until
   }
 }

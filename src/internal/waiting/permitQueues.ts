@@ -19,7 +19,8 @@ import { mapResult } from "../base/callbackEffect.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import type { Timer } from "../base/timers.ts"
 import type { WaitingContext } from "./context.ts"
-import type { NodeWaitingList, NodeWaitingLists } from "./nodeWaitingLists.ts"
+import type { NodeWaitingList } from "./nodeWaitingList.ts"
+import type { NodeWaitingLists } from "./nodeWaitingLists.ts"
 import type { Holder } from "./waitQueue.ts"
 import type { Held } from "./waitQueues.ts"
 
@@ -166,9 +167,9 @@ export class PermitQueues {
       const answer = exit.value
       if (Result.isFailure(answer) || Option.isNone(answer.success)) {
         queue.place = undefined
-        return this.#lists.permitLineFailed(list, Result.isFailure(answer) ? answer.failure : undefined)
+        return list.permitJoinFailed(Result.isFailure(answer) ? answer.failure : undefined)
       }
-      list.refusals.permitJoin = 0
+      list.granted("permitJoin")
       if (answer.success.value) queue.wakeWithin(queue.freeLooks === 0 ? 0 : freeLookPauseMillis * 4 ** queue.freeLooks)
       queue.freeLooks = answer.success.value ? queue.freeLooks + 1 : 0
       queue.wakeWithin(lookMillis)

@@ -29,7 +29,8 @@ import type { HandedOver, HandOverChain, LineEntry, LinePosition, LockNode } fro
 import { type Instant, monotonicMillis } from "../base/clock.ts"
 import type { Timer } from "../base/timers.ts"
 import type { WaitingContext } from "./context.ts"
-import type { NodeWaitingList, NodeWaitingLists } from "./nodeWaitingLists.ts"
+import { type NodeWaitingList, retryMillis } from "./nodeWaitingList.ts"
+import type { NodeWaitingLists } from "./nodeWaitingLists.ts"
 import { HandOverVotes } from "./stopwatch.ts"
 
 /** What the lease of a waiter depends on. */
@@ -415,7 +416,7 @@ export class PlaceInLine<C extends LineClaim> {
     if (list !== undefined) return this.#send(list, claim, end, dead)
     if (!this.#lists.areThere) return this.#to(new Out())
     this.#to(new Out(claim, end, dead))
-    this.#after(this.#lists.retryMillis, () => {
+    this.#after(retryMillis, () => {
       if (this.#queue.terms !== undefined) this.#start(claim, end, dead)
     })
   }
@@ -434,7 +435,7 @@ export class PlaceInLine<C extends LineClaim> {
   }
 
   #failed(joining: Joining<C>, error: NodeError | undefined) {
-    this.#lists.failed(joining.list, error)
+    joining.list.joinFailed(error)
     if (this.#state === joining) this.#start(joining.claim, joining.end, joining.dead)
   }
 
