@@ -105,9 +105,9 @@ export const singleton = <E, R>(
  * `Fencing`.
  *
  * - **The program succeeds**: this instance remains the leader, so that the program does not run
- * again on another. It runs again after a loss of the lock or a crash.
- * - **The program fails or dies**: the lock is released, and another instance leads at once. The cause is logged as a
- *   warning. This instance stands for election again after a pause, see `restart`.
+ *   again on another. It runs again after a loss of the lock or a crash.
+ * - **The program fails or dies**: the lock is released, and another instance leads at once. The
+ *   cause is logged as a warning. This instance stands for election again after a pause, see `restart`.
  * - **The lock is lost**: the program is interrupted, and this instance stands for election again at once.
  * - **Too few nodes respond**: this instance tries again about every second. The first failure is
  *   logged as a warning.
@@ -263,8 +263,8 @@ export interface CronOptions<E, R> extends Omit<LockOptions, "retry" | "autoExte
   readonly execute: Effect.Effect<unknown, E, R>
   /**
    * The most by which the clocks of any two instances may differ, from a second to a day. An
-   * instance skips a run if it wakes up later than this, or cannot reach enough nodes for this
-   * long.
+   * instance that wakes up for a run later than this, or cannot reach enough nodes for this long,
+   * skips the run.
    *
    * @default "1 minute"
    */
@@ -298,7 +298,7 @@ const contention = Schedule.jittered(Schedule.min([Schedule.exponential("50 mill
  * once, on the instance that claimed it:
  *
  * - **A run fails, or its instance ends or crashes**: it is not repeated. If the work must be done,
- * have the run put it into a queue, such as `PersistedQueue`, or a workflow.
+ *   have the run put it into a queue, such as `PersistedQueue`, or a workflow.
  * - **A run is still going when the next is due**: the next run is skipped, on every instance. A
  *   lock with the job's name is held during a run; if that lock is lost, the run is interrupted.
  *   With `overlap: "allow"` both run, and no lock is held.

@@ -42,9 +42,9 @@ export interface Lock {
   readonly mode: LockMode
 
   /**
-   * Time for which exclusivity is still guaranteed: the time to the end of the
-   * lease, less the clock drift. Zero once the lock is lost, released or detached.
-   * Computed locally.
+   * Time for which exclusivity is still guaranteed: until the lease ends, which is before the keys
+   * expire, by the clock drift allowed for (see `driftFactor`). Zero once the lock is lost, released
+   * or detached. Computed locally; no node is asked.
    */
   readonly remaining: Effect.Effect<Duration.Duration>
 
@@ -53,30 +53,31 @@ export interface Lock {
    *
    * **Details**
    *
-   * Fails with `LockLost` if the lock was lost or released before, or turns out
-   * to be taken; with `NodesUnavailable` if too few nodes confirmed it within
-   * the node timeout, in which case the lock is held to the end of its lease as
-   * before. An interrupted extension may still take effect on the nodes, but
-   * does not move `remaining`.
+   * Fails with `LockLost` if the lock was lost, released, detached or abandoned before, or a quorum
+   * of the nodes no longer stores its value; with `NodesUnavailable` if too few nodes confirmed the
+   * extension within the node timeout, in which case the lock is held to the end of its lease as
+   * before. Interrupting it ends the waiting, not the extension, which still renews the lease if a
+   * quorum confirms it.
    */
   readonly extend: Effect.Effect<void, LockLost | NodesUnavailable>
 
   /**
-   * Asks all nodes whether a quorum of them still stores the value. Fails with `NodesUnavailable`
-   * if too few respond to decide.
+   * Asks all nodes, and succeeds with whether a quorum of them still stores the value. Fails with
+   * `NodesUnavailable` if too few respond to decide. A `false` does not end the lock.
    */
   readonly isHeld: Effect.Effect<boolean, NodesUnavailable>
 
   /**
-   * Deletes the key on every node that stores the value: `true` if a quorum confirmed it. Closing
-   * the lock's scope does the same.
+   * Deletes the key on every node that stores the value, or passes the lock to the next in line:
+   * `true` if a quorum confirmed it. Closing the lock's scope does the same, but does not wait for
+   * the nodes if the lock is lost or too few of them respond.
    *
    * **Details**
    *
-   * It never waits longer than the node timeout and never fails; nodes that did
-   * not answer are retried in the background until the key must have expired.
-   * Idempotent: a second call returns the first result. Interrupting it ends the
-   * waiting, not the release.
+   * It never waits longer than the node timeout and never fails; nodes that did not answer are
+   * retried in the background until the key must have expired. Idempotent: a second call returns
+   * the first result. After `detach` or `abandon` it does nothing and returns `false`. Interrupting
+   * it ends the waiting, not the release.
    */
   readonly release: Effect.Effect<boolean>
 
@@ -87,10 +88,10 @@ export interface Lock {
    * **Details**
    *
    * From then on this lock is neither extended nor released, `remaining` is zero and `lost` never
-   * fails. If the previous holder's lease was taken over and has not been extended since, the lock
-   * is extended first; an extension in progress is waited for, for the node timeout at most. Fails
-   * with `LockLost` if the lock is lost or released before that. An interruption before it has
-   * succeeded leaves the lock held.
+   * fails. A lock that was handed over, and so still has the lease of its previous holder, is
+   * extended first; an extension in progress is waited for, for the node timeout at most. Fails with
+   * `LockLost` if the lock is lost or released before that. An interruption before it has succeeded
+   * leaves the lock held.
    */
   readonly detach: Effect.Effect<string, LockLost>
 
@@ -101,8 +102,9 @@ export interface Lock {
    * **Details**
    *
    * Closing the scope no longer releases the lock, `remaining` runs down and `lost` never fails.
-   * Extends the lock first or waits for an extension, as `detach` does; an interruption before it
-   * has succeeded leaves the lock held. Has no effect on a lock that is lost or released.
+   * Like `detach`, it first extends a lock that was handed over, and waits for an extension in
+   * progress; an interruption before it has succeeded leaves the lock held. Has no effect on a lock
+   * that is lost or released.
    */
   readonly abandon: Effect.Effect<void>
 
@@ -181,11 +183,11 @@ const guarded = <A, E, R>(lock: Lock, program: Effect.Effect<A, E, R>): Effect.E
  *
  * **Details**
  *
- * The given lock ends as if it were released; its scope or program then has nothing
- * to release. The shared one is released when the scope of the call closes. It has the
- * same options, a value of its own, and the token of a fenced lock. A program that `guard` or
- * `withLock` runs with the given lock continues, and is no longer interrupted by a loss: guard it
- * with the new one.
+ * The given lock ends as if it were released, so its scope or program has nothing left to release.
+ * The shared lock is released when the scope of the call closes. It has the same options, a value
+ * of its own, and the token if the given lock is fenced. A program that `guard` or `withLock` runs
+ * with the given lock continues, but is no longer interrupted by a loss: guard it with the shared
+ * lock.
  *
  * Fails with `LockLost` if the lock was lost or released before, or a quorum of the
  * nodes no longer stores its value; with `NodesUnavailable` if too few respond. Both locks are then

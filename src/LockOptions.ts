@@ -17,11 +17,11 @@ import type { LockNode } from "./LockNode.ts"
  * **Details**
  *
  * An option that is `undefined` counts as not given. An invalid or unknown option is a defect, an
- * `IllegalArgumentError` that names the option; no command is sent. The same holds for the name of
- * a lock if it is empty, is not well-formed text, is longer than 4,096 bytes in UTF-8 together with
- * the prefix, or begins with `redsync:`, a number and `:`, which is reserved; and for the value of
- * a lock, as passed to `adopt` and `unlock`, if it is empty, not well-formed text, or longer than
- * 256 bytes.
+ * `IllegalArgumentError` that names the option; no command is sent. So is an invalid name: one that
+ * is empty, is not well-formed text, or, with the prefix before it, is longer than 4,096 bytes in
+ * UTF-8 or begins with `redsync:`, a number and `:`, which is reserved. The same holds for the value
+ * of a lock, as passed to `adopt` and `unlock`, if it is empty, not well-formed text, longer than
+ * 256 bytes, or `redsync:shared`, which stands for all readers of a shared lock.
  *
  * @category options
  * @since 0.1.0
@@ -145,8 +145,8 @@ export interface ServiceOptions<
   readonly quorum?: number | undefined
 
   /**
-   * The minimum uptime of a server before it may grant new locks, at most 365 days
-   * and rounded up to whole milliseconds. A restarted server may have lost the locks
+   * The minimum uptime of a server before it may grant new locks, more than 0 ms and at most 365
+   * days, rounded up to whole milliseconds. A restarted server may have lost the locks
    * it granted: set this to the longest expiry in use, so that they have ended by
    * then. Not needed if servers write every command to disk before they answer
    * (`appendfsync always`).

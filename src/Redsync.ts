@@ -84,8 +84,8 @@ export * from "./RedsyncService.ts"
  *
  * Invalid values throw an `IllegalArgumentError` that names the option.
  *
- * Any `Schedule` can be used instead: it is stepped with the error of each
- * failed attempt and ends the wait when it is done.
+ * Any `Schedule` can be used instead: it is stepped with the error of each failed attempt, and the
+ * wait ends when the schedule does.
  *
  * **Example** (Waiting half a minute)
  *
@@ -180,12 +180,13 @@ const open = (checked: CheckedOptions) => Effect.map(makeService(checked), makeR
  *
  * **Details**
  *
- * Succeeds once a quorum of the nodes is ready, or each has been tried once; unreachable servers
- * never make it fail. When its scope closes, the locks still held are released, pending clean-up
+ * Succeeds once a quorum of the nodes is ready or each has been tried once, after two seconds at
+ * most; unreachable servers never make it fail. Effects among the nodes are waited for without a
+ * limit. When its scope closes, the locks still held are released, pending clean-up
  * finishes or times out after one node timeout, and the connections are closed.
  *
  * An invalid option is a defect, an `IllegalArgumentError` that names the option, its value and
- * what is allowed; passwords in URLs are masked. A node given as a URL is also a defect if ioredis
+ * what is allowed; passwords in URLs are masked. Giving a node as a URL is also a defect if ioredis
  * is not installed.
  *
  * Use {@link layer} if a program has a single service, and `make` to give a service a tag of its

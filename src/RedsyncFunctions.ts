@@ -1,5 +1,5 @@
 /**
- * The functions of `Redsync`, which acquire, release and inspect locks by the service in the
+ * The functions of `Redsync`, which acquire, release and inspect locks through the service in the
  * context. Most of this file is documentation.
  *
  * @since 0.1.0
@@ -87,8 +87,9 @@ export const withLock: {
  *
  * **Details**
  *
- * Fails with `NodesUnavailable` if too few nodes respond to decide, and with
- * `LockLost` as `withLock` does. `retry` is not used.
+ * Also `None` if attempts of several clients split the votes, so that none of them has a quorum,
+ * even though nobody holds the lock. Fails with `NodesUnavailable` if too few nodes respond to
+ * decide, and with `LockLost` as `withLock` does. `retry` is not used.
  *
  * @category locking
  * @since 0.1.0
@@ -198,7 +199,8 @@ export const withFencedLock: {
 )
 
 /**
- * Like {@link withFencedLock}, but makes one attempt: `None` if the lock is held.
+ * Like {@link withFencedLock}, but makes one attempt: `None` if the lock is held, as
+ * {@link withLockIfAvailable}.
  *
  * **Details**
  *
@@ -284,8 +286,9 @@ export const fencedLock = (
   Effect.flatMap(Redsync, (redsync) => redsync.fencedLock(name, options))
 
 /**
- * Like {@link lock}, but makes one attempt: `None` if the lock is held. Fails with
- * `NodesUnavailable` if too few nodes respond to decide. `retry` is not used.
+ * Like {@link lock}, but makes one attempt: `None` if the lock is held, or attempts of several
+ * clients split the votes; see {@link withLockIfAvailable}. Fails with `NodesUnavailable` if too few
+ * nodes respond to decide. `retry` is not used.
  *
  * @category locking
  * @since 0.1.0
@@ -368,7 +371,7 @@ export const withSharedLock: {
  *
  * **Details**
  *
- * Fails with `NodesUnavailable` if too few nodes respond to decide, and with
+ * Also `None` if readers and a writer that attempt at the same time split the votes. Fails with `NodesUnavailable` if too few nodes respond to decide, and with
  * `LockLost` as `withSharedLock` does. `retry` is not used.
  *
  * @category locking
@@ -453,8 +456,9 @@ export const sharedLock = (
   Effect.flatMap(Redsync, (redsync) => redsync.sharedLock(name, options))
 
 /**
- * Like {@link sharedLock}, but makes one attempt: `None` if a writer holds the lock or
- * waits for it. Fails with `NodesUnavailable` if too few nodes respond to decide.
+ * Like {@link sharedLock}, but makes one attempt: `None` if a writer holds the lock or waits for it,
+ * as {@link withSharedLockIfAvailable}. Fails with `NodesUnavailable` if too few nodes respond to
+ * decide. `retry` is not used.
  *
  * @category locking
  * @since 0.1.0
@@ -625,9 +629,9 @@ export const forceUnlock = (name: string): Effect.Effect<boolean, NodesUnavailab
  *
  * **Details**
  *
- * Reads a key on every node, and waits for all answers, for the node timeout at
- * most. Never fails. `isReady` is `true` if enough nodes respond to form a quorum;
- * a node still abstaining because of `delayedRestart` counts as down.
+ * Reads a key on every node, and waits for all answers, for the node timeout at most. Never fails.
+ * `isReady` is `true` if enough nodes respond to form a quorum. A node still abstaining because of
+ * `delayedRestart` counts as down; a node on which the user may not read that key counts as up.
  *
  * **Gotchas**
  *

@@ -197,8 +197,9 @@ export const permits = (
   Effect.flatMap(Redsync, (redsync) => redsync.permits(name, options))
 
 /**
- * Like {@link permits}, but makes one attempt: `None` if too few permits are free.
- * Fails with `NodesUnavailable` if too few nodes respond to decide.
+ * Like {@link permits}, but makes one attempt: `None` if too few permits are free, as
+ * {@link withPermitsIfAvailable}. Fails with `NodesUnavailable` if too few nodes respond to decide.
+ * `retry` is not used.
  *
  * @category scoped
  * @since 0.1.0
@@ -343,8 +344,9 @@ export const inspectPermits = (name: string): Effect.Effect<PermitInspection, ne
  *
  * Others can acquire the permits at once, and are woken, while the former holders still run: a
  * holder in this service finds out at once, any other at its next extension. Fencing counters are
- * kept. Fails with `NodesUnavailable` if too few nodes answer. Permits may be taken away even then,
- * as after an interruption.
+ * kept. Waits for every node, for the node timeout at most, and fails with `NodesUnavailable` if too
+ * few answer; some permits may be taken away even then. Interruption ends the waiting, not the
+ * deletion.
  *
  * @category releasing
  * @since 0.1.0

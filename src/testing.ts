@@ -47,8 +47,7 @@ import * as Redsync from "./Redsync.ts"
  *
  * - `"up"`: it answers at once.
  * - `"silent"`: it answers nothing, like a stopped process or a network that drops packets.
- * Requests time out; once the
- *   node is up again, it executes and answers what it was sent, in order.
+ *   Requests time out; once the node is up again, it executes and answers what it was sent, in order.
  * - `"down"`: every request fails at once, as if there were no connection. It keeps its keys; see `wipe`.
  * - `{ rejects: "OOM command not allowed" }`: every request is answered with this error.
  * - `{ slow: "300 millis" }`: it executes requests at once and answers this much later.

@@ -1,7 +1,7 @@
 /**
  * What the command line prints. It is written synchronously, without Node's streams:
  * these would make a pipe that we share with the command of `run` non-blocking, and
- * would regard as written what cannot be written. Messages go to standard error.
+ * would report output as written that could not be. Messages go to standard error.
  */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"

@@ -25,7 +25,7 @@ import type { Watchdog } from "./run/watchdog.ts"
 import { endOfPipeIsNoSignal, Signals } from "./signals.ts"
 import { switchFlag } from "./switch.ts"
 
-/** How long too few nodes may answer, however long to wait for the holder. */
+/** For how long too few nodes may answer, however long `run` is to wait for the holder. */
 const unavailableMillis = 10_000
 
 /** Retries until the wait is over, or too few nodes have answered for too long. */

@@ -6,11 +6,11 @@
  */
 export const launcher = `#!/usr/bin/env sh
 ":" /*
-# What is closed stays of no use: Node would open it as /dev/null, where all that is written is lost without a word.
+# A closed descriptor must stay unusable: Node would open it as /dev/null, where output is lost silently.
 true 2> /dev/null 9<&0 || exec 0> /dev/null
 true 2> /dev/null 9>&1 || exec 1< /dev/null
 true 9>&2 || exec 2< /dev/null
-# Only a command that is run has to find everything as it was.
+# Only the command of "run" has to inherit everything unchanged.
 case " $* " in *" run "*)
   # In a namespace of its own, /proc may show the processes of another.
   self=
@@ -23,7 +23,7 @@ case " $* " in *" run "*)
   else
     names="HUP INT QUIT PIPE TERM USR1 USR2 TSTP"
   fi
-  # A shell never takes a signal that was ignored before it. Some ignore SIGQUIT themselves.
+  # A shell cannot trap a signal that was ignored when it was started. Some ignore SIGQUIT themselves.
   for name in $names; do
     heard=
     trap heard=yes "$name"
@@ -31,16 +31,16 @@ case " $* " in *" run "*)
     trap - "$name"
     [ "$heard" ] || ignored=$ignored,$name
   done
-  # Those that another program would get, and not the one that this script is read from.
+  # The descriptors that another program would inherit, without the one that this script is read from.
   descriptors=$(exec /bin/sh -c 'for it in /dev/fd/[0-9]*; do [ ! -e "$it" ] || echo "$it"; done')
-  # Some shells drop variables with names that they could not set themselves.
+  # Some shells drop variables whose names are no valid names for their own variables.
   dropped=
   if [ "$self" = $$ ]; then
     dropped=$(PATH=$PATH:/usr/bin:/bin; tr '\\0\\n' '\\n\\1' < /proc/$$/environ | LC_ALL=C grep -v '^[A-Za-z_][A-Za-z0-9_]*=')
   fi
   REDSYNC_LAUNCH="$$|$ignored|$(ulimit -S -n)|$descriptors"
   export REDSYNC_LAUNCH
-  # Each by itself: all of them together may be longer than a variable can be.
+  # One variable for each: all of them together may exceed the length of one.
   set -f
   IFS='
 '
@@ -50,7 +50,7 @@ case " $* " in *" run "*)
     export "REDSYNC_LAUNCH_$count=$variable"
   done
 esac
-# A small heap for what is young: it makes little garbage.
+# A small heap for young objects: the program creates little garbage.
 exec node --max-semi-space-size=2 "$0" "$@"
 */
 `

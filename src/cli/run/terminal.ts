@@ -23,7 +23,7 @@ while :; do
   before=$got
   if read -r line; then
     answer=$got
-    # Others may have come by now.
+    # More may have arrived by now.
     got=\${got#"$answer"}
     echo "$answer"
   elif [ "$got" = "$before" ]; then

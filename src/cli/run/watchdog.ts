@@ -18,7 +18,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 export const script = `
 trap '' HUP INT QUIT PIPE TERM TSTP
 unset found killer timer
-# Where the command finds its programs need not be where those are that are needed here.
+# The PATH of the command may lack the programs that are needed here.
 PATH=$PATH:/usr/bin:/bin
 # In a namespace of its own, /proc may show the processes of another.
 processes=ps
@@ -30,7 +30,7 @@ elif [ -e /proc/1 ] || ! ps ax > /dev/null 2>&1; then
 fi
 read -r mark grace
 
-# For each process a line as in Linux' /proc/PID/stat, and one with its path if it has the mark.
+# One line for each process, as in Linux' /proc/PID/stat, and another with its path if it has the mark.
 list() {
   if [ $processes = proc ]; then
     grep -l -F -e "$mark" /proc/[0-9]*/environ 2> /dev/null
@@ -43,8 +43,8 @@ list() {
   fi
 }
 
-# All that belongs to the tree and lives, by its mark, or by its parent, group or session: PID:START for each. Where none
-# can be seen, those that are known.
+# The living processes of the tree, found by the mark, the parent, the group or the session, as PID:START. Where no
+# process is visible, those that are known.
 tree() {
   list | awk -v found="$found" '
     BEGIN {
@@ -74,7 +74,7 @@ tree() {
   '
 }
 
-# Sends the signal to all of them. Fails if there is nobody who can be sent one.
+# Sends the signal to the whole tree. Fails if no process could receive it.
 signal() {
   members=$(tree)
   found="$found $members"
@@ -83,7 +83,7 @@ signal() {
   return $sent
 }
 
-# Ends those that are known at once: looking for others takes other programs, and time.
+# Kills the known processes at once: looking for others takes time, and more programs.
 kill_known() {
   for member in $found; do
     read -r stat 2> /dev/null < "/proc/\${member%:*}/stat" || continue
@@ -92,7 +92,7 @@ kill_known() {
   done
 }
 
-# Waits so many seconds, in a process that others cancel with SIGALRM.
+# Waits for the given number of seconds, in a process that others cancel with SIGALRM.
 begin_pause() {
   before=$!
   trap '[ "$!" = "$before" ] || kill -s KILL $! 2> /dev/null; exit' ALRM
@@ -103,19 +103,19 @@ end_pause() {
   trap '' ALRM
 }
 
-# Asks the tree to end and ends it after so many seconds. Where it is stopped it stays so, unless told otherwise.
+# Asks the tree to end, and kills it after the given number of seconds. Stopped processes are continued only if told so.
 end() {
   (
     begin_pause "$1"
     found="$found $(tree)"
     end_pause
     kill_known
-    # What has ended, and nobody takes notice of, seems to live where it cannot be seen.
+    # Where processes are hidden, one that has ended but was not reaped seems to live.
     while signal KILL && [ $processes != hidden ]; do sleep 0.05; done
   ) &
   killer=$!
   if signal TERM; then
-    # Each by itself: a shell that has failed to write does not write any more.
+    # In a subshell each: a shell that has failed to write never writes again.
     (echo ended) 2> /dev/null
     (echo "redsync: $3" >&2)
     [ -z "$2" ] || signal "$2"
@@ -127,7 +127,7 @@ end() {
 stand_still() {
   begin_pause "$1"
   end_pause
-  # Another is on watch, if this one was killed.
+  # If this watchdog was killed, another one is on watch.
   kill -s 0 $$ 2> /dev/null || exit
   end "$2" "" "stood still: terminating the command before the lease ends"
 }

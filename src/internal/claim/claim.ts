@@ -114,7 +114,7 @@ export class OwnClaim implements Claim {
   }
 }
 
-/** How long the nodes remember that a refused reader waits. On most schedules it asks again well before that. */
+/** How long the nodes remember that a refused reader waits. On most schedules the reader asks again well before that. */
 const readerWaitMillis = 1000
 
 /** Where the value of a lock is kept on a node: in its key, or among the readers. */

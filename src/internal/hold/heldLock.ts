@@ -41,7 +41,7 @@ const initialRenewalBackoffMillis = 50
  */
 const firstRenewalMillis = 30
 
-/** If less than this fraction of its lease is left, a lock is extended early. */
+/** A hold that begins with less than this fraction of its lease is extended early. */
 const fullLeaseShare = 0.9
 
 /**

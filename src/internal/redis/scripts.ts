@@ -157,7 +157,7 @@ until woke > 0
 /**
  * KEYS: the lock, its waiting list. ARGV: value, name, beginning of the channels, an
  * entry to remove or "". Returns 1 if the key had the value and is deleted, plus 2 if a
- * waiter was woken, 4 if the user may not publish, or 8 if it may not read the list.
+ * waiter was woken, 4 if the user may not publish, or 8 if it may not take entries out of the list.
  */
 export const releaseAndWake = `${readHeld}local name, channels, released, woke = ARGV[2], ARGV[3], 0, 0
 if held == ARGV[1] then

@@ -95,8 +95,8 @@ ${readCounter(2, 4)}redis.call("SET", KEYS[4], string.format("%.0f", math.max(co
 return 1`
 
 /**
- * KEYS: the lock, its readers, the turns. ARGV: value, expiry in milliseconds, 1 to make a missing
- * reader one again. Returns 1 if the value was a reader and was extended. A reader that was missing
+ * KEYS: the lock, its readers, the turns. ARGV: value, expiry in milliseconds, 1 to restore a
+ * missing reader. Returns 1 if the value was a reader and was extended. Restoring a missing reader
  * is not a vote, as in `extend` of `scripts.ts`.
  */
 const extend = `${read}local extended = held == marker and isLive(ARGV[1])

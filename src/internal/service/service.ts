@@ -226,7 +226,7 @@ export class LockService implements Shared {
     )
   }
 
-  /** Waits until a quorum of the nodes is ready or each has been tried, but never for long. */
+  /** Waits until a quorum of the nodes is ready or each has been tried, but not for longer than `connectTimeout`. */
   get ready(): Effect.Effect<void> {
     return Effect.suspend(() => {
       const enough = Latch.makeUnsafe()

@@ -1,6 +1,6 @@
 /**
- * Updates the metrics of one service. Each series is made once, since looking it
- * up by its attributes would cost more than counting.
+ * Updates the metrics of one service. Each series is created once and kept, since looking
+ * it up by its attributes would cost more than counting.
  */
 import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
@@ -25,7 +25,7 @@ const gauge = (definition: Definition, attributes: Attributes) =>
 const histogram = (definition: Definition, attributes: Attributes) =>
   Metric.histogram(definition.name, { ...options(definition, attributes), boundaries: definition.buckets ?? [] })
 
-/** Makes a series when it is first asked for, and remembers it. */
+/** Creates a series when it is first needed, and keeps it. */
 const memoizeByAttribute = <A>(make: (value: string) => A) => {
   const made = new Map<string, A>()
   return (value: string): A => {
