@@ -9,13 +9,13 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
 import type { RedisOptions } from "ioredis"
 import { X509Certificate } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { quoted } from "../internal/base/text.ts"
-import { checkTarget } from "../internal/ioredis/nodeOptions.ts"
 import { urlNodes } from "../internal/ioredis/nodes.ts"
-import { nodeAddress, splitUrls } from "../internal/ioredis/url.ts"
+import { nodeAddress, parseRedisUrl, splitUrls } from "../internal/ioredis/url.ts"
 import { fromEnvironment } from "../internal/service/environment.ts"
 import { checkOptions } from "../internal/service/serviceOptions.ts"
 import * as IoredisNode from "../IoredisNode.ts"
@@ -72,9 +72,11 @@ export const redsync = Command.make("redsync").pipe(
 export const givenNodes = Effect.gen(function*() {
   const { node, nodesFile } = yield* redsync
   const fromFile = Option.isNone(nodesFile) ? [] : yield* readNodes(nodesFile.value)
-  const given = [...node, ...fromFile]
-  const urls = given.length > 0 ? given : splitUrls(process.env["REDSYNC_NODES"] ?? "")
-  const targets = urls.map(checkTarget)
+  const given = [...node.map((url) => [url, "--node"]), ...fromFile.map((url) => [url, "--nodes-file"])] as const
+  const fromEnv = splitUrls(process.env["REDSYNC_NODES"] ?? "")
+    .map((url, index) => [url, `REDSYNC_NODES, entry ${index + 1},`] as const)
+  const targets = (given.length > 0 ? given : fromEnv)
+    .map(([url, option]) => Result.merge(parseRedisUrl(url, option)))
   const wrong = targets.find(Predicate.isString)
   if (wrong !== undefined) return yield* wrongUsageOf(wrong)
   const ids = (targets as ReadonlyArray<RedisOptions>).map(nodeAddress)

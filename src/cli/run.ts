@@ -135,7 +135,7 @@ const permitsFlag = (name: string, most: number, description: string) =>
     Flag.withDescription(description),
     Flag.filter(
       (number) => number >= 1 && number <= most,
-      (number) => `${number} is not a number of permits: it must be from 1 to ${most}`
+      () => `a whole number from 1 to ${most}`
     ),
     Flag.optional
   )
@@ -183,7 +183,7 @@ export const run = Cli.make(
       Flag.withDescription("The exit code if another client holds the lock (default: 75); with 0, nothing is printed"),
       Flag.filter(
         (code) => code >= 0 && code <= 255,
-        (code) => `${code} is not an exit code: it must be from 0 to 255`
+        () => "an exit code from 0 to 255"
       ),
       Flag.withDefault(heldByAnother)
     ),

@@ -70,7 +70,7 @@ export class NodeWaitingList {
 
   /**
    * The lines of semaphores, if waiters for permits can stand in line here. A node may refuse them
-   * though it has waiting lists for locks, and the other way round.
+   * though it has waiting lists for locks, and vice versa.
    */
   get permitLine(): PermitLine | undefined {
     return this.#uses("permitLines") && this.#isReachable ? this.list.permits : undefined

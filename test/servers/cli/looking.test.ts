@@ -381,7 +381,7 @@ layer(RedisServers.layer(1, { password }), { excludeTestServices: true, concurre
         [["run", "--expiry", "0", "x", "--", "true"], "the option expiry is"],
         [["run", "", "--", "true"], "the option name is"],
         [["status", `--nodez=redis://:${secret}@a`, "x"], "--nodez"],
-        [["status", "--node", `http://:${secret}@a`, "x"], "it must be like"],
+        [["status", "--node", `http://:${secret}@a`, "x"], "the option --node is"],
         [["status", "--node", `redis://:${secret}@a`, "--node", `redis://:${secret}@a`, "x"], "a:6379 is given twice"],
         [[`redis://:${secret}@a`, "status", "x"], "Unknown subcommand"],
         [["status", "--nodes-file", "/nowhere", "x"], "cannot read the file \"/nowhere\": ENOENT"]

@@ -124,13 +124,13 @@ layer(RedisServers.layer(3), { excludeTestServices: true, concurrent: true })("r
         [["--permits", "2", "--also", "b"], "--permits works with a single name, so it cannot be combined with --also"],
         [["--shared", "--also", "b"], "--shared works with a single name, so it cannot be combined with --also"],
         [["--fenced", "--also", "b"], "--fenced works with a single name, so it cannot be combined with --also"],
-        [["--permits", "0"], "0 is not a number of permits: it must be from 1 to 10000"],
-        [["--permits", "10001"], "10001 is not a number of permits: it must be from 1 to 10000"],
+        [["--permits", "0"], "\"0\". Expected: a whole number from 1 to 10000"],
+        [["--permits", "10001"], "\"10001\". Expected: a whole number from 1 to 10000"],
         [["--permits", "-1"], "-1"],
         [["--permits", "1.5"], "1.5"],
         [["--permits", "many"], "many"],
-        [["--permits", "5000", "--take", "1001"], "1001 is not a number of permits: it must be from 1 to 1000"],
-        [["--permits", "5", "--take", "0"], "0 is not a number of permits"]
+        [["--permits", "5000", "--take", "1001"], "\"1001\". Expected: a whole number from 1 to 1000"],
+        [["--permits", "5", "--take", "0"], "\"0\". Expected: a whole number from 1 to 1000"]
       ]
       // One that cannot be asked: that would be another exit code.
       const down = { nodes: ["redis://127.0.0.1:1"] }
