@@ -57,7 +57,7 @@ const rush = (
               limit,
               permits: yield* Random.nextIntBetween(1, 4),
               expiry: "1 second",
-              retry: retryPolicy({ delay: "10 millis", within: "5 seconds" })
+              retry: retryPolicy({ delay: "10 millis", within: "20 seconds" })
             })
           )
         }
