@@ -3,7 +3,7 @@
  */
 import * as Option from "effect/Option"
 import { NodeError } from "../LockError.ts"
-import type { KeyState, LineEntry } from "../LockNode.ts"
+import type { KeyState, LineEntry, LockNode } from "../LockNode.ts"
 import { masked, quoted } from "./base/text.ts"
 
 /** Whether the key of a lock would have the form of the library's own keys. */
@@ -50,6 +50,43 @@ export const mostPermits = 1000
 
 /** The round of slots that have been extended, and which no settlement changes any more. */
 export const extendedRound = 9
+
+/** One of the servers of a node that is several, such as a cluster. */
+export class NodeServer {
+  readonly node: LockNode
+  readonly id: string
+
+  constructor(node: LockNode, server: string) {
+    this.node = node
+    this.id = `${node.id} (${server})`
+  }
+}
+
+/** What answers for a key: the node or, where that is several servers, the one that has the key. */
+export const partOf = (node: LockNode, key: string): LockNode | NodeServer => {
+  const server = node.serverOf === undefined ? undefined : serverOf(node, key)
+  if (server === undefined) return node
+  let servers = serversOf.get(node)
+  if (servers === undefined) serversOf.set(node, servers = new Map())
+  let part = servers.get(server)
+  if (part === undefined) servers.set(server, part = new NodeServer(node, server))
+  return part
+}
+
+export const nodeOf = (part: LockNode | NodeServer): LockNode => part instanceof NodeServer ? part.node : part
+
+/** Each server is always represented by the same object. */
+const serversOf = new WeakMap<LockNode, Map<string, NodeServer>>()
+
+/** A custom node may throw, or answer with anything. */
+const serverOf = (node: LockNode, key: string): string | undefined => {
+  try {
+    const server: unknown = node.serverOf!(key)
+    return typeof server === "string" ? server : undefined
+  } catch {
+    return undefined
+  }
+}
 
 /** The error of an unexpected reply, which counts as a failed vote. */
 export const unexpected = (

@@ -131,6 +131,7 @@ export const raiseTokensRequest = (
   const votes = new SlotVotes()
   return {
     operation: "acquire",
+    key,
     timeoutMillis: settings.nodeTimeoutMillis,
     sendTo: (node) =>
       mapResult(
@@ -157,6 +158,7 @@ export const hasSlotsRequest = (
   const votes = new SlotVotes()
   return {
     operation: "inspect",
+    key,
     timeoutMillis: settings.nodeTimeoutMillis,
     sendTo: (node) =>
       mapResult(

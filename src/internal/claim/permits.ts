@@ -14,6 +14,7 @@ import { answered, checked, isGrant, type PermitAllocation, SlotVotes } from "./
 /** A round of requests that take slots. */
 abstract class TakeRequest implements NodeRequest<boolean> {
   readonly operation = "acquire"
+  readonly key: string
   readonly timeoutMillis: number
   readonly conclusive: boolean
   readonly claim: OwnClaim
@@ -24,6 +25,7 @@ abstract class TakeRequest implements NodeRequest<boolean> {
   readonly #grants = new Map<LockNode, PermitGrant>()
 
   constructor(claim: OwnClaim, allocation: PermitAllocation, conclusive: boolean) {
+    this.key = claim.key
     this.timeoutMillis = claim.settings.nodeTimeoutMillis
     this.conclusive = conclusive
     this.claim = claim

@@ -209,7 +209,7 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
    */
   get releaseInFinalizer(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const isInVain = this.checkLease() !== undefined || this.#context.quorum.health.hasLostQuorum
+      const isInVain = this.checkLease() !== undefined || this.#context.quorum.health.hasLostQuorum(this.key)
       const released = this.beginRelease()
       return isInVain ? Effect.void : Effect.asVoid(Deferred.await(released))
     })

@@ -17,6 +17,7 @@ import * as Scheduler from "effect/Scheduler"
 import type { LockNode } from "../../LockNode.ts"
 import { untrusted } from "../base/text.ts"
 import { Timers } from "../base/timers.ts"
+import type { NodeServer } from "../nodeContract.ts"
 import { Metrics } from "../telemetry/metrics.ts"
 import type { NodeRequest, Tally } from "./ballot.ts"
 import { NodeHealth } from "./nodeHealth.ts"
@@ -98,8 +99,8 @@ export class Quorum {
     return this.#lastRequest
   }
 
-  isFailing(node: LockNode): boolean {
-    return this.health.isFailing(node)
+  isFailing(part: LockNode | NodeServer): boolean {
+    return this.health.isFailing(part)
   }
 
   /** Registers a request or background task, and returns its number. */

@@ -85,7 +85,7 @@ export interface RedisClient extends Requests {
   /** The id of the node, without credentials. */
   readonly id: string
   /** What the node says about its connection. */
-  readonly traits: Pick<LockNode, "resends" | "ready" | "reconnect" | "mayOvertake">
+  readonly traits: Pick<LockNode, "resends" | "ready" | "reconnect" | "mayOvertake" | "serverOf">
   /** Present for a cluster, with what the client adds in front of every key. */
   readonly cluster?: { readonly keyPrefix: string } | undefined
   /**
