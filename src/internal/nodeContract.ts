@@ -9,10 +9,10 @@ import { masked, quoted } from "./base/text.ts"
 /** Whether the key of a lock would have the form of the library's own keys. */
 export const isReserved = (name: string): boolean => /^redsync:\d+:/.test(name)
 
-/** The number of characters with which all values of a service begin. */
+/** The number of characters that all values of a service have in common, at their beginning. */
 export const serviceIdLength = 12
 
-/** The waiter to which a value belongs, given the id of another waiter with the same prefix. */
+/** The waiter that a value belongs to, given the id of another waiter with the same prefix. */
 export const waiterOf = (value: string, waiterId: string): string =>
   waiterId.slice(0, -serviceIdLength) + value.slice(0, serviceIdLength)
 

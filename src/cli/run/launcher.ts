@@ -2,7 +2,7 @@
  * The beginning of the program. Node takes away part of what a process inherits before
  * any script runs: ignored signals are no longer ignored, and the soft limit on open files
  * is raised to the hard limit. The program therefore begins as a shell script, which notes
- * these and then executes Node, to which the script is a comment.
+ * these and then executes Node, for which the script is a comment.
  */
 export const launcher = `#!/usr/bin/env sh
 ":" /*

@@ -221,7 +221,7 @@ export class TopUpRequest implements NodeRequest<boolean> {
   }
 }
 
-/** Replaces the value with which a lock was acquired elsewhere with one of ours. */
+/** Replaces the value of a lock that was acquired elsewhere with one of ours. */
 export class ReplaceRequest implements NodeRequest<boolean> {
   readonly operation = "acquire"
   readonly key: string

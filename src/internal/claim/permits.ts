@@ -137,7 +137,7 @@ export class SettlePermitsRequest extends TakeRequest {
     this.slots = slots
     this.round = round
     first.isSettled = true
-    // It may reach a node to which the first round was not sent.
+    // It may reach a node that the first round was not sent to.
     this.claim.untouched = undefined
   }
 

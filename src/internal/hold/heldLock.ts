@@ -1,6 +1,6 @@
 /**
- * A held lock: its lease, its renewals, and the ways in which it ends. All transitions of its state
- * are in this file.
+ * A held lock: its lease, its renewals, and how it ends. All transitions of its state are in this
+ * file.
  */
 import type { Clock } from "effect/Clock"
 import * as Deferred from "effect/Deferred"

@@ -70,7 +70,7 @@ export class Quorum {
 
   /**
    * Runs an effect in its own fiber, in the context of the service. Requests take
-   * effect in the order in which they are started, so nothing may yield before a
+   * effect in the order they are started, so nothing may yield before a
    * request has been sent.
    */
   fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> {

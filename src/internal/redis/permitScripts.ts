@@ -3,7 +3,7 @@
  *
  * A semaphore is one hash: `bits` has a bit for each taken slot, `taken` is the number of these,
  * `soonest` a lower bound of the first expiry, `latest` the last expiry, at which the key expires,
- * and `limit` the limit with which slots were last taken. The name of a holder's field is `=` and
+ * and `limit` the limit stated by whoever last took slots. The name of a holder's field is `=` and
  * its value; the field has its expiry, the round in which its slots were settled, and the slots:
  * `1795545273765:1:3,17`. Times are those of the server, in milliseconds since 1970.
  *

@@ -39,7 +39,7 @@ interface Place {
   readonly entry: PermitEntry
 }
 
-/** The longest time between two joins of a waiter, well within the minute for which a line lives. */
+/** The longest time between two joins of a waiter, well within the minute that a line lives. */
 const lookMillis = 20_000
 
 /**
