@@ -62,7 +62,7 @@ export class NodeServer {
   }
 }
 
-/** What answers for a key: the node or, where that is several servers, the one that has the key. */
+/** What answers for a key: the node or, if that is several servers, the one that has the key. */
 export const partOf = (node: LockNode, key: string): LockNode | NodeServer => {
   const server = node.serverOf === undefined ? undefined : serverOf(node, key)
   if (server === undefined) return node

@@ -92,7 +92,7 @@ export const failExplained = (
     })))
 }
 
-/** When enough of the blocking keys will have expired for a quorum to grant the lock. */
+/** The time until enough of the blocking keys have expired for a quorum to grant the lock. */
 const retryAfter = (votes: ReadonlyArray<Vote>, quorum: number): { readonly retryAfter?: Duration.Duration } => {
   const free = votes.filter((vote) => vote._tag === "Granted" || vote._tag === "Free").length
   const ttls = votes.flatMap((vote) => vote._tag === "Refused" && vote.ttlMillis !== undefined ? [vote.ttlMillis] : [])

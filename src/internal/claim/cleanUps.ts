@@ -5,10 +5,10 @@
  * A release is sent immediately, behind everything sent before it. If it fails, the
  * value is queued for that node, and the release is retried with backoff, or as
  * soon as the node responds again. The value is dropped once a release has succeeded
- * that no earlier command can overtake, or once the key must have expired: one expiry
- * after the node's first reply,
- * because commands in flight to a stopped server take effect when it resumes. The
- * queue of a node is bounded; the oldest values are left to expire.
+ * that no earlier command can follow, or once the key must have expired: one expiry
+ * after the node's first reply, because commands in flight to a stopped server take
+ * effect when it resumes. The queue of a node is bounded; the oldest values are left to
+ * expire.
  */
 import type * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"

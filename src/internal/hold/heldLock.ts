@@ -36,8 +36,8 @@ import { PermitRenewalRequest, RenewalRequest } from "./renewal.ts"
 const initialRenewalBackoffMillis = 50
 
 /**
- * When a lock that was handed over is extended to its full lease. A lock held for less time is not extended
- * at all.
+ * How long after the hand-over a lock is extended to its full lease. A lock held for less time is not
+ * extended at all.
  */
 const firstRenewalMillis = 30
 

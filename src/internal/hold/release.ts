@@ -13,7 +13,7 @@ import type { HoldContext } from "./hold.ts"
 
 /**
  * The time to live of a key that is handed over: a frozen successor blocks the lock for this long;
- * a running one extends the lease at once.
+ * a running one soon extends the lease.
  */
 const handOverMillis = ({ expiryMillis, nodeTimeoutMillis }: LockSettings): number =>
   Math.min(expiryMillis, Math.max(1000, Math.ceil(2 * nodeTimeoutMillis)))

@@ -1,6 +1,7 @@
 /**
- * The only place that sends requests to the nodes: acquire, extend, release, remove
- * and inspect all go through `Quorum.send`.
+ * The only place that asks the nodes for votes: acquire, extend, release, remove and
+ * inspect all go through `Quorum.send`. Requests about waiting lists, which are no votes,
+ * are sent by `waiting/nodeWaitingLists.ts`.
  *
  * A request goes to all nodes at once and is decided as soon as the votes allow.
  * Later replies are still awaited in the background, for at most the node timeout,

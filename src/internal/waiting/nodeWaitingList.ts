@@ -46,7 +46,7 @@ export class NodeWaitingList {
   /** Until when another list is used instead, because this node did not answer. */
   #unreachableUntil = Number.NEGATIVE_INFINITY
 
-  /** Those of the other servers of the node. */
+  /** The lists of the node's other servers. */
   readonly #others = new Map<LockNode | NodeServer, NodeWaitingList>()
 
   constructor(part: LockNode | NodeServer, list: WaitingList, context: WaitingContext) {
@@ -59,7 +59,7 @@ export class NodeWaitingList {
     this.#hash = Hash.string(node.id)
   }
 
-  /** Those of what answers for the key. */
+  /** The lists of the server that has the key. */
   at(key: string): NodeWaitingList {
     const part = partOf(this.node, key)
     if (part === this.#part) return this

@@ -31,7 +31,7 @@ const longestGraceMillis = 250
 /** A value that no lock has. */
 const valueOfNobody = "-"
 
-/** A node's clock is read anew when the last reading is older than this. */
+/** A node's clock is read again when the last reading is older than this. */
 const oldReadingMillis = 1000
 
 export class NodeWaitingLists {
