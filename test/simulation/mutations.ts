@@ -167,13 +167,13 @@ export const mutations: ReadonlyArray<Mutation> = [
       ""
     )],
     within: 500,
-    seed: 8
+    seed: 13
   },
   {
     name: "a release that has failed is not tried again",
     edits: [edit("src/internal/hold/release.ts", "this.#service.cleanUps.released(this.#lock, tally)", "")],
     within: 500,
-    seed: 8
+    seed: 38
   },
   {
     name: "clean-ups given up before the server has answered",

@@ -33,7 +33,7 @@ export interface Outage {
   readonly turns: number
 }
 
-/** As many as the live view has columns for. */
+/** The number for which the live view has columns. */
 const attemptsKept = 50
 
 export class Board {

@@ -14,6 +14,7 @@ import type { PermitLockSettings } from "../claim/settings.ts"
 import { clockError } from "../claim/tokenAllocation.ts"
 import { HeldPermits } from "../hold/heldPermits.ts"
 import { lockOf, unavailable } from "../quorum/ballot.ts"
+import { isHeadTooSlow } from "../waiting/pace.ts"
 import type { PermitQueue, PermitWaiter } from "../waiting/permitQueues.ts"
 import { outcomeOf } from "./acquire.ts"
 import type { RestoreInterruptibility } from "./attempt.ts"
@@ -69,7 +70,7 @@ export const acquirePermits = (
     if (unusable !== undefined) return Effect.fail(unusable)
     const startedAt = monotonicMillis(clock)
     const { limit, permits } = settings
-    const waiter: PermitWaiter = { limit, permits, wake: undefined }
+    const waiter: PermitWaiter = { limit, permits, dueAt: Number.POSITIVE_INFINITY, wake: undefined }
     metrics.waitersChanged(1)
     const wait = (queue: PermitQueue, first?: RefusedPermits) =>
       Effect.onExitPrimitive(
@@ -129,28 +130,27 @@ const waitForPermits = Effect.fnUntraced(function*(
       Pull.catchDone(() => Effect.succeedNone)
     )
     if (Option.isNone(delay)) return yield* Effect.fail(error)
-    const dueAt = now + delay.value
+    const dueAt = waiter.dueAt = now + delay.value
     // Yields, because a schedule without pauses behind other waiters would otherwise never suspend.
     if (delay.value <= 0) yield* Effect.yieldNow
     // Whatever wakes the head before it is due leads to an attempt that uses up no step.
     while (true) {
       if (permitQueues.closed) return yield* Effect.fail(error)
-      const isDue = monotonicMillis(clock) >= dueAt
+      const at = monotonicMillis(clock)
+      const isDue = at >= dueAt
       if (queue.head === waiter) {
         if (isDue) splits = 0
         if (queue.wakePending || isDue) {
           queue.wakePending = false
-          queue.lastAttemptAt = monotonicMillis(clock)
+          queue.lastAttemptAt = at
           const { freeSlot } = queue
           queue.freeSlot = undefined
           const result = yield* attemptPermits(service, name, settings, restore, { freeSlot })
           if (result instanceof HeldPermits) return result
           last = result
-          yield* onRefused(result, monotonicMillis(clock) - queue.lastAttemptAt)
+          yield* onRefused(result, monotonicMillis(clock) - at)
         }
-      } else if (isDue && now >= queue.lastAttemptAt) {
-        // Nobody in this service has asked since we were last due: the head's schedule must not keep us
-        // waiting.
+      } else if (isDue && isHeadTooSlow(queue, now, at)) {
         queue.wake()
       }
       if (isDue) break

@@ -16,6 +16,7 @@ export class AcquireWaiter implements Waiter<PlaceClaim>, Heir {
   readonly name: string
   readonly settings: LockSettings
   wake: (() => void) | undefined
+  dueAt = Number.POSITIVE_INFINITY
   readonly #service: WaiterContext
   /** The lock that the previous holder has passed on to it. */
   #given: HeldLock | undefined

@@ -17,6 +17,7 @@ import { HeldLock } from "../hold/heldLock.ts"
 import { markIfNested } from "../hold/nested.ts"
 import type { Tally } from "../quorum/ballot.ts"
 import { attributes } from "../telemetry/attributes.ts"
+import { isHeadTooSlow } from "../waiting/pace.ts"
 import type { WaitQueue } from "../waiting/waitQueue.ts"
 import type { AcquireWaiter } from "./acquireWaiter.ts"
 import { type AcquireContext, attempt, type RestoreInterruptibility } from "./attempt.ts"
@@ -71,7 +72,7 @@ export const waitForTurn = Effect.fnUntraced(function*(
       const failure = failExplained(service, settings, refused, () => monotonicMillis(clock) - startedAt)
       return yield* restore(markIfNested(service, failure))
     }
-    const dueAt = now + delay.value
+    const dueAt = waiter.dueAt = now + delay.value
     // Yields, because a schedule without pauses behind other waiters would otherwise never suspend.
     if (delay.value <= 0) yield* Effect.yieldNow
     // Whatever wakes the head before it is due leads to an attempt that uses up no step.
@@ -79,7 +80,8 @@ export const waitForTurn = Effect.fnUntraced(function*(
       const given = waiter.take()
       if (given !== undefined) return given
       if (waitQueues.closed) return yield* Effect.fail(error())
-      const isDue = monotonicMillis(clock) >= dueAt
+      const at = monotonicMillis(clock)
+      const isDue = at >= dueAt
       if (queue.isHead(waiter)) {
         if (isDue) splits = 0
         const taken = queue.take(settings)
@@ -95,9 +97,7 @@ export const waitForTurn = Effect.fnUntraced(function*(
             if (lock !== undefined) return lock
           }
         } else if (queue.joinsFirst) queue.place.join()
-      } else if (isDue && now >= queue.lastAttemptAt) {
-        // Nobody in this service has asked since we were last due: the head's schedule must not keep us
-        // waiting.
+      } else if (isDue && isHeadTooSlow(queue, now, at)) {
         queue.wake()
       }
       if (isDue) break

@@ -28,7 +28,6 @@ export const health = (
   Effect.map(
     service.quorum.request({
       operation: "inspect",
-      key: healthKey,
       timeoutMillis: settings.nodeTimeoutMillis,
       sendTo: askHealth,
       isGranted: Option.isNone,

@@ -14,7 +14,6 @@ import { answered, checked, isGrant, type PermitAllocation, SlotVotes } from "./
 /** A round of requests that take slots. */
 abstract class TakeRequest implements NodeRequest<boolean> {
   readonly operation = "acquire"
-  readonly key: string
   readonly timeoutMillis: number
   readonly conclusive: boolean
   readonly claim: OwnClaim
@@ -25,7 +24,6 @@ abstract class TakeRequest implements NodeRequest<boolean> {
   readonly #grants = new Map<LockNode, PermitGrant>()
 
   constructor(claim: OwnClaim, allocation: PermitAllocation, conclusive: boolean) {
-    this.key = claim.key
     this.timeoutMillis = claim.settings.nodeTimeoutMillis
     this.conclusive = conclusive
     this.claim = claim
@@ -137,7 +135,7 @@ export class SettlePermitsRequest extends TakeRequest {
     this.slots = slots
     this.round = round
     first.isSettled = true
-    // It may reach a node that the first round was not sent to.
+    // It may reach a node to which the first round was not sent.
     this.claim.untouched = undefined
   }
 

@@ -69,7 +69,7 @@ export const mutations: ReadonlyArray<Mutation> = [
       )
     ],
     within: 1000,
-    seed: 13
+    seed: 51
   },
   {
     name: "a reader that is made one again is a vote",
@@ -97,13 +97,13 @@ export const mutations: ReadonlyArray<Mutation> = [
       )
     ],
     within: 5000,
-    seed: 150
+    seed: 8
   },
   {
     name: "readers of a key that was removed come back with the next one",
     edits: [edit(table, "!== sharedMarker) table.readers.clear()", "!== sharedMarker) void 0")],
     within: 2000,
-    seed: 610
+    seed: 741
   },
   {
     name: "the token of a reader is not raised where the nodes differ",
