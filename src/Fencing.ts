@@ -21,7 +21,7 @@ import { dieWithIllegalArgument, invalidOption } from "./internal/base/arguments
  *
  * **Details**
  *
- * Tokens of one name increase strictly, in the order in which the lock is granted, but not by one:
+ * Tokens of one name increase strictly, in the order of the grants, but not by one:
  * usually a token is the time of the grant in microseconds since 1970. Tokens of different names
  * cannot be compared. A client whose clock is past 14 March 2255 gets no token, and its acquisition
  * fails with `NodesUnavailable`; that leaves room for the tokens of others.

@@ -46,7 +46,7 @@ import { type Program, Redsync } from "./RedsyncService.ts"
 export interface LeaderOptions extends Omit<LockOptions, "retry"> {
   /**
    * The pauses before an instance stands for election again after its program has
-   * failed. The schedule is given the cause, and begins anew after a term of 30
+   * failed. The schedule is given the cause, and starts over after a term of 30
    * seconds or more. Once the schedule ends, the instance no longer stands for election.
    *
    * @default 200 ms, doubled from failure to failure up to 30 s, without end
@@ -305,8 +305,8 @@ const contention = Schedule.jittered(Schedule.min([Schedule.exponential("50 mill
  * - **No instance is up, or too few nodes respond**: the run is missed. Instances try for as long as `clockSkew`.
  * - **The layer is closed**: the run is interrupted and its finalizers run.
  *
- * Runs that failed, were interrupted, could not be claimed, or fell into a time in which the
- * process stood still are logged as warnings, runs skipped because of an earlier run as
+ * Runs that failed, were interrupted, could not be claimed, or were due while the process stood
+ * still are logged as warnings; runs skipped because an earlier one is still running, as
  * information. Invalid options make the layer die.
  *
  * **Gotchas**

@@ -82,8 +82,8 @@ export interface Lock {
   readonly release: Effect.Effect<boolean>
 
   /**
-   * Gives up the lock without releasing it, and succeeds with its value, with which another process
-   * can take it over by `Redsync.adopt` before the lease ends.
+   * Gives up the lock without releasing it, and succeeds with its value. Another process that has
+   * the value can take the lock over before the lease ends: `Redsync.adopt`.
    *
    * **Details**
    *

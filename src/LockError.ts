@@ -264,7 +264,7 @@ export class NodesUnavailable extends untraced(
    */
   declare readonly permits?: number
 
-  /** How many permits the semaphore has, as stated by the caller. Absent for a lock, and where `permits` is `0`. */
+  /** How many permits the semaphore has, as stated by the caller. Absent for a lock, and if `permits` is `0`. */
   declare readonly limit?: number
 
   override get message(): string {

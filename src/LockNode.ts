@@ -20,12 +20,12 @@ import type { NodeError } from "./LockError.ts"
  *
  * Each operation is atomic on the node and works on one key. Implementations need no timeout: the
  * caller interrupts them after the node timeout. An interrupted or failed operation may still take
- * effect later, but operations on one key must take effect in the order in which they were started.
+ * effect later, but operations on one key must take effect in the order they were started.
  *
  * **Gotchas**
  *
- * Nodes must not share data: two nodes that are one server count twice where
- * they should count once. They must not replicate to each other either.
+ * Nodes must not share data: two nodes on the same server would have two votes. They must not
+ * replicate to each other either.
  *
  * @category models
  * @since 0.1.0
@@ -119,6 +119,13 @@ export interface LockNode {
   readonly mayOvertake?: (ageMillis?: number) => boolean
 
   /**
+   * Which of several servers has the key, where the node is more than one, as a cluster is. A
+   * server that does not answer then says nothing about the others. `undefined` if it is not known
+   * at the moment. Without it the node is one server.
+   */
+  readonly serverOf?: (key: string) => string | undefined
+
+  /**
    * Fencing counters, kept beside the keys. Without it the node cannot be used
    * with fencing tokens.
    */
@@ -164,9 +171,9 @@ export interface LockNode {
    * are delivered while the scope is open. Any connections this requires are opened
    * by the first `join`. Without it waiters rely on their schedule alone.
    *
-   * The last 12 characters of `waiterId` are those with which all values of the service begin; the
-   * part before them is shared by all services that contend. A notification about a value goes to
-   * the service whose characters the value begins with.
+   * All values of the service begin with the last 12 characters of `waiterId`; the part before them
+   * is shared by all services that contend. A notification about a value goes to the service that
+   * the value's first 12 characters stand for.
    */
   readonly waitingList?: (
     waiterId: string,
@@ -175,7 +182,7 @@ export interface LockNode {
 }
 
 /**
- * A counter beside each key, from which fencing tokens come.
+ * A counter next to each key: the source of fencing tokens.
  *
  * **Details**
  *
@@ -467,7 +474,7 @@ export interface PermitGrant {
   readonly tokens: ReadonlyArray<number>
   /** The limit less the number of slots taken; negative if others have a larger limit. */
   readonly free: number
-  /** The limit with which slots were last taken before this request, `0` if unknown. */
+  /** The limit stated by whoever last took slots before this request, `0` if unknown. */
   readonly lastLimit: number
   /** Milliseconds until slots may expire, `0` if unknown. */
   readonly ttlMillis: number
@@ -480,7 +487,7 @@ export interface PermitGrant {
  * @since 0.1.0
  */
 export interface PermitState {
-  /** The limit with which slots were last taken, `0` if unknown. */
+  /** The limit stated by whoever last took slots, `0` if unknown. */
   readonly limit: number
   /** The values whose slots have not expired. */
   readonly holders: ReadonlyArray<PermitHolder>
@@ -499,7 +506,7 @@ export interface PermitHolder {
 }
 
 /**
- * The order in which waiters wait for a key, kept beside the key on the node.
+ * The queue of waiters for a key, stored next to the key on the node.
  *
  * **Details**
  *
@@ -574,7 +581,7 @@ export interface WaitingList {
 }
 
 /**
- * The order in which services wait for permits, kept beside a semaphore.
+ * The queue of services that wait for permits, stored next to the semaphore.
  *
  * @category models
  * @since 0.1.0
@@ -700,7 +707,7 @@ export interface HandOverChain {
 }
 
 /**
- * A reading of a server's clock, in `millis`. Readings can be compared where `clock` is
+ * A reading of a server's clock, in `millis`. Readings can be compared if `clock` is
  * the same.
  *
  * @category models
@@ -738,7 +745,7 @@ export interface LinePosition {
  * - `First`: the entry with this value is the first in line now; the key lives for
  *   `ttlMillis`, `0` if the list should be joined again to find out
  * - `HandedOver`: the key was set to this value, at the given time and for `ttlMillis`;
- *   `next` is the first in line, where the node has the list
+ *   `next` is the first in line, if the node has the list
  * - `ReadersWait`: readers wait for the lock that is held with this value
  * - `KeyChanged`: a key that the service watches has changed
  * - `PermitsFree`: the permits of the entry with this value may be free, `slot` among

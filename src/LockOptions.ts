@@ -114,7 +114,7 @@ export type NodeInputServices<Node> = Node extends Effect.Effect<LockNode, infer
  *
  * **Details**
  *
- * `Node` is inferred where the options are written inline. By default it stands for nodes that open
+ * `Node` is inferred if the options are written inline. By default it stands for nodes that open
  * without errors or requirements.
  *
  * @category options

@@ -58,7 +58,7 @@ export interface PermitOptions extends SemaphoreOptions {
  * @since 0.1.0
  */
 export interface Permits extends Lock {
-  /** The value for which the nodes keep the slots, fresh for every attempt. Neither `unlock` nor `adopt` accepts it. */
+  /** The value that the nodes store with the slots, fresh for every attempt. Neither `unlock` nor `adopt` accepts it. */
   readonly value: string
 
   /**
@@ -134,7 +134,7 @@ export type PermitNodeView =
   | {
     readonly _tag: "Permits"
     readonly node: string
-    /** The limit with which slots were last taken, `0` if unknown: none are, or the node has lost and restored them. */
+    /** The limit stated by whoever last took slots, `0` if unknown: none are taken, or the node has lost and restored them. */
     readonly limit: number
     readonly holders: ReadonlyArray<PermitHolder>
   }

@@ -1,7 +1,7 @@
 /**
  * Nodes over Effect's own Redis service.
  *
- * Use them where a program already has an `effect/persistence/Redis`, for
+ * Use them if a program already has an `effect/persistence/Redis`, for
  * instance `NodeRedis` from `@effect/platform-node`.
  *
  * @since 0.1.0

@@ -502,7 +502,7 @@ export const tryFencedSharedLock = (
  * This hands a lock from one process to another: the holder calls `Lock.detach`
  * and passes the value on. On a quorum of the nodes the given value is replaced
  * by a fresh one; after that the old value can neither extend nor release the lock.
- * The lease starts anew with the given expiry and is extended like that of any
+ * A new lease begins, with the given expiry, and is extended like that of any
  * lock.
  *
  * Fails with `LockLost` if a quorum of the nodes does not store the value, and

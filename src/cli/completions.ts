@@ -1,5 +1,5 @@
 /**
- * `redsync completions`: a script with which a shell completes the command line.
+ * `redsync completions`: a shell completion script for the command line.
  */
 import * as Argument from "effect/cli/Argument"
 import * as Cli from "effect/cli/Command"

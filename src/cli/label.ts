@@ -46,7 +46,7 @@ export const givenLabel = Effect.fnUntraced(function*(flag: Option.Option<string
   return yield* fail(wrongUsage, `the label ${quoted(label)} is too long: at most ${longest} bytes are allowed`)
 })
 
-/** Whose label it is. Where a name has several holders, each has a key of its own. */
+/** Whose label it is. If a name has several holders, each has a key of its own. */
 type Holder = Pick<Lock, "name" | "value" | "mode">
 
 /** The key of a holder's label. */

@@ -49,7 +49,7 @@ interface Limits {
   readonly leave: boolean
 }
 
-/** The time for which all of the locks are still guaranteed. */
+/** For how long all of the locks are still guaranteed. */
 const remainingMillis = (locks: ReadonlyArray<Lock>): Effect.Effect<number> =>
   Effect.map(
     Effect.forEach(locks, ({ remaining }) => remaining),

@@ -3,16 +3,16 @@
  */
 import * as Option from "effect/Option"
 import { NodeError } from "../LockError.ts"
-import type { KeyState, LineEntry } from "../LockNode.ts"
+import type { KeyState, LineEntry, LockNode } from "../LockNode.ts"
 import { masked, quoted } from "./base/text.ts"
 
 /** Whether the key of a lock would have the form of the library's own keys. */
 export const isReserved = (name: string): boolean => /^redsync:\d+:/.test(name)
 
-/** The number of characters with which all values of a service begin. */
+/** The number of characters that all values of a service have in common, at their beginning. */
 export const serviceIdLength = 12
 
-/** The waiter to which a value belongs, given the id of another waiter with the same prefix. */
+/** The waiter that a value belongs to, given the id of another waiter with the same prefix. */
 export const waiterOf = (value: string, waiterId: string): string =>
   waiterId.slice(0, -serviceIdLength) + value.slice(0, serviceIdLength)
 
@@ -50,6 +50,43 @@ export const mostPermits = 1000
 
 /** The round of slots that have been extended, and which no settlement changes any more. */
 export const extendedRound = 9
+
+/** One of the servers of a node that is several, such as a cluster. */
+export class NodeServer {
+  readonly node: LockNode
+  readonly id: string
+
+  constructor(node: LockNode, server: string) {
+    this.node = node
+    this.id = `${node.id} (${server})`
+  }
+}
+
+/** What answers for a key: the node or, if that is several servers, the one that has the key. */
+export const partOf = (node: LockNode, key: string): LockNode | NodeServer => {
+  const server = node.serverOf === undefined ? undefined : serverOf(node, key)
+  if (server === undefined) return node
+  let servers = serversOf.get(node)
+  if (servers === undefined) serversOf.set(node, servers = new Map())
+  let part = servers.get(server)
+  if (part === undefined) servers.set(server, part = new NodeServer(node, server))
+  return part
+}
+
+export const nodeOf = (part: LockNode | NodeServer): LockNode => part instanceof NodeServer ? part.node : part
+
+/** Each server is always represented by the same object. */
+const serversOf = new WeakMap<LockNode, Map<string, NodeServer>>()
+
+/** A custom node may throw, or answer with anything. */
+const serverOf = (node: LockNode, key: string): string | undefined => {
+  try {
+    const server: unknown = node.serverOf!(key)
+    return typeof server === "string" ? server : undefined
+  } catch {
+    return undefined
+  }
+}
 
 /** The error of an unexpected reply, which counts as a failed vote. */
 export const unexpected = (

@@ -33,7 +33,7 @@ export interface Outage {
   readonly turns: number
 }
 
-/** The number for which the live view has columns. */
+/** As many as the live view has columns for. */
 const attemptsKept = 50
 
 export class Board {

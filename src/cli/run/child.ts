@@ -45,7 +45,7 @@ export class Child {
   readonly #mayGoOn: () => boolean
   readonly #ended = Latch.makeUnsafe(false)
   #end: End | undefined
-  /** The processes of the tree to which we may not send signals, since they have become another user. */
+  /** The processes of the tree that we may not send signals to, since they have become another user. */
   #beyondReach: ReadonlyArray<Process> = []
 
   /** `mayGoOn` says whether the command may continue when we are continued after a stop. */
@@ -202,7 +202,7 @@ export class Child {
   }
 }
 
-/** Sends a signal to each process, and returns those to which we may not send it. */
+/** Sends a signal to each process, and returns those that we may not send it to. */
 export const send = (signal: NodeJS.Signals | 0, to: ReadonlyArray<Process>): ReadonlyArray<Process> =>
   to.filter(({ pid }) => {
     try {

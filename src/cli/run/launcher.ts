@@ -2,7 +2,7 @@
  * The beginning of the program. Node takes away part of what a process inherits before
  * any script runs: ignored signals are no longer ignored, and the soft limit on open files
  * is raised to the hard limit. The program therefore begins as a shell script, which notes
- * these and then executes Node, to which the script is a comment.
+ * these and then executes Node, for which the script is a comment.
  */
 export const launcher = `#!/usr/bin/env sh
 ":" /*
@@ -33,7 +33,7 @@ case " $* " in *" run "*)
   done
   # The descriptors that another program would inherit, without the one that this script is read from.
   descriptors=$(exec /bin/sh -c 'for it in /dev/fd/[0-9]*; do [ ! -e "$it" ] || echo "$it"; done')
-  # Some shells drop variables whose names are no valid names for their own variables.
+  # Some shells drop variables whose names are not valid in a shell.
   dropped=
   if [ "$self" = $$ ]; then
     dropped=$(PATH=$PATH:/usr/bin:/bin; tr '\\0\\n' '\\n\\1' < /proc/$$/environ | LC_ALL=C grep -v '^[A-Za-z_][A-Za-z0-9_]*=')

@@ -70,7 +70,7 @@ const fromProc = (pid: string): ReadonlyArray<Process> => {
   }]
 }
 
-/** The environment follows the command where the system shows it. */
+/** The environment follows the command if the system shows it. */
 const fromPs = (): ReadonlyArray<Process> => {
   try {
     return parsePs(execFileSync("ps", ["axeww", "-o", "pid=,ppid=,pgid=,stat=,command="], {

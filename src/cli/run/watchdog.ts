@@ -159,7 +159,7 @@ export class Watchdog {
   #process: ChildProcess
   #command: string | undefined
   #lease: string | undefined
-  /** Whether it has received a lease since it was started: otherwise restarting it would be in vain. */
+  /** Whether it has received a lease since it was started: otherwise restarting it would not help. */
   #hasServed = false
   #isDone = false
   #hasActed = false

@@ -15,7 +15,7 @@ import { acquire } from "./acquire.ts"
 import { type AcquireContext, attemptAll, type RestoreInterruptibility } from "./attempt.ts"
 
 /**
- * Acquires the locks of all names, or none. Names up to the first one that is held
+ * Acquires the locks of all names, or none. All names before the first one that is held
  * or awaited in this service are attempted at once. If a lock is refused, those
  * whose names sort before it are kept while it is awaited: everyone waits in sorted
  * order, so no wait cycle can form. Losing a kept lock ends the wait.

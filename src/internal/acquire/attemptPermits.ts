@@ -42,7 +42,7 @@ export interface RefusedPermits {
   readonly ttlMillis: number
 }
 
-/** The last round, in which the vote may no longer be split. */
+/** The last round: if the vote is still split, the attempt has failed. */
 const lastRound = 3
 
 /** The outcome of the last round. */

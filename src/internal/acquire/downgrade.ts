@@ -78,12 +78,14 @@ const failure = (claim: OwnClaim, tally: Tally<boolean>): LockLost | NodesUnavai
 /** Replaces the value of a writer with a reader. */
 class DowngradeRequest implements NodeRequest<boolean> {
   readonly operation = "acquire"
+  readonly key: string
   readonly conclusive = true
   readonly timeoutMillis: number
   readonly #claim: OwnClaim
   readonly #writer: string
 
   constructor(claim: OwnClaim, writer: string) {
+    this.key = claim.key
     this.timeoutMillis = claim.settings.nodeTimeoutMillis
     this.#claim = claim
     this.#writer = writer

@@ -9,7 +9,7 @@ import { ErrFailed, type LockError, type NodeError, NodesUnavailable, type Vote 
 import type { KeyState } from "../../LockNode.ts"
 import { inspectKey } from "../claim/claim.ts"
 import type { LockSettings } from "../claim/settings.ts"
-import { notALockReason, sharedMarker } from "../nodeContract.ts"
+import { notALockReason, partOf, sharedMarker } from "../nodeContract.ts"
 import { lockOf, nodesUnavailable, type Tally, toVotes, unavailable } from "../quorum/ballot.ts"
 import type { AcquireContext } from "./attempt.ts"
 
@@ -61,13 +61,16 @@ export const failExplained = (
   }
   // The votes are in the order of the nodes. Inspecting a node that was just unreachable would only take time.
   const known = error.votes.map((vote, index): Vote => {
-    const failure = vote._tag === "Pending" ? health.unreachableError(service.nodes[index]!) : undefined
+    const failure = vote._tag === "Pending" ? health.unreachableError(partOf(service.nodes[index]!, key)) : undefined
     return failure === undefined ? vote : failedVote(vote.node, failure)
   })
-  const nodes = service.nodes.filter((node, index) => canBeRefined(known[index]) && !health.isUnreachable(node))
+  const nodes = service.nodes.filter((node, index) =>
+    canBeRefined(known[index]) && !health.isUnreachable(partOf(node, key))
+  )
   if (nodes.length === 0) return tell(known)
   const looked = service.quorum.request({
     operation: "inspect",
+    key,
     timeoutMillis: Math.min(settings.nodeTimeoutMillis, explanationMillis),
     sendTo: (node) => inspectKey(node, key),
     isGranted: Option.isSome,
@@ -89,7 +92,7 @@ export const failExplained = (
     })))
 }
 
-/** When enough of the blocking keys will have expired for a quorum to grant the lock. */
+/** The time until enough of the blocking keys have expired for a quorum to grant the lock. */
 const retryAfter = (votes: ReadonlyArray<Vote>, quorum: number): { readonly retryAfter?: Duration.Duration } => {
   const free = votes.filter((vote) => vote._tag === "Granted" || vote._tag === "Free").length
   const ttls = votes.flatMap((vote) => vote._tag === "Refused" && vote.ttlMillis !== undefined ? [vote.ttlMillis] : [])

@@ -28,6 +28,7 @@ export const health = (
   Effect.map(
     service.quorum.request({
       operation: "inspect",
+      key: healthKey,
       timeoutMillis: settings.nodeTimeoutMillis,
       sendTo: askHealth,
       isGranted: Option.isNone,

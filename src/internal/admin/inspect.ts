@@ -32,6 +32,7 @@ export const inspect = (
   return Effect.map(
     service.quorum.request({
       operation: "inspect",
+      key,
       timeoutMillis: settings.nodeTimeoutMillis,
       sendTo: (node) =>
         Effect.all([inspectLock(node, key), askAbstention(node, key), service.waitQueues.lineLength(node, key)], {

@@ -21,6 +21,7 @@ export const inspectPermits = (
   return Effect.map(
     service.quorum.request({
       operation: "inspect",
+      key,
       timeoutMillis: settings.nodeTimeoutMillis,
       sendTo: (node) => inspectOn(node, key),
       isGranted: ({ holders }) => holders.length > 0,

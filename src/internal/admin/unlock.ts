@@ -112,6 +112,7 @@ export const forceRemove = (
   return Effect.callback((resume) => {
     service.quorum.send<boolean>({
       operation: "remove",
+      key,
       timeoutMillis: settings.nodeTimeoutMillis,
       sendTo: (node) => remove(node, key),
       isGranted: isTrue,

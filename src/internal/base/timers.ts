@@ -1,7 +1,7 @@
 /**
  * Timers grouped by duration, all served by a single sleeping fiber.
  *
- * Timers of one duration expire in the order in which they were scheduled, so only
+ * Timers of one duration expire in the order they were scheduled, so only
  * the first of each duration has to be checked, and scheduling and cancelling take
  * constant time.
  */

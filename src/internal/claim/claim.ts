@@ -130,11 +130,13 @@ export const storeOf = (
  */
 export class AcquireRequest implements NodeRequest<boolean> {
   readonly operation = "acquire"
+  readonly key: string
   readonly timeoutMillis: number
   readonly conclusive: boolean
   readonly #claim: OwnClaim
 
   constructor(claim: OwnClaim, conclusive: boolean) {
+    this.key = claim.key
     this.timeoutMillis = claim.settings.nodeTimeoutMillis
     this.conclusive = conclusive
     this.#claim = claim
@@ -169,6 +171,7 @@ export class AcquireRequest implements NodeRequest<boolean> {
  */
 export class TopUpRequest implements NodeRequest<boolean> {
   readonly operation = "acquire"
+  readonly key: string
   readonly timeoutMillis: number
   readonly nodes: ReadonlyArray<LockNode>
   readonly awaitAll = true
@@ -184,6 +187,7 @@ export class TopUpRequest implements NodeRequest<boolean> {
     onVote: (node: LockNode, sentAt: Instant, expiryMillis: number) => void,
     onSettled: () => void
   ) {
+    this.key = claim.key
     this.timeoutMillis = claim.settings.nodeTimeoutMillis
     this.nodes = nodes
     this.#claim = claim
@@ -217,15 +221,17 @@ export class TopUpRequest implements NodeRequest<boolean> {
   }
 }
 
-/** Replaces the value with which a lock was acquired elsewhere with one of ours. */
+/** Replaces the value of a lock that was acquired elsewhere with one of ours. */
 export class ReplaceRequest implements NodeRequest<boolean> {
   readonly operation = "acquire"
+  readonly key: string
   readonly conclusive: boolean = true
   readonly timeoutMillis: number
   readonly #claim: OwnClaim
   readonly #oldValue: string
 
   constructor(claim: OwnClaim, oldValue: string, timeoutMillis: number = claim.settings.nodeTimeoutMillis) {
+    this.key = claim.key
     this.timeoutMillis = timeoutMillis
     this.#claim = claim
     this.#oldValue = oldValue
@@ -252,6 +258,7 @@ export const raiseCounterRequest = (claim: Claim): NodeRequest<boolean> => {
   const { tokenAllocation, key, permits, settings, value } = claim
   return permits !== undefined ? raiseTokensRequest(claim, permits) : {
     operation: "acquire",
+    key,
     timeoutMillis: settings.nodeTimeoutMillis,
     sendTo: (node) => (settings.isShared ? node.shared! : node).fencing!.raise(key, value, tokenAllocation!.token!),
     isGranted: isTrue
@@ -270,6 +277,7 @@ export const releaseOn = (
 
 export const releaseRequest = (claimed: ClaimedValue): NodeRequest<boolean> => ({
   operation: "release",
+  key: claimed.key,
   timeoutMillis: claimed.settings.nodeTimeoutMillis,
   sendTo: (node) => releaseOn(node, claimed),
   isGranted: isTrue
@@ -279,6 +287,7 @@ export const isHeldRequest = (claim: Claim): NodeRequest<boolean> => {
   const { key, permits, settings, value } = claim
   return permits !== undefined ? hasSlotsRequest(claim, permits) : {
     operation: "inspect",
+    key,
     timeoutMillis: settings.nodeTimeoutMillis,
     sendTo: (node) =>
       settings.isShared

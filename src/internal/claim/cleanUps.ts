@@ -5,10 +5,10 @@
  * A release is sent immediately, behind everything sent before it. If it fails, the
  * value is queued for that node, and the release is retried with backoff, or as
  * soon as the node responds again. The value is dropped once a release has succeeded
- * that no earlier command can overtake, or once the key must have expired: one expiry
- * after the node's first reply,
- * because commands in flight to a stopped server take effect when it resumes. The
- * queue of a node is bounded; the oldest values are left to expire.
+ * that no earlier command can follow, or once the key must have expired: one expiry
+ * after the node's first reply, because commands in flight to a stopped server take
+ * effect when it resumes. The queue of a node is bounded; the oldest values are left to
+ * expire.
  */
 import type * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
@@ -17,7 +17,7 @@ import type { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import type { Timer } from "../base/timers.ts"
-import { isUnsent } from "../nodeContract.ts"
+import { isUnsent, partOf } from "../nodeContract.ts"
 import { isTrue, type NodeRequest, type Tally } from "../quorum/ballot.ts"
 import { isServerError } from "../quorum/failures.ts"
 import type { Quorum } from "../quorum/quorum.ts"
@@ -77,8 +77,9 @@ export class CleanUps {
     for (const node of nodes) {
       if (claimed.untouched?.has(node) === true) continue
       // A silent node would only queue the release behind the command that it is to undo.
-      if (health.isSilent(node) && !this.#isClosing) this.#enqueue(this.#byNode.get(node)!, new Pending(claimed, false))
-      else reachable.push(node)
+      if (health.isSilent(partOf(node, claimed.key)) && !this.#isClosing) {
+        this.#enqueue(this.#byNode.get(node)!, new Pending(claimed, false))
+      } else reachable.push(node)
     }
     if (reachable.length > 0) {
       this.#quorum.send(new CleanUpRequest(this, claimed, reachable, this.#isClosing), constVoid)
@@ -152,11 +153,16 @@ export class CleanUps {
 
   #onDue(queue: NodeQueue) {
     queue.timer = undefined
-    if (!queue.isRefusing && !this.#quorum.health.isUnreachable(queue.node)) return this.#sendAll(queue)
-    // A single release is enough to find out whether the node responds again.
-    for (const [id, pending] of queue.pending) {
+    // A single release is enough to find out whether a node, or one of its servers, responds again.
+    const asked = new Set<unknown>()
+    const due = [...queue.pending].filter(([_, { claimed }]) => {
+      const part = partOf(queue.node, claimed.key)
+      if (!queue.isRefusing && !this.#quorum.health.isUnreachable(part)) return true
+      return asked.size < asked.add(part).size
+    })
+    for (const [id, pending] of due) {
       queue.pending.delete(id)
-      return this.#send(queue, pending)
+      this.#send(queue, pending)
     }
   }
 
@@ -206,6 +212,7 @@ const mayOvertake = (node: LockNode, ageMillis: number): boolean => {
 /** A release that wakes no waiter: one failed attempt would otherwise trigger the next. */
 class CleanUpRequest implements NodeRequest<boolean> {
   readonly operation = "release"
+  readonly key: string
   readonly timeoutMillis: number
   readonly awaitAll = true
   readonly nodes: ReadonlyArray<LockNode>
@@ -221,6 +228,7 @@ class CleanUpRequest implements NodeRequest<boolean> {
     isForced: boolean,
     pending?: Pending
   ) {
+    this.key = claimed.key
     this.timeoutMillis = claimed.settings.nodeTimeoutMillis
     this.nodes = nodes
     this.isForced = isForced

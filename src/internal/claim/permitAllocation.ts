@@ -32,7 +32,7 @@ interface PermitClaim {
 }
 
 /**
- * What determines the order in which slots are tried: two random numbers from 0 up to but not
+ * What determines the order of the slots to try: two random numbers from 0 up to but not
  * including 1, and the slot to try first, if one is known to be free.
  */
 export interface SlotOrder {
@@ -45,7 +45,7 @@ export class PermitAllocation {
   readonly permits: number
   readonly start: number
   readonly step: number
-  /** The minimum to which the counters of the slots are set, if the permits have tokens. */
+  /** The minimum for the counters of the slots, if the permits have tokens. */
   readonly proposal: number | undefined
   /** The slots, ascending, once they have been granted. */
   slots: ReadonlyArray<number> = []
@@ -131,6 +131,7 @@ export const raiseTokensRequest = (
   const votes = new SlotVotes()
   return {
     operation: "acquire",
+    key,
     timeoutMillis: settings.nodeTimeoutMillis,
     sendTo: (node) =>
       mapResult(
@@ -157,6 +158,7 @@ export const hasSlotsRequest = (
   const votes = new SlotVotes()
   return {
     operation: "inspect",
+    key,
     timeoutMillis: settings.nodeTimeoutMillis,
     sendTo: (node) =>
       mapResult(

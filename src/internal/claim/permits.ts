@@ -14,6 +14,7 @@ import { answered, checked, isGrant, type PermitAllocation, SlotVotes } from "./
 /** A round of requests that take slots. */
 abstract class TakeRequest implements NodeRequest<boolean> {
   readonly operation = "acquire"
+  readonly key: string
   readonly timeoutMillis: number
   readonly conclusive: boolean
   readonly claim: OwnClaim
@@ -24,6 +25,7 @@ abstract class TakeRequest implements NodeRequest<boolean> {
   readonly #grants = new Map<LockNode, PermitGrant>()
 
   constructor(claim: OwnClaim, allocation: PermitAllocation, conclusive: boolean) {
+    this.key = claim.key
     this.timeoutMillis = claim.settings.nodeTimeoutMillis
     this.conclusive = conclusive
     this.claim = claim
@@ -135,7 +137,7 @@ export class SettlePermitsRequest extends TakeRequest {
     this.slots = slots
     this.round = round
     first.isSettled = true
-    // It may reach a node to which the first round was not sent.
+    // It may reach a node that the first round was not sent to.
     this.claim.untouched = undefined
   }
 

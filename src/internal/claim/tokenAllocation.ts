@@ -1,8 +1,8 @@
 /**
  * How fencing tokens are allocated.
  *
- * Each node keeps a counter next to the key and receives the same proposed value, the client's wall
- * clock in microseconds, with which it usually replies. The token is the largest reply of the
+ * Each node keeps a counter next to the key and receives the same proposed value, the client's
+ * wall-clock time in microseconds, which is usually also its reply. The token is the largest reply of the
  * quorum. Once the counters of a quorum have reached it, every later quorum includes a node that
  * replies with a larger number, whatever the clients' clocks say. If the replies differ, a second
  * round of requests raises the counters to it.
@@ -26,7 +26,7 @@ const latest = 9_000_000_000_000_000
 export const microseconds = (clock: Clock): number => Math.max(0, Number(clock.currentTimeNanosUnsafe() / 1000n))
 
 /**
- * The minimum token with which a lock is handed over. If the clock is too far ahead it is 0, which
+ * The minimum token of a lock that is handed over. If the clock is too far ahead it is 0, which
  * leaves the token to the counters.
  */
 export const proposalOf = (clock: Clock): number => {

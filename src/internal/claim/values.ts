@@ -3,14 +3,14 @@
  */
 import type { webcrypto } from "node:crypto"
 
-/** The number of bytes with which all values of a service begin. */
+/** The number of bytes that all values of a service have in common, at their beginning. */
 const serviceIdBytes = 9
 
 /** The number of random bytes that follow them, different in every value. */
 const randomBytes = 12
 
 export class Values {
-  /** The beginning of every value of this service, by which other services know whose value it is. */
+  /** The beginning of every value of this service, which tells other services whose value it is. */
   readonly serviceId: string
   readonly #crypto: Pick<webcrypto.Crypto, "getRandomValues">
   readonly #random = Buffer.alloc(256 * randomBytes)

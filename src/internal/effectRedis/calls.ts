@@ -24,7 +24,7 @@ import type { Link } from "./link.ts"
 export class NodeCalls {
   readonly id: string
   readonly overtaking: Overtaking
-  /** The context in which the commands run; nothing yields before they are sent. */
+  /** The context that the commands run in; nothing yields before they are sent. */
   readonly context: Context.Context<never>
 
   constructor(id: string, overtaking: Overtaking, context: Context.Context<never>) {

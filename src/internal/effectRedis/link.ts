@@ -34,10 +34,10 @@ export interface Link {
   readonly lost: (error: unknown) => void
 }
 
-/** The link of a node, by which it also subscribes and reserves connections. */
+/** The link of a node, which can also subscribe, and reserve a connection. */
 export interface ServiceLink extends Link {
   readonly redis: RedisService | undefined
-  /** The client behind the service, where it is known. */
+  /** The client behind the service, if it is known. */
   readonly client: NodeRedisClient | undefined
   /** Identifies the current connection of a client that counts its connections. */
   readonly connectionId: () => string | undefined

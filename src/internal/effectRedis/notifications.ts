@@ -95,7 +95,7 @@ class Subscription {
     this.#onNotification = onNotification
   }
 
-  /** Subscribes anew: the client has another connection now, perhaps to another server. */
+  /** Subscribes again: the client has another connection now, perhaps to another server. */
   renew(): void {
     const replaced = [...this.#fibers]
     // The old subscription is probably connecting as well, and a connection that is closed while it connects

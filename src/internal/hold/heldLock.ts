@@ -1,6 +1,6 @@
 /**
- * A held lock: its lease, its renewals, and the ways in which it ends. All transitions of its state
- * are in this file.
+ * A held lock: its lease, its renewals, and how it ends. All transitions of its state are in this
+ * file.
  */
 import type { Clock } from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -36,8 +36,8 @@ import { PermitRenewalRequest, RenewalRequest } from "./renewal.ts"
 const initialRenewalBackoffMillis = 50
 
 /**
- * When a lock that was handed over is extended to its full lease. A lock held for less time is not extended
- * at all.
+ * How long after the hand-over a lock is extended to its full lease. A lock held for less time is not
+ * extended at all.
  */
 const firstRenewalMillis = 30
 
@@ -209,7 +209,7 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
    */
   get releaseInFinalizer(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const isInVain = this.checkLease() !== undefined || this.#context.quorum.health.hasLostQuorum
+      const isInVain = this.checkLease() !== undefined || this.#context.quorum.health.hasLostQuorum(this.key)
       const released = this.beginRelease()
       return isInVain ? Effect.void : Effect.asVoid(Deferred.await(released))
     })

@@ -12,7 +12,7 @@ import type { HoldContext } from "./hold.ts"
 export class HeldPermits extends HeldLock implements Permits {
   readonly #permits: PermitAllocation
 
-  /** `start` is when the round was sent in which the permits were granted. */
+  /** `start` is when the round that granted the permits was sent. */
   constructor(context: HoldContext, claim: OwnClaim, permits: PermitAllocation, start: Instant) {
     super(context, claim, start)
     this.#permits = permits

@@ -59,7 +59,7 @@ export interface HoldQueues extends
     "lockHeld" | "lockEnded" | "lockLeft" | "passedOn" | "releaseOrder" | "releasing" | "release" | "transfer"
   >
 {
-  /** The next waiter of this service to which the lock may be passed on, without being free in between. */
+  /** The next waiter of this service, if the lock may be passed on to it without being free in between. */
   heir(holder: Holder): Heir | undefined
 }
 

@@ -13,7 +13,7 @@ import type { HoldContext } from "./hold.ts"
 
 /**
  * The time to live of a key that is handed over: a frozen successor blocks the lock for this long;
- * a running one extends the lease at once.
+ * a running one soon extends the lease.
  */
 const handOverMillis = ({ expiryMillis, nodeTimeoutMillis }: LockSettings): number =>
   Math.min(expiryMillis, Math.max(1000, Math.ceil(2 * nodeTimeoutMillis)))
@@ -27,6 +27,7 @@ interface ReleaseOptions {
 /** Releases the lock and wakes the next in line, or hands the lock over to it. */
 export class ReleaseRequest implements NodeRequest<boolean> {
   readonly operation = "release"
+  readonly key: string
   readonly timeoutMillis: number
   readonly nodes: ReadonlyArray<LockNode>
   /** Whether another service was woken, or has the lock now. */
@@ -40,6 +41,7 @@ export class ReleaseRequest implements NodeRequest<boolean> {
 
   constructor(service: HoldContext, lock: ClaimedValue, { handOver, nodes }: ReleaseOptions = {}) {
     const { settings } = lock
+    this.key = lock.key
     this.timeoutMillis = settings.nodeTimeoutMillis
     this.nodes = nodes ?? service.waitQueues.releaseOrder(lock.key)
     this.#service = service

@@ -13,12 +13,14 @@ import { isTrue, type NodeRequest, type Tally } from "../quorum/ballot.ts"
 /** Extends the keys of a held lock. A node that has lost its key restores it, which is not a vote. */
 export class RenewalRequest implements NodeRequest<boolean> {
   readonly operation = "extend"
+  readonly key: string
   readonly conclusive = true
   readonly timeoutMillis: number
   protected readonly lock: ClaimedValue
   readonly #onAllAnswered: (tally: Tally<boolean>) => void
 
   constructor(lock: ClaimedValue, onAllAnswered: (tally: Tally<boolean>) => void) {
+    this.key = lock.key
     this.timeoutMillis = lock.settings.nodeTimeoutMillis
     this.lock = lock
     this.#onAllAnswered = onAllAnswered

@@ -217,7 +217,7 @@ const writePiece = (
 
 /**
  * A command in the protocol: the number of words, and each word after its length in
- * bytes, which is computed only where it may differ from the length in characters.
+ * bytes, which is computed only if it may differ from the length in characters.
  */
 const encodeResp = (command: PlainCommand | string, hasMultiByte: boolean): string => {
   if (typeof command === "string") return command

@@ -86,7 +86,7 @@ class RedisCall<A extends {}> extends CallbackEffect<A> {
   readonly args: Arguments
   readonly meaning: Meaning<A>
   readonly script: Script | undefined
-  /** The value that the script sets the key to, or with which it deletes the key. */
+  /** The value that the script sets the key to, or that the key must have for the script to delete it. */
   readonly value: string | number | undefined
 
   constructor(

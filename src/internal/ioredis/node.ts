@@ -14,6 +14,7 @@ import type { Connection } from "./connection.ts"
 import { notifications } from "./notifications.ts"
 import { OwnConnection } from "./ownConnection.ts"
 import { replicated } from "./replicas.ts"
+import { masterOf } from "./slots.ts"
 import { nodeAddress, secretsOf, startupAddressOf } from "./url.ts"
 
 /** A node with a connection of its own, which is closed with the scope. */
@@ -51,7 +52,8 @@ const nodeOver = (connection: Connection, { resends }: Pick<LockNode, "resends">
       ...(resends !== undefined && { resends }),
       ready,
       ...(reconnect !== undefined && { reconnect }),
-      mayOvertake: (ageMillis = Infinity) => connection.mayOvertake(ageMillis)
+      mayOvertake: (ageMillis = Infinity) => connection.mayOvertake(ageMillis),
+      ...(client.isCluster && { serverOf: (key) => masterOf(client as Cluster, keyPrefix + key) })
     },
     cluster: client.isCluster ? { keyPrefix } : undefined,
     connectionId: client.isCluster ? undefined : connectionIdOf(client as Redis),

@@ -8,7 +8,7 @@
  */
 import * as Effect from "effect/Effect"
 import { constVoid } from "effect/Function"
-import { type Cluster, Command, type Redis, type RedisOptions } from "ioredis"
+import type { Cluster, Redis, RedisOptions } from "ioredis"
 import { masked, untrusted } from "../base/text.ts"
 import type { Notification, RedisClient } from "../redis/client.ts"
 import { toNodeError } from "../redis/errors.ts"
@@ -16,6 +16,7 @@ import { wholeNumber } from "../redis/replies.ts"
 import { isReplyError } from "./batching.ts"
 import { keepConnected, type Kept } from "./keepConnected.ts"
 import { sentinelOptions } from "./ownOptions.ts"
+import { masterOf } from "./slots.ts"
 import { secretsOf } from "./url.ts"
 
 const invalidationChannel = "__redis__:invalidate"
@@ -36,7 +37,7 @@ export const notifications =
         const { listeners } = state
         const keyPrefix = client.options.keyPrefix ?? ""
         const listenerOf = client.isCluster
-          ? (key: string) => listeners.get(ownerOf(client as Cluster, keyPrefix + key) ?? "")
+          ? (key: string) => listeners.get(masterOf(client as Cluster, keyPrefix + key) ?? "")
           : undefined
 
         /** `undefined` if a cluster does not know the server at the moment. */
@@ -78,13 +79,9 @@ const serverOf = async (client: Redis | Cluster, key: string): Promise<Redis | u
   const cluster = client as Cluster
   // A cluster knows the slots once it is connected, for which a command waits.
   if (cluster.slots.length === 0) await cluster.cluster("KEYSLOT", key)
-  const owner = ownerOf(cluster, key)
+  const owner = masterOf(cluster, key)
   return cluster.nodes("master").find(({ options }) => `${options.host}:${options.port}` === owner)
 }
-
-/** The address of the master that has the key. */
-const ownerOf = (cluster: Cluster, key: string): string | undefined =>
-  cluster.slots[new Command("get", [key]).getSlot()]?.[0]
 
 /** Both connections reconnect when they are lost, without sending anything again. */
 const listenerOptions = {

@@ -65,8 +65,8 @@ export class LeaseTimers {
   }
 
   /**
-   * For how long this process has stood still: the time by which the lock's timer is late, plus the
-   * time by which the two clocks have moved apart since `before`.
+   * For how long this process has stood still: how late the lock's timer is, plus how far the two
+   * clocks have moved apart since `before`.
    */
   stalledMillis({ timer }: LeaseTimer, before: Instant): number {
     const monotonic = monotonicMillis(this.#clock)

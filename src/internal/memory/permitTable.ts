@@ -7,7 +7,7 @@ import { extendedRound } from "../nodeContract.ts"
 interface Holder {
   readonly slots: ReadonlyArray<number>
   readonly expiresAt: number
-  /** The round in which the slots were settled. */
+  /** The round that settled the slots. */
   readonly round: number
 }
 
@@ -105,7 +105,7 @@ export class PermitTable {
     return this.taken
   }
 
-  /** The limit with which slots were last taken, 0 if none are. */
+  /** The limit stated by whoever last took slots, 0 if none are taken. */
   limitAt(now: number): number {
     return this.isEmpty(now) ? 0 : this.#limit
   }

@@ -9,6 +9,8 @@ import type { LockNode } from "../../LockNode.ts"
 /** A request that is sent to every node, and whose replies are counted as votes. */
 export interface NodeRequest<A> {
   readonly operation: NodeError["operation"]
+  /** The key it is about: a node may be several servers, each with keys of its own. */
+  readonly key: string
   readonly timeoutMillis: number
   sendTo(node: LockNode): Effect.Effect<A, NodeError>
   isGranted(answer: A): boolean

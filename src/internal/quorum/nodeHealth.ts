@@ -6,6 +6,9 @@
  * buffers and may all be executed later. A silent node therefore gets one request
  * at a time, as a probe; any other request fails immediately without being sent. If
  * the node stays silent, its connection is replaced.
+ *
+ * A cluster is several servers, of which one may be silent while the others reply, so what is known
+ * is kept for each of them: `part` is what answers for the key of a request.
  */
 import type { Clock } from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -13,7 +16,7 @@ import type * as Fiber from "effect/Fiber"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import { monotonicMillis } from "../base/clock.ts"
-import { markUnsent } from "../nodeContract.ts"
+import { markUnsent, nodeOf, type NodeServer, partOf } from "../nodeContract.ts"
 import { attributes } from "../telemetry/attributes.ts"
 import type { Metrics } from "../telemetry/metrics.ts"
 import { isServerError } from "./failures.ts"
@@ -24,7 +27,9 @@ const silenceBeforeReconnectMillis = 1000
 
 const unsentErrorMillis = 100
 
-/** What is known about one node. */
+type Part = LockNode | NodeServer
+
+/** What is known about one node, or one of its servers. */
 class NodeRecord {
   /** The node's last failure, unless it has replied since. */
   error: NodeError | undefined
@@ -58,46 +63,47 @@ export class NodeHealth {
   /** Called when a node that was silent or unreachable replies again. */
   onResponding: (node: LockNode) => void = () => {}
   readonly #context: NodeHealthContext
+  readonly #nodes: ReadonlyArray<LockNode>
   readonly #maxFailing: number
-  readonly #records = new Map<LockNode, NodeRecord>()
-  /** The number of nodes whose last request failed. */
-  #failing = 0
-  /** The number of unreachable nodes. */
+  readonly #records = new Map<Part, NodeRecord>()
+  /** The nodes whose last request failed, whichever of their servers it was for. */
+  readonly #failing = new Set<LockNode>()
+  /** The number of unreachable nodes, or servers of these. */
   #unreachable = 0
   #isClosed = false
 
   /** `maxFailing` is how many nodes may fail while the remaining nodes still form a quorum. */
   constructor(nodes: ReadonlyArray<LockNode>, maxFailing: number, context: NodeHealthContext) {
     this.#context = context
+    this.#nodes = nodes
     this.#maxFailing = maxFailing
-    for (const node of nodes) this.#records.set(node, new NodeRecord())
     context.metrics.quorumMarginChanged(maxFailing)
   }
 
   /** Whether the last request to the node failed. */
-  isFailing(node: LockNode): boolean {
-    return this.#record(node).error !== undefined
+  isFailing(part: Part): boolean {
+    return this.#record(part).error !== undefined
   }
 
   /** Whether the node has sent no reply for a node timeout. */
-  isSilent(node: LockNode): boolean {
-    return this.#record(node).silentSince !== undefined
+  isSilent(part: Part): boolean {
+    return this.#record(part).silentSince !== undefined
   }
 
   /** Whether the last request to the node timed out or could not be delivered. */
-  isUnreachable(node: LockNode): boolean {
-    return this.unreachableError(node) !== undefined
+  isUnreachable(part: Part): boolean {
+    return this.unreachableError(part) !== undefined
   }
 
   /** The failure of the last request to the node, if it timed out or could not be delivered. */
-  unreachableError(node: LockNode): NodeError | undefined {
-    const { error } = this.#record(node)
+  unreachableError(part: Part): NodeError | undefined {
+    const { error } = this.#record(part)
     return severity(error) === 2 ? error : undefined
   }
 
-  /** Whether the last requests failed on so many nodes that no quorum is left. */
-  get hasLostQuorum(): boolean {
-    return this.#failing > this.#maxFailing
+  /** Whether the last requests for the key's servers failed on so many nodes that no quorum is left. */
+  hasLostQuorum(key: string): boolean {
+    return this.#nodes.filter((node) => this.isFailing(partOf(node, key))).length > this.#maxFailing
   }
 
   /** Whether any node is unreachable. */
@@ -106,8 +112,8 @@ export class NodeHealth {
   }
 
   /** The error of a request that must not be sent, because the node is silent and already has a probe in flight. */
-  unsentError(node: LockNode, request: number, operation: NodeError["operation"]): NodeError | undefined {
-    const record = this.#record(node)
+  unsentError(part: Part, request: number, operation: NodeError["operation"]): NodeError | undefined {
+    const record = this.#record(part)
     if (record.silentSince === undefined) return undefined
     if (record.probe === undefined) {
       record.probe = request
@@ -122,17 +128,17 @@ export class NodeHealth {
     if (error === undefined) {
       const seconds = ((now - record.silentSince) / 1000).toFixed(1)
       const cause = new Error(`it has not answered anything for ${seconds} s`)
-      error = markUnsent(new NodeError({ node: node.id, operation, reason: "Disconnected", cause }))
+      error = markUnsent(new NodeError({ node: nodeOf(part).id, operation, reason: "Disconnected", cause }))
       record.unsentErrors.set(operation, error)
     }
     return error
   }
 
   /** Records a reply that arrived after the timeout of its request. `sent` is the number of the last request sent. */
-  recordLateReply(node: LockNode, sent: number): void {
-    const record = this.#record(node)
+  recordLateReply(part: Part, sent: number): void {
+    const record = this.#record(part)
     record.repliedAt = sent
-    this.#endSilence(node, record)
+    this.#endSilence(part, record)
   }
 
   /**
@@ -141,24 +147,24 @@ export class NodeHealth {
    * `sent` is the number of the last request sent.
    */
   recordAnswer(
-    node: LockNode,
+    part: Part,
     request: number,
     operation: NodeError["operation"],
     error: NodeError | undefined,
     sentAt: number,
     sent: number
   ): void {
-    const record = this.#record(node)
+    const record = this.#record(part)
     const isProbe = record.probe === request
     if (isProbe) record.probe = undefined
-    if (error?.reason === "Timeout") this.#timedOut(node, record, request, sentAt, isProbe)
+    if (error?.reason === "Timeout") this.#timedOut(part, record, request, sentAt, isProbe)
     else if (error?.reason === "Disconnected") this.#clearSilence(record)
     else if (error !== undefined && !isServerError(error)) {
       // An error raised by the client itself does not make an unreachable node any better.
       if (severity(record.error) === 2) return
     } else {
       record.repliedAt = sent
-      this.#endSilence(node, record)
+      this.#endSilence(part, record)
     }
     // The outcome of an old request says nothing if a newer one has completed.
     if (record.request > request) return
@@ -171,23 +177,18 @@ export class NodeHealth {
     record.isKnown = true
     record.error = error
     record.request = request
-    if (was === undefined && error === undefined) {
-      if (isFirst) this.#context.metrics.nodeUp(node.id, true)
-      return
-    }
+    const node = nodeOf(part)
+    this.#measure(node, error === undefined, isFirst)
+    if (was === undefined && error === undefined) return
     this.#unreachable += Number(severity(error) === 2) - Number(severity(was) === 2)
-    const change = Number(error !== undefined) - Number(was !== undefined)
-    this.#failing += change
-    if (isFirst || change !== 0) this.#context.metrics.nodeUp(node.id, error === undefined)
-    if (!this.#isClosed) this.#context.metrics.quorumMarginChanged(-change)
     const isWorse = severity(error) > severity(was) || (error?.reason === "Abstained" && was?.reason !== "Abstained")
     const about = { [attributes.node]: node.id }
     if (error !== undefined && isWorse) {
-      const message = `Lock node ${node.id} ${error.summary}`
+      const message = `Lock node ${part.id} ${error.summary}`
       this.#context.log("Warn", message, { ...about, [attributes.reason]: error.reason })
     }
     if (error === undefined && was !== undefined) {
-      this.#context.log("Info", `Lock node ${node.id} answers again`, about)
+      this.#context.log("Info", `Lock node ${part.id} answers again`, about)
     }
     if (severity(was) === 2 && severity(error) < 2) this.onResponding(node)
   }
@@ -195,17 +196,29 @@ export class NodeHealth {
   /** Stops replacing connections. */
   close(): void {
     this.#isClosed = true
-    this.#context.metrics.quorumMarginChanged(this.#failing - this.#maxFailing)
+    this.#context.metrics.quorumMarginChanged(this.#failing.size - this.#maxFailing)
     for (const { reconnecting } of this.#records.values()) reconnecting?.interruptUnsafe()
   }
 
-  #timedOut(node: LockNode, record: NodeRecord, request: number, sentAt: number, isProbe: boolean) {
+  /** Counts the nodes whose last request failed, and reports a change. */
+  #measure(node: LockNode, isUp: boolean, isFirst: boolean) {
+    const { metrics } = this.#context
+    const wasUp = !this.#failing.has(node)
+    if (isFirst || isUp !== wasUp) metrics.nodeUp(node.id, isUp)
+    if (isUp === wasUp) return
+    if (isUp) this.#failing.delete(node)
+    else this.#failing.add(node)
+    if (!this.#isClosed) metrics.quorumMarginChanged(isUp ? 1 : -1)
+  }
+
+  #timedOut(part: Part, record: NodeRecord, request: number, sentAt: number, isProbe: boolean) {
     // The node was slow, but has replied to something since this request was sent.
     if (record.repliedAt >= request) return
     // Only a probe is further evidence: other requests were in flight together with the first.
     if (record.silentSince === undefined || isProbe) record.silentProbes++
     record.silentSince ??= sentAt
     const { clock } = this.#context
+    const node = nodeOf(part)
     if (
       this.#isClosed || node.reconnect === undefined || record.reconnecting !== undefined ||
       record.silentProbes < probesBeforeReconnect ||
@@ -218,10 +231,10 @@ export class NodeHealth {
     })
   }
 
-  #endSilence(node: LockNode, record: NodeRecord) {
+  #endSilence(part: Part, record: NodeRecord) {
     if (record.silentSince === undefined) return
     this.#clearSilence(record)
-    this.onResponding(node)
+    this.onResponding(nodeOf(part))
   }
 
   #clearSilence(record: NodeRecord) {
@@ -229,9 +242,9 @@ export class NodeHealth {
     record.silentProbes = 0
   }
 
-  #record(node: LockNode): NodeRecord {
-    let record = this.#records.get(node)
-    if (record === undefined) this.#records.set(node, record = new NodeRecord())
+  #record(part: Part): NodeRecord {
+    let record = this.#records.get(part)
+    if (record === undefined) this.#records.set(part, record = new NodeRecord())
     return record
   }
 }

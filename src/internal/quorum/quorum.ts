@@ -1,6 +1,7 @@
 /**
- * The only place that sends requests to the nodes: acquire, extend, release, remove
- * and inspect all go through `Quorum.send`.
+ * The only place that asks the nodes for votes: acquire, extend, release, remove and
+ * inspect all go through `Quorum.send`. Requests about waiting lists, which are no votes,
+ * are sent by `waiting/nodeWaitingLists.ts`.
  *
  * A request goes to all nodes at once and is decided as soon as the votes allow.
  * Later replies are still awaited in the background, for at most the node timeout,
@@ -17,6 +18,7 @@ import * as Scheduler from "effect/Scheduler"
 import type { LockNode } from "../../LockNode.ts"
 import { untrusted } from "../base/text.ts"
 import { Timers } from "../base/timers.ts"
+import type { NodeServer } from "../nodeContract.ts"
 import { Metrics } from "../telemetry/metrics.ts"
 import type { NodeRequest, Tally } from "./ballot.ts"
 import { NodeHealth } from "./nodeHealth.ts"
@@ -69,7 +71,7 @@ export class Quorum {
 
   /**
    * Runs an effect in its own fiber, in the context of the service. Requests take
-   * effect in the order in which they are started, so nothing may yield before a
+   * effect in the order they are started, so nothing may yield before a
    * request has been sent.
    */
   fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E> {
@@ -98,8 +100,8 @@ export class Quorum {
     return this.#lastRequest
   }
 
-  isFailing(node: LockNode): boolean {
-    return this.health.isFailing(node)
+  isFailing(part: LockNode | NodeServer): boolean {
+    return this.health.isFailing(part)
   }
 
   /** Registers a request or background task, and returns its number. */

@@ -16,7 +16,7 @@ import { passes } from "../base/arguments.ts"
 import { type CallbackResult, isCallbackEffect } from "../base/callbackEffect.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import type { Timer, Timers } from "../base/timers.ts"
-import { isUnsent } from "../nodeContract.ts"
+import { isUnsent, type NodeServer, partOf } from "../nodeContract.ts"
 import type { Metrics } from "../telemetry/metrics.ts"
 import { denied, granted, type NodeRequest, rulesOutQuorum, Tally, unavailable } from "./ballot.ts"
 import { isServerError, markClientError } from "./failures.ts"
@@ -49,6 +49,8 @@ export class QuorumRound<A> {
   readonly #request: NodeRequest<A>
   readonly #number: number
   readonly #nodes: ReadonlyArray<LockNode>
+  /** What answers for the key on each node. It may be another server of a cluster by the time of the reply. */
+  readonly #parts: ReadonlyArray<LockNode | NodeServer>
   /** The fibers of the nodes whose operations need one. */
   #fibers: Array<Fiber.Fiber<A, NodeError> | undefined> | undefined
   #isSending = false
@@ -71,6 +73,9 @@ export class QuorumRound<A> {
     this.#request = request
     this.#number = context.taskStarted()
     this.#nodes = request.nodes ?? context.nodes
+    this.#parts = this.#nodes.some(({ serverOf }) => serverOf !== undefined)
+      ? this.#nodes.map((node) => partOf(node, request.key))
+      : this.#nodes
     this.tally = new Tally(this.#nodes, context.size, this.#nodes.map(constUndefined))
     this.#pending = this.#nodes.length
     this.#onDecided = onDecided
@@ -83,7 +88,7 @@ export class QuorumRound<A> {
     this.#isSending = true
     for (let index = 0; index < this.#nodes.length; index++) {
       const node = this.#nodes[index]!
-      const refusal = isForced === true ? undefined : health.unsentError(node, this.#number, operation)
+      const refusal = isForced === true ? undefined : health.unsentError(this.#parts[index]!, this.#number, operation)
       if (refusal === undefined) this.#sendTo(index, node)
       else this.#count(index, Result.fail(refusal))
     }
@@ -124,13 +129,13 @@ export class QuorumRound<A> {
 
   #record(index: number, answer: Result.Result<A, NodeError>) {
     const { lastRequest, health } = this.#context
-    const node = this.#nodes[index]!
+    const part = this.#parts[index]!
     if (this.tally.byNode[index] !== undefined) {
-      if (isReply(answer)) health.recordLateReply(node, lastRequest)
+      if (isReply(answer)) health.recordLateReply(part, lastRequest)
       return
     }
-    const error = this.#count(index, this.#checked(node, answer))
-    health.recordAnswer(node, this.#number, this.#request.operation, error, this.#sentAt, lastRequest)
+    const error = this.#count(index, this.#checked(this.#nodes[index]!, answer))
+    health.recordAnswer(part, this.#number, this.#request.operation, error, this.#sentAt, lastRequest)
     this.#conclude()
   }
 
@@ -205,7 +210,7 @@ export class QuorumRound<A> {
   #countUnreachable(): number {
     const { health } = this.#context
     if (!health.hasUnreachable) return 0
-    return this.#nodes.filter((node, index) => this.tally.byNode[index] === undefined && health.isUnreachable(node))
+    return this.#parts.filter((part, index) => this.tally.byNode[index] === undefined && health.isUnreachable(part))
       .length
   }
 

@@ -31,7 +31,7 @@ export interface Script {
   readonly sha: string
   /** The index of the argument that the script sets the lock's key to. */
   readonly sets: number | undefined
-  /** The index of the argument with which the script deletes the lock's key. */
+  /** The index of the argument that the lock's key must have as its value for the script to delete it. */
   readonly deletes: number | undefined
   /** The arguments for the source, if the hash has been sent before. */
   readonly argsIfResent: ((args: Arguments) => Arguments) | undefined
@@ -52,7 +52,7 @@ export interface Replicas {
  * Sends requests to the server that has the key, and reads the replies as `meaning`
  * says.
  *
- * Requests for one key are executed in the order in which their effects are started,
+ * Requests for one key are executed in the order their effects are started,
  * and none is executed twice unless the client says that it `resends`.
  */
 export interface Requests {
@@ -85,7 +85,7 @@ export interface RedisClient extends Requests {
   /** The id of the node, without credentials. */
   readonly id: string
   /** What the node says about its connection. */
-  readonly traits: Pick<LockNode, "resends" | "ready" | "reconnect" | "mayOvertake">
+  readonly traits: Pick<LockNode, "resends" | "ready" | "reconnect" | "mayOvertake" | "serverOf">
   /** Present for a cluster, with what the client adds in front of every key. */
   readonly cluster?: { readonly keyPrefix: string } | undefined
   /**

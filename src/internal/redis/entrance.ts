@@ -1,5 +1,5 @@
 /**
- * Where requests wait for a connection, to be started in the order in which they came.
+ * Requests that wait for a connection, to be started in order of arrival.
  */
 import * as Effect from "effect/Effect"
 import type { NodeError } from "../../LockError.ts"

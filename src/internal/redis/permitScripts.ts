@@ -3,7 +3,7 @@
  *
  * A semaphore is one hash: `bits` has a bit for each taken slot, `taken` is the number of these,
  * `soonest` a lower bound of the first expiry, `latest` the last expiry, at which the key expires,
- * and `limit` the limit with which slots were last taken. The name of a holder's field is `=` and
+ * and `limit` the limit stated by whoever last took slots. The name of a holder's field is `=` and
  * its value; the field has its expiry, the round in which its slots were settled, and the slots:
  * `1795545273765:1:3,17`. Times are those of the server, in milliseconds since 1970.
  *
@@ -149,9 +149,9 @@ end
 
 /**
  * ARGV: value, expiry in milliseconds, limit, permits, start, step, proposal, time to
- * live of the counters, minimum uptime. Returns how many slots are free, the last limit,
- * the milliseconds until slots may expire, the slots of the value, "" if it was refused,
- * and their counters.
+ * live of the counters, minimum uptime. Returns the limit less the number of taken slots,
+ * the last limit, the milliseconds until slots may expire, the slots of the value, "" if
+ * it was refused, and their counters.
  *
  * A few slots are tried in the order requested. If most slots are taken, all are then searched byte
  * by byte.
@@ -276,7 +276,8 @@ const release = `${read}${free}return mine and 1 or 0`
  * has no subscriber belongs to a service that is gone; it is skipped, as is anything that is not an
  * entry. To find out whether a first entry whose permits are not free is such an entry, it is sent
  * a message that means nothing. `limit` is 0 if nobody has slots; all are then free. It is 0 too if
- * all that are taken were taken back by extensions; then as many as were freed are free, or perhaps one.
+ * all that are taken were taken back by extensions; then as many as were freed count as free, and at
+ * least one.
  */
 const wakeNext =
   `${messages}local vacant, used = limit > 0 and limit - taken or taken > 0 and math.max(1, #freed) or ${mostSlots}, 0

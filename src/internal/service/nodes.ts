@@ -168,6 +168,7 @@ const optional: Partial<Record<keyof LockNode, Rule>> = {
   ready: anEffect,
   reconnect: anEffect,
   mayOvertake: aFunction,
+  serverOf: aFunction,
   delayedRestart: aFunction,
   abstention: aFunction,
   replicas: aFunction,

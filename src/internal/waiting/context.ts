@@ -6,6 +6,7 @@ import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type { LockNode } from "../../LockNode.ts"
 import type { Timers } from "../base/timers.ts"
+import type { NodeServer } from "../nodeContract.ts"
 import type { Metrics } from "../telemetry/metrics.ts"
 
 export interface WaitingContext {
@@ -15,8 +16,8 @@ export interface WaitingContext {
   readonly clock: Clock
   readonly timers: Timers
   readonly metrics: Metrics
-  /** Whether the last request to the node failed. */
-  isFailing(node: LockNode): boolean
+  /** Whether the last request to the node, or to one of its servers, failed. */
+  isFailing(part: LockNode | NodeServer): boolean
   fork<A, E>(effect: Effect.Effect<A, E>): Fiber.Fiber<A, E>
   background(effect: Effect.Effect<unknown>): void
   defer(run: () => void): void

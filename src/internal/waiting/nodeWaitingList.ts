@@ -1,6 +1,6 @@
 /**
  * The waiting lists of one node, and until when which of its abilities is not used, because the
- * node refuses it or does not answer.
+ * node refuses it or does not answer. A node that is several servers has one of these for each.
  *
  * A node may refuse everything for a moment, as a server that is out of memory does, so the first
  * pause is a second; it doubles with each refusal in a row of the same request, up to a minute.
@@ -9,6 +9,7 @@ import * as Hash from "effect/Hash"
 import type { NodeError } from "../../LockError.ts"
 import type { LockNode, PermitLine, WaitingList } from "../../LockNode.ts"
 import { monotonicMillis } from "../base/clock.ts"
+import { nodeOf, type NodeServer, partOf } from "../nodeContract.ts"
 import { attributes } from "../telemetry/attributes.ts"
 import type { WaitingContext } from "./context.ts"
 
@@ -35,6 +36,7 @@ export class NodeWaitingList {
   readonly list: WaitingList
   /** All nodes, this one first. */
   readonly nodesOwnFirst: ReadonlyArray<LockNode>
+  readonly #part: LockNode | NodeServer
   readonly #context: WaitingContext
   readonly #hash: number
   /** Until when an ability that the node has refused is not used, on the monotonic clock. */
@@ -44,12 +46,26 @@ export class NodeWaitingList {
   /** Until when another list is used instead, because this node did not answer. */
   #unreachableUntil = Number.NEGATIVE_INFINITY
 
-  constructor(node: LockNode, list: WaitingList, context: WaitingContext) {
+  /** The lists of the node's other servers. */
+  readonly #others = new Map<LockNode | NodeServer, NodeWaitingList>()
+
+  constructor(part: LockNode | NodeServer, list: WaitingList, context: WaitingContext) {
+    const node = nodeOf(part)
     this.node = node
+    this.#part = part
     this.list = list
     this.nodesOwnFirst = [node, ...context.nodes.filter((other) => other !== node)]
     this.#context = context
     this.#hash = Hash.string(node.id)
+  }
+
+  /** The lists of the server that has the key. */
+  at(key: string): NodeWaitingList {
+    const part = partOf(this.node, key)
+    if (part === this.#part) return this
+    let other = this.#others.get(part)
+    if (other === undefined) this.#others.set(part, other = new NodeWaitingList(part, this.list, this.#context))
+    return other
   }
 
   /** Its rank among the lists for a name, given the hash of the name. */
@@ -111,14 +127,15 @@ export class NodeWaitingList {
   /** Called when the node has a new connection. */
   renewed(): void {
     this.#unreachableUntil = Number.NEGATIVE_INFINITY
+    for (const other of this.#others.values()) other.renewed()
   }
 
   #refused(ability: Ability, request: Request, { summary }: NodeError) {
     const isFirst = this.#refusedUntil[ability] === undefined
     this.#refusedUntil[ability] = this.#now + Math.min(longestRetryMillis, retryMillis * 2 ** this.#refusals[request]++)
     if (!isFirst) return
-    const { id } = this.node
-    this.#context.log("Warn", `Lock node ${id} ${withoutAbility[ability]}: it ${summary}`, { [attributes.node]: id })
+    const message = `Lock node ${this.#part.id} ${withoutAbility[ability]}: it ${summary}`
+    this.#context.log("Warn", message, { [attributes.node]: this.node.id })
   }
 
   #uses(ability: Ability): boolean {
@@ -127,7 +144,7 @@ export class NodeWaitingList {
   }
 
   get #isReachable(): boolean {
-    return this.#now >= this.#unreachableUntil && !this.#context.isFailing(this.node)
+    return this.#now >= this.#unreachableUntil && !this.#context.isFailing(this.#part)
   }
 
   get #now(): number {

@@ -31,7 +31,7 @@ const longestGraceMillis = 250
 /** A value that no lock has. */
 const valueOfNobody = "-"
 
-/** A node's clock is read anew when the last reading is older than this. */
+/** A node's clock is read again when the last reading is older than this. */
 const oldReadingMillis = 1000
 
 export class NodeWaitingLists {
@@ -55,9 +55,9 @@ export class NodeWaitingLists {
     return this.#lists.size > 0
   }
 
-  /** The lists of a node, if it has any. */
-  of(node: LockNode): NodeWaitingList | undefined {
-    return this.#lists.get(node)
+  /** The lists of a node for a key, if it has any. */
+  of(node: LockNode, key: string): NodeWaitingList | undefined {
+    return this.#lists.get(node)?.at(key)
   }
 
   /** The list for a name: the same in every process, as long as its node responds. */
@@ -74,7 +74,8 @@ export class NodeWaitingLists {
     const hash = Hash.string(key)
     let first: NodeWaitingList | undefined
     let highest = Number.NEGATIVE_INFINITY
-    for (const list of this.#lists.values()) {
+    for (const each of this.#lists.values()) {
+      const list = each.at(key)
       const rank = list.rank(hash)
       if (rank <= highest || !isUsable(list)) continue
       highest = rank
@@ -123,7 +124,7 @@ export class NodeWaitingLists {
 
   /** `onHandedOver` is called if the lock had been handed over to the entry. */
   leave(node: LockNode, key: string, entry: LineEntry, onHandedOver: () => void = constVoid): void {
-    const list = this.#lists.get(node)
+    const list = this.of(node, key)
     if (list === undefined) return
     const left = Effect.map(Effect.suspend(() => list.list.leave(key, entry)), (isHandedOver) => {
       if (isHandedOver) onHandedOver()
@@ -175,7 +176,7 @@ export class NodeWaitingLists {
     entry: LineEntry | undefined,
     onReleased: (released: Released) => void
   ): Effect.Effect<boolean, NodeError> {
-    const list = this.#lists.get(node)
+    const list = this.of(node, key)
     if (list?.isSupported !== true) return node.release(key, value)
     return mapResult(list.list.release(key, value, entry), (answer) => {
       if (Result.isSuccess(answer)) {
@@ -208,7 +209,7 @@ export class NodeWaitingLists {
     value: string,
     onReleased: (released: Released) => void
   ): Effect.Effect<boolean, NodeError> {
-    const list = this.#lists.get(node)
+    const list = this.of(node, key)
     const graceMillis = Math.ceil(Math.min(longestGraceMillis, graceBaseMillis + 2 * this.stopwatches.roundTripMillis))
     if (list?.list.yieldToReaders === undefined || !list.isSupported) {
       return node.shared!.yieldToReaders(key, value, graceMillis)
@@ -226,7 +227,7 @@ export class NodeWaitingLists {
 
   /** How many services stand in line for a key on a node, if it can say. */
   length(node: LockNode, key: string): Effect.Effect<number | undefined> {
-    const length = this.#lists.get(node)?.list.length
+    const length = this.of(node, key)?.list.length
     return length === undefined
       ? Effect.succeed(undefined)
       : Effect.match(Effect.suspend(() => length(key)), {
@@ -267,7 +268,7 @@ export class NodeWaitingLists {
     terms: HandOverTerms,
     onReleased: (released: Released) => void
   ): Effect.Effect<boolean, NodeError> {
-    const list = this.#lists.get(node)
+    const list = this.of(node, key)
     const handOver = list?.handOver
     if (list === undefined || handOver === undefined) return this.release(node, key, value, undefined, onReleased)
     return mapResult(handOver.transfer(key, value, successor, terms), (answer) => {

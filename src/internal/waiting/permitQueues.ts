@@ -41,7 +41,7 @@ interface Place {
   readonly entry: PermitEntry
 }
 
-/** The longest time between two joins of a waiter, well within the minute for which a line lives. */
+/** The longest time between two joins of a waiter, well within the minute that a line lives. */
 const lookMillis = 20_000
 
 /**
@@ -192,7 +192,7 @@ export class PermitQueues {
       return queue.wake()
     }
     // The waiter that the notice was for has left, so the next in line has to be woken.
-    const line = this.#lists.of(node)?.list.permits
+    const line = this.#lists.of(node, notice.key)?.list.permits
     if (line !== undefined) this.#leaveLine(notice.key, line, { value: notice.value, permits: 1 })
   }
 
@@ -234,7 +234,7 @@ export class PermitQueues {
 
   /** Releases on a node, and wakes the first in its line, for as long as their permits are free. */
   release(node: LockNode, { key, value }: Held): Effect.Effect<boolean, NodeError> {
-    const list = this.#lists.of(node)
+    const list = this.#lists.of(node, key)
     const line = list?.list.permits
     if (line === undefined || this.#lists.firstForPermits(key) !== list) return node.permits!.release(key, value)
     return mapResult(line.release(key, value), (answer) =>

@@ -202,7 +202,7 @@ type State<C> = Out<C> | Joining<C> | Placed<C> | Voted<C> | Turn
 
 /** For how long the nodes are told that a writer waits for readers to leave. */
 const announceMillis = 1000
-/** The longest time between two reads of the position, well within the minute for which a list lives. */
+/** The longest time between two reads of the position, well within the minute that a list lives. */
 const lookMillis = 10_000
 /** Delay between successive waiters' reads once the key should have expired. */
 const expiryStaggerMillis = 5
@@ -337,7 +337,7 @@ export class PlaceInLine<C extends LineClaim> {
   }
 
   /**
-   * Takes the lock, if a quorum has handed it over. Votes that are out of date are requested anew;
+   * Takes the lock, if a quorum has handed it over. Votes that are out of date are requested again;
    * if the waiter needs a token and none was counted, the lock goes back.
    */
   take(terms: Terms): Taken<C> | undefined {

@@ -40,7 +40,7 @@ export class Stopwatches {
     this.#clock = clock
   }
 
-  /** The time at which a request is sent whose answer has the time of the node. */
+  /** The time of a request whose answer will have the time of the node. */
   start(): Instant {
     return instantNow(this.#clock)
   }

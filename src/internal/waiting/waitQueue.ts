@@ -23,7 +23,7 @@ import { entryFor, type LineClaim, PlaceInLine, type PlaceQueue, type Taken, typ
 /** Who holds a lock in this service. */
 export interface Holder {
   readonly key: string
-  /** The claim, whose value the nodes store, and by which the lock can be released from anywhere. */
+  /** The claim. The nodes store its value, and whoever has the value can release the lock. */
   readonly claim: { readonly value: string }
   readonly settings: { readonly expiryMillis: number }
   /** Called when someone may have seen the value. */
@@ -279,7 +279,7 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
   }
 
   /**
-   * The next waiter of this service to which the lock may be passed on. It must be asleep: a waiter
+   * The next waiter of this service, if the lock may be passed on to it. It must be asleep: a waiter
    * that is awake may be about to give up.
    */
   heir(holder: Holder): W | undefined {

@@ -127,7 +127,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     this.#queue(holder.key).held(holder)
   }
 
-  /** The next waiter of this service to which the lock may be passed on, without being free in between. */
+  /** The next waiter of this service, if the lock may be passed on to it without being free in between. */
   heir(holder: Holder): W | undefined {
     return this.closed || this.#isShared(holder.key) ? undefined : this.#queues.get(holder.key)?.heir(holder)
   }

@@ -395,6 +395,7 @@ describe("what changes nothing", () => {
       over(claim)
       const answers = yield* service.quorum.request<boolean>({
         operation: "release",
+        key: "a",
         timeoutMillis: nodeTimeout,
         sendTo: (node) => node.release("a", claim.value),
         isGranted: identity

@@ -1,0 +1,41 @@
+/**
+ * Clusters whose masters can be stopped, and whose slots can be moved from one to another.
+ */
+import { Effect } from "effect"
+import { Cluster } from "ioredis"
+import type { Address } from "./Instance.ts"
+import { formCluster, type RedisServer, startServer } from "./RedisServers.ts"
+
+export type Masters = readonly [RedisServer, RedisServer, RedisServer]
+
+/** Three masters, none of which is ever declared to have failed. */
+export const threeMasters = Effect.gen(function*() {
+  const master = startServer({ args: ["--cluster-enabled", "yes", "--cluster-node-timeout", "600000"] })
+  const masters: Masters = yield* Effect.all([master, master, master], { concurrency: "unbounded" })
+  yield* Effect.promise(() => formCluster(masters))
+  return masters
+})
+
+/** A client of the caller's, disconnected with the scope. */
+export const clusterClient = (
+  addresses: ReadonlyArray<Address>,
+  options: ConstructorParameters<typeof Cluster>[1] = {}
+) =>
+  Effect.acquireRelease(
+    Effect.sync(() => new Cluster(addresses.map(({ host, port }) => ({ host, port })), options)),
+    (cluster) => Effect.sync(() => cluster.disconnect())
+  )
+
+/** So many names, the keys of which are all on one of the masters. */
+export const namesOn = ({ command }: RedisServer, count: number) =>
+  Effect.gen(function*() {
+    const id = yield* command<string>("CLUSTER", "MYID")
+    const slots = yield* command<ReadonlyArray<[number, number, [string, number, string]]>>("CLUSTER", "SLOTS")
+    const own = slots.filter(([, , [, , owner]]) => owner === id)
+    const names: Array<string> = []
+    for (let index = 0; names.length < count; index++) {
+      const slot = yield* command<number>("CLUSTER", "KEYSLOT", `name-${index}`)
+      if (own.some(([first, last]) => first <= slot && slot <= last)) names.push(`name-${index}`)
+    }
+    return names
+  })
