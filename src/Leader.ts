@@ -414,7 +414,7 @@ const runs = <E, R>(
         yield* Effect.forkIn(runOnce(at), scope)
       } else {
         yield* Effect.logWarning(
-          `Cron job ${quoted(name)} skips on this instance the runs due from ${iso(at)} to ${iso(after)}: ` +
+          `This instance skips the runs of cron job ${quoted(name)} due from ${iso(at)} to ${iso(after)}: ` +
             "this process was blocked or suspended, or its clock was set"
         )
       }

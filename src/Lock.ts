@@ -42,9 +42,9 @@ export interface Lock {
   readonly mode: LockMode
 
   /**
-   * Time for which exclusivity is still guaranteed: until the lease ends, which is before the keys
-   * expire, by the clock drift allowed for (see `driftFactor`). Zero once the lock is lost, released
-   * or detached. Computed locally; no node is asked.
+   * Time for which exclusivity is still guaranteed, which is the time until the lease ends: earlier
+   * than the keys expire, by the allowance for clock drift (see `driftFactor`). Zero once the lock
+   * is lost, released or detached. Computed locally; no node is asked.
    */
   readonly remaining: Effect.Effect<Duration.Duration>
 

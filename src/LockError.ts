@@ -182,8 +182,8 @@ export class ErrFailed extends untraced(
   declare readonly votes: ReadonlyArray<Vote>
 
   /**
-   * The time after which the lock is free unless its holder extends or releases it, as for an HTTP `Retry-After`.
-   * Absent if unknown.
+   * The time after which the lock is free at the latest, unless its holder extends it, as for an HTTP `Retry-After`.
+   * Absent if unknown, and for permits.
    */
   declare readonly retryAfter?: Duration.Duration
 

@@ -119,9 +119,8 @@ export interface LockNode {
   readonly mayOvertake?: (ageMillis?: number) => boolean
 
   /**
-   * Which of several servers has the key, where the node is more than one, as a cluster is. A
-   * server that does not answer then says nothing about the others. `undefined` if it is not known
-   * at the moment. Without it the node is one server.
+   * Which server has the key, if the node is several servers, as a cluster is. A server that does
+   * not answer then says nothing about the others. `undefined` if that is not known at the moment. Without it the node is one server.
    */
   readonly serverOf?: (key: string) => string | undefined
 

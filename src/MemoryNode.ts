@@ -5,7 +5,7 @@
  * uses locks run on `TestClock`, without a server and without waiting, and a program can be tried
  * before there is a Redis server. It provides mutual exclusion within one process only.
  *
- * It has every optional ability of a node.
+ * It has every optional ability of a node but `replicas`.
  *
  * @since 0.1.0
  */

@@ -180,8 +180,8 @@ const open = (checked: CheckedOptions) => Effect.map(makeService(checked), makeR
  *
  * **Details**
  *
- * Succeeds once a quorum of the nodes is ready or each has been tried once, after two seconds at
- * most; unreachable servers never make it fail. Effects among the nodes are waited for without a
+ * Succeeds once a quorum of the nodes is ready, each has been tried once, or two seconds have
+ * passed; unreachable servers never make it fail. Effects among the nodes are waited for without a
  * limit. When its scope closes, the locks still held are released, pending clean-up
  * finishes or times out after one node timeout, and the connections are closed.
  *

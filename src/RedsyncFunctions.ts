@@ -371,8 +371,9 @@ export const withSharedLock: {
  *
  * **Details**
  *
- * Also `None` if readers and a writer that attempt at the same time split the votes. Fails with `NodesUnavailable` if too few nodes respond to decide, and with
- * `LockLost` as `withSharedLock` does. `retry` is not used.
+ * Also `None` if readers and a writer that attempt at the same time split the votes. Fails with
+ * `NodesUnavailable` if too few nodes respond to decide, and with `LockLost` as `withSharedLock`
+ * does. `retry` is not used.
  *
  * @category locking
  * @since 0.1.0
