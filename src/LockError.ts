@@ -142,6 +142,8 @@ export type Vote = typeof Vote.Type
  *
  * **Details**
  *
+ * Waits also end with it when their service is closed, and `isClosed` is then `true`.
+ *
  * The default schedule waits for about 7.7 seconds, a little less than the default lease of 8
  * seconds, so it gives up just before the lock of a crashed holder expires. The message says so if
  * the key would have expired before one more attempt. To outlast a lease, wait longer:
@@ -159,6 +161,7 @@ export class ErrFailed extends untraced(
     votes: Schema.Array(Vote),
     retryAfter: Schema.optionalKey(Schema.DurationFromMillis),
     isNested: Schema.optionalKey(Schema.Boolean),
+    isClosed: Schema.optionalKey(Schema.Boolean),
     permits: Schema.optionalKey(Schema.Int),
     limit: Schema.optionalKey(Schema.Int)
   })
@@ -190,6 +193,9 @@ export class ErrFailed extends untraced(
   /** `true` if the lock is already held by the program that asks for it, or by its scope. Locks are not re-entrant. */
   declare readonly isNested?: boolean
 
+  /** `true` if the wait ended before its schedule, because the scope of the service was closed. */
+  declare readonly isClosed?: boolean
+
   /** How many permits of a semaphore were requested. Absent for a lock. */
   declare readonly permits?: number
 
@@ -201,6 +207,8 @@ export class ErrFailed extends untraced(
     return `Could not acquire ${subject(this)} after ${tries}: ` +
       (this.isNested === true
         ? "the program that asks for it holds it already, and locks are not re-entrant"
+        : this.isClosed === true
+        ? "its service was closed"
         : describe(this.votes, "held by another") +
           (endedTooSoon(this)
             ? "; the lock would expire before one more attempt: wait longer, with retryPolicy({ within })"
@@ -213,7 +221,8 @@ export class ErrFailed extends untraced(
    * @since 0.1.0
    */
   override toJSON(): unknown {
-    const { _tag, attempts, isNested, limit, lock, message, permits, prefix, retryAfter, votes, waited } = this
+    const { _tag, attempts, isClosed, isNested, limit, lock, message, permits, prefix, retryAfter, votes, waited } =
+      this
     return shown({
       _tag,
       message,
@@ -223,6 +232,7 @@ export class ErrFailed extends untraced(
       waitedMillis: millis(waited),
       retryAfterMillis: millis(retryAfter),
       isNested,
+      isClosed,
       permits,
       limit,
       votes: votes.map(inWords("held by another"))

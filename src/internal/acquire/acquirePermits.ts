@@ -19,6 +19,7 @@ import type { PermitQueue, PermitWaiter } from "../waiting/permitQueues.ts"
 import { outcomeOf } from "./acquire.ts"
 import type { RestoreInterruptibility } from "./attempt.ts"
 import { attemptPermits, type PermitsContext, type RefusedPermits } from "./attemptPermits.ts"
+import { closedError } from "./refusal.ts"
 import { sleepUntilWoken } from "./sleepUntilWoken.ts"
 
 /** The number of consecutive retries of a split vote before the schedule decides. */
@@ -135,7 +136,7 @@ const waitForPermits = Effect.fnUntraced(function*(
     if (delay.value <= 0) yield* Effect.yieldNow
     // Whatever wakes the head before it is due leads to an attempt that uses up no step.
     while (true) {
-      if (permitQueues.closed) return yield* Effect.fail(error)
+      if (permitQueues.closed) return yield* Effect.fail(closedError(error))
       const at = monotonicMillis(clock)
       const isDue = at >= dueAt
       if (queue.head === waiter) {

@@ -19,7 +19,7 @@ import { nodesUnavailable, type Tally, unavailable } from "../quorum/ballot.ts"
 import type { Reader, ReaderQueues } from "../waiting/readerQueues.ts"
 import { outcomeOf } from "./acquire.ts"
 import { type AcquireContext, attempt, type RestoreInterruptibility } from "./attempt.ts"
-import { failExplained, refusalError } from "./refusal.ts"
+import { closedError, failExplained, refusalError } from "./refusal.ts"
 import { sleepUntilWoken } from "./sleepUntilWoken.ts"
 
 /** What acquiring a shared lock needs from the service. */
@@ -124,7 +124,7 @@ const waitToShare = Effect.fnUntraced(function*(
     if (delay.value <= 0) yield* Effect.yieldNow
     // Whatever wakes a reader before it is due leads to an attempt that uses up no step.
     while (true) {
-      if (readerQueues.closed) return yield* Effect.fail(error)
+      if (readerQueues.closed) return yield* Effect.fail(closedError(error))
       const at = monotonicMillis(clock)
       const isDue = at >= dueAt
       if (isDue) splits = 0

@@ -5,6 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Struct from "effect/Struct"
 import { ErrFailed, type LockError, type NodeError, NodesUnavailable, type Vote } from "../../LockError.ts"
 import type { KeyState } from "../../LockNode.ts"
 import { inspectKey } from "../claim/claim.ts"
@@ -30,6 +31,15 @@ export const refusalError = (
     votes: tally === undefined ? pending() : toVotes(tally)
   })
 }
+
+/** The error of a wait that ends because the service was closed. */
+export const closedError = (error: LockError): LockError =>
+  error._tag === "ErrFailed"
+    ? new ErrFailed({
+      ...Struct.pick(error, ["lock", "prefix", "attempts", "waited", "votes", "permits", "limit"]),
+      isClosed: true
+    })
+    : error
 
 /** The time limit for the inspection that explains an error. */
 const explanationMillis = 250

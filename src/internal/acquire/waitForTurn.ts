@@ -22,7 +22,7 @@ import type { WaitQueue } from "../waiting/waitQueue.ts"
 import type { AcquireWaiter } from "./acquireWaiter.ts"
 import { type AcquireContext, attempt, type RestoreInterruptibility } from "./attempt.ts"
 import type { PlaceClaim } from "./placeClaim.ts"
-import { failExplained, refusalError } from "./refusal.ts"
+import { closedError, failExplained, refusalError } from "./refusal.ts"
 import { sleepUntilWoken } from "./sleepUntilWoken.ts"
 import { takeHandOver } from "./takeHandOver.ts"
 
@@ -79,7 +79,7 @@ export const waitForTurn = Effect.fnUntraced(function*(
     while (true) {
       const given = waiter.take()
       if (given !== undefined) return given
-      if (waitQueues.closed) return yield* Effect.fail(error())
+      if (waitQueues.closed) return yield* Effect.fail(closedError(error()))
       const at = monotonicMillis(clock)
       const isDue = at >= dueAt
       if (queue.isHead(waiter)) {

@@ -28,8 +28,10 @@ import {
   type LockOptions,
   MemoryNode,
   NodeError,
+  permits,
   Redsync,
   retryPolicy,
+  sharedLock,
   tryLock,
   withLock
 } from "../../../src/index.ts"
@@ -291,8 +293,12 @@ describe.each(["delivered", "lost", "absent"] as const)("notices %s", (notices) 
         yield* Scope.close(scope, Exit.void)
         yield* TestClock.adjust(0)
         for (const waiter of waiters) {
-          assert.isDefined(waiter.pollUnsafe())
-          assert.isTrue(Exit.isFailure(waiter.pollUnsafe()!))
+          const error = errorOf(waiter.pollUnsafe()!)
+          assert(error instanceof ErrFailed && error.isClosed === true)
+          assert.match(
+            error.message,
+            /^Could not acquire lock "a" after \d+ attempts? in 0.1 s: its service was closed$/
+          )
         }
         return TestNodes.operations(mine[0]!).slice(before)
       }).pipe(scoped)
@@ -307,6 +313,23 @@ describe.each(["delivered", "lost", "absent"] as const)("notices %s", (notices) 
         assert.notInclude(yield* closing("here"), "acquire")
       }))
   })
+
+  it.effect.each(["shared", "permits"] as const)("so do other waits: %s", (kind) =>
+    Effect.gen(function*() {
+      const nodes = memory(3)
+      const scope = yield* Scope.make()
+      const service = yield* Layer.buildWithScope(Redsync.layer({ nodes: yield* views(nodes) }), scope)
+      yield* elsewhere(nodes, Effect.andThen(lock("a"), permits("a", { limit: 1 })))
+      const wait = kind === "shared" ? sharedLock("a", hourly) : permits("a", { ...hourly, limit: 1 })
+      const waiter = yield* Effect.forkChild(Effect.provide(Effect.scoped(wait), service))
+      yield* TestClock.adjust(100)
+      yield* Scope.close(scope, Exit.void)
+      yield* TestClock.adjust(0)
+      const error = errorOf(waiter.pollUnsafe()!)
+      assert(error instanceof ErrFailed && error.isClosed === true)
+      assert.deepStrictEqual([error.permits, error.limit], kind === "shared" ? [undefined, undefined] : [1, 1])
+      assert.include(JSON.stringify(error), "\"isClosed\":true")
+    }).pipe(scoped))
 
   it.effect("and a service with many waiters closes within one node timeout, even if no node answers", () =>
     Effect.gen(function*() {
