@@ -61,7 +61,8 @@ const describe = (patient: Patient, paint: Paint): ReadonlyArray<string> => {
     roundTripMillis === undefined ? undefined : `round trip ${roundTripMillis} ms`,
     clockOffsetMillis === undefined ? undefined : `clock ${clockOffsetMillis >= 0 ? "+" : ""}${clockOffsetMillis} ms`
   ].filter((fact) => fact !== undefined)
-  const isWell = findings.every(({ level }) => level === "note")
+  // A node that could not be tried is not known to be suitable.
+  const isWell = findings.every(({ check, level }) => level === "note" && check !== "rights")
   const parts = [
     ...isWell ? [paint("green", "suitable for locking")] : [],
     ...facts.length > 0 ? [facts.join(", ")] : []

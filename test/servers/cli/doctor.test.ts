@@ -145,6 +145,9 @@ describe("redsync doctor", () => {
       const url = yield* userWith(good, "locker", lockRights)
       const { code, messages, nodes } = yield* doctor([url], "--name", "locks:doctor")
       assert.deepStrictEqual([code, nodes], [0, [["note: shared locks", "note: permits"]]])
+      const untried = yield* redsync(["doctor"], { nodes: [url] })
+      assert.include(untried.output, "cannot check whether the user may")
+      assert.notInclude(untried.output, "suitable for locking")
       assert.match(messages, /^cannot share locks among readers \(run --shared, withSharedLock\): .*NOPERM.*guide/m)
       assert.match(messages, /^grants no permits of semaphores \(run --permits, withPermits\): .*NOPERM.*guide/m)
       // Without the keys of what is extra, the rest is to be had.
