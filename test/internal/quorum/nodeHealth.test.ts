@@ -468,6 +468,6 @@ describe("the look that explains a refusal", () => {
       const error = errorOf(yield* Fiber.join(fiber))
       assert.instanceOf(error, ErrFailed)
       assert.deepStrictEqual(error.votes.map(({ _tag }) => _tag), ["Pending", "Pending", "Pending"])
-      assert.match(error.message, /: no node has answered$/)
+      assert.match(error.message, /: its service was closed$/)
     }).pipe(Effect.scoped))
 })
