@@ -22,7 +22,14 @@ import * as Predicate from "effect/Predicate"
 import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import { dieWithIllegalArgument, given, invalidOption, millis, passes } from "./internal/base/arguments.ts"
+import {
+  dieWithIllegalArgument,
+  given,
+  invalidOption,
+  invalidResult,
+  millis,
+  passes
+} from "./internal/base/arguments.ts"
 import { monotonicMillis } from "./internal/base/clock.ts"
 import { quoted } from "./internal/base/text.ts"
 import { checkName, resolveSettings } from "./internal/claim/settings.ts"
@@ -208,7 +215,7 @@ const noProgram = (program: unknown) =>
 const run = <E, R>(program: Program<[lock: FencedLock], unknown, E, R>, lock: FencedLock) =>
   Effect.suspend(() => {
     const returned = Effect.isEffect(program) ? program : program(lock)
-    return Effect.isEffect(returned) ? returned : dieWithIllegalArgument(noProgram(returned))
+    return Effect.isEffect(returned) ? returned : dieWithIllegalArgument(invalidResult(returned))
   })
 
 /** Runs in the background for as long as the layer is open. If it dies at once, so does the layer. */

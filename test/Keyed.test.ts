@@ -73,7 +73,7 @@ describe("Keyed", () => {
   it("throws where its options are none", () => {
     const define = (options: unknown) => () => Keyed<never>()("test/Odd", options as { name: () => string })
     for (const options of [undefined, null, 5, [], "redis://ada:hunter2@a"]) {
-      assert.throws(define(options), /the option options is (?!.*hunter2)/)
+      assert.throws(define(options), /the options are (?!.*hunter2)/)
     }
     for (const name of [undefined, "invoices", 5]) {
       assert.throws(define({ name, expiry: 1000 }), /the option name is .*; it must be a function/)

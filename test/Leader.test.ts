@@ -113,7 +113,7 @@ const refuses = (option: string, layer: Layer.Layer<never, never, Redsync>) =>
   Effect.map(Effect.exit(instance(layer)), (exit) =>
     assert.match(
       refusalIn(exit),
-      new RegExp(`^effect-redsync: (the option ${option} |there is no option "${option}")`)
+      new RegExp(`^effect-redsync: (the option ${option} |the ${option} are |there is no option "${option}")`)
     ))
 
 type Arguments = [name: string, program: Effect.Effect<void>, options?: Leader.LeaderOptions]
@@ -329,7 +329,7 @@ describe("a leader", () => {
     const exit = yield* Effect.exit(
       Leader.lead<never, never>("outbox", (() => 42) as never, { restart: Schedule.recurs(0) })
     )
-    assert.include(refusalIn(exit), "the option program is 42")
+    assert.include(refusalIn(exit), "the option program is a function that returned 42; it must return an Effect")
   })
 
   test("and locks that are no leader's exclude each other", function*() {

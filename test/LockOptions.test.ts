@@ -323,7 +323,7 @@ describe("the options of a lock", () => {
       anyVerb,
       nonsense.filter((u) => typeof u !== "function" && !Effect.isEffect(u) && !isPlain(u))
     ),
-    ([verb, options]) => refuses("options", verbs[verb]!(options as never))
+    ([verb, options]) => refuses("options", verbs[verb]!(options as never), "the options are ")
   )
 
   holds(
@@ -351,7 +351,7 @@ describe("the options of a lock", () => {
     Effect.gen(function*() {
       for (const value of unreadable) {
         for (const verb of Object.values(verbs)) {
-          yield* refuses("options", verb(value as never))
+          yield* refuses("options", verb(value as never), "the options are ")
           for (const key of Object.keys(ofLock)) {
             yield* refuses(key, verb({ [key]: value }))
           }
@@ -581,12 +581,12 @@ describe("the options of a layer", () => {
           new Map()
         ]
       ) {
-        yield* refusesLayer("the option options ", Redsync.layer(options as ServiceOptions))
-        yield* refusesLayer("the option options ", Redsync.layerConfig(options as never))
+        yield* refusesLayer("the options are ", Redsync.layer(options as ServiceOptions))
+        yield* refusesLayer("the options are ", Redsync.layerConfig(options as never))
         if (options === undefined) continue
-        yield* refusesLayer("the option options ", Redsync.layerMemory(options as object))
-        yield* refusesLayer("the option options ", Layer.provide(Redsync.layerRedis(options as object), redis))
-        yield* refusesLayer("the option options ", layerTest(options as object))
+        yield* refusesLayer("the options are ", Redsync.layerMemory(options as object))
+        yield* refusesLayer("the options are ", Layer.provide(Redsync.layerRedis(options as object), redis))
+        yield* refusesLayer("the options are ", layerTest(options as object))
       }
       const given = { nodes: nodes() }
       yield* refusesLayer(`there is no option "nodes"`, Redsync.layerMemory(given as object))
@@ -602,9 +602,9 @@ describe("the options of a layer", () => {
     Effect.gen(function*() {
       const url = "redis://ada:hunter2@a"
       const masked = `"redis://***@a"`
-      yield* refusesLayer(`the option options is ${masked}`, Redsync.layer(url as unknown as ServiceOptions))
-      yield* refusesLayer(`the option options is ${masked}`, Redsync.layerConfig(url as never))
-      yield* refusesLayer(`the option options is ${masked}`, Redsync.layerMemory(url as never))
+      yield* refusesLayer(`the options are ${masked}`, Redsync.layer(url as unknown as ServiceOptions))
+      yield* refusesLayer(`the options are ${masked}`, Redsync.layerConfig(url as never))
+      yield* refusesLayer(`the options are ${masked}`, Redsync.layerMemory(url as never))
       yield* refusesLayer(`the option quorum is ${masked}`, Redsync.layerMemory({ quorum: url as never }))
       yield* refusesLayer(
         `entry 1, is ${masked}`,
@@ -625,7 +625,7 @@ describe("the options of a layer", () => {
         )
       yield* refusesLayer("did you mean quorum?", overRedis({ quorom: 1 }))
       yield* refusesLayer("did you mean", overRedis({ nodes: [MemoryNode.make()] }))
-      yield* refusesLayer("the option options ", overRedis(null as never))
+      yield* refusesLayer("the options are ", overRedis(null as never))
       yield* refusesLayer("the option expiry is 0", overRedis({ expiry: 0 }))
       yield* refusesLayer("did you mean", Redsync.layerMemory({ nodes: [] } as never))
       yield* refusesLayer("did you mean expiry?", Redsync.layerMemory({ count: 1, expiri: 2 } as never))
@@ -829,7 +829,7 @@ describe("retryPolicy", () => {
     fc.assert(fc.property(options, ([key, value]) => {
       assert.include(refusal({ [key]: value }), `the option ${key} `)
     }))
-    for (const options of [null, 7, "x", [], () => 1, hostile]) assert.include(refusal(options), "the option options ")
+    for (const options of [null, 7, "x", [], () => 1, hostile]) assert.include(refusal(options), "the options are ")
     assert.include(refusal({ trys: 3 }), "did you mean tries?")
   })
 })

@@ -548,7 +548,7 @@ describe("Semaphore", () => {
     }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   const invalid: ReadonlyArray<readonly [options: unknown, words: RegExp]> = [
-    [undefined, /options is undefined/],
+    [undefined, /options are undefined/],
     [{}, /limit is undefined; it must be a whole number from 1 to 10000/],
     [{ limit: 0 }, /limit is 0/],
     [{ limit: 1.5 }, /limit is 1.5/],
@@ -625,7 +625,7 @@ describe("Semaphore", () => {
         }
         yield* isRefused(verb(semaphore("s", { limit: -1 }), 1), /limit is -1; it must be a whole number/)
         for (const options of [null, undefined, 7, "x", [], unreadable]) {
-          yield* isRefused(verb(semaphore("s", options as never), 1), /the option options is /)
+          yield* isRefused(verb(semaphore("s", options as never), 1), /the options are /)
         }
         yield* isRefused(verb(semaphore("s", { limit: 5, expirey: 1 } as never), 1), /did you mean expiry/)
         const throwing = Object.defineProperty({ limit: 5 }, "expiry", { enumerable: true, get: () => assert.fail() })

@@ -68,6 +68,12 @@ describe("what is no program", () => {
       assert.include(dieMessage(exit), "the option program is")
       assert.isTrue(Option.isNone((yield* Redsync.inspect("a")).holder))
     }).pipe(Effect.provide(Redsync.layerMemory())))
+
+  it.effect("that is a function and returns a Promise is refused as such", () =>
+    Effect.gen(function*() {
+      const exit = yield* Effect.exit(withLock("a", (() => Promise.resolve(1)) as unknown as Effect.Effect<void>))
+      assert.include(dieMessage(exit), "a function that returned a Promise; it must return an Effect")
+    }).pipe(Effect.provide(Redsync.layerMemory())))
 })
 
 describe("what is no lock", () => {

@@ -19,11 +19,11 @@ export const given = <K extends string>(
   others: "refused" | "ignored" = "refused"
 ): Partial<Record<K, unknown>> | string => {
   try {
-    if (!isRecord(options, known)) return invalidOption("options", options, `it must be an object with ${oneOf(known)}`)
+    if (!isRecord(options, known)) return invalidOptions(options, `an object with ${oneOf(known)}`)
     const unknown = Object.keys(options).find((key) => !known.includes(key as K) && options[key] !== undefined)
     if (unknown !== undefined && others === "refused") return misspelt(unknown, known)
   } catch {
-    return invalidOption("options", options, "it must be an object that can be read")
+    return invalidOptions(options, "an object that can be read")
   }
   const read: Partial<Record<K, unknown>> = {}
   for (const key of known) {
@@ -109,12 +109,20 @@ export const isWhole = (u: unknown): u is number => Number.isSafeInteger(u)
 export const invalidOption = (option: string, value: unknown, allowed: string): string =>
   `effect-redsync: the option ${option} is ${showValue(value)}; ${allowed}.`
 
+const invalidOptions = (options: unknown, allowed: string): string =>
+  `effect-redsync: the options are ${showValue(options)}; they must be ${allowed}.`
+
+/** One sentence about a program that is a function, and has returned anything but an effect. */
+export const invalidResult = (result: unknown): string =>
+  `effect-redsync: the option program is a function that returned ${showValue(result)}; it must return an Effect.`
+
 /** Never shows the contents of an object, or the password in a URL that was passed by mistake. */
 const showValue = (value: unknown): string => {
   try {
     if (Duration.isDuration(value)) return Duration.format(value)
     if (Predicate.isString(value)) return quoted(value.includes("://") ? maskPassword(value) : value)
     if (Array.isArray(value)) return value.length === 0 ? "[]" : "an array"
+    if (Predicate.isPromiseLike(value)) return "a Promise"
     return Predicate.isObject(value) ? "an object" : Predicate.isFunction(value) ? "a function" : String(value)
   } catch {
     return "something that cannot be read"

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import type { Program } from "../../RedsyncService.ts"
-import { dieWithIllegalArgument, invalidOption } from "../base/arguments.ts"
+import { dieWithIllegalArgument, invalidOption, invalidResult } from "../base/arguments.ts"
 import { checkName } from "../claim/settings.ts"
 import type { HeldLock } from "../hold/heldLock.ts"
 import type { Hold } from "../hold/hold.ts"
@@ -43,7 +43,7 @@ export const ifProgram = <Held extends ReadonlyArray<unknown>, A, E, R, A2, E2, 
 }
 
 const returned = <A, E, R>(program: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.isEffect(program) ? program : dieWithIllegalArgument(invalidOption("program", program, allowed))
+  Effect.isEffect(program) ? program : dieWithIllegalArgument(invalidResult(program))
 
 /** Runs the program, and then releases what is held; if that was lost, without waiting for the release. */
 export const use = <A, E, R>(hold: Hold, program: Effect.Effect<A, E, R>) =>
