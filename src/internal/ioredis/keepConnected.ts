@@ -5,6 +5,7 @@ import { constVoid } from "effect/Function"
 import type { Redis } from "ioredis"
 import { schedule } from "../redis/realTime.ts"
 import { connectMillis, retryDelay } from "./ownOptions.ts"
+import { checkReadiness } from "./readyCheck.ts"
 import { guardReplies } from "./replyGuard.ts"
 import { keepSentinels } from "./sentinels.ts"
 
@@ -17,11 +18,13 @@ export interface Kept {
 
 /**
  * Keeps a client connected; it must not have been connected before. A connection on which the
- * server does not respond is closed after the client's `connectTimeout`.
+ * server does not respond is closed after the client's `connectTimeout`. `told` is given what the
+ * server says of itself on each connection, before it is used.
  */
 export const keepConnected = (
   client: Redis,
-  sentinelDelay: (times: number) => number | null = retryDelay
+  sentinelDelay: (times: number) => number | null = retryDelay,
+  told: (info: string) => void = constVoid
 ): Kept => {
   const { connectTimeout = connectMillis } = client.options
   let stop = constVoid
@@ -37,6 +40,7 @@ export const keepConnected = (
     })
   }
   guardReplies(client)
+  checkReadiness(client, told)
   client.on("connect", watch)
   client.on("close", () => stop())
   const closeSentinels = client.options.sentinels ? keepSentinels(client, sentinelDelay) : constVoid

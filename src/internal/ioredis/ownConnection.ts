@@ -78,7 +78,11 @@ export class OwnConnection implements Connection {
     })
     client.on("ready", () => this.#begin())
     client.on("close", () => this.#enter())
-    this.#kept = keepConnected(client, retryStrategy(options.sentinelRetryStrategy ?? undefined))
+    this.#kept = keepConnected(
+      client,
+      retryStrategy(options.sentinelRetryStrategy ?? undefined),
+      (info) => this.#told(info)
+    )
     client.connect().catch(constVoid)
   }
 
@@ -109,6 +113,13 @@ export class OwnConnection implements Connection {
   close(): void {
     this.#kept.close()
     // Waiting requests fail, since nothing can be sent any more.
+    this.#enter()
+  }
+
+  /** Called with what the server says of itself before the connection is used. */
+  #told(info: string): void {
+    if (!/^loading:1/m.test(info)) return
+    this.lastError = loading
     this.#enter()
   }
 
@@ -177,6 +188,9 @@ export class OwnConnection implements Connection {
     abort(stream)
   }
 }
+
+/** What the server would answer to any other command. */
+const loading = new Error("LOADING Redis is loading the dataset in memory")
 
 /** Closes a connection at once, and drops what the other end has not received yet. */
 const abort = (socket: Socket): void => {
