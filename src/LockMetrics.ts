@@ -76,7 +76,7 @@ export const definitions = {
     name: "redsync_hold_seconds",
     type: "histogram",
     unit: "seconds",
-    description: "Time from the grant of a lock to its release or loss",
+    description: "Time from the grant of a lock until it was no longer held",
     buckets: durations,
     attributes: { mode }
   },
@@ -118,7 +118,7 @@ export const definitions = {
     name: "redsync_node_latency_seconds",
     type: "histogram",
     unit: "seconds",
-    description: "Time a node took to answer a request of any kind, failed requests excluded",
+    description: "Time a node took to answer a request, failed requests excluded",
     buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1],
     attributes: { node: "its id" }
   },
@@ -138,13 +138,13 @@ export const definitions = {
     name: "redsync_wake_ups_total",
     type: "counter",
     description: "Wake-ups that gave a waiter of this service its turn",
-    attributes: { mode, outcome: "used (the lock was granted), wasted" }
+    attributes: { mode: "exclusive", outcome: "used (the lock was granted), wasted" }
   },
   handOvers: {
     name: "redsync_hand_overs_total",
     type: "counter",
     description: "Hand-overs of a lock to this service by its previous holder",
-    attributes: { mode, outcome: "taken, wasted (too few nodes, or nobody was waiting any more)" }
+    attributes: { mode: "exclusive", outcome: "taken, wasted (too few nodes, or nobody was waiting any more)" }
   },
   permitsHeld: {
     name: "redsync_permits_held",
