@@ -120,7 +120,8 @@ export interface LockNode {
 
   /**
    * Which server has the key, if the node is several servers, as a cluster is. A server that does
-   * not answer then says nothing about the others. `undefined` if that is not known at the moment. Without it the node is one server.
+   * not answer then says nothing about the others. `undefined` if that is not known at the moment.
+   * Without it the node is one server.
    */
   readonly serverOf?: (key: string) => string | undefined
 

@@ -146,10 +146,9 @@ export interface ServiceOptions<
 
   /**
    * The minimum uptime of a server before it may grant new locks, more than 0 ms and at most 365
-   * days, rounded up to whole milliseconds. A restarted server may have lost the locks
-   * it granted: set this to the longest expiry in use, so that they have ended by
-   * then. Not needed if servers write every command to disk before they answer
-   * (`appendfsync always`).
+   * days, rounded up to whole milliseconds. A restarted server may have lost the locks it granted:
+   * set this to the longest expiry in use, so that they have ended by then. Not needed if servers
+   * write every command to disk before they answer (`appendfsync always`).
    *
    * Servers report their uptime in whole seconds, by their own wall clock: a server
    * may abstain up to two seconds longer than this, and if its clock is set forward

@@ -2,10 +2,10 @@
  * How fencing tokens are allocated.
  *
  * Each node keeps a counter next to the key and receives the same proposed value, the client's
- * wall-clock time in microseconds, which is usually also its reply. The token is the largest reply of the
- * quorum. Once the counters of a quorum have reached it, every later quorum includes a node that
- * replies with a larger number, whatever the clients' clocks say. If the replies differ, a second
- * round of requests raises the counters to it.
+ * wall-clock time in microseconds, which is usually also its reply. The token is the largest reply
+ * of the quorum. Once the counters of a quorum have reached it, every later quorum includes a node
+ * that replies with a larger number, whatever the clients' clocks say. If the replies differ, a
+ * second round of requests raises the counters to it.
  */
 import type { Clock } from "effect/Clock"
 import type * as Effect from "effect/Effect"

@@ -1,6 +1,5 @@
 /**
- * A held lock: its lease, its renewals, and how it ends. All transitions of its state are in this
- * file.
+ * A held lock: its lease, its renewals, and how it ends. All transitions of its state are here.
  */
 import type { Clock } from "effect/Clock"
 import * as Deferred from "effect/Deferred"

@@ -2,9 +2,9 @@
  * Whether commands of a connection that is gone may be executed after later ones.
  *
  * A server eventually reads the rest of a broken connection, perhaps after commands that
- * were sent on the next one. Observed with a server that was stopped and
- * continued: of 1,000 SETs, each followed by its DEL, 315 keys were left, since the
- * server executed what it had read from the old connection and never read the rest.
+ * were sent on the next one. Observed with a server that was stopped and continued: of
+ * 1,000 SETs, each followed by its DEL, 315 keys were left, since the server executed what
+ * it had read from the old connection and never read the rest.
  */
 import { nowMillis } from "./realTime.ts"
 
