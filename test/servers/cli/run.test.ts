@@ -203,7 +203,7 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       assert.match(seven.errors, /^redsync: Could not acquire lock "busy exit"/)
       assert.deepStrictEqual(zero, { code: 0, output: "", errors: "" })
       assert.strictEqual(wrong.code, 64)
-      assert.include(wrong.errors, "it must be from 0 to 255")
+      assert.include(wrong.errors, "an exit code from 0 to 255")
     }))
 
   it.effect("holds several locks, all or none", () =>

@@ -42,6 +42,23 @@ const clientOf = ({ host, port }: Pick<RedisServer, "host" | "port">) =>
     (client) => Effect.sync(() => client.disconnect())
   )
 
+/** The values to which anybody sets a key on the server from now on, refused ones among them. */
+const valuesSet = (server: RedisServer) =>
+  Effect.flatMap(clientOf(server), (client) =>
+    Effect.map(
+      Effect.acquireRelease(
+        Effect.promise(() => client.monitor()),
+        (monitor) => Effect.sync(() => monitor.disconnect())
+      ),
+      (monitor) => {
+        const values = new Set<string>()
+        monitor.on("monitor", (_time: string, [command, _key, value]: ReadonlyArray<string>) => {
+          if (/^set$/i.test(command!)) values.add(value!)
+        })
+        return values
+      }
+    ))
+
 interface TheirLock {
   readonly release: () => Promise<unknown>
   readonly extend: (millis: number) => Promise<TheirLock>
@@ -134,6 +151,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
       const order: Array<number> = []
       let goOn = () => {}
       const waiters: Array<Fiber.Fiber<unknown, unknown>> = []
+      let values: ReadonlyArray<ReadonlySet<string>> = []
       yield* holder.run(withLock("a", () =>
         Effect.gen(function*() {
           for (let index = 0; index < 4; index++) {
@@ -150,19 +168,13 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
             )
             yield* untilListed(servers, "a", index + 1)
           }
-          yield* onEach(servers, (server) => server.command("CONFIG", "RESETSTAT"))
+          values = yield* Effect.forEach(servers, valuesSet)
         })))
       for (let turn = 1; turn <= 4; turn++) {
         yield* until(`turn ${turn}`, Effect.sync(() => order.length === turn))
-        yield* until(
-          "all nodes have been asked",
-          Effect.map(onEach(servers, (server) => callsOf(server, "set")), (calls) => calls.every((n) => n >= turn))
-        )
-        assert.deepStrictEqual(
-          yield* onEach(servers, (server) => callsOf(server, "set")),
-          servers.map(() => turn),
-          "one attempt for each turn"
-        )
+        yield* until("all nodes were asked", Effect.sync(() => values.every((of) => of.size >= turn)))
+        // A node that is slow to hand over is asked as well, with the same value.
+        for (const of of values) assert.strictEqual(of.size, turn, "one claim for each turn")
         goOn()
       }
       yield* Effect.forEach(waiters, Fiber.await)
