@@ -12,6 +12,7 @@ import type { Cluster, Redis, RedisOptions } from "ioredis"
 import { masked, untrusted } from "../base/text.ts"
 import type { Notification, RedisClient } from "../redis/client.ts"
 import { toNodeError } from "../redis/errors.ts"
+import { nowMillis } from "../redis/realTime.ts"
 import { wholeNumber } from "../redis/replies.ts"
 import { isReplyError } from "./batching.ts"
 import { keepConnected, type Kept } from "./keepConnected.ts"
@@ -20,6 +21,10 @@ import { masterOf } from "./slots.ts"
 import { secretsOf } from "./url.ts"
 
 const invalidationChannel = "__redis__:invalidate"
+
+/** The first pause before a server that refuses to track reads is asked again, twice as long each time, and the longest. */
+const refusalMillis = 1000
+const longestRefusalMillis = 60_000
 
 /** The notifications of a node; their connections have the options of its client. */
 export const notifications =
@@ -120,8 +125,11 @@ class NotificationListener {
   /** The subscribing connection's client id on the server, to which invalidation messages are redirected. */
   #id: number | undefined
   #isSubscribed = false
-  #hasTracked = false
-  #trackingUnsupported = false
+  /** Whether keys may have been read that were not watched. */
+  #hasMissed = false
+  /** Until when the server is not asked to track reads again, and how often in a row it has refused. */
+  #untrackedUntil = Number.NEGATIVE_INFINITY
+  #refusals = 0
   #isClosed = false
 
   constructor(client: Redis, options: ListenerOptions) {
@@ -161,13 +169,18 @@ class NotificationListener {
   /** Reads the key, whose next change will be notified. `false` if there is no such key. */
   async watchKey(key: string): Promise<boolean> {
     await this.subscribe()
-    if (this.#trackingUnsupported || this.#isClosed) return true
+    if (nowMillis() < this.#untrackedUntil || this.#isClosed) return true
     this.#tracking ??= new Promise((resolve) => {
       this.#trackingBegun = resolve
-      this.#trackingConnection = this.#connect(() => this.#enableTracking(), () => resolve())
+      const connection = this.#trackingConnection = this.#connect(() => this.#enableTracking(), () => resolve())
+      // Nobody waits for a connection that the server closes.
+      connection.on("close", () => {
+        this.#hasMissed = true
+        resolve()
+      })
     })
     await this.#tracking
-    if (this.#trackingUnsupported || this.#trackingConnection === undefined) return true
+    if (this.#trackingConnection === undefined) return true
     // Any command that reads the key is tracked; `PTTL` does not fetch the value. If it fails, the key may
     // exist.
     return this.#trackingConnection.pttl(key).then((millis) => wholeNumber(millis) !== -2, () => true)
@@ -200,18 +213,22 @@ class NotificationListener {
     try {
       await this.#subscribingConnection?.subscribe(invalidationChannel)
       await connection.client("TRACKING", "ON", "REDIRECT", this.#id!)
+      this.#refusals = 0
+      if (this.#hasMissed) this.#options.onNotification({ _tag: "Resync" })
     } catch (error) {
       if (!isReplyError(error) || error.message.startsWith("ERR The client ID")) return
-      this.#trackingUnsupported = true
-      this.#close(connection)
-      this.#options.onNotification({
-        _tag: "Unsupported",
-        why: untrusted(masked(error.message, secretsOf(this.#client)))
-      })
+      if (connection === this.#trackingConnection) this.#trackingRefused(connection, error)
     }
-    if (this.#hasTracked) this.#options.onNotification({ _tag: "Resync" })
-    this.#hasTracked = true
+    this.#hasMissed = true
     this.#trackingBegun?.()
+  }
+
+  /** Continues without tracking for a while: the server may have refused only for the moment. */
+  #trackingRefused(connection: Redis, { message }: Error): void {
+    this.#untrackedUntil = nowMillis() + Math.min(longestRefusalMillis, refusalMillis * 2 ** this.#refusals++)
+    this.#trackingConnection = this.#tracking = undefined
+    this.#close(connection)
+    this.#options.onNotification({ _tag: "Unsupported", why: untrusted(masked(message, secretsOf(this.#client))) })
   }
 
   /** A connection like the client's, which reconnects when it is lost; `ready` runs on each one. */

@@ -6,9 +6,13 @@ import { assert, layer } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { vi } from "vitest"
 import { lock, NodesUnavailable, retryPolicy, withLock } from "../../../src/index.ts"
+import * as IoredisNode from "../../../src/IoredisNode.ts"
+import type { Notice } from "../../../src/LockNode.ts"
 import { type FakeServer, fakeServer, holdByAnother, logged, onEach, until, using } from "../../support/faults.ts"
+import { entryOf, waiterIdOf } from "../../support/line.ts"
+import { allOfClientBut } from "../../support/servers/abilities.ts"
 import { RedisServers } from "../../support/servers/RedisServers.ts"
-import { deleteOn, hourly, onThree, service, untilListed } from "../../support/trouble.ts"
+import { deleteOn, hourly, kindsOf, onThree, service, untilListed } from "../../support/trouble.ts"
 
 const once = { retry: retryPolicy({ tries: 1 }) }
 
@@ -72,5 +76,40 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
       yield* Fiber.join(waiter)
       assert.deepStrictEqual(logs.lines, [])
       assert.deepStrictEqual(printed.mock.calls, [])
+    })))
+
+  it.effect("that refuse to track reads for a moment watch the key again later", () =>
+    onThree(Effect.fnUntraced(function*(servers) {
+      const [server] = servers
+      const rules = yield* Effect.promise(() => allOfClientBut("tracking"))
+      yield* Effect.addFinalizer(() => server.command("ACL", "DELUSER", "ada"))
+      yield* server.command(
+        "ACL",
+        "SETUSER",
+        "ada",
+        "on",
+        ">secret",
+        "~*",
+        "&*",
+        "+@all",
+        ...rules
+      )
+      const node = yield* IoredisNode.make(`redis://ada:secret@${server.host}:${server.port}`)
+      const heard: Array<Notice["_tag"]> = []
+      const list = yield* node.waitingList!(waiterIdOf("waiter"), ({ _tag }) => heard.push(_tag))
+      yield* holdByAnother("name", [server])
+      const join = list.join("name", entryOf("waiter"), "back")
+      yield* join
+      assert.deepStrictEqual(heard, ["Unsupported"])
+      yield* server.command("ACL", "SETUSER", "ada", "+@all")
+      yield* until(
+        "it is tracked",
+        Effect.andThen(join, Effect.map(kindsOf(server), (kinds) => kinds.includes("looks")))
+      )
+      yield* join
+      yield* deleteOn([server], "name")
+      yield* until("the change is heard", Effect.sync(() => heard.includes("KeyChanged")))
+      assert.strictEqual(heard.filter((tag) => tag === "Unsupported").length, 1)
+      yield* list.leave("name", entryOf("waiter"))
     })))
 })
