@@ -6,7 +6,7 @@ import { companionKey } from "../../internal/redis/keys.ts"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import { type Finding, note } from "./finding.ts"
-import { entry, inScript, isItRedis, not, other, waiterId, withPatience } from "./steps.ts"
+import { entry, isItRedis, not, other, waiterId, withPatience } from "./steps.ts"
 
 /** An attempt at something that not every program needs: if a node cannot do it, that is not a fault. */
 const optional = (
@@ -19,7 +19,7 @@ const optional = (
     Effect.as([]),
     Effect.catch(({ summary }) => {
       const rule = summary.includes("NOPERM") ? "; src/guide in the package has the exact rule" : ""
-      return Effect.succeed([note(check, `${without}: ${summary.replace(inScript, "")}${rule}`)])
+      return Effect.succeed([note(check, `${without}: ${summary}${rule}`)])
     })
   )
 

@@ -8,9 +8,6 @@ import type { LineEntry, LockNode } from "../../LockNode.ts"
 
 export const isItRedis = "Is it a Redis or Valkey server, with nothing in front of it that answers in its place?"
 
-/** The line of the script, which helps nobody here. */
-export const inScript = / script: .*$/s
-
 /** The value of another holder. */
 export const other = "somebody else"
 

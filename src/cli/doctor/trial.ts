@@ -9,13 +9,13 @@ import type { NodeError } from "../../LockError.ts"
 import type { LockNode, Notice, WaitingList } from "../../LockNode.ts"
 import { fencing, limiting, sharing } from "./features.ts"
 import { error, type Finding, note, warning } from "./finding.ts"
-import { entry, inScript, isItRedis, not, other, waiterId, withPatience } from "./steps.ts"
+import { entry, isItRedis, not, other, waiterId, withPatience } from "./steps.ts"
 
 export const rights = "The user needs this permission: src/guide/deploying.md in the package has the exact rule."
 
 /** Explains a failed operation: what the node could not do, or that the user may not use this name. */
 const explain = (failure: NodeError, what: string, level: typeof error): Finding => {
-  const summary = failure.summary.replace(inScript, "")
+  const summary = failure.summary
   return /NOPERM.*(keys|channels) /.test(summary)
     ? note(
       "rights",
@@ -87,7 +87,7 @@ const locking = (node: LockNode, name: string, value: string): Effect.Effect<Rea
         continue
       }
       const error = result.failure
-      const cause = error.summary.replace(inScript, "")
+      const cause = error.summary
       const failure = failures.get(cause) ?? { error, what: new Set<string>() }
       failure.what.add(what)
       failures.set(cause, failure)

@@ -27,6 +27,12 @@ const silenceBeforeReconnectMillis = 1000
 
 const unsentErrorMillis = 100
 
+/**
+ * For how long a rejection is not logged again, nor its end. A server that refuses one kind of request and allows
+ * another, as for lack of a permission, would fail and answer again with every lock.
+ */
+const repeatedMillis = 60_000
+
 type Part = LockNode | NodeServer
 
 /** What is known about one node, or one of its servers. */
@@ -49,6 +55,10 @@ class NodeRecord {
   unsentErrorsSince = 0
   /** Whether the node's state has been reported yet. */
   isKnown = false
+  /** The last failure that was logged. */
+  logged: { readonly summary: string; readonly at: number } | undefined
+  /** Whether the present failure was logged. */
+  isLogged = false
 }
 
 /** What health tracking needs from the quorum. */
@@ -184,10 +194,16 @@ export class NodeHealth {
     const isWorse = severity(error) > severity(was) || (error?.reason === "Abstained" && was?.reason !== "Abstained")
     const about = { [attributes.node]: node.id }
     if (error !== undefined && isWorse) {
-      const message = `Lock node ${part.id} ${error.summary}`
-      this.#context.log("Warn", message, { ...about, [attributes.reason]: error.reason })
+      const { reason, summary } = error
+      const now = monotonicMillis(this.#context.clock)
+      const { logged } = record
+      record.isLogged = reason !== "Rejected" || summary !== logged?.summary || now - logged.at >= repeatedMillis
+      if (record.isLogged) {
+        record.logged = { summary, at: now }
+        this.#context.log("Warn", `Lock node ${part.id} ${summary}`, { ...about, [attributes.reason]: reason })
+      }
     }
-    if (error === undefined && was !== undefined) {
+    if (error === undefined && was !== undefined && record.isLogged) {
       this.#context.log("Info", `Lock node ${part.id} answers again`, about)
     }
     if (severity(was) === 2 && severity(error) < 2) this.onResponding(node)

@@ -27,9 +27,10 @@ const reply = /^(ReplyError|ErrorReply|SimpleError|BlobError)$/
 /** A client, or its pool of connections, has given up waiting. */
 const timeout = /^(TimeoutError|CommandTimeoutDuringMaintenanceError)$/
 
-/** What a server says about a command in a script, without the place in the script that Redis 6.2 puts before it. */
+/** What a server says about a command in a script, without the place in the script: Redis 6.2 puts it in front, later ones at the end. */
 export const withoutPlace = (message: string): string =>
   message.replace(/^ERR Error running script \(call to \w+\): (?:@user_script: ?\d+: )+-?/, "")
+    .replace(/ script: (\w+, )?on @.*$/s, "")
 
 /**
  * Turns the error of a client into that of a node. Only the message of the client's error is kept,
@@ -73,7 +74,7 @@ export const scriptError = (lua: string, keys: Arguments, error: unknown): unkno
       cause: error
     })
   }
-  const words = withoutPlace(message).replace(/^(ERR )?user_script:\d+: /, "").replace(/ script: (\w+, )?on @.*$/s, "")
+  const words = withoutPlace(message).replace(/^(ERR )?user_script:\d+: /, "")
   if (!/^WRONGTYPE |^attempt to |^bad argument #|command arguments must be/.test(words)) return error
   const own = keys.map(String).filter(isReserved)
   return own.length === 0

@@ -3,7 +3,7 @@
  * and is trusted again with its first reply.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Option } from "effect"
+import { Clock, Deferred, Effect, Exit, Fiber, Option } from "effect"
 import { TestClock } from "effect/testing"
 import {
   ErrFailed,
@@ -11,6 +11,7 @@ import {
   lock,
   LockError,
   type LockNode,
+  MemoryNode,
   type NodeError,
   NodesUnavailable,
   retryPolicy,
@@ -18,6 +19,8 @@ import {
   tryLock
 } from "../../../src/index.ts"
 import type { Timer } from "../../../src/internal/base/timers.ts"
+import { NodeHealth } from "../../../src/internal/quorum/nodeHealth.ts"
+import { Metrics } from "../../../src/internal/telemetry/metrics.ts"
 import { open } from "../../support/opened.ts"
 import * as TestNodes from "../../support/testNodes.ts"
 
@@ -470,4 +473,41 @@ describe("the look that explains a refusal", () => {
       assert.deepStrictEqual(error.votes.map(({ _tag }) => _tag), ["Pending", "Pending", "Pending"])
       assert.match(error.message, /: its service was closed$/)
     }).pipe(Effect.scoped))
+})
+
+describe("a node that refuses some requests and allows others", () => {
+  it.effect("is logged once a minute, not with every request", () =>
+    Effect.gen(function*() {
+      const lines: Array<string> = []
+      const context = yield* Effect.context<never>()
+      const node = MemoryNode.make("a")
+      const health = new NodeHealth([node], 0, {
+        clock: yield* Clock.Clock,
+        metrics: new Metrics(context),
+        log: (level, message) => lines.push(`${level} ${message}`),
+        fork: Effect.runForkWith(context)
+      })
+      let request = 0
+      const answer = (error?: string) => {
+        request++
+        const failure = error === undefined
+          ? undefined
+          : new LockError.NodeError({ node: "a", operation: "acquire", reason: "Rejected", cause: new Error(error) })
+        health.recordAnswer(node, request, "acquire", failure, 0, request)
+      }
+      for (let index = 0; index < 10; index++) {
+        answer("NOPERM")
+        answer()
+      }
+      assert.deepStrictEqual(lines, [
+        "Warn Lock node a answered with an error: NOPERM",
+        "Info Lock node a answers again"
+      ])
+      answer("OOM")
+      assert.lengthOf(lines, 3)
+      answer()
+      yield* TestClock.adjust("1 minute")
+      answer("OOM")
+      assert.lengthOf(lines, 5)
+    }))
 })
