@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Duration, Effect, Exit, Fiber, Metric, Option, Random, Schedule } from "effect"
+import { Cause, Deferred, Duration, Effect, Exit, Fiber, Metric, Option, Random, Schedule, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import {
   fencedLock,
@@ -25,14 +25,32 @@ import {
 } from "../src/index.ts"
 import { sharedMarker } from "../src/internal/nodeContract.ts"
 import { layerTest, TestNodes } from "../src/testing.ts"
+import { views } from "./support/testNodes.ts"
 
 const once = retryPolicy({ tries: 1 })
+
+const hourly = { retry: Schedule.spaced("1 hour") }
 
 const three = Redsync.layerMemory({ count: 3 })
 
 const nodes = () => MemoryNode.makeMany(3)
 
 const failure = <A, E>(exit: Exit.Exit<A, E>) => Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+
+/** Its outcome, though its answers take time. */
+const takes = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.flatMap(Effect.forkChild(effect), (fiber) => Effect.andThen(TestClock.adjust(30), Fiber.join(fiber)))
+
+/** Runs a test in a scope, and lets time pass while what is in it closes. */
+const scoped = <A, E, R>(body: Effect.Effect<A, E, R | Scope.Scope>): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
+  Effect.gen(function*() {
+    const scope = yield* Scope.make()
+    const exit = yield* Effect.exit(Scope.provide(body, scope))
+    const closing = yield* Effect.forkChild(Scope.close(scope, exit))
+    yield* TestClock.adjust("1 minute")
+    yield* Fiber.join(closing)
+    return yield* exit
+  })
 
 const isFree = (name: string) => Effect.map(inspect(name), ({ nodes }) => nodes.every(({ _tag }) => _tag === "Free"))
 
@@ -310,6 +328,58 @@ describe("downgrade", () => {
       yield* TestClock.adjust("5 seconds")
       assert.isTrue(yield* isFree("a"))
     }).pipe(Effect.scoped, Effect.provide(layerTest({ count: 3 }))))
+
+  it.effect.each([false, true])(
+    "interrupted at whatever moment: never both, never nobody, and nothing is left (fenced: %s)",
+    (isFenced) =>
+      Effect.gen(function*() {
+        const outcomes = { became: 0, gaveUp: 0 }
+        for (let moment = 0; moment < 60; moment++) {
+          const when = `after ${moment} steps`
+          const shared = nodes()
+          const service = (distances: ReadonlyArray<number>) =>
+            takes(Effect.flatMap(views(shared, { distances }), (nodes) => Redsync.make({ nodes })))
+          const [ours, theirs] = [yield* service([1, 4, 7]), yield* service([5, 2, 1])]
+          const isHolding = (held: Lock) => Duration.toMillis(Effect.runSync(held.remaining)) > 0
+          const writer: Lock = yield* takes<Lock, unknown, Scope.Scope>(
+            isFenced ? ours.fencedLock("a", hourly) : ours.lock("a", hourly)
+          )
+          let isNextInside = false
+          const next = yield* Effect.forkChild(
+            theirs.withLock("a", Effect.sync(() => isNextInside = true), hourly)
+          )
+          yield* TestClock.adjust(30)
+          const scope = yield* Scope.make()
+          const fiber = yield* Effect.forkChild(Scope.provide(Lock.downgrade(writer), scope))
+          const reader = () => {
+            const exit = fiber.pollUnsafe()
+            return exit !== undefined && Exit.isSuccess(exit) ? exit.value : undefined
+          }
+          for (let step = 0; step < moment; step++) {
+            yield* step % 3 === 2 ? TestClock.adjust(1) : Effect.yieldNow
+            const became = reader()
+            assert.isFalse(isHolding(writer) && became !== undefined, `${when}: both`)
+            assert.isFalse(isNextInside, `${when}: nobody`)
+          }
+          yield* Effect.forkChild(Fiber.interrupt(fiber))
+          yield* TestClock.adjust(50)
+          assert.isFalse(isHolding(writer), when)
+          const became = reader()
+          if (became === undefined) outcomes.gaveUp++
+          else {
+            outcomes.became++
+            assert.isTrue(isHolding(became) && (yield* takes(became.isHeld)) && !isNextInside, when)
+            yield* Effect.forkChild(Scope.close(scope, Exit.void))
+          }
+          yield* TestClock.adjust(100)
+          assert.deepStrictEqual(next.pollUnsafe(), Exit.succeed(true), `${when}: the next in line is served`)
+          yield* TestClock.adjust(100)
+          const left = yield* Effect.forEach(shared, (node) => node.inspect("a"))
+          assert.deepStrictEqual(left.filter(Option.isSome), [], when)
+        }
+        assert.isAbove(Math.min(outcomes.became, outcomes.gaveUp), 5)
+      }).pipe(scoped)
+  )
 
   it.effect("is refused to what is no exclusive lock", () =>
     Effect.gen(function*() {

@@ -92,6 +92,24 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "90 seconds" 
       yield* untilEmpty(servers)
     }))
 
+  it.effect("a downgrade that is interrupted at whatever moment leaves the lock to the next, and nothing else", () =>
+    Effect.gen(function*() {
+      const servers = yield* RedisServers
+      const other = yield* Redsync.make({ nodes: urls(servers) })
+      yield* Effect.gen(function*() {
+        for (let moment = 1; moment <= 40; moment++) {
+          const writer = yield* lock("a", hourly)
+          const next = yield* Effect.forkChild(other.withLock("a", Effect.void, hourly))
+          const fiber = yield* Effect.forkChild(Effect.scoped(Effect.andThen(Lock.downgrade(writer), Effect.never)))
+          for (let turn = 0; turn < moment; turn++) yield* moment % 2 === 0 ? Effect.yieldNow : Effect.sleep(0)
+          yield* Fiber.interrupt(fiber)
+          assert.strictEqual(Duration.toMillis(yield* writer.remaining), 0)
+          yield* Fiber.join(next)
+        }
+      }).pipe(Effect.scoped, Effect.provide(Redsync.layer({ nodes: urls(servers) })))
+      yield* untilEmpty(servers)
+    }).pipe(Effect.scoped))
+
   it.effect("a writer behind readers that come all the time is woken when those inside have left", () =>
     Effect.gen(function*() {
       const nodes = urls(yield* RedisServers)
