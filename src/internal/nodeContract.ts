@@ -88,6 +88,9 @@ const serverOf = (node: LockNode, key: string): string | undefined => {
   }
 }
 
+/** The id that the server of a node has given itself for this run, once it is known. */
+export const runIds = new WeakMap<LockNode, () => string | undefined>()
+
 /** The error of an unexpected reply, which counts as a failed vote. */
 export const unexpected = (
   node: string,

@@ -27,4 +27,6 @@ export interface Connection {
   /** Whether every request would fail at once, unsent. */
   readonly isDown: () => boolean
   readonly reconnect?: Effect.Effect<void>
+  /** The id that the server has given itself for this run, once it is known. */
+  readonly runId?: string | undefined
 }

@@ -57,6 +57,7 @@ const nodeOver = (connection: Connection, { resends }: Pick<LockNode, "resends">
     },
     cluster: client.isCluster ? { keyPrefix } : undefined,
     connectionId: client.isCluster ? undefined : connectionIdOf(client as Redis),
+    runId: () => connection.runId,
     ...plain,
     replicated: (replicas) => ({ durable: requestsOver(calls, replicated(connection, replicas)), plain }),
     notifications: notifications(calls.id, client)

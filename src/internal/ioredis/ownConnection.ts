@@ -34,6 +34,7 @@ export class OwnConnection implements Connection {
   readonly reconnect: Effect.Effect<void> = Effect.sync(() => this.#giveUp())
   lastError: unknown
   selectError: unknown
+  runId: string | undefined
   readonly #opened: (send: SendCommand) => void
   readonly #overtaking = new Overtaking()
   readonly #kept: Kept
@@ -118,6 +119,7 @@ export class OwnConnection implements Connection {
 
   /** Called with what the server says of itself before the connection is used. */
   #told(info: string): void {
+    this.runId = /^run_id:(\w+)/m.exec(info)?.[1]
     if (!/^loading:1/m.test(info)) return
     this.lastError = loading
     this.#enter()

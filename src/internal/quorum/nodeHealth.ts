@@ -16,7 +16,7 @@ import type * as Fiber from "effect/Fiber"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import { monotonicMillis } from "../base/clock.ts"
-import { markUnsent, nodeOf, type NodeServer, partOf } from "../nodeContract.ts"
+import { markUnsent, nodeOf, type NodeServer, partOf, runIds } from "../nodeContract.ts"
 import { attributes } from "../telemetry/attributes.ts"
 import type { Metrics } from "../telemetry/metrics.ts"
 import { isServerError } from "./failures.ts"
@@ -78,6 +78,8 @@ export class NodeHealth {
   readonly #records = new Map<Part, NodeRecord>()
   /** The nodes whose last request failed, whichever of their servers it was for. */
   readonly #failing = new Set<LockNode>()
+  /** The run ids of servers that were found to be several nodes. */
+  readonly #sharedServers = new Set<string>()
   /** The number of unreachable nodes, or servers of these. */
   #unreachable = 0
   #isClosed = false
@@ -189,6 +191,7 @@ export class NodeHealth {
     record.request = request
     const node = nodeOf(part)
     this.#measure(node, error === undefined, isFirst)
+    if (error === undefined && (isFirst || was !== undefined)) this.#compareServer(node)
     if (was === undefined && error === undefined) return
     this.#unreachable += Number(severity(error) === 2) - Number(severity(was) === 2)
     const isWorse = severity(error) > severity(was) || (error?.reason === "Abstained" && was?.reason !== "Abstained")
@@ -214,6 +217,17 @@ export class NodeHealth {
     this.#isClosed = true
     this.#context.metrics.quorumMarginChanged(this.#failing.size - this.#maxFailing)
     for (const { reconnecting } of this.#records.values()) reconnecting?.interruptUnsafe()
+  }
+
+  /** Logs, once for each server, that other nodes are the same server. */
+  #compareServer(node: LockNode): void {
+    const runId = runIds.get(node)?.()
+    if (runId === undefined || this.#sharedServers.has(runId)) return
+    const same = this.#nodes.filter((other) => runIds.get(other)?.() === runId).map(({ id }) => id)
+    if (same.length < 2) return
+    this.#sharedServers.add(runId)
+    const message = `Lock nodes ${same.join(" and ")} are the same server, which has ${same.length} votes`
+    this.#context.log("Warn", message, { [attributes.node]: node.id })
   }
 
   /** Counts the nodes whose last request failed, and reports a change. */

@@ -88,6 +88,8 @@ export interface RedisClient extends Requests {
   readonly traits: Pick<LockNode, "resends" | "ready" | "reconnect" | "mayOvertake" | "serverOf">
   /** Present for a cluster, with what the client adds in front of every key. */
   readonly cluster?: { readonly keyPrefix: string } | undefined
+  /** The id that the server has given itself for this run, once it is known. */
+  readonly runId?: (() => string | undefined) | undefined
   /**
    * Identifies the connection to the server, and changes with every new connection. Without it, as
    * for a cluster, and while it returns `undefined`, the node hands no locks over, since the age of

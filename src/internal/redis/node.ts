@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import type { NodeError } from "../../LockError.ts"
 import type { LockNode, PermitStore } from "../../LockNode.ts"
 import { quoted } from "../base/text.ts"
-import { abstentionReason, fencingCounterTtlMillis } from "../nodeContract.ts"
+import { abstentionReason, fencingCounterTtlMillis, runIds } from "../nodeContract.ts"
 import type { Arguments, RedisClient, Replicas, Requests } from "./client.ts"
 import { toNodeError } from "./errors.ts"
 import { type CompanionKeys, companionKeys, type Kind } from "./keys.ts"
@@ -37,7 +37,7 @@ export const make = (given: RedisClient, demands: Demands = {}): LockNode => {
     run: (keys: Arguments) => Effect.Effect<A, NodeError>
   ): Effect.Effect<A, NodeError> => withCompanion(id, companions, "fencing", key, (counter) => run([key, counter]))
 
-  return {
+  const node: LockNode = {
     ...traits,
     id,
     acquire: (key, value, expiryMillis) =>
@@ -93,6 +93,8 @@ export const make = (given: RedisClient, demands: Demands = {}): LockNode => {
       })
     })
   }
+  if (given.runId !== undefined) runIds.set(node, given.runId)
+  return node
 }
 
 /** Runs with the companion key of a name, if the server can keep one. */

@@ -8,7 +8,16 @@ import { vi } from "vitest"
 import { lock, NodesUnavailable, retryPolicy, withLock } from "../../../src/index.ts"
 import * as IoredisNode from "../../../src/IoredisNode.ts"
 import type { Notice } from "../../../src/LockNode.ts"
-import { type FakeServer, fakeServer, holdByAnother, logged, onEach, until, using } from "../../support/faults.ts"
+import {
+  type FakeServer,
+  fakeServer,
+  holdByAnother,
+  logged,
+  onEach,
+  until,
+  untilAllAnswer,
+  using
+} from "../../support/faults.ts"
 import { entryOf, waiterIdOf } from "../../support/line.ts"
 import { allOfClientBut } from "../../support/servers/abilities.ts"
 import { RedisServers } from "../../support/servers/RedisServers.ts"
@@ -111,5 +120,16 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
       yield* until("the change is heard", Effect.sync(() => heard.includes("KeyChanged")))
       assert.strictEqual(heard.filter((tag) => tag === "Unsupported").length, 1)
       yield* list.leave("name", entryOf("waiter"))
+    })))
+
+  it.effect("that are one under two names: the log says so once", () =>
+    onThree(Effect.fnUntraced(function*(servers) {
+      const [a, b] = servers
+      const { logs, run } = yield* service([a.url, b.url, `redis://localhost:${a.port}/1`])
+      yield* run(untilAllAnswer)
+      for (let round = 0; round < 3; round++) yield* run(usable)
+      assert.deepStrictEqual(logs.lines, [
+        `Warn Lock nodes ${a.host}:${a.port} and localhost:${a.port}/1 are the same server, which has 2 votes`
+      ])
     })))
 })
