@@ -75,7 +75,9 @@ export const make = (target: string | RedisOptions): Effect.Effect<LockNode, nev
  *
  * The first requests wait for its connection if the client does not queue (`enableOfflineQueue:
  * false`) or is a cluster; a client with `lazyConnect` is made to connect. A cluster's
- * `enableAutoPipelining` does not apply to locks. Throws an `IllegalArgumentError` for anything
+ * `enableAutoPipelining` does not apply to locks. A cluster is one node, but a master that does not
+ * respond affects only the locks whose keys it has; if it stays silent, the cluster is asked for its
+ * slots again. Throws an `IllegalArgumentError` for anything
  * that is not such a client.
  *
  * **Gotchas**

@@ -104,7 +104,8 @@ export interface LockNode {
 
   /**
    * Gives up a connection that does not respond and opens another. Pending requests
-   * on it fail. Without it, reconnecting is left to the client.
+   * on it fail. A cluster, of which one server does not respond, may instead find out whether another
+   * has taken over. Without it, reconnecting is left to the client.
    */
   readonly reconnect?: Effect.Effect<void>
 

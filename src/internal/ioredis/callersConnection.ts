@@ -1,7 +1,7 @@
 /**
  * The connection of an existing client or cluster, which is used as it is.
  */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import { constFalse, constVoid } from "effect/Function"
 import type { Cluster, Redis } from "ioredis"
 import type { Arguments } from "../redis/client.ts"
@@ -9,6 +9,7 @@ import { Entrance, readiness } from "../redis/entrance.ts"
 import { Overtaking } from "../redis/overtaking.ts"
 import { type ReplyListener, type SendCommand, viaClient } from "./batching.ts"
 import type { Connection } from "./connection.ts"
+import { readSlots } from "./slots.ts"
 
 export class CallersConnection implements Connection {
   readonly client: Redis | Cluster
@@ -18,6 +19,8 @@ export class CallersConnection implements Connection {
   readonly lastError = undefined
   readonly selectError = undefined
   readonly lost = constVoid
+  /** A master that does not respond may have been replaced, of which the client of a cluster hears from the others. */
+  readonly reconnect?: Effect.Effect<void>
   readonly #overtaking = new Overtaking()
   #entrance: Entrance | undefined
   #isKnown = false
@@ -29,6 +32,7 @@ export class CallersConnection implements Connection {
 
   constructor(client: Redis | Cluster) {
     this.client = client
+    if (client.isCluster) this.reconnect = Effect.promise(() => readSlots(client as Cluster))
     const send = viaClient(client)
     this.watched = (name, args, listener) => this.#watch(name, args, listener)
     this.send = (name, args, listener) => send(name, args, this.#watch(name, args, listener))
@@ -73,7 +77,7 @@ export class CallersConnection implements Connection {
     this.#look()
     this.#unanswered++
     const leave = this.client.isCluster
-      ? this.#queue(String(args[name === "set" || name === "del" ? 0 : 2]))
+      ? this.#queue(String(args[name === "evalsha" || name === "eval" ? 2 : 0]))
       : constFalse
     return {
       onReply: (reply) => {

@@ -17,7 +17,7 @@ import { wholeNumber } from "../redis/replies.ts"
 import { isReplyError } from "./batching.ts"
 import { keepConnected, type Kept } from "./keepConnected.ts"
 import { sentinelOptions } from "./ownOptions.ts"
-import { masterOf } from "./slots.ts"
+import { hasSlots, masterClientOf, masterOf } from "./slots.ts"
 import { secretsOf } from "./url.ts"
 
 const invalidationChannel = "__redis__:invalidate"
@@ -41,22 +41,22 @@ export const notifications =
       (state) => {
         const { listeners } = state
         const keyPrefix = client.options.keyPrefix ?? ""
-        const listenerOf = client.isCluster
-          ? (key: string) => listeners.get(masterOf(client as Cluster, keyPrefix + key) ?? "")
-          : undefined
+        const cluster = client.isCluster ? client as Cluster : undefined
+        const listenerOf = cluster && ((key: string) => listeners.get(masterOf(cluster, keyPrefix + key) ?? ""))
 
-        /** `undefined` if a cluster does not know the server at the moment. */
         const listenerFor = async (key: string): Promise<NotificationListener | undefined> => {
-          const server = await serverOf(client, keyPrefix + key)
+          const server = cluster === undefined ? client as Redis : await masterClientOf(cluster, keyPrefix + key)
           // A call that was made before the closing may get here after it.
-          if (server === undefined || state.isClosed) return undefined
+          if (state.isClosed) return undefined
           const { host, path, port } = server.options
           const address = path ?? `${host}:${port}`
           let listener = listeners.get(address)
           if (listener === undefined) {
-            const options = { keyPrefix, channel, onNotification, listenerOf }
+            const isGone = () => cluster !== undefined && !hasSlots(cluster, address) && listeners.delete(address)
+            const options = { keyPrefix, channel, onNotification, listenerOf, isGone }
             listeners.set(address, listener = new NotificationListener(server, options))
           }
+          listener.client = server
           return listener
         }
 
@@ -73,20 +73,11 @@ export const notifications =
             await Promise.all([...listeners.values()].map((listener) => listener.unsubscribe()))
           }),
           subscribe: (key) => fromPromise(async () => (await listenerFor(key))?.subscribe()),
-          watchKey: (key) => fromPromise(async () => await (await listenerFor(key))?.watchKey(key) ?? true)
+          watchKey: (key) => fromPromise(async () => await (await listenerFor(key))?.watchKey(key) ?? true),
+          ...(listenerOf !== undefined && { hears: (key: string) => listenerOf(key) !== undefined })
         }
       }
     )
-
-/** The client of the server that has the key. */
-const serverOf = async (client: Redis | Cluster, key: string): Promise<Redis | undefined> => {
-  if (!client.isCluster) return client as Redis
-  const cluster = client as Cluster
-  // A cluster knows the slots once it is connected, for which a command waits.
-  if (cluster.slots.length === 0) await cluster.cluster("KEYSLOT", key)
-  const owner = masterOf(cluster, key)
-  return cluster.nodes("master").find(({ options }) => `${options.host}:${options.port}` === owner)
-}
 
 /** Both connections reconnect when they are lost, without sending anything again. */
 const listenerOptions = {
@@ -108,11 +99,14 @@ interface ListenerOptions {
   readonly onNotification: (notification: Notification) => void
   /** Present for a cluster: the listener of the master that has the key, if there is one. */
   readonly listenerOf: ((key: string) => NotificationListener | undefined) | undefined
+  /** Whether the server has left the cluster, or has no keys there any more; the listener is then forgotten. */
+  readonly isGone: () => boolean
 }
 
 /** A lazily opened pair of connections to one server: one subscribes, and reads on the other are tracked. */
 class NotificationListener {
-  readonly #client: Redis
+  /** The client of the server, which a cluster replaces. */
+  client: Redis
   readonly #options: ListenerOptions
   readonly #kept = new Map<Redis, Kept>()
   /** The socket of the client when each of the connections was made. */
@@ -133,7 +127,7 @@ class NotificationListener {
   #isClosed = false
 
   constructor(client: Redis, options: ListenerOptions) {
-    this.#client = client
+    this.client = client
     this.#options = options
   }
 
@@ -142,7 +136,7 @@ class NotificationListener {
     if (this.#isClosed) return Promise.reject(new Error("The service is closed"))
     // A connection that only receives never notices that its server is unreachable. The client has, if it reconnected.
     for (const [connection, stream] of this.#madeBeside) {
-      if (stream !== this.#client.stream) connection.disconnect(true)
+      if (stream !== this.client.stream) connection.disconnect(true)
     }
     return this.#subscribed ??= new Promise((resolve, reject) => {
       const connection = this.#subscribingConnection = this.#connect(async () => {
@@ -160,7 +154,12 @@ class NotificationListener {
         reject(error)
       })
       connection.on("close", () => {
+        const wasSubscribed = this.#isSubscribed
         this.#isSubscribed = false
+        if (this.#isClosed || this.#options.listenerOf === undefined) return
+        if (this.#options.isGone()) this.close()
+        // Another server may take over, and this one may never come back.
+        if (wasSubscribed) this.#options.onNotification({ _tag: "Resync" })
       })
       connection.on("messageBuffer", (channel: Buffer, message: unknown) => this.#onMessage(String(channel), message))
     })
@@ -228,14 +227,14 @@ class NotificationListener {
     this.#untrackedUntil = nowMillis() + Math.min(longestRefusalMillis, refusalMillis * 2 ** this.#refusals++)
     this.#trackingConnection = this.#tracking = undefined
     this.#close(connection)
-    this.#options.onNotification({ _tag: "Unsupported", why: untrusted(masked(message, secretsOf(this.#client))) })
+    this.#options.onNotification({ _tag: "Unsupported", why: untrusted(masked(message, secretsOf(this.client))) })
   }
 
   /** A connection like the client's, which reconnects when it is lost; `ready` runs on each one. */
   #connect(ready: () => Promise<void>, refused: (error: unknown) => void): Redis {
-    const connection = this.#client.duplicate({
+    const connection = this.client.duplicate({
       ...listenerOptions,
-      ...sentinelOptions(this.#client.options),
+      ...sentinelOptions(this.client.options),
       keyPrefix: this.#options.keyPrefix
     })
     connection.on("error", constVoid)
@@ -243,7 +242,7 @@ class NotificationListener {
     this.#kept.set(connection, kept)
     connection.on("close", () => this.#madeBeside.delete(connection))
     connection.on("ready", () => {
-      this.#madeBeside.set(connection, this.#client.stream)
+      this.#madeBeside.set(connection, this.client.stream)
       ready().then(
         kept.begun,
         // If this connection or the other one is lost in between, it starts again.

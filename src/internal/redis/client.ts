@@ -122,6 +122,11 @@ export interface Notifications {
    * there is no such key.
    */
   readonly watchKey: (key: string) => Effect.Effect<boolean, NodeError>
+  /**
+   * Present for a cluster: whether it has been subscribed to on the server that has the key now, as far as is known.
+   * It may turn out with the next request for the key that another server has taken over.
+   */
+  readonly hears?: (key: string) => boolean
 }
 
 /**

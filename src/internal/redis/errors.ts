@@ -44,7 +44,10 @@ export const toNodeError = (
   secrets: ReadonlyArray<string> = []
 ): NodeError => {
   // A server that does not know a command repeats its arguments, such as a password.
-  const message = withoutPlace(messageOf(error)).replace(/, with args beginning with.*$/s, "")
+  const message = withoutPlace(messageOf(error))
+    // How the client of a cluster tells that the servers kept on answering this.
+    .replace(/^Too many Cluster redirections\. Last error: ReplyError: /, "")
+    .replace(/, with args beginning with.*$/s, "")
     // OpenSSL puts its message between an address of its own and the line of its source.
     .replace(/^.*:SSL routines:[^:]*:([^:]*):.*$/s, "TLS: $1")
   const [, up = 0, least = 0] = /^ABSTAINS (\d{1,15}) (\d{1,15})$/.exec(message) ?? []

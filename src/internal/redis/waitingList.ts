@@ -7,6 +7,7 @@
  * list.
  */
 import * as Effect from "effect/Effect"
+import type { NodeError } from "../../LockError.ts"
 import type { HandOver, LockNode, Notice, PermitEntry, PermitLine, WaitingList } from "../../LockNode.ts"
 import { quoted } from "../base/text.ts"
 import { entryText, fencingCounterTtlMillis } from "../nodeContract.ts"
@@ -41,11 +42,19 @@ export const waitingList = (
     const notice = decodeNotice(notification.message, connectionId?.() ?? "")
     if (notice !== undefined && notification.isCopy?.(notice.key) !== true) onNotice(notice)
   })
-  return Effect.map(notifications, ({ subscribe, unsubscribe, watchKey }): WaitingList => {
+  return Effect.map(notifications, ({ hears, subscribe, unsubscribe, watchKey }): WaitingList => {
     let hasWarned = false
     const channels = wakeUpChannels(waiterId)
     const keysOf = (key: string) => [key, companions.of("line", key)]
     const released = releasedBy(onNotice)
+    /** Joins where messages are delivered. */
+    const listening = Effect.fnUntraced(function*<A>(key: string, join: Effect.Effect<A, NodeError>) {
+      yield* subscribe(key)
+      const answer = yield* join
+      if (hears?.(key) !== false) return answer
+      yield* subscribe(key)
+      return yield* join
+    })
     const handOver: HandOver = {
       listen: Effect.fnUntraced(function*(key) {
         yield* subscribe(key)
@@ -70,12 +79,11 @@ export const waitingList = (
     }
     const permitKeysOf = (key: string) => [companions.of("permits", key), companions.of("permit-line", key)]
     const permits: PermitLine = {
-      join: Effect.fnUntraced(function*(key, entry, limit, place) {
-        if (!companions.canExist(key)) return false
-        yield* subscribe(key)
+      join: (key, entry, limit, place) => {
+        if (!companions.canExist(key)) return Effect.succeed(false)
         const args = [entry.value, permitEntryText(entry), limit, entry.permits, place]
-        return yield* client.script("inspect", oneOrZero, permitScripts.joinLine, permitKeysOf(key), args)
-      }),
+        return listening(key, client.script("inspect", oneOrZero, permitScripts.joinLine, permitKeysOf(key), args))
+      },
       leave: (key, entry) => {
         if (!companions.canExist(key)) return Effect.void
         const args = [entry.value, key, channels, permitEntryText(entry)]
@@ -96,15 +104,15 @@ export const waitingList = (
           hasWarned = true
           return { ahead: 0, ttlMillis: Infinity }
         }
-        yield* subscribe(key)
-        const clock = connectionId?.()
+        let clock: string | undefined
         // Join, then read, then sleep; otherwise a release in between is missed.
-        const { ahead, isOurs, isShared, serverMicros, told, ttlMillis } = yield* client.script(
-          "inspect",
-          joined,
-          scripts.join,
-          keysOf(key),
-          [entryText(entry), place, key, channels, remove === undefined ? "" : entryText(remove)]
+        const { ahead, isOurs, isShared, serverMicros, told, ttlMillis } = yield* listening(
+          key,
+          Effect.suspend(() => {
+            clock = connectionId?.()
+            const args = [entryText(entry), place, key, channels, remove === undefined ? "" : entryText(remove)]
+            return client.script("inspect", joined, scripts.join, keysOf(key), args)
+          })
         )
         const isHeld = ahead > 0 || told || isOurs || (yield* watchKey(key))
         const time = serverMicros === undefined || clock === undefined
@@ -137,8 +145,10 @@ export const waitingList = (
           : Effect.succeed(0),
       watch: Effect.fnUntraced(function*(key) {
         if (!companions.canExist(key)) return true
-        yield* subscribe(key)
-        const isHeld = yield* client.script("inspect", oneOrZero, shared.watch, [key], [key, channels])
+        const isHeld = yield* listening(
+          key,
+          client.script("inspect", oneOrZero, shared.watch, [key], [key, channels])
+        )
         return isHeld && (yield* watchKey(key))
       }),
       yieldToReaders: (key, value, graceMillis) => {

@@ -23,3 +23,8 @@ it("a host with several addresses is told by the error of the first", () => {
   const error = new AggregateError([refused("::1:6379"), refused("127.0.0.1:6379")])
   assert.deepStrictEqual(told(error), ["Disconnected", "connect ECONNREFUSED ::1:6379"])
 })
+
+it("what the servers of a cluster answered until its client gave up is the reason, and an answer", () => {
+  const error = new Error("Too many Cluster redirections. Last error: ReplyError: TRYAGAIN Multiple keys request")
+  assert.deepStrictEqual(told(error), ["Rejected", "TRYAGAIN Multiple keys request"])
+})

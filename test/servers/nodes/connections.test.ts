@@ -201,14 +201,19 @@ describe("a connection of the caller's", () => {
       const ask = <A>(effect: Effect.Effect<A, NodeError>) => Effect.forkScoped(effect, { startImmediately: true })
       const inOrder = [yield* ask(node.acquire("a", "mine", 1000)), yield* ask(node.release("a", "mine"))]
       const others = [yield* ask(node.acquire("b", "mine", 1000)), yield* ask(node.release("c", "mine"))]
-      for (const [index, reply] of [[3, 1], [2, "OK"], [0, "OK"], [1, 1]] as const) replies[index]!(reply)
+      const { length } = yield* node.waitingList!(waiterIdOf("waiter"), constVoid)
+      const lengths = [yield* ask(length!("d")), yield* ask(length!("e"))]
+      for (const [index, reply] of [[5, 0], [4, 0], [3, 1], [2, "OK"], [0, "OK"], [1, 1]] as const) {
+        replies[index]!(reply)
+      }
       yield* Effect.forEach([...inOrder, ...others], (fiber) => Fiber.join<boolean, NodeError>(fiber))
+      yield* Effect.forEach(lengths, (fiber) => Fiber.join(fiber))
       assert.isFalse(node.mayOvertake!())
       const [first, second] = [yield* ask(node.acquire("a", "mine", 1000)), yield* ask(node.release("a", "mine"))]
-      replies[5]!(0)
+      replies[7]!(0)
       yield* Fiber.join(second)
       assert.isTrue(node.mayOvertake!())
-      replies[4]!("OK")
+      replies[6]!("OK")
       yield* Fiber.join(first)
     }).pipe(Effect.scoped))
 })

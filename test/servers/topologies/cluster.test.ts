@@ -3,11 +3,21 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option } from "effect"
+import { constVoid } from "effect/Function"
+import type { Redis } from "ioredis"
 import { type LockNode, withLockIfAvailable } from "../../../src/index.ts"
+import { wakeUpChannel } from "../../../src/internal/redis/keys.ts"
 import * as IoredisNode from "../../../src/IoredisNode.ts"
 import { until } from "../../support/faults.ts"
-import { clusterClient, namesOn, threeMasters } from "../../support/servers/cluster.ts"
+import { entryOf, waiterIdOf } from "../../support/line.ts"
+import { clusterClient, moveSlot, namesOn, threeMasters } from "../../support/servers/cluster.ts"
+import { replicatedCluster, untilPromoted } from "../../support/servers/failover.ts"
+import type { RedisServer } from "../../support/servers/RedisServers.ts"
 import { service } from "../../support/trouble.ts"
+
+/** How many listen to the channel of a waiter on a server. */
+const listenersOn = ({ command }: RedisServer, waiterId: string) =>
+  Effect.map(command<[string, number]>("PUBSUB", "NUMSUB", wakeUpChannel(waiterId)), ([, count]) => count)
 
 describe("a cluster of which one master is stopped", () => {
   it.live("grants the locks that are on the others", () =>
@@ -38,5 +48,70 @@ describe("a cluster of which one master is stopped", () => {
       assert.strictEqual(warnings.length, 1)
       assert.include(warnings[0], `(${stopped.host}:${stopped.port}) did not answer in time`)
       yield* stopped.resume
+    }).pipe(Effect.scoped))
+})
+
+describe("a key whose slot has moved", () => {
+  it.live("is waited for where it is now, and the cluster is asked for the new master of one that is silent", () =>
+    Effect.gen(function*() {
+      const masters = yield* threeMasters
+      const [from, to] = masters
+      const node = IoredisNode.fromClient(yield* clusterClient(masters))
+      const [locked, limited, shared] = yield* namesOn(from, 3)
+      const id = waiterIdOf("waiter")
+      const slotOf = (name: string) => from.command<number>("CLUSTER", "KEYSLOT", name)
+      const list = yield* node.waitingList!(id, constVoid)
+      assert.isFalse(yield* node.release(locked!, "nobody's"))
+      const joins = [
+        [locked!, list.join(locked!, entryOf("waiter"), "back")],
+        [limited!, list.permits!.join(limited!, { value: entryOf("waiter").value, permits: 1 }, 1, "back")],
+        [shared!, list.watch!(shared!)]
+      ] as const
+      for (const [index, [name, join]] of joins.entries()) {
+        const target = masters[1 + index % 2]!
+        yield* moveSlot(masters, yield* slotOf(name), target)
+        // Once the client has been told, it reads all slots anew.
+        yield* join
+        assert.strictEqual(yield* listenersOn(target, id), 1)
+      }
+      assert.strictEqual(node.serverOf!(shared!), `${to.host}:${to.port}`)
+      yield* moveSlot(masters, yield* slotOf(shared!), from)
+      yield* node.reconnect!
+      assert.strictEqual(node.serverOf!(shared!), `${from.host}:${from.port}`)
+    }).pipe(Effect.scoped))
+})
+
+describe("a master that is gone for good", () => {
+  it.live("those that wait are told, wait on the one that takes over, and keep no connection to the other", () =>
+    Effect.gen(function*() {
+      const { masters: [master, ...others], replica } = yield* replicatedCluster
+      const cluster = yield* clusterClient([master, ...others])
+      const node = IoredisNode.fromClient(cluster)
+      const id = waiterIdOf("waiter")
+      const notices: Array<string> = []
+      const list = yield* node.waitingList!(id, ({ _tag }) => notices.push(_tag))
+      assert.isTrue(yield* node.acquire("b", "another's", 60_000))
+      const client = cluster.nodes("master").find(({ options }) => options.port === master.port)!
+      const open = new Set<Redis>()
+      const { duplicate } = client
+      client.duplicate = (...args) => {
+        const connection = duplicate.apply(client, args)
+        const { disconnect } = connection
+        // ioredis itself asks for the slots on such connections.
+        if (connection.options.enableOfflineQueue === false) open.add(connection)
+        connection.disconnect = (reconnect) => {
+          if (reconnect !== true) open.delete(connection)
+          disconnect.call(connection, reconnect)
+        }
+        return connection
+      }
+      yield* list.join("b", entryOf("waiter"), "back")
+      assert.strictEqual(open.size, 2)
+      yield* master.kill
+      yield* until("it is told", Effect.sync(() => notices.includes("Resync")))
+      yield* untilPromoted(replica)
+      yield* until("it waits again", Effect.isSuccess(list.join("b", entryOf("waiter"), "back")))
+      assert.strictEqual(yield* listenersOn(replica, id), 1)
+      yield* until("its connections are closed", Effect.sync(() => open.size === 0))
     }).pipe(Effect.scoped))
 })

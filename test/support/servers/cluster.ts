@@ -39,3 +39,10 @@ export const namesOn = ({ command }: RedisServer, count: number) =>
     }
     return names
   })
+
+/** Moves an empty slot from one master to another, of which no client is told. */
+export const moveSlot = (masters: Masters, slot: number, to: RedisServer) =>
+  Effect.gen(function*() {
+    const id = yield* to.command<string>("CLUSTER", "MYID")
+    for (const { command } of [to, ...masters]) yield* command("CLUSTER", "SETSLOT", String(slot), "NODE", id)
+  })
