@@ -159,7 +159,7 @@ class NotificationListener {
         if (this.#isClosed || this.#options.listenerOf === undefined) return
         if (this.#options.isGone()) this.close()
         // Another server may take over, and this one may never come back.
-        if (wasSubscribed) this.#options.onNotification({ _tag: "Resync" })
+        if (wasSubscribed) this.#notify({ _tag: "Resync" })
       })
       connection.on("messageBuffer", (channel: Buffer, message: unknown) => this.#onMessage(String(channel), message))
     })
@@ -253,14 +253,16 @@ class NotificationListener {
     return connection
   }
 
-  /** An exception here would end the process. */
   #onMessage(channel: string, message: unknown) {
-    for (const notification of this.#notificationsOf(channel, message)) {
-      try {
-        this.#options.onNotification(notification)
-      } catch {
-        // A notification may be lost.
-      }
+    for (const notification of this.#notificationsOf(channel, message)) this.#notify(notification)
+  }
+
+  /** An exception here would end the process. */
+  #notify(notification: Notification) {
+    try {
+      this.#options.onNotification(notification)
+    } catch {
+      // A notification may be lost.
     }
   }
 
