@@ -93,15 +93,15 @@ describe("a master that is gone for good", () => {
       assert.isTrue(yield* node.acquire("b", "another's", 60_000))
       const client = cluster.nodes("master").find(({ options }) => options.port === master.port)!
       const open = new Set<Redis>()
-      const { duplicate } = client
+      const duplicate = client.duplicate.bind(client)
       client.duplicate = (...args) => {
-        const connection = duplicate.apply(client, args)
-        const { disconnect } = connection
+        const connection = duplicate(...args)
+        const disconnect = connection.disconnect.bind(connection)
         // ioredis itself asks for the slots on such connections.
         if (connection.options.enableOfflineQueue === false) open.add(connection)
         connection.disconnect = (reconnect) => {
           if (reconnect !== true) open.delete(connection)
-          disconnect.call(connection, reconnect)
+          disconnect(reconnect)
         }
         return connection
       }
