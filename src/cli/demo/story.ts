@@ -78,7 +78,9 @@ export const demo = Effect.fnUntraced(function*(targets: ReadonlyArray<RedisOpti
   yield* Effect.gen(function*() {
     const view = yield* View.make(board)
     // A service each, over the same nodes: they know no more of each other than processes on eight machines would.
-    const layers = board.workers.map(() => Redsync.layer({ nodes: seen, expiry: "2 seconds", retry: retry(board) }))
+    // On a busy computer the last releases may take longer than 5 % of the expiry, and they are waited for.
+    const options = { expiry: "2 seconds", nodeTimeout: "1 second", retry: retry(board) } as const
+    const layers = board.workers.map(() => Redsync.layer({ nodes: seen, ...options }))
     const services = yield* Effect.forEach(layers, Layer.build)
     const workers = Effect.forEach(
       board.workers,
