@@ -92,11 +92,11 @@ export const failExplained = (
       const answer = canBeRefined(vote) ? byNode[nodes.findIndex(({ id }) => id === vote.node)] : undefined
       if (answer === undefined) return vote
       if (Result.isSuccess(answer)) {
-        return Option.isSome(answer.success)
-          ? refusedVote(vote.node, answer.success.value)
-          : vote._tag === "Pending"
-          ? { _tag: "Free", node: vote.node }
-          : vote
+        if (Option.isSome(answer.success)) return refusedVote(vote.node, answer.success.value)
+        if (vote._tag !== "Pending") return vote
+        // It may have refused since the votes were counted.
+        const refusal = health.acquireError(partOf(service.nodes.find(({ id }) => id === vote.node)!, key))
+        return refusal === undefined ? { _tag: "Free", node: vote.node } : failedVote(vote.node, refusal)
       }
       return vote._tag === "Pending" ? failedVote(vote.node, answer.failure) : vote
     })))

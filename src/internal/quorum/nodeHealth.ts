@@ -113,6 +113,12 @@ export class NodeHealth {
     return severity(error) === 2 ? error : undefined
   }
 
+  /** The failure of the last request to acquire a lock on the node. */
+  acquireError(part: Part): NodeError | undefined {
+    const { error } = this.#record(part)
+    return error?.operation === "acquire" ? error : undefined
+  }
+
   /** Whether the last requests for the key's servers failed on so many nodes that no quorum is left. */
   hasLostQuorum(key: string): boolean {
     return this.#nodes.filter((node) => this.isFailing(partOf(node, key))).length > this.#maxFailing

@@ -132,4 +132,14 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
         `Warn Lock nodes ${a.host}:${a.port} and localhost:${a.port}/1 are the same server, which has 2 votes`
       ])
     })))
+
+  it.effect("that all refuse are all told of, though two decide", () =>
+    Effect.gen(function*() {
+      const servers: ReadonlyArray<FakeServer> = yield* threeFakes
+      for (const server of servers) server.says = (command) => command === "set" ? "-OOM out of memory\r\n" : undefined
+      const error = yield* Effect.flip(Effect.scoped(lock("a", once))).pipe(
+        using({ nodes: servers.map(({ url }) => url), ...endless })
+      )
+      assert.strictEqual(error.message.match(/OOM out of memory/g)?.length, 3, error.message)
+    }))
 })
