@@ -285,6 +285,8 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
     if (reason !== "Released") {
       // Clean up before the listeners run: a renewal may have restored a missing key, or may still do so.
       cleanUps.over(this.#claim, nodes)
+      // Nobody else does: the first in line of other services relies on the holder.
+      waitQueues.wakeFirst(this.key)
       this.#metrics.lockLost(reason)
       quorum.log("Warn", lost.message, { [attributes.lock]: this.name, [attributes.reason]: reason })
     }

@@ -56,7 +56,15 @@ export interface Heir {
 export interface HoldQueues extends
   Pick<
     WaitQueues<Tally<boolean>, LineClaim>,
-    "lockHeld" | "lockEnded" | "lockLeft" | "passedOn" | "releaseOrder" | "releasing" | "release" | "transfer"
+    | "lockHeld"
+    | "lockEnded"
+    | "lockLeft"
+    | "passedOn"
+    | "releaseOrder"
+    | "releasing"
+    | "release"
+    | "transfer"
+    | "wakeFirst"
   >
 {
   /** The next waiter of this service, if the lock may be passed on to it without being free in between. */

@@ -141,6 +141,9 @@ export class ReaderQueues implements Onlookers {
 
   passedOn(): void {}
 
+  /** While readers hold the lock, the first in line watches it. */
+  wakeFirst(): void {}
+
   release(node: LockNode, { key, value }: Held): Effect.Effect<boolean, NodeError> {
     return node.shared!.release(key, value)
   }

@@ -8,7 +8,7 @@ import { Cluster, Redis } from "ioredis"
 import * as IoredisNode from "../../../src/IoredisNode.ts"
 // @ts-expect-error its package.json does not say where its types are
 import Redlock from "redlock"
-import { withLock } from "../../../src/index.ts"
+import { lock, withLock } from "../../../src/index.ts"
 import { companionKey, wakeUpChannel } from "../../../src/internal/redis/keys.ts"
 import { callsOf, holdByAnother, logged, onEach, until, untilAllAnswer, untilEmpty } from "../../support/faults.ts"
 import { entryOf, waiterIdOf } from "../../support/line.ts"
@@ -113,6 +113,30 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
       yield* deleteOn(servers, "a")
       yield* Fiber.joinAll([first, second])
       assert.deepStrictEqual(order, ["first", "second"])
+    })))
+
+  it.effect("is woken by a holder that finds its lock deleted, for it watches no key whose holder has waited, too", () =>
+    onThree(Effect.fnUntraced(function*(servers) {
+      const [before, holder, next] = [yield* service(servers), yield* service(servers), yield* service(servers)]
+      const patient = { ...hourly, expiry: "1 hour" } as const
+      const first = yield* before.run(lock("a", patient))
+      const second = yield* Effect.forkScoped(holder.run(lock("a", patient)))
+      yield* untilListed(servers, "a", 1)
+      yield* first.release
+      const held = yield* Fiber.join(second)
+      const waiter = yield* waitFor(next.run)
+      const server = yield* untilListed(servers, "a", 1)
+      const listener = yield* clientOf(server)
+      const wokenUp: Array<string> = []
+      listener.on("pmessage", (_pattern, _channel, message: string) => {
+        if (message.startsWith("W ")) wokenUp.push(message)
+      })
+      yield* Effect.promise(() => listener.psubscribe(wakeUpChannel("*")))
+      yield* deleteOn(servers, "a")
+      const lost = yield* Effect.flip(holder.run(held.extend))
+      assert.strictEqual(lost._tag, "LockLost")
+      yield* until("it is woken", Effect.sync(() => wokenUp.length > 0))
+      yield* Fiber.join(waiter)
     })))
 
   it.effect("is woken by a FLUSHALL, which names no key", () =>
