@@ -280,13 +280,13 @@ export class Attempt {
 
   /** Who is interrupted while the lock is given up does not learn whether it was. */
   #orInterrupted<A, E>(holder: Holder, givingUp: Effect.Effect<A, E>): Effect.Effect<A, E> {
-    return Effect.onInterrupt(givingUp, () => Effect.sync(() => this.#giveUp(holder)))
+    return Effect.onInterrupt(givingUp, () => Effect.sync(() => this.#giveUp(holder, false)))
   }
 
   /** Nobody deletes it from here on. */
-  #giveUp(holder: Holder): void {
+  #giveUp(holder: Holder, isCertain = true): void {
     this.#isGivenUp = true
-    this.#around.checker.claims.givenUp(valueOf(holder.lock))
+    this.#around.checker.claims.givenUp(valueOf(holder.lock), isCertain)
     this.#around.checker.count("locks given up by hand")
   }
 

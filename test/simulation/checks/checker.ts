@@ -85,7 +85,7 @@ export class Checker implements ServerObserver {
   touching(process: Process, operation: Touch, about: string): void {
     if (this.#given.get(process)?.has(about) === true) return
     if (operation === "replace") this.count("values replaced to pass a lock on")
-    if (operation === "release" && this.claims.isGivenUp(about, process)) {
+    if (operation === "release" && this.claims.hasLeft(process, about)) {
       this.violated("3 what is given up is left alone", `${process.name} releases ${this.short(about)}`)
     }
     // A value that nobody has ever sent to a server does no harm.

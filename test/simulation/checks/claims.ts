@@ -22,6 +22,8 @@ interface Claim {
   ownedUntil: number
   /** True time at which its owner left it to somebody else, or to its expiry. */
   givenUpAt: number | undefined
+  /** Its owner has learnt that it was left, so that it is not deleted any more. */
+  isLeft: boolean
   /** Owned by a request for several names as long as that runs. */
   together: { readonly isOpen: boolean } | undefined
 }
@@ -58,7 +60,7 @@ export class Claims {
     // Two rounds of votes at most, each of which takes twice the node timeout at most.
     const ownedUntil = this.#world.now + 4 * process.nodeTimeouts.longest
     const together = this.#checker.together(process, name)
-    this.#claims.set(value, { process, name, ownedUntil, givenUpAt: undefined, together })
+    this.#claims.set(value, { process, name, ownedUntil, givenUpAt: undefined, isLeft: false, together })
     return true
   }
 
@@ -74,16 +76,18 @@ export class Claims {
     if (claim !== undefined) claim.together = this.#checker.together(claim.process, claim.name)
   }
 
-  /** It may live until it expires. */
-  givenUp(value: string): void {
+  /** It may live until it expires. `isCertain` unless its owner was interrupted, who may still hold or lose it. */
+  givenUp(value: string, isCertain: boolean): void {
     const claim = this.#claims.get(value)
-    if (claim !== undefined) claim.givenUpAt = this.#world.now
+    if (claim === undefined) return
+    claim.givenUpAt = this.#world.now
+    claim.isLeft ||= isCertain
   }
 
   /** Whether a process has left a value to somebody else, or to its expiry. */
-  isGivenUp(value: string, process: Process): boolean {
+  hasLeft(process: Process, value: string): boolean {
     const claim = this.#claims.get(value)
-    return claim?.process === process && claim.givenUpAt !== undefined
+    return claim?.process === process && claim.isLeft
   }
 
   handedOver(server: Server, value: string, until: number): void {
