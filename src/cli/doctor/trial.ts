@@ -16,7 +16,7 @@ export const rights = "The user needs this permission: src/guide/deploying.md in
 /** Explains a failed operation: what the node could not do, or that the user may not use this name. */
 const explain = (failure: NodeError, what: string, level: typeof error): Finding => {
   const summary = failure.summary
-  return /NOPERM.*(keys|channels) /.test(summary)
+  return /NOPERM.* access .*\b(?:key|channel)s?\b/.test(summary)
     ? note(
       "rights",
       `cannot check whether the user may ${what}, since it is confined to other names: set REDSYNC_PREFIX, or pass --name NAME`
