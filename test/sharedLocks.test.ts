@@ -25,6 +25,7 @@ import {
 } from "../src/index.ts"
 import { sharedMarker } from "../src/internal/nodeContract.ts"
 import { layerTest, TestNodes } from "../src/testing.ts"
+import { scoped } from "./support/scoped.ts"
 import { views } from "./support/testNodes.ts"
 
 const once = retryPolicy({ tries: 1 })
@@ -40,17 +41,6 @@ const failure = <A, E>(exit: Exit.Exit<A, E>) => Exit.isFailure(exit) ? Cause.sq
 /** Its outcome, though its answers take time. */
 const takes = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.flatMap(Effect.forkChild(effect), (fiber) => Effect.andThen(TestClock.adjust(30), Fiber.join(fiber)))
-
-/** Runs a test in a scope, and lets time pass while what is in it closes. */
-const scoped = <A, E, R>(body: Effect.Effect<A, E, R | Scope.Scope>): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
-  Effect.gen(function*() {
-    const scope = yield* Scope.make()
-    const exit = yield* Effect.exit(Scope.provide(body, scope))
-    const closing = yield* Effect.forkChild(Scope.close(scope, exit))
-    yield* TestClock.adjust("1 minute")
-    yield* Fiber.join(closing)
-    return yield* exit
-  })
 
 const isFree = (name: string) => Effect.map(inspect(name), ({ nodes }) => nodes.every(({ _tag }) => _tag === "Free"))
 

@@ -2,7 +2,20 @@
  * Several locks at once: all or none.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Clock, Data, Deferred, Duration, Effect, Exit, Fiber, Layer, Random, Schedule, Scope } from "effect"
+import {
+  Cause,
+  Clock,
+  Data,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Random,
+  Schedule,
+  type Scope
+} from "effect"
 import { TestClock } from "effect/testing"
 import { expectTypeOf } from "vitest"
 import {
@@ -20,6 +33,7 @@ import {
   withLocks
 } from "../../../src/index.ts"
 import * as Opened from "../../support/opened.ts"
+import { scoped } from "../../support/scoped.ts"
 import * as TestNodes from "../../support/testNodes.ts"
 
 const hourly = { retry: Schedule.spaced("1 hour") }
@@ -365,16 +379,4 @@ function elsewhere<A, E>(
   effect: Effect.Effect<A, E, Redsync | Scope.Scope>
 ) {
   return Effect.flatMap(open(nodes), (context) => Effect.provide(effect, context))
-}
-
-/** Runs a test in a scope, and lets time pass while what is in it closes. */
-function scoped<A, E, R>(body: Effect.Effect<A, E, R | Scope.Scope>): Effect.Effect<A, E, Exclude<R, Scope.Scope>> {
-  return Effect.gen(function*() {
-    const scope = yield* Scope.make()
-    const exit = yield* Effect.exit(Scope.provide(body, scope))
-    const closing = yield* Effect.forkChild(Scope.close(scope, exit))
-    yield* TestClock.adjust("1 minute")
-    yield* Fiber.join(closing)
-    return yield* exit
-  })
 }

@@ -17,6 +17,7 @@ import {
   unlock,
   withLock
 } from "../../../src/index.ts"
+import { scoped } from "../../support/scoped.ts"
 import * as TestNodes from "../../support/testNodes.ts"
 
 const expiry = 8000
@@ -194,17 +195,6 @@ describe("a lock that is adopted without having been detached", () => {
 })
 
 describe("a hand-over while one of three nodes is silent", () => {
-  /** Closing takes a round trip to the nodes. */
-  const closedInTime = <A, E>(body: Effect.Effect<A, E, Scope.Scope>): Effect.Effect<A, E> =>
-    Effect.gen(function*() {
-      const scope = yield* Scope.make()
-      const exit = yield* Effect.exit(Scope.provide(body, scope))
-      const closing = yield* Effect.forkChild(Scope.close(scope, exit))
-      yield* TestClock.adjust("1 minute")
-      yield* Fiber.join(closing)
-      return yield* exit
-    })
-
   /** How long the waiter takes to get the lock once it is released, where the releaser is 10 ms from one node. */
   const handOver = (isSilent: boolean) =>
     Effect.gen(function*() {
@@ -241,7 +231,7 @@ describe("a hand-over while one of three nodes is silent", () => {
         took.push((yield* Fiber.join(waiting)) - releasedAt)
       }
       return Math.max(...took)
-    }).pipe(closedInTime)
+    }).pipe(scoped)
 
   it.effect("is decided without it, within a few round trips", () =>
     Effect.gen(function*() {

@@ -4,7 +4,7 @@
  * what a node does in `test/servers/waiting/handOver.test.ts`.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Duration, Effect, Exit, Fiber, Logger, Option, Random, Schedule, Scope } from "effect"
+import { Clock, Duration, Effect, Exit, Fiber, Logger, Option, Random, Schedule } from "effect"
 import { TestClock } from "effect/testing"
 import {
   fencedLock,
@@ -25,6 +25,7 @@ import {
 import type { HandOver, HandOverTerms, LineEntry, Notice, WaitingList } from "../../../src/LockNode.ts"
 import { entryOf, waiterIdOf, withoutHandOver } from "../../support/line.ts"
 import * as Opened from "../../support/opened.ts"
+import { scoped } from "../../support/scoped.ts"
 import * as TestNodes from "../../support/testNodes.ts"
 
 /** Far apart, so that whoever gets a lock sooner was woken or handed it. */
@@ -608,17 +609,6 @@ const hooked = (node: LockNode, hooks: Hooks): LockNode => ({
     }))
   }
 })
-
-/** Runs a test in a scope, and lets time pass while what is in it closes. */
-const scoped = <A, E, R>(body: Effect.Effect<A, E, R | Scope.Scope>): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
-  Effect.gen(function*() {
-    const scope = yield* Scope.make()
-    const exit = yield* Effect.exit(Scope.provide(body, scope))
-    const closing = yield* Effect.forkChild(Scope.close(scope, exit))
-    yield* TestClock.adjust("1 minute")
-    yield* Fiber.join(closing)
-    return yield* exit
-  })
 
 /** Lets everything happen that needs no time, or hardly any. */
 const settle = Effect.repeat(TestClock.adjust(1), { times: 9 })

@@ -2,10 +2,11 @@
  * How often a service asks the nodes while nothing wakes it.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Exit, Fiber, Layer, Random, Schedule, Scope } from "effect"
+import { Clock, Effect, Exit, Layer, Random, Schedule } from "effect"
 import { TestClock } from "effect/testing"
 import { lock, type LockOptions, MemoryNode, permits, retryPolicy, withLock, withPermits } from "../../../src/index.ts"
 import * as Opened from "../../support/opened.ts"
+import { scoped } from "../../support/scoped.ts"
 import * as TestNodes from "../../support/testNodes.ts"
 
 const kinds = [
@@ -69,14 +70,3 @@ describe.each(kinds)("$what, held by another service", ({ hold, wait }) => {
       }).pipe(scoped))
   })
 })
-
-/** Runs a test in a scope, and lets time pass while what is in it closes. */
-const scoped = <A, E, R>(body: Effect.Effect<A, E, R | Scope.Scope>): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
-  Effect.gen(function*() {
-    const scope = yield* Scope.make()
-    const exit = yield* Effect.exit(Scope.provide(body, scope))
-    const closing = yield* Effect.forkChild(Scope.close(scope, exit))
-    yield* TestClock.adjust("1 minute")
-    yield* Fiber.join(closing)
-    return yield* exit
-  })

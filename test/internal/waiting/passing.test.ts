@@ -3,7 +3,7 @@
  * one hold from the next, else in one round in which the nodes replace the value.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Duration, Effect, Exit, Fiber, Metric, Option, Schedule, Scope } from "effect"
+import { Cause, Deferred, Duration, Effect, Exit, Fiber, Metric, Option, Schedule } from "effect"
 import { TestClock } from "effect/testing"
 import {
   adopt,
@@ -23,6 +23,7 @@ import {
 } from "../../../src/index.ts"
 import type { HeldLock } from "../../../src/internal/hold/heldLock.ts"
 import * as Opened from "../../support/opened.ts"
+import { scoped } from "../../support/scoped.ts"
 import * as TestNodes from "../../support/testNodes.ts"
 
 /** Far apart, so that whoever gets a lock sooner was given it. */
@@ -512,15 +513,3 @@ const settleNow = Effect.repeat(Effect.yieldNow, { times: 50 })
 
 /** Lets everything happen that needs no time, or hardly any. */
 const settle = Effect.repeat(TestClock.adjust(1), { times: 9 })
-
-/** Runs a test in a scope, and lets time pass while what is in it closes. */
-function scoped<A, E, R>(body: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Scope.Scope>> {
-  return Effect.gen(function*() {
-    const scope = yield* Scope.make()
-    const exit = yield* Effect.exit(Scope.provide(body, scope))
-    const closing = yield* Effect.forkChild(Scope.close(scope, exit))
-    yield* TestClock.adjust("1 minute")
-    yield* Fiber.join(closing)
-    return yield* exit
-  })
-}

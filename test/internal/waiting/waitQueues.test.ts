@@ -37,6 +37,7 @@ import {
 } from "../../../src/index.ts"
 import { withoutHandOver } from "../../support/line.ts"
 import * as Opened from "../../support/opened.ts"
+import { scoped } from "../../support/scoped.ts"
 import * as TestNodes from "../../support/testNodes.ts"
 
 /** Far apart, so that whoever gets a lock sooner was woken. */
@@ -770,17 +771,6 @@ describe("attempts are paced", () => {
       assert.isAtMost(attempts, 200)
     }).pipe(scoped))
 })
-
-/** Runs a test in a scope, and lets time pass while what is in it closes. */
-const scoped = <A, E, R>(body: Effect.Effect<A, E, R | Scope.Scope>): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
-  Effect.gen(function*() {
-    const scope = yield* Scope.make()
-    const exit = yield* Effect.exit(Scope.provide(body, scope))
-    const closing = yield* Effect.forkChild(Scope.close(scope, exit))
-    yield* TestClock.adjust("1 minute")
-    yield* Fiber.join(closing)
-    return yield* exit
-  })
 
 /** So many more attempts, so far apart. */
 const after = (millis: number, times: number) =>
