@@ -3,7 +3,7 @@ import { Redsync } from "effect-redsync"
 import * as IoredisNode from "effect-redsync/IoredisNode"
 import { Cluster } from "ioredis"
 
-// One node, whatever the number of its masters: each name has one master at a time.
+// With `replicas: 1`, a master without a replica grants nothing.
 export const overCluster = (startAt: Array<{ readonly host: string; readonly port: number }>) => {
   const cluster = Effect.acquireRelease(
     Effect.sync(() => new Cluster(startAt)),
