@@ -62,6 +62,9 @@ export class NodeServer {
   }
 }
 
+/** The most servers of a node that are told apart, which bounds memory. */
+const mostServers = 1000
+
 /** What answers for a key: the node or, if that is several servers, the one that has the key. */
 export const partOf = (node: LockNode, key: string): LockNode | NodeServer => {
   const server = node.serverOf === undefined ? undefined : serverOf(node, key)
@@ -69,6 +72,7 @@ export const partOf = (node: LockNode, key: string): LockNode | NodeServer => {
   let servers = serversOf.get(node)
   if (servers === undefined) serversOf.set(node, servers = new Map())
   let part = servers.get(server)
+  if (part === undefined && servers.size >= mostServers) return node
   if (part === undefined) servers.set(server, part = new NodeServer(node, server))
   return part
 }

@@ -37,6 +37,8 @@ class Pending {
   firstReplyAt: number | undefined
   /** Whether a release of the value has been sent. */
   isSent: boolean
+  /** Whether the node rejected its last release. */
+  isRefused = false
 
   constructor(claimed: ClaimedValue, isSent: boolean) {
     this.claimed = claimed
@@ -98,11 +100,13 @@ export class CleanUps {
     if (isGone && pending === undefined) return
     const queue = this.#byNode.get(node)!
     const isRefused = Result.isFailure(answer) && answer.failure.reason === "Rejected"
-    const wasRefusing = queue.isRefusing
+    // A success of another value says nothing: a node may refuse one name and permit another.
+    const isPermitted = Result.isSuccess(answer) && pending?.isRefused === true
     if (isRefused && pending !== undefined) queue.isRefusing = true
     else if (Result.isSuccess(answer)) queue.isRefusing = false
     if (!isGone) {
       const retry = pending ?? new Pending(claimed, !(Result.isFailure(answer) && isUnsent(answer.failure)))
+      retry.isRefused = isRefused
       const hasReplied = Result.isSuccess(answer) || isServerError(answer.failure)
       if (hasReplied) retry.firstReplyAt ??= now
       const isExpired = retry.firstReplyAt !== undefined &&
@@ -110,7 +114,7 @@ export class CleanUps {
       // While closing, a node that has replied with an error is not asked again.
       if (!isExpired && !(hasReplied && this.#isClosing)) this.#enqueue(queue, retry)
     }
-    if (wasRefusing && !queue.isRefusing) this.#onResponding(queue)
+    if (isPermitted) this.#onResponding(queue)
     else this.#schedule(queue)
   }
 

@@ -93,6 +93,15 @@ describe("a server of several that are one node", () => {
       }
     }).pipe(Effect.scoped))
 
+  it.effect("is one of a thousand at most of a node", () =>
+    Effect.gen(function*() {
+      let servers = 0
+      const node: LockNode = { ...(yield* TestNodes.make("first")), serverOf: () => `${servers++}` }
+      const parts = Array.from({ length: 1000 }, () => partOf(node, "a"))
+      assert.isFalse(parts.includes(node))
+      assert.strictEqual(partOf(node, "a"), node)
+    }))
+
   it.effect("that is not known, or is asked for in vain, is the node itself", () =>
     Effect.gen(function*() {
       const node = yield* TestNodes.make("first")
