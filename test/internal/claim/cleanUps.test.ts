@@ -7,7 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { constVoid, identity } from "effect/Function"
 import { TestClock } from "effect/testing"
-import { inspect, type LockNode, NodeError } from "../../../src/index.ts"
+import { inspect, type LockNode } from "../../../src/index.ts"
 import { AcquireRequest, type OwnClaim } from "../../../src/internal/claim/claim.ts"
 import type { LockSettings } from "../../../src/internal/claim/settings.ts"
 import type { LockService } from "../../../src/internal/service/service.ts"
@@ -173,24 +173,6 @@ describe("a value whose release failed", () => {
       yield* TestClock.adjust(1000)
       assert.strictEqual(waiting(), 0)
       assert.deepStrictEqual(["a", "b", "c"].map(node.valueOf), [undefined, undefined, undefined])
-    }).pipe(Effect.scoped))
-
-  it.effect("is not sent again and again where a node refuses one name and permits another", () =>
-    Effect.gen(function*() {
-      let releases = 0
-      const release = (key: string) =>
-        Effect.flatMap(Effect.sleep(1), () => {
-          releases++
-          const cause = new Error("NOPERM")
-          return key === "refused"
-            ? Effect.fail(new NodeError({ node: "node-1", operation: "release", reason: "Rejected", cause }))
-            : Effect.succeed(true)
-        })
-      // What was permitted stays pending as well, since it may be overtaken.
-      const { claimed, over } = yield* oneNode({ mayOvertake: () => true, release })
-      over(claimed("refused"), claimed("permitted"))
-      yield* TestClock.adjust(4000)
-      assert.isAtMost(releases, 2 * 8)
     }).pipe(Effect.scoped))
 
   it.effect("is one of 4,096 at most on a node: the oldest is given up for one more", () =>
