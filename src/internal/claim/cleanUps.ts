@@ -164,10 +164,9 @@ export class CleanUps {
       if (!queue.isRefusing && !this.#quorum.health.isUnreachable(part)) return true
       return asked.size < asked.add(part).size
     })
-    for (const [id, pending] of due) {
-      queue.pending.delete(id)
-      this.#send(queue, pending)
-    }
+    // All first: an answer that comes at once may send everything that is still pending.
+    for (const [id] of due) queue.pending.delete(id)
+    for (const [_, pending] of due) this.#send(queue, pending)
   }
 
   #onResponding(queue: NodeQueue) {

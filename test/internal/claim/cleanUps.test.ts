@@ -7,7 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { constVoid, identity } from "effect/Function"
 import { TestClock } from "effect/testing"
-import { inspect, type LockNode } from "../../../src/index.ts"
+import { inspect, type LockNode, NodeError } from "../../../src/index.ts"
 import { AcquireRequest, type OwnClaim } from "../../../src/internal/claim/claim.ts"
 import type { LockSettings } from "../../../src/internal/claim/settings.ts"
 import type { LockService } from "../../../src/internal/service/service.ts"
@@ -173,6 +173,47 @@ describe("a value whose release failed", () => {
       yield* TestClock.adjust(1000)
       assert.strictEqual(waiting(), 0)
       assert.deepStrictEqual(["a", "b", "c"].map(node.valueOf), [undefined, undefined, undefined])
+    }).pipe(Effect.scoped))
+
+  it.effect("is not sent again and again where a node refuses one name and permits another", () =>
+    Effect.gen(function*() {
+      let isOpen = true
+      let releases = 0
+      const refused = new NodeError({
+        node: "node-1",
+        operation: "release",
+        reason: "Rejected",
+        cause: new Error("NOPERM")
+      })
+      // Answers that take a moment, as those of a server do.
+      const release = (key: string) =>
+        Effect.flatMap(isOpen ? Effect.sleep(1) : Effect.void, () => {
+          releases++
+          return isOpen && key === "refused" ? Effect.fail(refused) : Effect.succeed(true)
+        })
+      // What was permitted stays pending as well, since it may be overtaken.
+      const { claimed, over, waiting } = yield* oneNode({ mayOvertake: () => isOpen, release })
+      over(claimed("refused"), claimed("permitted"))
+      yield* TestClock.adjust(4000)
+      const seen = { releases, waiting: waiting() }
+      // What is still on its way ends here: nobody lets time pass when the test is over.
+      isOpen = false
+      yield* TestClock.adjust(1)
+      // Each at most once at each of 0, 100, 300, 700, 1500, 2500 and 3500 ms.
+      assert.isAtMost(seen.releases, 2 * 7)
+      assert.strictEqual(seen.waiting, 2)
+    }).pipe(Effect.scoped))
+
+  it.effect("is sent once at its date, though the answer to the first sends all that wait", () =>
+    Effect.gen(function*() {
+      const { claimed, node, over, releasedAt, waiting } = yield* oneNode()
+      const claims = ["a", "b", "c"].map(claimed)
+      node.state = { rejects: "OOM command not allowed" }
+      over(...claims)
+      node.state = "up"
+      yield* TestClock.adjust(100)
+      assert.deepStrictEqual(releasedAt(), [0, 0, 0, 100, 100, 100])
+      assert.strictEqual(waiting(), 0)
     }).pipe(Effect.scoped))
 
   it.effect("is one of 4,096 at most on a node: the oldest is given up for one more", () =>
