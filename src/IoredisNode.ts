@@ -77,10 +77,11 @@ export const make = (target: string | RedisOptions): Effect.Effect<LockNode, nev
  * false`) or is a cluster; a client with `lazyConnect` is made to connect. A cluster's
  * `enableAutoPipelining` does not apply to locks. A cluster is one node, but a master that does not
  * respond affects only the locks whose keys it has; if it stays silent, the cluster is asked for its
- * slots again. Throws an `IllegalArgumentError` for anything
- * that is not such a client.
+ * slots again. Throws an `IllegalArgumentError` for anything that is not such a client.
  *
  * **Gotchas**
+ *
+ * Give the client an `error` listener: without one, ioredis prints each connection error.
  *
  * With ioredis' own defaults a client sends commands again after a broken connection and queues
  * them while there is none. Locks stay safe, but a node that is down then costs the node timeout

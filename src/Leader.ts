@@ -306,7 +306,7 @@ const contention = Schedule.jittered(Schedule.min([Schedule.exponential("50 mill
  *
  * - **A run fails, or its instance ends or crashes**: it is not repeated. If the work must be done,
  *   have the run put it into a queue, such as `PersistedQueue`, or a workflow.
- * - **A run is still going when the next is due**: the next run is skipped, on every instance. A
+ * - **A run is still running when the next is due**: the next run is skipped, on every instance. A
  *   lock with the job's name is held during a run; if that lock is lost, the run is interrupted.
  *   With `overlap: "allow"` both run, and no lock is held.
  * - **No instance is up, or too few nodes respond**: the run is missed. Instances try for as long as `clockSkew`.

@@ -342,12 +342,12 @@ export class LockLost extends untraced(
   /** What each node answered to the last extension. Empty if the last extension succeeded, or there was none. */
   declare readonly votes: ReadonlyArray<Vote>
 
-  /** How long before the loss was noticed the lease had ended. Absent if it had not ended. */
+  /** How long the lease had been over when the loss was noticed. Absent if it was not over. */
   declare readonly expiredFor?: Duration.Duration
 
   /**
-   * How long before the loss was noticed the lease was last extended. Absent if it was never
-   * extended, or had not ended.
+   * How long ago the lease had last been extended when the loss was noticed. Absent if it was
+   * never extended, or had not ended.
    */
   declare readonly lastExtended?: Duration.Duration
 

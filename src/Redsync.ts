@@ -216,8 +216,12 @@ export const make = <const Node extends NodeInput>(
 }
 
 /**
- * Provides the service over the given nodes. See {@link make} for when it is ready, for its
- * defects, and for what closing it does.
+ * Provides the service over the given nodes.
+ *
+ * **Details**
+ *
+ * Unreachable servers never make the layer fail, and delay it for at most two seconds. Closing it
+ * releases the locks still held. See {@link make} for the details, and for what is a defect.
  *
  * **Example** (Three servers)
  *

@@ -27,6 +27,20 @@ for (const file of entryPoints) {
   writeFileSync(file, readFileSync(file, "utf8").replace("\n */\n", "\n * @module\n */\n"))
 }
 
+// Errors extend an expression, which would be printed with each of their properties.
+const plugin = join(tool, "plugin.mjs")
+writeFileSync(
+  plugin,
+  `export const load = ({ converter }) =>
+    converter.on("resolveEnd", ({ project }) => {
+      for (const reflection of Object.values(project.reflections)) {
+        for (const key of ["overwrites", "inheritedFrom"]) {
+          if (reflection[key]?.name.startsWith("untraced(")) delete reflection[key]
+        }
+      }
+    }, -1000)`
+)
+
 const optionsFile = join(tool, "typedoc.json")
 writeFileSync(
   optionsFile,
@@ -36,6 +50,7 @@ writeFileSync(
     tsconfig: join(project, "tsconfig.build.json"),
     out: join(root, "docs"),
     readme: "none",
+    plugin: [plugin],
     disableSources: true,
     excludePrivate: true,
     excludeExternals: true,
