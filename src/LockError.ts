@@ -279,7 +279,8 @@ export class NodesUnavailable extends untraced(
 
   override get message(): string {
     const usable = this.votes.filter((vote) => vote._tag !== "Failed").length
-    return `No quorum for ${subject(this)}: ${usable} of ${this.votes.length} ` +
+    const isCertain = this.votes.every((vote) => vote._tag !== "Pending")
+    return `No quorum for ${subject(this)}: ${isCertain ? "" : "at most "}${usable} of ${this.votes.length} ` +
       `${this.votes.length === 1 ? "node" : "nodes"} usable, ${this.quorum} required: ${
         describe(this.votes, "refused")
       }`

@@ -96,7 +96,8 @@ const shown = [
   },
   {
     _tag: "NodesUnavailable",
-    message: "No quorum for lock \"invoices:42\": 2 of 3 nodes usable, 2 required: a:6379 held by another for about " +
+    message:
+      "No quorum for lock \"invoices:42\": at most 2 of 3 nodes usable, 2 required: a:6379 held by another for about " +
       "5.1 s more; c:6379 is not connected: connect ECONNREFUSED 10.0.0.3:6379 (1 more not waited for)",
     lock: "invoices:42",
     quorum: 2,

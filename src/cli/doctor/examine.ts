@@ -66,8 +66,9 @@ const examineProbe = (
     const random = (yield* Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER)).toString(36)
     // A server that cannot be a node would only fail.
     const isNode = findings.every(({ check }) => check !== "role")
-    const trials = !isNode ?
-      [] :
+    const scriptless = isNode ? yield* examineScripts(probe) : []
+    const trials = !isNode || scriptless.length > 0 ?
+      scriptless :
       yield* Effect.flatMap(IoredisNode.make(target), (node) => trial(node, `${options.name}:${random}`, random))
     return {
       node,
@@ -100,12 +101,22 @@ const timed = <A, E>(effect: Effect.Effect<A, E>) =>
     return { value, millis: (yield* monotonic) - start }
   })
 
-/** A refusal counts too: the user may lack the permission for PING. */
+/** A refusal counts too: the user may lack the permission for PING, or it was renamed. */
 const ping = ({ call }: Probe.Probe) => Effect.catchIf(call("PING"), isForbidden, () => Effect.succeed("PONG"))
+
+/** A server that has just restarted must be sent the scripts that it executed before. */
+const examineScripts = ({ call }: Probe.Probe): Effect.Effect<ReadonlyArray<Finding>> =>
+  Effect.match(call("EVAL", "return 1", "0"), {
+    onSuccess: () => [],
+    onFailure: (failure) =>
+      isForbidden(failure)
+        ? [error("rights", `cannot extend or release locks once it has restarted: ${failure.summary}`, rights)]
+        : []
+  })
 
 const shown = (reply: unknown) => Array.isArray(reply) ? "an array" : String(reply)
 
-const isForbidden = ({ summary }: NodeError) => summary.includes("NOPERM")
+const isForbidden = ({ summary }: NodeError) => /NOPERM|unknown command/i.test(summary)
 
 /** The median of a few, in milliseconds. */
 const roundTrip = (probe: Probe.Probe) =>

@@ -33,7 +33,9 @@ export const persistenceOf = (info: Info): string | undefined => {
   return appendOnly === undefined ? undefined : appendOnly === "1" ? "append-only file" : "none between snapshots"
 }
 
-export const uptimeOf = (info: Info): number | undefined => numberOf(info, "uptime_in_seconds")
+/** 0 if the clock was set back to before the start of the server. */
+export const uptimeOf = (info: Info): number | undefined =>
+  info.get("uptime_in_seconds")?.startsWith("-") === true ? 0 : numberOf(info, "uptime_in_seconds")
 
 const numberOf = (info: Info, field: string): number | undefined => {
   const text = info.get(field) ?? ""

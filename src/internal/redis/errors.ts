@@ -71,11 +71,9 @@ export const notWhatItShouldHold = "does not hold what it should"
  */
 export const scriptError = (lua: string, keys: Arguments, error: unknown): unknown => {
   const message = messageOf(error)
-  const command = forbiddenCommand(lua, message)
-  if (command !== undefined) {
-    return new Error(`NOPERM this user has no permissions to run the '${command}' command in a script`, {
-      cause: error
-    })
+  for (const [sign, tell] of refusals) {
+    const command = sign.test(message) ? commandIn(lua, message) : undefined
+    if (command !== undefined) return new Error(tell(command), { cause: error })
   }
   const words = withoutPlace(message).replace(/^(ERR )?user_script:\d+: /, "")
   if (!/^WRONGTYPE |^attempt to |^bad argument #|command arguments must be/.test(words)) return error
@@ -87,12 +85,20 @@ export const scriptError = (lua: string, keys: Arguments, error: unknown): unkno
     })
 }
 
+/** What servers say of a command in a script that the user may not run, or that was renamed, without its name. */
+const refusals: ReadonlyArray<readonly [sign: RegExp, tell: (command: string) => string]> = [
+  [
+    /The user executing the script can't run this command/,
+    (command) => `NOPERM this user has no permissions to run the '${command}' command in a script`
+  ],
+  [/Unknown (?:\w+ )?command called from/, (command) => `ERR unknown command '${command}' in a script`]
+]
+
 /**
  * Up to Redis 7.0, servers name the line in the script instead of the command; Redis 7.0 does not
  * even name the line if the command runs under `pcall`.
  */
-const forbiddenCommand = (lua: string, message: string): string | undefined => {
-  if (!message.includes("The user executing the script can't run this command")) return undefined
+const commandIn = (lua: string, message: string): string | undefined => {
   const line = /@user_script: ?(\d+)/.exec(message)?.[1]
   const source = line === undefined ? readHeld : lua.split("\n")[Number(line) - 1] ?? ""
   return /redis\.p?call\("(\w+)"/.exec(source)?.[1]?.toLowerCase()

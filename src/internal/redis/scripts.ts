@@ -25,10 +25,10 @@ return 0`
 /**
  * The minimum time in milliseconds that the server has been up. Its uptime is the
  * difference of two times in whole seconds: a server that was started at 10.9 s reports
- * 2 s at 12.0 s.
+ * 2 s at 12.0 s. It is negative if its clock was set back to before its start.
  */
 const uptimeAtLeast =
-  `1000 * math.max(0, tonumber(string.match(redis.call("INFO", "server"), "uptime_in_seconds:(%d+)")) - 1)`
+  `1000 * math.max(0, tonumber(string.match(redis.call("INFO", "server"), "uptime_in_seconds:(-?%d+)")) - 1)`
 
 /**
  * Runs before a new lock is granted. The last argument is the minimum uptime in

@@ -244,6 +244,17 @@ describe("redsync doctor", () => {
       ) assert.include(messages, words)
     }).pipe(Effect.scoped))
 
+  it.live("tells a command that was renamed from one that locks need", () =>
+    Effect.gen(function*() {
+      const without = (command: string) => server({ args: [...durable, "--rename-command", command, ""] })
+      const servers = yield* Effect.forEach(["ping", "set", "pttl", "eval"], without, { concurrency: 4 })
+      const { messages, nodes } = yield* doctor(servers.map(({ url }) => url))
+      assert.deepStrictEqual(nodes, [[], ["error: rights", "error: rights"], ["error: rights"], ["error: rights"]])
+      assert.include(messages, "cannot acquire a lock: answered with an error: ERR unknown command")
+      assert.include(messages, "cannot extend a lock: answered with an error: ERR unknown command 'set' in a script")
+      assert.include(messages, "cannot inspect a lock: answered with an error: ERR unknown command 'pttl' in a script")
+    }).pipe(Effect.scoped))
+
   it.live("names the node that is no Redis server, and judges the others", () =>
     Effect.gen(function*() {
       const good = yield* server()

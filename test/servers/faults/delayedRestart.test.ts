@@ -14,6 +14,7 @@ import {
   withFencedLock,
   withLock
 } from "../../../src/index.ts"
+import { scriptsByName } from "../../../src/internal/redis/scriptsByName.ts"
 import * as IoredisNode from "../../../src/IoredisNode.ts"
 import { five, logged, onEach, until, untilAllAnswer, urls, using } from "../../support/faults.ts"
 import { type RedisServer, RedisServers } from "../../support/servers/RedisServers.ts"
@@ -154,6 +155,20 @@ layer(RedisServers.layer(5), { excludeTestServices: true, timeout: "60 seconds" 
       yield* Effect.retry(node.acquire("a", "mine", expiry), { schedule: Schedule.spaced("20 millis") })
       assert.isAtLeast(performance.now() - startedAt, 2000)
     }).pipe(Effect.scoped))
+
+  it.effect("a server whose clock was set back to before its start counts as just started", () =>
+    Effect.gen(function*() {
+      const [a] = yield* five
+      const anHourBack = (lua: string) =>
+        `local server = redis
+local redis = {error_reply = server.error_reply, call = function(command, ...)
+  return command == "INFO" and "uptime_in_seconds:-3600" or server.call(command, ...)
+end}
+${lua}`
+      assert.strictEqual(yield* a.command("EVAL", anHourBack(scriptsByName.uptime.lua), "1", "a"), 0)
+      const acquire = a.command("EVAL", anHourBack(scriptsByName.acquire.lua), "1", "a", "mine", "60000", "1000")
+      assert.include(String(yield* Effect.flip(Effect.sandbox(acquire))), "ABSTAINS 0 1000")
+    }))
 
   it.effect("layerEnv takes it from REDSYNC_DELAYED_RESTART", () =>
     Effect.gen(function*() {
