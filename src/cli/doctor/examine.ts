@@ -104,15 +104,14 @@ const timed = <A, E>(effect: Effect.Effect<A, E>) =>
 /** A refusal counts too: the user may lack the permission for PING, or it was renamed. */
 const ping = ({ call }: Probe.Probe) => Effect.catchIf(call("PING"), isForbidden, () => Effect.succeed("PONG"))
 
-/** A server that has just restarted must be sent the scripts that it executed before. */
-const examineScripts = ({ call }: Probe.Probe): Effect.Effect<ReadonlyArray<Finding>> =>
-  Effect.match(call("EVAL", "return 1", "0"), {
-    onSuccess: () => [],
-    onFailure: (failure) =>
-      isForbidden(failure)
-        ? [error("rights", `cannot extend or release locks once it has restarted: ${failure.summary}`, rights)]
-        : []
+/** A server that has restarted must be sent the scripts again, which it may know from others now. */
+const examineScripts = Effect.fnUntraced(function*({ call }: Probe.Probe) {
+  const [sent, loaded] = yield* Effect.all([call("EVAL", "return 1", "0"), call("SCRIPT", "LOAD", "return 1")], {
+    mode: "result"
   })
+  if (sent._tag === "Success" || loaded._tag === "Success" || !isForbidden(sent.failure)) return []
+  return [error("rights", `cannot be sent scripts, which it loses in a restart: ${sent.failure.summary}`, rights)]
+})
 
 const shown = (reply: unknown) => Array.isArray(reply) ? "an array" : String(reply)
 
