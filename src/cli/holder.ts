@@ -144,11 +144,11 @@ const summary = ({ holder, nodes, quorum, state }: View, paint: Paint): string =
     case "unknown":
       return paint("red", "unknown: too few nodes answer")
     case "foreign":
-      return paint("yellow", `not free: keys that are not locks ${on((node) => node.state === "not a lock")}`)
+      return paint("yellow", `foreign: keys that are not locks ${on((node) => node.state === "not a lock")}`)
     case "contested":
       return paint(
         "yellow",
-        `held by nobody, but not free either: keys ${on((node) => node.state === "held" || node.state === "shared")}`
+        `contested: no value has a quorum; keys ${on((node) => node.state === "held" || node.state === "shared")}`
       )
     case "permits":
     case "free":

@@ -55,7 +55,7 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
         `  ${nodes[0]}  one value for _ s`,
         `  ${nodes[1]}  one value for _ s`,
         `  ${nodes[2]}  free`,
-        "part  held by nobody, but not free either: keys on 1 of 3 nodes, quorum 2",
+        "part  contested: no value has a quorum; keys on 1 of 3 nodes, quorum 2",
         `  ${nodes[0]}  another for _ s`,
         `  ${nodes[1]}  free`,
         `  ${nodes[2]}  free`,
@@ -128,8 +128,8 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
 
   const words: Record<string, RegExp> = {
     held: /held by one value for/,
-    contested: /held by nobody, but not free either: keys on \d/,
-    foreign: /not free: keys that are not locks on \d/,
+    contested: /contested: no value has a quorum; keys on \d/,
+    foreign: /foreign: keys that are not locks on \d/,
     free: /free$/,
     unknown: /unknown: too few nodes answer$/
   }
