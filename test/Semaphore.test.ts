@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Duration, Effect, Exit, Fiber, Option, Ref, Schedule, type Scope } from "effect"
+import { Cause, Duration, Effect, Exit, Fiber, Layer, Logger, Metric, Option, Ref, Schedule, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import {
   Lock,
@@ -340,13 +340,38 @@ describe("Semaphore", () => {
     }).pipe(Effect.provide(Redsync.layer({ nodes: shared })))
   })
 
-  it.effect("a deployment with another limit: the larger one bounds both, with one warning", () =>
-    Effect.gen(function*() {
+  it.effect("a deployment with another limit: the larger one bounds both, with one warning", () => {
+    const lines: Array<string> = []
+    const logger = Logger.make(({ logLevel, message }) => void lines.push(`${logLevel}: ${[message].flat().join(" ")}`))
+    return Effect.gen(function*() {
       yield* held("s", { limit: 4, permits: 3 })
       assert.deepStrictEqual(yield* Semaphore.tryPermits("s", { limit: 3 }), Option.none())
       const large = yield* held("s", { limit: 4 })
       yield* large.release
-      assert.isTrue(Option.isSome(yield* Semaphore.tryPermits("s", { limit: 5, permits: 2 })))
+      assert.deepStrictEqual(lines, [])
+      for (const limit of [5, 6]) {
+        assert.isTrue(Option.isSome(yield* Effect.scoped(Semaphore.tryPermits("s", { limit, permits: 2 }))))
+      }
+      assert.deepStrictEqual(lines, [
+        `Warn: Semaphore "s" is used with different limits, 5 here and 4 elsewhere: at most the larger number of permits is held`
+      ])
+      const { id, state } = (yield* Metric.snapshot).find(({ id }) => id === "redsync_limit_mismatches_total")!
+      assert.strictEqual("count" in state ? Number(state.count) : id, 2, "though each time is counted")
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(Layer.provide(Redsync.layerMemory({ count: 3 }), Logger.layer([logger]))),
+      Effect.provideService(Metric.MetricRegistry, new Map())
+    )
+  })
+
+  it.effect("where others hold more than the own limit, an error tells that none is free, and not fewer", () =>
+    Effect.gen(function*() {
+      yield* held("s", { limit: 9, permits: 5 })
+      const error = yield* Effect.flip(Effect.scoped(held("s", { limit: 2 })))
+      assert.deepStrictEqual(
+        error.votes.map((vote) => vote._tag === "Refused" ? vote.free : vote._tag),
+        [0, 0, "Pending"]
+      )
     }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory({ count: 3 }))))
 
   it.effect("a semaphore and a lock of one name are independent", () =>

@@ -554,6 +554,53 @@ describe("turns", () => {
     })
   })
 
+  it.effect("a writer leaves the lock to readers that wait, and not to one that made a single attempt", () => {
+    const [node] = nodes() as [LockNode]
+    const left = Effect.gen(function*() {
+      assert.isTrue(yield* node.shared!.yieldToReaders("a", "writer", 1000))
+      const key = yield* node.inspect("a")
+      yield* node.remove("a")
+      return Option.getOrUndefined(Option.map(key, ({ value }) => value))
+    })
+    return Effect.gen(function*() {
+      yield* node.acquire("a", "writer", 60_000)
+      assert.deepStrictEqual(yield* trySharedLock("a"), Option.none())
+      assert.isUndefined(yield* left)
+      yield* node.acquire("a", "writer", 60_000)
+      const reader = yield* Effect.forkChild(sharedLock("a", options))
+      yield* TestClock.adjust(1)
+      assert.strictEqual(yield* left, sharedMarker)
+      yield* Fiber.interrupt(reader)
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layer({ nodes: [node] })))
+  })
+
+  it.effect("a writer that waits says so about twice a second, however often readers come and go", () => {
+    const [node] = nodes() as [LockNode]
+    let announced = 0
+    const counting: LockNode = {
+      ...node,
+      shared: {
+        ...node.shared!,
+        announce: (...args) =>
+          Effect.suspend(() => {
+            announced++
+            return node.shared!.announce(...args)
+          })
+      }
+    }
+    return Effect.gen(function*() {
+      yield* node.shared!.acquire("a", "reader", 60_000)
+      const writer = yield* Effect.forkChild(withLock("a", Effect.void, options))
+      for (let round = 0; round < 100; round++) {
+        yield* node.shared!.extend("a", "reader", 60_000)
+        yield* TestClock.adjust(20)
+      }
+      assert.isAtLeast(announced, 3)
+      assert.isAtMost(announced, 6)
+      yield* Fiber.interrupt(writer)
+    }).pipe(Effect.scoped, Effect.provide(Redsync.layer({ nodes: [counting] })))
+  })
+
   it.effect("a lock that is never shared sends the commands of a lock", () =>
     Effect.gen(function*() {
       const { nodes } = yield* TestNodes

@@ -7,6 +7,7 @@ import { Clock, Deferred, Effect, Exit, Fiber, Option } from "effect"
 import { TestClock } from "effect/testing"
 import {
   ErrFailed,
+  forceUnlock,
   inspect,
   lock,
   LockError,
@@ -187,6 +188,18 @@ describe("a silent node", () => {
       assert.isFalse(health.isSilent(first))
       assert.isTrue(health.isFailing(first))
       assert.isFalse(health.isUnreachable(first))
+    }).pipe(Effect.scoped))
+
+  it.effect("is not what rejects a look at a lock, or its removal: it may grant locks all the same", () =>
+    Effect.gen(function*() {
+      const { health, nodes: [first], run } = yield* three()
+      for (const look of [inspect("a"), forceUnlock("a")]) {
+        first.state = { rejects: "NOPERM this user has no permissions" }
+        yield* run(look)
+        assert.isFalse(health.isFailing(first))
+        first.state = "up"
+        yield* run(release)
+      }
     }).pipe(Effect.scoped))
 
   describe("whose operations need a fiber", () => {

@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Logger, References } from "effect"
 import { TestClock } from "effect/testing"
-import { Redsync, withLock } from "../../../src/index.ts"
+import { Redsync, retryPolicy, withLock } from "../../../src/index.ts"
 import * as TestNodes from "../../support/testNodes.ts"
 
 describe("logs", () => {
@@ -37,5 +37,24 @@ describe("logs", () => {
           { "redsync.lock": "b", "redsync.reason": "Expired" }
         ]
       ])
+    }))
+
+  it.effect("an id of a node, and what its server says, stay on one line of bounded length", () =>
+    Effect.gen(function*() {
+      const lines: Array<readonly [message: string, node: string]> = []
+      const logger = Logger.make(({ fiber, message }) => {
+        const { "redsync.node": node } = fiber.getRef(References.CurrentLogAnnotations)
+        lines.push([[message].flat().join(" "), String(node)])
+      })
+      const node = yield* TestNodes.make(`first\nsecond\u202e${"x".repeat(5000)}`)
+      node.state = { rejects: "OOM\nis near" }
+      yield* Effect.exit(withLock("a", Effect.void, { retry: retryPolicy({ tries: 1 }) })).pipe(
+        Effect.provide(Layer.provide(Redsync.layer({ nodes: [node] }), Logger.layer([logger])))
+      )
+      assert.strictEqual(lines.length, 1)
+      const [message, about] = lines[0]!
+      assert.match(message, /^Lock node first\\nsecond\\u202exx+…$/)
+      assert.strictEqual(message.length, 2001)
+      assert.match(about, /^first\\nsecond\\u202exx+…$/)
     }))
 })

@@ -10,6 +10,7 @@ import {
   fencedLock,
   forceUnlock,
   LockMetrics,
+  type LockNode,
   MemoryNode,
   Redsync,
   retryPolicy,
@@ -257,6 +258,53 @@ describe("metrics", () => {
         })
       }
     })).pipe(Effect.scoped))
+
+  it.effect("count a turn that comes when nobody waits any more as wasted", () =>
+    counting(Effect.gen(function*() {
+      const memory = MemoryNode.make()
+      let hear: Parameters<NonNullable<LockNode["waitingList"]>>[1] = () => {}
+      const node: LockNode = {
+        ...memory,
+        waitingList: (waiterId, onNotice) => {
+          hear = onNotice
+          return memory.waitingList!(waiterId, onNotice)
+        }
+      }
+      yield* Effect.provide(Effect.void, yield* service([node]))
+      hear({ _tag: "WakeUp", key: "a", value: "nobody's", next: undefined })
+      assert.deepStrictEqual(only(yield* counts, "wake_ups_total"), {
+        "wake_ups_total{mode=exclusive,outcome=wasted}": 1
+      })
+    })).pipe(Effect.scoped))
+
+  it.effect("count the locks of several names that were granted, not those that were refused", () =>
+    counting(Effect.gen(function*() {
+      const nodes = yield* TestNodes.makeMany(1)
+      yield* nodes[0]!.acquire("b", "another's", 60_000)
+      yield* Effect.exit(withLocks(["a", "b"], () => Effect.void, { retry: retryPolicy({ tries: 1 }) })).pipe(
+        Effect.provide(Redsync.layer({ nodes }))
+      )
+      assert.deepStrictEqual(only(yield* counts, "acquisitions_total"), {
+        "acquisitions_total{mode=exclusive,outcome=granted}": 1,
+        "acquisitions_total{mode=exclusive,outcome=held_by_another}": 1
+      })
+    })))
+
+  it.effect("measure in seconds", () =>
+    counting(Effect.gen(function*() {
+      const nodes = yield* TestNodes.makeMany(1, { distanceMillis: 50 })
+      const held = yield* Effect.forkChild(
+        withLock("a", Effect.sleep("2 seconds")).pipe(Effect.provide(Redsync.layer({ nodes })))
+      )
+      yield* TestClock.adjust("3 seconds")
+      yield* Fiber.join(held)
+      const sums = (yield* Metric.snapshot).flatMap(({ id, state }) => "sum" in state ? [[id, state.sum]] : [])
+      assert.deepStrictEqual(Object.fromEntries(sums), {
+        "redsync_wait_seconds": 0.1,
+        "redsync_hold_seconds": 2.1,
+        "redsync_node_latency_seconds": 0.2
+      })
+    })))
 
   it.effect("as text for Prometheus", () =>
     counting(Effect.gen(function*() {
