@@ -16,7 +16,8 @@ import {
   retryPolicy,
   tryLock,
   unlock,
-  withLock
+  withLock,
+  withPermitsIfAvailable
 } from "../src/index.ts"
 import type * as LockErrors from "../src/LockError.ts"
 
@@ -71,6 +72,35 @@ describe("a look that is answered with", () => {
         assert.isTrue((yield* Redsync.health).isReady)
       }).pipe(Effect.provide(oneOf({ abstention: () => Effect.succeed(answer as Option.Option<never>) })))
   )
+})
+
+describe("permits that are answered with", () => {
+  const grant = { slots: [0], tokens: [], free: 1, lastLimit: 2, ttlMillis: 1000 }
+
+  it.effect.each<readonly [string, unknown]>([
+    ...Object.entries(nonsense),
+    ["more slots than were requested", { ...grant, slots: [0, 1] }],
+    ["a slot beyond the limit", { ...grant, slots: [2] }],
+    ["a slot below the first", { ...grant, slots: [-1] }],
+    ["half a slot", { ...grant, slots: [0.5] }],
+    ["tokens that nobody asked for", { ...grant, tokens: [1] }],
+    ["no tokens", { ...grant, tokens: undefined }],
+    ["no number of free ones", { ...grant, free: "1" }],
+    ["no limit", { ...grant, lastLimit: Number.NaN }],
+    ["no time", { ...grant, ttlMillis: undefined }]
+  ])("%s are a failure of the node", ([_, answer]) =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(withPermitsIfAvailable("a", Effect.void, { limit: 2 }))
+      assert(error._tag === "NodesUnavailable")
+      assert.match(error.message, /node answered with an error: (unexpected reply|it cannot be read)/)
+    }).pipe(
+      Effect.provide(Redsync.layer({
+        nodes: [{
+          ...MemoryNode.make("node"),
+          permits: { ...MemoryNode.make().permits!, acquire: () => Effect.succeed(answer as never) }
+        }]
+      }))
+    ))
 })
 
 describe("a node that cannot", () => {

@@ -4,7 +4,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Data, Deferred, Effect, Exit, Layer, Option, Redacted, Scope } from "effect"
 import { Redis } from "effect/persistence"
-import { lock, MemoryNode, Redsync, type ServiceOptions } from "../../../src/index.ts"
+import { TestClock } from "effect/testing"
+import { lock, type LockNode, MemoryNode, Redsync, type ServiceOptions } from "../../../src/index.ts"
 
 class Broken extends Data.TaggedError("Broken")<{}> {}
 
@@ -159,4 +160,30 @@ describe("a node that is opened", () => {
         assert.include(yield* refusal(given, { replicas: 1 }), "replicas is 1; the node alone cannot wait for replicas")
       }
     }))
+})
+
+describe("a service", () => {
+  it.effect("is there once a quorum of its nodes is ready", () =>
+    Effect.gen(function*() {
+      const [first, second, third] = MemoryNode.makeMany(3)
+      const opening = yield* Effect.forkChild(
+        Redsync.make({ nodes: [first!, { ...second!, ready: Effect.never }, third!] }).pipe(Effect.scoped)
+      )
+      yield* TestClock.adjust(0)
+      assert.isDefined(opening.pollUnsafe())
+    }))
+
+  it.effect("gives replicas a third of the node timeout, so that a node that waits for them can still answer in time", () =>
+    Effect.gen(function*() {
+      const asked: Array<ReadonlyArray<number>> = []
+      const node: LockNode = {
+        ...MemoryNode.make(),
+        replicas: (...args) => {
+          asked.push(args)
+          return MemoryNode.make()
+        }
+      }
+      yield* Redsync.make({ nodes: [node], replicas: 2, nodeTimeout: "300 millis" })
+      assert.deepStrictEqual(asked, [[2, 100]])
+    }).pipe(Effect.scoped))
 })

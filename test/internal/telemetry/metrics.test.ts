@@ -16,9 +16,13 @@ import {
   retryPolicy,
   type ServiceOptions,
   tryLock,
+  tryPermits,
+  trySharedLock,
   withLock,
   withLocks,
-  withPermits
+  withPermits,
+  withSharedLock,
+  withSharedLockIfAvailable
 } from "../../../src/index.ts"
 import { withoutHandOver } from "../../support/line.ts"
 import { readPage } from "../../support/pages.ts"
@@ -276,6 +280,51 @@ describe("metrics", () => {
         "wake_ups_total{mode=exclusive,outcome=wasted}": 1
       })
     })).pipe(Effect.scoped))
+
+  it.effect.each<
+    readonly [mode: string, wait: Effect.Effect<void, unknown, Redsync>, take: (node: LockNode) => unknown]
+  >([
+    [
+      "permits",
+      withPermits("a", Effect.void, { limit: 1 }),
+      ({ permits }) => permits!.acquire("a", "other", { expiryMillis: 60_000, limit: 1, permits: 1, start: 0, step: 1 })
+    ],
+    ["shared", withSharedLock("a", Effect.void), (node) => node.acquire("a", "other", 60_000)]
+  ])("tell how many wait for %s, for as long as they do", ([mode, wait, take]) =>
+    counting(Effect.gen(function*() {
+      const node = MemoryNode.make()
+      yield* take(node) as Effect.Effect<unknown>
+      yield* Effect.gen(function*() {
+        const waiting = [yield* Effect.forkChild(wait), yield* Effect.forkChild(wait)]
+        yield* TestClock.adjust(1)
+        assert.strictEqual((yield* counts)[`waiters{mode=${mode}}`], 2)
+        yield* Fiber.interruptAll(waiting)
+        assert.strictEqual((yield* counts)[`waiters{mode=${mode}}`], 0)
+        assert.deepStrictEqual(only(yield* counts, "acquisitions_total"), {
+          [`acquisitions_total{mode=${mode},outcome=interrupted}`]: 2
+        })
+      }).pipe(Effect.provide(Redsync.layer({ nodes: [node] })))
+    })))
+
+  it.effect("count single attempts by what was to be held", () =>
+    counting(Effect.gen(function*() {
+      yield* Effect.gen(function*() {
+        for (const _ of [1, 2]) {
+          yield* tryLock("a")
+          yield* trySharedLock("b")
+          yield* withLock("c", withSharedLockIfAvailable("c", Effect.void))
+          yield* tryPermits("s", { limit: 1 })
+        }
+      }).pipe(Effect.scoped, Effect.provide(Redsync.layerMemory()))
+      assert.deepStrictEqual(only(yield* counts, "acquisitions_total"), {
+        "acquisitions_total{mode=exclusive,outcome=granted}": 3,
+        "acquisitions_total{mode=exclusive,outcome=held_by_another}": 1,
+        "acquisitions_total{mode=shared,outcome=granted}": 2,
+        "acquisitions_total{mode=shared,outcome=held_by_another}": 2,
+        "acquisitions_total{mode=permits,outcome=granted}": 1,
+        "acquisitions_total{mode=permits,outcome=held_by_another}": 1
+      })
+    })))
 
   it.effect("count the locks of several names that were granted, not those that were refused", () =>
     counting(Effect.gen(function*() {

@@ -4,8 +4,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Schedule } from "effect"
 import { TestClock } from "effect/testing"
-import { LockError, type LockNode, MemoryNode, Redsync, retryPolicy } from "../../../src/index.ts"
+import { type LockNode, MemoryNode, NodeError, Redsync, retryPolicy } from "../../../src/index.ts"
 import type { PermitLine } from "../../../src/LockNode.ts"
+import { open } from "../../support/opened.ts"
 import * as TestNodes from "../../support/testNodes.ts"
 
 const hourly = { limit: 1, retry: Schedule.spaced("1 hour") }
@@ -38,7 +39,7 @@ describe("waiters for permits", () => {
   it.effect("keep their place, though the node then answers late that another of this service has none", () => {
     const memory = MemoryNode.make()
     return Effect.gen(function*() {
-      const late = yield* Deferred.make<never, LockError.NodeError>()
+      const late = yield* Deferred.make<never, NodeError>()
       let joins = 0
       const node = withLine(memory, (line) => ({
         join: (...args) => ++joins === 1 ? Effect.uninterruptible(Deferred.await(late)) : line.join(...args)
@@ -54,7 +55,7 @@ describe("waiters for permits", () => {
       assert.strictEqual(joins, 2)
       yield* Deferred.fail(
         late,
-        new LockError.NodeError({ node: node.id, operation: "inspect", reason: "Disconnected" })
+        new NodeError({ node: node.id, operation: "inspect", reason: "Disconnected" })
       )
       yield* TestClock.adjust(1)
       yield* held.release
@@ -62,4 +63,75 @@ describe("waiters for permits", () => {
       assert.isTrue(Exit.isSuccess(second.pollUnsafe()!), "woken by the release")
     }).pipe(Effect.scoped)
   })
+
+  it.effect("are woken only once their permits are free on all nodes: the one with the line is released last", () => {
+    const order: Array<string> = []
+    const tells = (node: LockNode): LockNode => ({
+      ...withLine(node, (line) => ({
+        release: (...args) =>
+          Effect.suspend(() => {
+            order.push("line")
+            return line.release(...args)
+          })
+      })),
+      permits: {
+        ...node.permits!,
+        release: (...args) =>
+          Effect.suspend(() => {
+            order.push("permits")
+            return node.permits!.release(...args)
+          })
+      }
+    })
+    return Effect.gen(function*() {
+      const service = yield* Redsync.make({ nodes: MemoryNode.makeMany(5).map(tells) })
+      for (const name of ["a", "b", "c", "d", "e", "f"]) {
+        yield* service.withPermits(name, Effect.void, hourly)
+        assert.deepStrictEqual(order.splice(0), ["permits", "permits", "permits", "permits", "line"])
+      }
+    }).pipe(Effect.scoped)
+  })
+
+  it.effect("get them though the node refuses to release with its line", () => {
+    const memory = MemoryNode.make()
+    const node = withLine(memory, () => ({
+      release: () => Effect.fail(new NodeError({ node: memory.id, operation: "release", reason: "Rejected" }))
+    }))
+    return Effect.gen(function*() {
+      const service = yield* Redsync.make({ nodes: [node] })
+      const held = yield* service.permits("s", hourly)
+      assert.isTrue(yield* held.release)
+      assert.deepStrictEqual((yield* memory.permits!.inspect("s")).holders, [])
+    }).pipe(Effect.scoped)
+  })
+
+  it.effect("look again when notifications of the node with their line may have been lost, not those of another", () =>
+    Effect.gen(function*() {
+      const nodes = yield* TestNodes.makeMany(3, { notices: "delivered" })
+      const service = yield* Redsync.make({ nodes })
+      yield* service.permits("s", hourly)
+      yield* Effect.forkChild(service.permits("s", hourly))
+      yield* TestClock.adjust(1)
+      const isListed = (node: TestNodes.TestNode) => TestNodes.callsOf(node, "join").length > 0
+      const attempts = () => TestNodes.callsOf(nodes[0]!, "acquire").length
+      const reconnect = (node: TestNodes.TestNode) => {
+        node.state = "down"
+        node.state = "up"
+        return TestClock.adjust(1)
+      }
+      const before = attempts()
+      yield* Effect.forEach(nodes.filter((node) => !isListed(node)), reconnect)
+      assert.strictEqual(attempts(), before)
+      yield* Effect.forEach(nodes.filter(isListed), reconnect)
+      assert.strictEqual(attempts(), before + 1)
+    }).pipe(Effect.scoped))
+
+  it.effect("are told of another limit once for each semaphore, of which a thousand are remembered", () =>
+    Effect.gen(function*() {
+      const { service } = yield* open({ nodes: [MemoryNode.make()] })
+      const first = (name: string) => service.permitQueues.isFirstWarning(name)
+      assert.deepStrictEqual(["a", "a", "b", "a"].map(first), [true, false, true, false])
+      for (let index = 0; index < 1000; index++) first(`${index}`)
+      assert.isTrue(first("a"))
+    }).pipe(Effect.scoped))
 })
