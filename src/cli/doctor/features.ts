@@ -1,10 +1,12 @@
 /**
  * What a node can do beyond exclusive locks: fencing tokens, shared locks, permits.
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import { companionKey } from "../../internal/redis/keys.ts"
 import { NodeError } from "../../LockError.ts"
-import type { LockNode } from "../../LockNode.ts"
+import type { LockNode, Notice } from "../../LockNode.ts"
 import { type Finding, note } from "./finding.ts"
 import { entry, isItRedis, not, other, waiterId, withPatience } from "./steps.ts"
 
@@ -39,10 +41,10 @@ const expected = <A>(
   answer: Effect.Effect<A, NodeError>,
   isRight: (answer: A) => boolean
 ): Effect.Effect<A, NodeError> =>
-  Effect.filterOrElse(answer, isRight, () => {
-    const cause = `it did not do what it should. ${isItRedis}`
-    return Effect.fail(new NodeError({ node: node.id, operation: "acquire", reason: "Rejected", cause }))
-  })
+  Effect.filterOrElse(answer, isRight, () => refused(node, `it did not do what it should. ${isItRedis}`))
+
+const refused = (node: LockNode, cause: string) =>
+  Effect.fail(new NodeError({ node: node.id, operation: "acquire", reason: "Rejected", cause }))
 
 const isTrue = (answer: boolean) => answer
 
@@ -110,13 +112,20 @@ export const limiting = (node: LockNode, name: string, value: string): Effect.Ef
     yield* node.remove(companionKey("permit-fencing", name))
   })
   const waiting = Effect.gen(function*() {
-    const line = (yield* node.waitingList?.(name + waiterId, () => {}) ?? Effect.undefined)?.permits
+    const turn = yield* Deferred.make<void>()
+    const onNotice = ({ _tag }: Notice) => {
+      if (_tag === "PermitsFree") Deferred.doneUnsafe(turn, Effect.void)
+    }
+    const line = (yield* node.waitingList?.(name + waiterId, onNotice) ?? Effect.undefined)?.permits
     if (line === undefined) return
     const waiter = { value: entry.value, permits: 1 }
+    yield* permits.acquire(name, value, request)
     yield* line.join(name, waiter, 2, "back")
     yield* line.release(name, value)
+    const isTold = Option.isSome(yield* Effect.timeoutOption(Deferred.await(turn), "1 second"))
     yield* line.leave(name, waiter)
-  }).pipe(Effect.scoped)
+    if (!isTold) return yield* refused(node, "it sent no notification of a release")
+  }).pipe(Effect.scoped, Effect.ensuring(Effect.ignore(permits.release(name, value))))
   return Effect.gen(function*() {
     const without = "grants no permits of semaphores (run --permits, withPermits)"
     const findings = yield* optional(node, "permits", without, holding)

@@ -4,7 +4,7 @@
  *
  * `GET` runs under `pcall`, so that a key that is not a string counts as "not ours"
  * instead of failing the script. Any other error, such as a missing permission, is the
- * script's reply.
+ * script's reply. A line calls one command, since servers may name the line instead of the command.
  */
 import { largest, longestValue, serviceIdLength, sharedMarker } from "../nodeContract.ts"
 
@@ -135,8 +135,7 @@ end
 export const wakeNext = `repeat
   local entry = redis.pcall("LPOP", KEYS[2])
   if type(entry) ~= "string" then
-    local forbidden = type(entry) == "table" and
-      (string.find(entry.err, "permissions", 1, true) or string.find(entry.err, "can't run", 1, true))
+    local forbidden = type(entry) == "table" and not string.find(entry.err, "WRONGTYPE", 1, true)
     if forbidden and redis.call("PTTL", KEYS[2]) >= 0 then woke = 8 end
     break
   end

@@ -53,7 +53,8 @@ end
 local function waits(kind, millis)
   if millis <= 0 then return end
   redis.call("HSET", turns, kind, string.format("%.0f", now + millis))
-  if redis.call("PTTL", turns) < millis then redis.call("PEXPIRE", turns, millis) end
+  local left = redis.call("PTTL", turns)
+  if left < millis then redis.call("PEXPIRE", turns, millis) end
 end
 `
 

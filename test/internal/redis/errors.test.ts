@@ -2,6 +2,9 @@ import { assert, it } from "@effect/vitest"
 import { Cause } from "effect"
 import { Redis } from "effect/persistence"
 import { toNodeError } from "../../../src/internal/redis/errors.ts"
+import { permitScripts } from "../../../src/internal/redis/permitScripts.ts"
+import { scriptsByName } from "../../../src/internal/redis/scriptsByName.ts"
+import { sharedScripts } from "../../../src/internal/redis/sharedScripts.ts"
 
 class TimeoutError extends Error {}
 
@@ -27,4 +30,11 @@ it("a host with several addresses is told by the error of the first", () => {
 it("what the servers of a cluster answered until its client gave up is the reason, and an answer", () => {
   const error = new Error("Too many Cluster redirections. Last error: ReplyError: TRYAGAIN Multiple keys request")
   assert.deepStrictEqual(told(error), ["Rejected", "TRYAGAIN Multiple keys request"])
+})
+
+it("no line of a script runs two commands, of which an error would name the first", () => {
+  const all = [scriptsByName, permitScripts, sharedScripts].flatMap((scripts) => Object.values(scripts))
+  const lines = all.flatMap(({ lua }) => lua.split("\n"))
+  const commands = (line: string) => new Set(line.match(/redis\.p?call\("\w+"/g))
+  assert.deepStrictEqual(lines.filter((line) => commands(line).size > 1), [])
 })

@@ -247,12 +247,19 @@ describe("redsync doctor", () => {
   it.live("tells a command that was renamed from one that locks need", () =>
     Effect.gen(function*() {
       const without = (command: string) => server({ args: [...durable, "--rename-command", command, ""] })
-      const servers = yield* Effect.forEach(["ping", "set", "pttl"], without, { concurrency: 3 })
+      const servers = yield* Effect.forEach(["ping", "set", "pttl", "lpop"], without, { concurrency: 4 })
       const { messages, nodes } = yield* doctor(servers.map(({ url }) => url))
-      assert.deepStrictEqual(nodes, [[], ["error: rights", "error: rights"], ["error: rights"]])
+      assert.deepStrictEqual(nodes, [
+        [],
+        ["error: rights", "error: rights"],
+        ["error: rights"],
+        ["warning: wake-ups", "note: permits"]
+      ])
       assert.include(messages, "cannot acquire a lock: answered with an error: ERR unknown command")
       assert.include(messages, "cannot extend a lock: answered with an error: ERR unknown command 'set' in a script")
       assert.include(messages, "cannot inspect a lock: answered with an error: ERR unknown command 'pttl' in a script")
+      assert.include(messages, "waiters for a lock poll on their schedules alone: this user may not LPOP waiters")
+      assert.include(messages, "does not wake waiters for permits, which then poll")
     }).pipe(Effect.scoped))
 
   it.live("is not deceived by scripts that others have sent", () =>
