@@ -30,7 +30,7 @@ import {
   millis,
   passes
 } from "./internal/base/arguments.ts"
-import { monotonicMillis } from "./internal/base/clock.ts"
+import { instantNow, monotonicMillis } from "./internal/base/clock.ts"
 import { quoted } from "./internal/base/text.ts"
 import { checkName, resolveSettings } from "./internal/claim/settings.ts"
 import { isProgram } from "./internal/service/dualApi.ts"
@@ -313,7 +313,8 @@ const contention = Schedule.jittered(Schedule.min([Schedule.exponential("50 mill
  * - **The layer is closed**: the run is interrupted and its finalizers run.
  *
  * Runs that failed, were interrupted, could not be claimed, or were due while the process stood
- * still are logged as warnings; runs skipped because an earlier one is still running, as
+ * still are logged as warnings, and so is a clock that was set back: no run is repeated, so the next
+ * one is late by as much. Runs skipped because an earlier one is still running are logged as
  * information. Invalid options make the layer die.
  *
  * **Gotchas**
@@ -414,7 +415,11 @@ const runs = <E, R>(
     let after = yield* Clock.currentTimeMillis
     while (true) {
       const at = Cron.next(cron, after).getTime()
-      const now = yield* sleepUntil(at)
+      const now = yield* sleepUntil(at, skewMillis, (backMillis) =>
+        Effect.logWarning(
+          `This instance runs cron job ${quoted(name)} next at ${iso(at)}: its clock was set back by ` +
+            `${(backMillis / 1000).toFixed(1)} s, and no run is repeated`
+        ))
       // A run that this instance has slept through is due for as long as it can still be claimed.
       after = Math.max(at, now - skewMillis)
       if (after === at) {
@@ -460,12 +465,21 @@ const cronOptionsOf = <E, R>(options: CronOptions<E, R>): CronOptions<E, R> | st
 /**
  * Sleeps until the wall clock shows a time, and succeeds with what it shows. Timers use the
  * monotonic clock, but the wall clock may be set meanwhile, and continues while the machine is
- * suspended.
+ * suspended. Reports if it is set back by more than `skewMillis`.
  */
-const sleepUntil = Effect.fnUntraced(function*(at: number) {
+const sleepUntil = Effect.fnUntraced(function*(
+  at: number,
+  skewMillis: number,
+  onSetBack: (millis: number) => Effect.Effect<void>
+) {
+  const clock = yield* Clock.Clock
+  let before = instantNow(clock)
   while (true) {
-    const now = yield* Clock.currentTimeMillis
-    if (now >= at) return now
-    yield* Effect.sleep(Math.min(at - now, longestSleepMillis))
+    const now = instantNow(clock)
+    const backMillis = before.wall - before.monotonic - (now.wall - now.monotonic)
+    if (backMillis > skewMillis) yield* onSetBack(backMillis)
+    if (now.wall >= at) return now.wall
+    before = now
+    yield* Effect.sleep(Math.min(at - now.wall, longestSleepMillis))
   }
 })

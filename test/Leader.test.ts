@@ -524,6 +524,8 @@ describe("a cron job", () => {
     const runs = (yield* events).map((event) => event.replace(/.*run of /, ""))
     assert.deepStrictEqual(runs, ["01:06:00", "01:07:00"])
     assert.deepStrictEqual(yield* lines, [
+      `Warn: This instance runs cron job "job" next at 1970-01-01T00:02:00.000Z: its clock was set back by 3600.0 s, ` +
+      "and no run is repeated",
       `Warn: This instance skips the runs of cron job "job" due from 1970-01-01T00:02:00.000Z to 1970-01-01T01:05:30.000Z: ` +
       "this process was blocked or suspended, or its clock was set"
     ])

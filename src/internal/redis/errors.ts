@@ -71,9 +71,14 @@ export const notWhatItShouldHold = "does not hold what it should"
  */
 export const scriptError = (lua: string, keys: Arguments, error: unknown): unknown => {
   const message = messageOf(error)
-  for (const [sign, tell] of refusals) {
-    const command = sign.test(message) ? commandIn(lua, message) : undefined
-    if (command !== undefined) return new Error(tell(command), { cause: error })
+  const isUnknown = /Unknown (?:\w+ )?command called from/.test(message)
+  if (isUnknown || message.includes("The user executing the script can't run this command")) {
+    const command = commandIn(lua, message)
+    if (command === undefined) return error
+    const what = isUnknown
+      ? `ERR unknown command '${command}'`
+      : `NOPERM this user has no permissions to run the '${command}' command`
+    return new Error(`${what} in a script`, { cause: error })
   }
   const words = withoutPlace(message).replace(/^(ERR )?user_script:\d+: /, "")
   if (!/^WRONGTYPE |^attempt to |^bad argument #|command arguments must be/.test(words)) return error
@@ -84,15 +89,6 @@ export const scriptError = (lua: string, keys: Arguments, error: unknown): unkno
       cause: error
     })
 }
-
-/** What servers say of a command in a script that the user may not run, or that was renamed, without its name. */
-const refusals: ReadonlyArray<readonly [sign: RegExp, tell: (command: string) => string]> = [
-  [
-    /The user executing the script can't run this command/,
-    (command) => `NOPERM this user has no permissions to run the '${command}' command in a script`
-  ],
-  [/Unknown (?:\w+ )?command called from/, (command) => `ERR unknown command '${command}' in a script`]
-]
 
 /**
  * Up to Redis 7.0, servers name the line in the script instead of the command; Redis 7.0 does not

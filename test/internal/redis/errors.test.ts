@@ -1,7 +1,7 @@
 import { assert, it } from "@effect/vitest"
 import { Cause } from "effect"
 import { Redis } from "effect/persistence"
-import { toNodeError } from "../../../src/internal/redis/errors.ts"
+import { scriptError, toNodeError } from "../../../src/internal/redis/errors.ts"
 import { permitScripts } from "../../../src/internal/redis/permitScripts.ts"
 import { scriptsByName } from "../../../src/internal/redis/scriptsByName.ts"
 import { sharedScripts } from "../../../src/internal/redis/sharedScripts.ts"
@@ -30,6 +30,15 @@ it("a host with several addresses is told by the error of the first", () => {
 it("what the servers of a cluster answered until its client gave up is the reason, and an answer", () => {
   const error = new Error("Too many Cluster redirections. Last error: ReplyError: TRYAGAIN Multiple keys request")
   assert.deepStrictEqual(told(error), ["Rejected", "TRYAGAIN Multiple keys request"])
+})
+
+it.each([
+  "ERR Unknown Redis command called from script script: 0af, on @user_script:1.",
+  "ERR Unknown command called from script script: 0af, on @user_script:1.",
+  "ERR Error running script (call to f_0af): @user_script:1: @user_script: 1: Unknown Redis command called from Lua script"
+])("a command that the server does not have is named where a script calls it: %s", (message) => {
+  const error = scriptError(`return redis.call("PTTL", KEYS[1])`, ["a"], new Error(message))
+  assert.strictEqual((error as Error).message, "ERR unknown command 'pttl' in a script")
 })
 
 it("no line of a script runs two commands, of which an error would name the first", () => {
