@@ -268,7 +268,7 @@ export interface DistributedSemaphore {
     program: Program<[permits: Permits], A, E, R>
   ) => Effect.Effect<Option.Option<A>, E | NodesUnavailable | LockLost, R | Redsync>
 
-  /** Holds the given number of permits until the scope closes: {@link permits}. */
+  /** Holds the given number of permits until the scope closes, as the function `permits` does. */
   readonly takeScoped: (permits: number) => Effect.Effect<Permits, LockError, Redsync | Scope.Scope>
 
   /** Makes one attempt, `None` if too few are free: {@link tryPermits}. */

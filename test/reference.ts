@@ -4,12 +4,12 @@
  *
  * typedoc needs an older TypeScript than the project has, so both are installed in a
  * temporary directory. There, too, the sources get the tag by which typedoc knows the
- * comment of a module.
+ * comment of a module, with the name to import it by.
  */
 import { execFileSync, spawnSync } from "node:child_process"
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { sourcesOfEntryPoints } from "./support/entryPoints.ts"
 
@@ -24,7 +24,8 @@ for (const name of ["src", "package.json", "tsconfig.json", "tsconfig.build.json
 symlinkSync(join(root, "node_modules"), join(project, "node_modules"))
 const entryPoints = sourcesOfEntryPoints.map((source) => join(project, source))
 for (const file of entryPoints) {
-  writeFileSync(file, readFileSync(file, "utf8").replace("\n */\n", "\n * @module\n */\n"))
+  const name = join("effect-redsync", basename(file, ".ts")).replace(/\/index$/, "")
+  writeFileSync(file, readFileSync(file, "utf8").replace("\n */\n", `\n * @module ${name}\n */\n`))
 }
 
 // Errors extend an expression, which would be printed with each of their properties.
@@ -55,6 +56,7 @@ writeFileSync(
     excludePrivate: true,
     excludeExternals: true,
     categorizeByGroup: false,
+    defaultCategory: "exported by name",
     blockTags: ["@category", "@default", "@module", "@param", "@returns", "@see", "@since", "@stability"],
     validation: { invalidLink: false, notExported: false, notDocumented: true },
     requiredToBeDocumented: ["Module", "Namespace", "Class", "Interface", "TypeAlias", "Function", "Variable"],

@@ -1,5 +1,5 @@
 // A script that cron starts at the same time on every machine: one makes the report of the day, and the others find that
-// it is made. REDSYNC_NODES names the servers for locks, REPORTS the directory. Within a service use Leader.cron instead.
+// it has been made. REDSYNC_NODES names the servers for locks, REPORTS the directory. Within a service use Leader.cron instead.
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Config, Console, DateTime, Effect, FileSystem, Path } from "effect"
 import { Lock, lock, Redsync, retryPolicy } from "effect-redsync"
@@ -26,7 +26,7 @@ const once = Effect.gen(function*() {
 
 once.pipe(
   Effect.scoped,
-  Effect.catchTag("ErrFailed", () => Console.log("another machine makes the report, or has made it")),
+  Effect.catchTag("ErrFailed", () => Console.log("another machine is making the report, or has made it")),
   Effect.provide(Redsync.layerEnv()),
   Effect.provide(NodeServices.layer),
   // The exit code is 1 if the report failed, too few servers respond, or the lock was lost: cron sends a mail.

@@ -2,7 +2,7 @@
 import { Console, Cron, Effect, Layer } from "effect"
 import { Leader, Redsync } from "effect-redsync"
 
-// What every instance builds. A run is skipped while an earlier run is still going on.
+// What every instance builds. A run is skipped while an earlier run is still in progress.
 export const nightly = Leader.cron({
   name: "report:nightly",
   cron: Cron.parseUnsafe("0 3 * * *", "Europe/Berlin"),
