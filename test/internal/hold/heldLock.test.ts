@@ -8,7 +8,7 @@ import { TestClock } from "effect/testing"
 import {
   adopt,
   forceUnlock,
-  type Lock,
+  Lock,
   lock,
   LockLost,
   type LockNode,
@@ -97,6 +97,30 @@ describe("resting", () => {
       assert.deepStrictEqual(count("extend"), [1, 1, 1])
       yield* TestClock.adjust(1)
       assert.deepStrictEqual(count("extend"), [2, 2, 2])
+    })
+  )
+
+  test(
+    "who no longer waits for a loss is forgotten",
+    Effect.fnUntraced(function*({ held, run }) {
+      const inside = held as HeldLock
+      const waiting = new Set<unknown>()
+      const onLost = inside.onLost.bind(inside)
+      inside.onLost = (listener) => {
+        const forget = onLost(listener)
+        waiting.add(listener)
+        return () => {
+          waiting.delete(listener)
+          forget()
+        }
+      }
+      const waits = yield* Effect.forEach(
+        [held.lost, Lock.guard(held, Effect.never)],
+        (wait) => begin(run(wait))
+      )
+      assert.strictEqual(waiting.size, 2)
+      yield* Fiber.interruptAll(waits)
+      assert.strictEqual(waiting.size, 0)
     })
   )
 
