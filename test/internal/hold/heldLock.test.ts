@@ -3,11 +3,12 @@
  * that no other does anything.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Option, type Scope } from "effect"
+import { Duration, Effect, Exit, Fiber, Option, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import {
   adopt,
   forceUnlock,
+  inspect,
   Lock,
   lock,
   LockLost,
@@ -97,6 +98,21 @@ describe("resting", () => {
       assert.deepStrictEqual(count("extend"), [1, 1, 1])
       yield* TestClock.adjust(1)
       assert.deepStrictEqual(count("extend"), [2, 2, 2])
+    })
+  )
+
+  test(
+    "the end of a scope does not wait for nodes that are known not to answer, for each of its locks in turn",
+    Effect.fnUntraced(function*({ all, run }) {
+      const scope = yield* Scope.make()
+      for (const name of ["b", "c", "d"]) yield* run(Scope.provide(lock(name), scope))
+      all("silent")
+      const looking = yield* begin(run(inspect("a")))
+      yield* TestClock.adjust(nodeTimeout)
+      yield* Fiber.join(looking)
+      const closing = yield* begin(Scope.close(scope, Exit.void))
+      yield* TestClock.adjust(0)
+      assert.isDefined(closing.pollUnsafe())
     })
   )
 
