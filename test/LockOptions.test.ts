@@ -881,11 +881,11 @@ describe("configuration", () => {
       assert.include(yield* failure({ REDSYNC_NODES: " , " }), "REDSYNC_NODES names no node; expected redis://a:6379")
       assert.include(
         yield* failure({ REDSYNC_NODES: "redis://a:6379,redis://b:6379/x" }),
-        `REDSYNC_NODES, entry 2, is "redis://b:6379/x"; it must be like`
+        `effect-redsync: REDSYNC_NODES, entry 2, is "redis://b:6379/x"; it must be like`
       )
       assert.include(
         yield* failure({ REDSYNC_NODES: "localhost:6379" }),
-        `REDSYNC_NODES, entry 1, is "localhost:6379"; it has no scheme; write "redis://localhost:6379".`
+        `effect-redsync: REDSYNC_NODES, entry 1, is "localhost:6379"; it has no scheme; write "redis://localhost:6379".`
       )
     }))
 

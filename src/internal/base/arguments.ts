@@ -105,9 +105,9 @@ const toMillis = (input: unknown) => Duration.toMillis(Duration.fromInputUnsafe(
 
 export const isWhole = (u: unknown): u is number => Number.isSafeInteger(u)
 
-/** One sentence with the option, its value and what is allowed. */
+/** One sentence with the option or environment variable, its value and what is allowed. */
 export const invalidOption = (option: string, value: unknown, allowed: string): string =>
-  `effect-redsync: the option ${option} is ${showValue(value)}; ${allowed}.`
+  `effect-redsync: ${option.startsWith("REDSYNC_") ? "" : "the option "}${option} is ${showValue(value)}; ${allowed}.`
 
 const invalidOptions = (options: unknown, allowed: string): string =>
   `effect-redsync: the options are ${showValue(options)}; they must be ${allowed}.`
