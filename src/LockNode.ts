@@ -543,13 +543,24 @@ export interface WaitingList {
 
   /**
    * Releases the key like `LockNode.release`, and removes the given entry, if any. If the key is
-   * then free, wakes the next in line.
+   * then free, wakes the next in line. `isVacant` is `true` if there was neither a key nor anybody
+   * in line.
    */
   readonly release: (
     key: string,
     value: string,
     entry: LineEntry | undefined
-  ) => Effect.Effect<{ readonly released: boolean; readonly woke: boolean }, NodeError>
+  ) => Effect.Effect<
+    { readonly released: boolean; readonly woke: boolean; readonly isVacant?: boolean },
+    NodeError
+  >
+
+  /**
+   * Notifies every service that listens that what is stored under this name may be lost (`Lost`):
+   * the holder has found its key missing, and the list may have gone with it. Without it those who
+   * wait find out when they next look.
+   */
+  readonly alert?: (key: string) => Effect.Effect<void, NodeError>
 
   /**
    * Notifies the holder of the key that readers wait (`ReadersWait`), and this service of the next
@@ -669,7 +680,8 @@ export interface HandOver {
    * (`HandedOver`) and the next in line (`First`). If the successor does not receive that, or the
    * server has not been up for as long as the delayed restart requires, it deletes the key and
    * wakes the next in line instead. Nothing happens to a key that has another value; if the key is
-   * free, the next in line is woken.
+   * free, the next in line is woken. `isVacant` is `true` if there was neither a key nor anybody in
+   * line.
    *
    * A fenced successor gets the token that `FencingCounters.acquire` would answer with; if the
    * counter cannot count any further, the key is deleted and the next in line is woken.
@@ -679,7 +691,10 @@ export interface HandOver {
     value: string,
     successor: LineEntry,
     terms: HandOverTerms
-  ) => Effect.Effect<{ readonly released: boolean; readonly woke: boolean; readonly handedOver: boolean }, NodeError>
+  ) => Effect.Effect<
+    { readonly released: boolean; readonly woke: boolean; readonly handedOver: boolean; readonly isVacant?: boolean },
+    NodeError
+  >
 }
 
 /**
@@ -749,6 +764,7 @@ export interface LinePosition {
  *   `next` is the first in line, if the node has the list
  * - `ReadersWait`: readers wait for the lock that is held with this value
  * - `KeyChanged`: a key that the service watches has changed
+ * - `Lost`: what is stored under the name, waiting lists included, may be lost
  * - `PermitsFree`: the permits of the entry with this value may be free, `slot` among
  *   them if known, and the entry is no longer in the line of the semaphore
  * - `Resync`: notifications may have been lost
@@ -769,6 +785,7 @@ export type Notice =
   | HandedOver
   | { readonly _tag: "ReadersWait"; readonly key: string; readonly value: string }
   | { readonly _tag: "KeyChanged"; readonly key: string }
+  | { readonly _tag: "Lost"; readonly key: string }
   | { readonly _tag: "PermitsFree"; readonly key: string; readonly value: string; readonly slot: number | undefined }
   | { readonly _tag: "Resync" }
   | { readonly _tag: "Unsupported"; readonly why: string }

@@ -16,7 +16,14 @@ import * as Option from "effect/Option"
 import { monotonicMillis } from "./internal/base/clock.ts"
 import { type CountTokens, PermitTable } from "./internal/memory/permitTable.ts"
 import { ReaderTables } from "./internal/memory/readerTable.ts"
-import { fencingCounterTtlMillis, isToken, mostSlots, sharedMarker, waiterOf } from "./internal/nodeContract.ts"
+import {
+  fencingCounterTtlMillis,
+  isToken,
+  mostSlots,
+  serviceIdLength,
+  sharedMarker,
+  waiterOf
+} from "./internal/nodeContract.ts"
 import { NodeError } from "./LockError.ts"
 import type { KeyState, LineEntry, LockNode, Notice, PermitEntry, PermitLine, WaitingList } from "./LockNode.ts"
 
@@ -265,6 +272,7 @@ export const make = (id: string = "memory"): LockNode => {
   /** What one service sees of the waiting lists. */
   const waitingList = (waiterId: string): WaitingList => {
     const owner = (value: string) => waiterOf(value, waiterId)
+    const serviceId = waiterId.slice(-serviceIdLength)
 
     /** Wakes the first waiter for a free key that can be notified. Waiters whose service is gone are skipped. */
     const wakeNext = (key: string, now: number, tell: Tell): boolean => {
@@ -339,10 +347,18 @@ export const make = (id: string = "memory"): LockNode => {
         }),
       release: (key, value, entry) =>
         step((now, tell) => {
+          const isFree = live(key, now) === undefined
           const released = release(key, value, now)
           if (released) changed(key, tell)
           if (entry !== undefined) takeOut(key, entry)
-          return { released, woke: wakeNext(key, now, tell) }
+          const woke = wakeNext(key, now, tell)
+          return { released, woke, isVacant: isFree && !woke }
+        }),
+      alert: (key) =>
+        step((_now, tell) => {
+          for (const listener of listeners.keys()) {
+            if (waiterOf(serviceId, listener) === waiterId) tell(listener, { _tag: "Lost", key })
+          }
         }),
       handOver: {
         listen: () => at((now) => ({ millis: now, clock: id })),
@@ -353,8 +369,10 @@ export const make = (id: string = "memory"): LockNode => {
           }),
         transfer: (key, value, successor, { chain, expiryMillis, proposal }) =>
           step((now, tell) => {
-            if (live(key, now)?.value !== value) {
-              return { released: false, woke: wakeNext(key, now, tell), handedOver: false }
+            const held = live(key, now)
+            if (held?.value !== value) {
+              const woke = wakeNext(key, now, tell)
+              return { released: false, woke, handedOver: false, isVacant: held === undefined && !woke }
             }
             const token = successor.fenced ? Math.max(counter(key, now) + 1, proposal) : undefined
             if (token !== undefined && !isToken(token)) {

@@ -123,6 +123,13 @@ const handOver = (
     )
   )
 
+/** Tells all who wait that a lock was lost. */
+const alert = ({ alert }: WaitingList, name: string): Effect.Effect<ReadonlyArray<Finding>> =>
+  Effect.match(alert?.(name) ?? Effect.void, {
+    onFailure: (failure) => [explain(failure, "tell all who wait when a lock was deleted", warning)],
+    onSuccess: () => []
+  })
+
 /** Stands in line for the lock while it is held, and waits for both kinds of notification of its release. */
 const wakeUps = (node: LockNode, name: string, value: string): Effect.Effect<ReadonlyArray<Finding>> =>
   Effect.gen(function*() {
@@ -144,7 +151,9 @@ const wakeUps = (node: LockNode, name: string, value: string): Effect.Effect<Rea
       Effect.map(Effect.timeoutOption(Deferred.await(word), "1 second"), Option.isSome)
     const [isTurn, isChanged] = yield* Effect.all([heard(turn), heard(changed)], { concurrency: 2 })
     const polls = "waiters for a lock poll on their schedules alone"
-    if (isTurn && isChanged && unable === undefined) return yield* handOver(node, list, name, value)
+    if (isTurn && isChanged && unable === undefined) {
+      return [...yield* handOver(node, list, name, value), ...yield* alert(list, name)]
+    }
     return [
       warning(
         "wake-ups",

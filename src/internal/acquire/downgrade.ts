@@ -42,13 +42,14 @@ export const downgrade = (
     const start = instantNow(service.clock)
     // Registered as a task, so that closing the service also waits for the clean-up.
     quorum.taskStarted()
-    const end = (isGranted: boolean) => {
+    const end = (isGranted: boolean, isTaken = false) => {
       lock.exclusiveEnded(isGranted)
       if (!isGranted) {
         cleanUps.over(lock.claim, nodes)
         cleanUps.over(claim, nodes)
       }
       service.waitQueues.notifyFirst(lock.claim)
+      if (isTaken) service.waitQueues.alert(claim.key)
       quorum.taskEnded()
     }
     const voted = Effect.onExitPrimitive(
@@ -64,7 +65,7 @@ export const downgrade = (
         remainingMillis(service.clock, leaseEndFrom(start, settings.validityMillis)) > 0
       const shared = isGranted ? new HeldLock(service.sharedHolds, claim, start) : undefined
       if (isGranted) cleanUps.over(lock.claim, notGrantedNodes(tally))
-      end(isGranted)
+      end(isGranted, denied(tally))
       return shared === undefined ? Effect.fail(failure(claim, tally)) : Effect.succeed(shared)
     })
   })

@@ -287,6 +287,7 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
       cleanUps.over(this.#claim, nodes)
       // Nobody else does: the first in line of other services relies on the holder.
       waitQueues.wakeFirst(this.key)
+      if (reason === "Taken") waitQueues.alert(this.key)
       this.#metrics.lockLost(reason)
       quorum.log("Warn", lost.message, { [attributes.lock]: this.name, [attributes.reason]: reason })
     }
@@ -307,13 +308,15 @@ export class HeldLock extends Guardable implements Lock, Holder, Hold, Leased, D
     const { quorum, waitQueues } = this.#context
     const heir = this.#isHeld ? waitQueues.heir(this) : undefined
     if (heir !== undefined && this.#passOnTo(heir, released)) return released
-    const handOver = this.#isHeld ? waitQueues.releasing(this) : undefined
+    const wasHeld = this.#isHeld
+    const handOver = wasHeld ? waitQueues.releasing(this) : undefined
     // Before anything is sent: the successor may have the lock before we know.
-    if (this.#isHeld) this.#recordEnd("released")
+    if (wasHeld) this.#recordEnd("released")
     else this.#state = "released"
     this.#listeners.clear()
     const release = new ReleaseRequest(this.#context, this.#claim, { handOver })
     quorum.send(release, (tally) => {
+      if (wasHeld && denied(tally)) waitQueues.alert(this.key)
       waitQueues.lockEnded(this, release.woke)
       Deferred.doneUnsafe(released, Effect.succeed(granted(tally)))
     })

@@ -65,6 +65,7 @@ export interface HoldQueues extends
     | "release"
     | "transfer"
     | "wakeFirst"
+    | "alert"
   >
 {
   /** The next waiter of this service, if the lock may be passed on to it without being free in between. */

@@ -37,6 +37,10 @@ export const wakeUpChannel = (waiterId: string): string => `redsync:turn:${waite
 /** What the channels of all waiters with the same prefix begin with. */
 export const wakeUpChannels = (waiterId: string): string => wakeUpChannel(waiterId.slice(0, -serviceIdLength))
 
+/** A glob pattern of these channels. */
+export const wakeUpPattern = (waiterId: string): string =>
+  wakeUpChannels(waiterId).replaceAll(/[\\*?[\]]/g, "\\$&") + "?".repeat(serviceIdLength)
+
 export interface CompanionKeys {
   /** Whether a lock of this name can have them: they must be in the lock's slot of a cluster. */
   readonly canExist: (name: string) => boolean

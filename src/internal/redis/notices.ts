@@ -16,6 +16,8 @@ export const decodeNotice = (message: string, clock: string): Extract<Notice, { 
       const [value, successor, key] = fields(message, 2)
       return key === undefined ? undefined : { _tag: "Successor", key, value: value!, successor: entryOf(successor!) }
     }
+    case "L ":
+      return { _tag: "Lost", key: message.slice(2) }
     case "R ": {
       const [value, key] = fields(message, 1)
       return key === undefined ? undefined : { _tag: "ReadersWait", key, value: value! }

@@ -92,22 +92,28 @@ export const serverTime: Meaning<number> = (reply) => {
   return seconds === undefined || micros === undefined ? undefined : wholeNumber(seconds * 1_000_000 + micros)
 }
 
-/** The reply of a script that wakes the next waiter or hands the lock over: a sum of flags for what it did and could not do. */
-export const wakeUp: Meaning<{
+/** What a script that wakes the next waiter or hands the lock over did and could not do. */
+export interface WakeUp {
   readonly released: boolean
   readonly woke: boolean
   readonly handedOver: boolean
+  /** Whether there was neither a key nor anybody to wake. */
+  readonly isVacant: boolean
   /** Whether the user may `PUBLISH` to the next waiter. */
   readonly mayTell: boolean
   /** Whether the user may remove it from the list. */
   readonly mayPop: boolean
-}> = (reply) => {
+}
+
+/** The reply of such a script: a sum of flags. */
+export const wakeUp: Meaning<WakeUp> = (reply) => {
   const sum = wholeNumber(reply)
-  if (sum === undefined || ![0, 1, 2, 3, 4, 5, 8, 9, 19].includes(sum)) return undefined
+  if (sum === undefined || ![0, 1, 2, 3, 4, 5, 8, 9, 19, 32].includes(sum)) return undefined
   return {
     released: (sum & 1) > 0,
     woke: (sum & 2) > 0,
     handedOver: (sum & 16) > 0,
+    isVacant: sum === 32,
     mayTell: (sum & 4) === 0,
     mayPop: (sum & 8) === 0
   }

@@ -153,10 +153,14 @@ export const wakeNext = `repeat
 until woke > 0
 `
 
+const ifVacant = `if released + woke == 0 then return 32 end
+`
+
 /**
  * KEYS: the lock, its waiting list. ARGV: value, name, beginning of the channels, an
  * entry to remove or "". Returns 1 if the key had the value and is deleted, plus 2 if a
- * waiter was woken, 4 if the user may not publish, or 8 if it may not take entries out of the list.
+ * waiter was woken, 4 if the user may not publish, or 8 if it may not take entries out of the list;
+ * 32 if there was neither a key nor anybody to wake.
  */
 export const releaseAndWake = `${readHeld}local name, channels, released, woke = ARGV[2], ARGV[3], 0, 0
 if held == ARGV[1] then
@@ -165,7 +169,15 @@ elseif held ~= false then
   return 0
 end
 if ARGV[4] ~= "" then redis.pcall("LREM", KEYS[2], 0, ARGV[4]) end
-${messages}${wakeNext}return released + woke`
+${messages}${wakeNext}${ifVacant}return released + woke`
+
+/**
+ * KEYS: the lock. ARGV: name, a pattern of the channels. Sends a message to all services that
+ * listen. Returns 1.
+ */
+export const alert = `local channels = redis.call("PUBSUB", "CHANNELS", ARGV[2])
+for _, channel in ipairs(channels) do redis.call("PUBLISH", channel, "L " .. ARGV[1]) end
+return 1`
 
 /**
  * KEYS: the lock, its waiting list. ARGV: name, beginning of the channels, the entry to remove.
@@ -233,7 +245,7 @@ if held == ARGV[1] and least > 0 and ${uptimeAtLeast} < least then
 end
 if held ~= ARGV[1] then
   if held == false then
-${wakeNext}  end
+${wakeNext}${ifVacant}  end
   return released + woke
 end
 `

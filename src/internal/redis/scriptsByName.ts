@@ -5,6 +5,7 @@ import { script } from "./client.ts"
 import * as lua from "./scripts.ts"
 
 export const scriptsByName = {
+  alert: script(lua.alert),
   acquire: script(lua.acquire, { sets: 0 }),
   acquireFenced: script(lua.acquireFenced, { sets: 0 }),
   // Does not set a key that is gone: a release may have deleted it.

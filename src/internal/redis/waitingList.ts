@@ -13,10 +13,10 @@ import { quoted } from "../base/text.ts"
 import { entryText, fencingCounterTtlMillis } from "../nodeContract.ts"
 import type { RedisClient } from "./client.ts"
 import { toNodeError } from "./errors.ts"
-import { type CompanionKeys, wakeUpChannel, wakeUpChannels } from "./keys.ts"
+import { type CompanionKeys, wakeUpChannel, wakeUpChannels, wakeUpPattern } from "./keys.ts"
 import { decodeNotice } from "./notices.ts"
 import { permitScripts } from "./permitScripts.ts"
-import { count, joined, type Meaning, oneOrZero, serverTime, wakeUp } from "./replies.ts"
+import { count, joined, type Meaning, oneOrZero, serverTime, type WakeUp, wakeUp } from "./replies.ts"
 import { scriptsByName as scripts } from "./scriptsByName.ts"
 import { sharedScripts as shared } from "./sharedScripts.ts"
 
@@ -45,6 +45,7 @@ export const waitingList = (
   return Effect.map(notifications, ({ hears, subscribe, unsubscribe, watchKey }): WaitingList => {
     let hasWarned = false
     const channels = wakeUpChannels(waiterId)
+    const pattern = wakeUpPattern(waiterId)
     const keysOf = (key: string) => [key, companions.of("line", key)]
     const released = releasedBy(onNotice)
     /** Joins where messages are delivered. */
@@ -139,6 +140,7 @@ export const waitingList = (
             client.script("release", oneOrZero, scripts.release, [key], [value]),
             (released) => ({ released, woke: false })
           ),
+      alert: (key) => Effect.asVoid(client.script("inspect", oneOrZero, scripts.alert, [key], [key, pattern])),
       length: (key) =>
         companions.canExist(key)
           ? client.command("inspect", count, "llen", [companions.of("line", key)])
@@ -172,7 +174,7 @@ const permitEntryText = ({ permits, value }: PermitEntry): string => `${permits}
 /** Reads the reply of a script that wakes the next in line, and reports what the user lacks permission for. */
 const releasedBy = (
   onNotice: (notice: Notice) => void
-): Meaning<{ readonly released: boolean; readonly woke: boolean; readonly handedOver: boolean }> =>
+): Meaning<WakeUp> =>
 (reply) => {
   const answer = wakeUp(reply)
   if (answer?.mayTell === false) onNotice({ _tag: "Unsupported", why: "this user may not PUBLISH wake-ups" })

@@ -133,6 +133,7 @@ export class LockService implements Shared {
     const quorum = new Quorum(nodes, size, context)
     const readerQueues = new ReaderQueues(quorum, {
       wake: (key) => shared.waitQueues.wake(key),
+      alert: (key, node) => shared.waitQueues.alert(key, node),
       watch: (key, onAnswer) => shared.waitQueues.watch(key, onAnswer)
     })
     const parts = {

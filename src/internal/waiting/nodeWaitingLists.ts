@@ -20,6 +20,8 @@ export interface Released {
   readonly released: boolean
   /** Whether another service was woken, or has the lock now. */
   readonly woke: boolean
+  /** Whether there was neither a key nor anybody in line. */
+  readonly isVacant?: boolean
 }
 
 const listTimeoutMillis = 1000
@@ -181,6 +183,7 @@ export class NodeWaitingLists {
     return mapResult(list.list.release(key, value, entry), (answer) => {
       if (Result.isSuccess(answer)) {
         list.granted("release")
+        if (answer.success.isVacant === true) this.alert(key, node)
         onReleased(answer.success)
         return Result.succeed(answer.success.released)
       }
@@ -200,6 +203,26 @@ export class NodeWaitingLists {
     if (first === undefined) return
     const woken = Effect.suspend(() => first.list.release(key, valueOfNobody, undefined))
     this.#context.background(Effect.timeoutOption(Effect.ignore(woken), listTimeoutMillis))
+  }
+
+  /**
+   * Tells all services that wait that what is stored under the name may be lost, their places in line included. If a
+   * node is given, it has lost the key; nobody is told unless it is the one with the list.
+   */
+  alert(key: string, node?: LockNode): void {
+    const first = this.firstInRank(key)
+    if (node === undefined || first?.node === node) this.#alert(first, key)
+  }
+
+  /** The same for a semaphore. */
+  alertForPermits(key: string): void {
+    this.#alert(this.firstForPermits(key), key)
+  }
+
+  #alert(first: NodeWaitingList | undefined, key: string) {
+    if (first?.list.alert === undefined) return
+    const alerted = Effect.suspend(() => first.list.alert!(key))
+    this.#context.background(Effect.timeoutOption(Effect.ignore(alerted), listTimeoutMillis))
   }
 
   /** Releases on a node as `release` does, but keeps the key for readers if some wait. */
@@ -274,6 +297,7 @@ export class NodeWaitingLists {
     return mapResult(handOver.transfer(key, value, successor, terms), (answer) => {
       if (Result.isSuccess(answer)) {
         list.granted("transfer")
+        if (answer.success.isVacant === true) this.alert(key, node)
         onReleased(answer.success)
         return Result.succeed(answer.success.released)
       }

@@ -159,10 +159,14 @@ export class PermitQueues {
     const list = queue.place?.list ?? this.#lists.firstForPermits(queue.key)
     const line = list?.list.permits
     if (this.closed || list === undefined || line === undefined) return
-    const place = queue.place ??= { list, line, entry: { value: value(), permits } }
     const end = queue.isTurn ? "front" : "back"
     queue.isTurn = false
-    const joined = Effect.suspend(() => line.join(queue.key, place.entry, limit, end))
+    this.#join(queue, queue.place ??= { list, line, entry: { value: value(), permits } }, limit, end)
+  }
+
+  #join(queue: PermitQueue, place: Place, limit: number, end: "front" | "back"): void {
+    const { entry, line, list } = place
+    const joined = Effect.suspend(() => line.join(queue.key, entry, limit, end))
     const fiber = this.#context.fork(Effect.result(Effect.timeoutOption(joined, lineTimeoutMillis)))
     fiber.addObserver((exit) => {
       if (exit._tag === "Failure" || queue.place !== place) return
@@ -182,8 +186,14 @@ export class PermitQueues {
     if (notice._tag === "Resync") {
       for (const queue of this.#queues.values()) if (queue.place?.list.node === node) queue.wake()
     }
-    if (notice._tag !== "PermitsFree") return
+    if (notice._tag !== "PermitsFree" && notice._tag !== "Lost") return
     const queue = this.#queues.get(notice.key)
+    if (notice._tag === "Lost") {
+      if (queue?.head !== undefined && queue.place !== undefined) {
+        this.#join(queue, queue.place, queue.head.limit, "back")
+      }
+      return
+    }
     if (queue?.place?.entry.value === notice.value) {
       queue.place = undefined
       queue.isTurn = true
@@ -237,9 +247,14 @@ export class PermitQueues {
     const list = this.#lists.of(node, key)
     const line = list?.list.permits
     if (line === undefined || this.#lists.firstForPermits(key) !== list) return node.permits!.release(key, value)
-    return mapResult(line.release(key, value), (answer) =>
+    return mapResult(line.release(key, value), (answer) => {
+      // They may be lost, and the line with them.
+      if (Result.isSuccess(answer) && !answer.success) this.alert(key)
       // Perhaps only the line is refused.
-      Result.isFailure(answer) && answer.failure.reason === "Rejected" ? node.permits!.release(key, value) : answer)
+      return Result.isFailure(answer) && answer.failure.reason === "Rejected"
+        ? node.permits!.release(key, value)
+        : answer
+    })
   }
 
   /** Wakes the first in line, for as long as their permits are free. */
@@ -248,6 +263,11 @@ export class PermitQueues {
     if (line === undefined) return
     const woken = Effect.suspend(() => line.release(key, "-"))
     this.#context.background(Effect.timeoutOption(Effect.ignore(woken), lineTimeoutMillis))
+  }
+
+  /** Has all services ask again that wait for permits of a holder that has found its own gone. */
+  alert(key: string): void {
+    this.#lists.alertForPermits(key)
   }
 
   transfer(node: LockNode, holder: Held): Effect.Effect<boolean, NodeError> {

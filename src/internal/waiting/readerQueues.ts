@@ -6,8 +6,10 @@
  * changed on a node, one reader asks, and the others ask once it has the lock.
  */
 import type * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import type { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
+import { mapResult } from "../base/callbackEffect.ts"
 import type { Timers } from "../base/timers.ts"
 import type { Holder } from "./waitQueue.ts"
 import type { Held, Onlookers } from "./waitQueues.ts"
@@ -38,6 +40,7 @@ const longestPauseMillis = 100
 /** The waiters for exclusive locks. */
 interface Writers {
   wake(key: string): void
+  alert(key: string, node?: LockNode): void
   watch(key: string, onAnswer: (isHeld: boolean | undefined) => void): void
 }
 
@@ -144,8 +147,15 @@ export class ReaderQueues implements Onlookers {
   /** While readers hold the lock, the first in line watches it. */
   wakeFirst(): void {}
 
+  alert(key: string): void {
+    this.#writers.alert(key)
+  }
+
   release(node: LockNode, { key, value }: Held): Effect.Effect<boolean, NodeError> {
-    return node.shared!.release(key, value)
+    return mapResult(node.shared!.release(key, value), (answer) => {
+      if (Result.isSuccess(answer) && !answer.success) this.#writers.alert(key, node)
+      return answer
+    })
   }
 
   transfer(node: LockNode, holder: Held): Effect.Effect<boolean, NodeError> {

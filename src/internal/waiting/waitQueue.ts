@@ -198,6 +198,11 @@ export class WaitQueue<Refusal, C extends LineClaim, W extends Waiter<C> = Waite
     if (this.holders.size === 0) this.head?.wake?.()
   }
 
+  /** Called when the key may be lost, and our place in line with it. */
+  lost(): void {
+    if (this.isWaiting) this.place.changed()
+  }
+
   /** Called when nobody waits any more. */
   leaveLine(): void {
     this.recordWakeUp("wasted")

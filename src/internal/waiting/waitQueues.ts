@@ -202,6 +202,11 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     this.#lists.wakeFirst(key)
   }
 
+  /** Has all services look again that wait for a lock whose holder has found it gone, perhaps on that node only. */
+  alert(key: string, node?: LockNode): void {
+    this.#lists.alert(key, node)
+  }
+
   /**
    * Notifies the first in line of all services that a lock held here has ended without a release. It does not watch
    * the key, since the holder knew of it and would have woken it.
@@ -303,6 +308,10 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
       }
       case "PermitsFree":
         return this.#isOurs(notice.value) ? this.permitQueues?.onNotice(node, notice) : undefined
+      case "Lost":
+        this.permitQueues?.onNotice(node, notice)
+        this.readers?.changed(notice.key)
+        return this.#queues.get(notice.key)?.lost()
       case "Resync":
         this.#lists.renewed(node)
         this.permitQueues?.onNotice(node, notice)

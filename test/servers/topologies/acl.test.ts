@@ -139,6 +139,7 @@ const complaints = (node: LockNode): Effect.Effect<Array<string>, never, Scope.S
       yield* ask(second.handOver!.listen(name))
       yield* ask(first.handOver!.transfer(name, "mine", entryOf("second", { fenced: true }), terms))
       yield* ask(first.release(name, entryOf("second").value, undefined))
+      yield* ask(first.alert!(name))
     }
     return heard
   })
@@ -159,10 +160,12 @@ layer(RedisServers.layer(1), { excludeTestServices: true, timeout: "60 seconds" 
   it.effect.each(commands)("without %s there is a complaint that names it", (command) =>
     Effect.gen(function*() {
       const heard = yield* scenario(rule.filter((right) => right !== `+${command}`))
-      const named = knowsSubcommands ? command : command.split("|")[0]
+      const [container] = command.split("|")
+      const named = knowsSubcommands ? command : container
       assert.isTrue(
         heard.some((words) =>
-          words.includes(`'${named}' command`) || words.includes(`may not ${command.toUpperCase()} `)
+          words.includes(`'${named}' command`) || words.includes(`'${container}' command in a script`) ||
+          words.includes(`may not ${command.toUpperCase()} `)
         ),
         `It said ${JSON.stringify(heard)}`
       )

@@ -99,6 +99,26 @@ const rules = (name: string, subject: Layer.Layer<Subject>) =>
         yield* a.untilTold("WakeUp")
       }))
 
+    it.effect("says that there is neither a key nor a line, and tells all who listen what was lost", () =>
+      Effect.gen(function*() {
+        const { a, b, holder, node } = yield* setUp("lost")
+        yield* b.handOver.listen("lost")
+        const prefixed = yield* waiter(node, "prefixed", "[*?")
+        yield* prefixed.handOver.listen("lost")
+        yield* a.join("lost", a.entry, "back")
+        assert.isFalse((yield* holder.release("lost", "another", undefined)).isVacant)
+        assert.isFalse((yield* holder.handOver.transfer("lost", "another", a.entry, terms)).isVacant)
+        assert.isFalse((yield* holder.release("lost", holder.value, undefined)).isVacant)
+        assert.isTrue((yield* holder.release("lost", holder.value, undefined)).isVacant)
+        assert.isTrue((yield* holder.handOver.transfer("lost", holder.value, a.entry, terms)).isVacant)
+        yield* holder.alert!("lost")
+        for (const each of [a, b, holder]) assert.strictEqual((yield* each.untilTold("Lost")).key, "lost")
+        assert.deepStrictEqual(prefixed.told, [])
+        yield* prefixed.alert!("lost too")
+        assert.strictEqual((yield* prefixed.untilTold("Lost")).key, "lost too")
+        assert.deepStrictEqual(b.told, [{ _tag: "Lost", key: "lost" }])
+      }))
+
     it.effect("S12: counts for a fenced successor as a grant would", () =>
       Effect.gen(function*() {
         const { a, b, holder, node } = yield* setUp("fenced")

@@ -42,6 +42,18 @@ const clientOf = ({ host, port }: Pick<RedisServer, "host" | "port">) =>
     (client) => Effect.sync(() => client.disconnect())
   )
 
+/** The messages to waiters that begin so, from now on. */
+const messagesOf = (server: RedisServer, beginning: string) =>
+  Effect.gen(function*() {
+    const listener = yield* clientOf(server)
+    const messages: Array<string> = []
+    listener.on("pmessage", (_pattern, _channel, message: string) => {
+      if (message.startsWith(beginning)) messages.push(message)
+    })
+    yield* Effect.promise(() => listener.psubscribe(wakeUpChannel("*")))
+    return messages
+  })
+
 /** The values to which anybody sets a key on the server from now on, refused ones among them. */
 const valuesSet = (server: RedisServer) =>
   Effect.flatMap(clientOf(server), (client) =>
@@ -126,12 +138,7 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
       const held = yield* Fiber.join(second)
       const waiter = yield* waitFor(next.run)
       const server = yield* untilListed(servers, "a", 1)
-      const listener = yield* clientOf(server)
-      const wokenUp: Array<string> = []
-      listener.on("pmessage", (_pattern, _channel, message: string) => {
-        if (message.startsWith("W ")) wokenUp.push(message)
-      })
-      yield* Effect.promise(() => listener.psubscribe(wakeUpChannel("*")))
+      const wokenUp = yield* messagesOf(server, "W ")
       yield* deleteOn(servers, "a")
       const lost = yield* Effect.flip(holder.run(held.extend))
       assert.strictEqual(lost._tag, "LockLost")
@@ -146,6 +153,31 @@ layer(RedisServers.layer(3), { excludeTestServices: true, timeout: "60 seconds" 
       yield* untilListed(servers, "a", 1)
       yield* onEach(servers, (server) => server.command("FLUSHALL"))
       yield* Fiber.join(waiter)
+    })))
+
+  it.effect("is told of a FLUSHALL by its holder, and so are those behind, who watch no key", () =>
+    onThree(Effect.fnUntraced(function*(servers) {
+      const [before, holder, first, second] = [
+        yield* service(servers),
+        yield* service(servers),
+        yield* service(servers),
+        yield* service(servers)
+      ]
+      const patient = { ...hourly, expiry: "1 hour" } as const
+      const earlier = yield* before.run(lock("a", patient))
+      const taken = yield* Effect.forkScoped(holder.run(lock("a", patient)))
+      yield* untilListed(servers, "a", 1)
+      yield* earlier.release
+      const held = yield* Fiber.join(taken)
+      const waiters = [yield* waitFor(first.run)]
+      yield* untilListed(servers, "a", 1)
+      waiters.push(yield* waitFor(second.run))
+      const server = yield* untilListed(servers, "a", 2)
+      const alerts = yield* messagesOf(server, "L ")
+      yield* onEach(servers, (server) => server.command("FLUSHALL"))
+      yield* held.release
+      yield* until("all are told", Effect.sync(() => alerts.length >= 3))
+      yield* Fiber.joinAll(waiters)
     })))
 
   it.effect("is woken by the expiry of a key without holder", () =>
