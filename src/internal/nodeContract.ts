@@ -4,6 +4,7 @@
 import * as Option from "effect/Option"
 import { NodeError } from "../LockError.ts"
 import type { KeyState, LineEntry, LockNode } from "../LockNode.ts"
+import { handled, passes, showValue } from "./base/arguments.ts"
 import { masked, quoted } from "./base/text.ts"
 
 /** Whether the key of a lock would have the form of the library's own keys. */
@@ -85,7 +86,7 @@ const serversOf = new WeakMap<LockNode, Map<string, NodeServer>>()
 /** A custom node may throw, or answer with anything. */
 const serverOf = (node: LockNode, key: string): string | undefined => {
   try {
-    const server: unknown = node.serverOf!(key)
+    const server: unknown = handled(node.serverOf!(key))
     return typeof server === "string" ? server : undefined
   } catch {
     return undefined
@@ -108,8 +109,9 @@ export const unexpected = (
 
 const shown = (reply: unknown): string => {
   if (typeof reply === "string") return quoted(reply, 100)
-  if (Array.isArray(reply)) return `an array of ${reply.length}`
-  return typeof reply === "object" && reply !== null ? "an object" : String(reply)
+  return passes(() => Array.isArray(reply))
+    ? `an array of ${(reply as ReadonlyArray<unknown>).length}`
+    : showValue(reply)
 }
 
 const unsent = new WeakSet<NodeError>()

@@ -4,6 +4,7 @@
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import { maskPassword, quoted } from "./text.ts"
 
@@ -44,6 +45,15 @@ export const passes = (test: () => boolean): boolean => {
   } catch {
     return false
   }
+}
+
+/** The same value. If it is a promise, its rejection, which nobody awaits, does not end the process. */
+export const handled = <A>(value: A): A => {
+  passes(() => {
+    if (Predicate.isPromiseLike(value)) value.then(constVoid, constVoid)
+    return true
+  })
+  return value
 }
 
 /** A plain object, or an instance of a class that has at least one of the known keys. */
@@ -117,7 +127,7 @@ export const invalidResult = (result: unknown): string =>
   `effect-redsync: the option program is a function that returned ${showValue(result)}; it must return an Effect.`
 
 /** Never shows the contents of an object, or the password in a URL that was passed by mistake. */
-const showValue = (value: unknown): string => {
+export const showValue = (value: unknown): string => {
   try {
     if (Duration.isDuration(value)) return Duration.format(value)
     if (Predicate.isString(value)) return quoted(value.includes("://") ? maskPassword(value) : value)

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
 import * as Result from "effect/Result"
 import type { NodeError } from "../../LockError.ts"
+import { handled, passes, showValue } from "./arguments.ts"
 
 /** A result, or an effect that continues and produces one. */
 export type CallbackResult<A> = Result.Result<A, NodeError> | Effect.Effect<A, NodeError>
@@ -36,7 +37,7 @@ export const mapResult = <A, B>(
 ): Effect.Effect<B, NodeError> =>
   isCallbackEffect(effect)
     ? new MappedResult(effect, f)
-    : Effect.flatMap(Effect.result(effect), (answer) => toEffect(f(answer)))
+    : Effect.flatMap(Effect.result(effectOf(effect)), (answer) => toEffect(f(answer)))
 
 class MappedResult<A, B> extends CallbackEffect<B> {
   readonly #first: CallbackEffect<A>
@@ -63,4 +64,12 @@ class MappedResult<A, B> extends CallbackEffect<B> {
 }
 
 export const toEffect = <A>(answer: CallbackResult<A>): Effect.Effect<A, NodeError> =>
-  Result.isResult(answer) ? Effect.fromResult(answer) : answer
+  Result.isResult(answer) ? Effect.fromResult(answer) : effectOf(answer)
+
+/** What a node returned: a function of a custom node may return anything, also as the result of its effect. */
+export const effectOf = <A, E, R>(returned: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  passes(() => returned instanceof CallbackEffect)
+    ? returned
+    : passes(() => Effect.isEffect(returned))
+    ? Effect.map(returned, handled)
+    : Effect.die(new Error(`it returned ${showValue(handled(returned))} instead of an Effect`))

@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type { NodeError } from "../../LockError.ts"
 import type { KeyState, LockNode, SharedState } from "../../LockNode.ts"
+import { effectOf } from "../base/callbackEffect.ts"
 import type { Instant } from "../base/clock.ts"
 import { isTrue, type Named, type NodeRequest } from "../quorum/ballot.ts"
 import { hasSlotsRequest, type PermitAllocation, raiseTokensRequest } from "./permitAllocation.ts"
@@ -28,14 +29,14 @@ export interface Claim extends Named {
 
 /** Reads the key. Throws if a custom node replies with anything but a `KeyState`. */
 export const inspectKey = (node: LockNode, key: string): Effect.Effect<Option.Option<KeyState>, NodeError> =>
-  Effect.map(node.inspect(key), checked(isKeyState, "its answer is not the state of a key"))
+  Effect.map(effectOf(node.inspect(key)), checked(isKeyState, "its answer is not the state of a key"))
 
 /**
  * Reads which readers share the lock, or only the reader with the given value. Throws if a custom
  * node replies with anything but a `SharedState`.
  */
 export const inspectReaders = (node: LockNode, key: string, value?: string): Effect.Effect<SharedState, NodeError> =>
-  Effect.map(node.shared!.inspect(key, value), (state) => {
+  Effect.map(effectOf(node.shared!.inspect(key, value)), (state) => {
     if (isSharedState(state)) return state
     throw new Error("its answer is not a list of readers")
   })
@@ -53,7 +54,7 @@ const isSharedState = (u: unknown): u is SharedState => {
 export const askAbstention = (node: LockNode, key: string): Effect.Effect<Option.Option<string>, NodeError> =>
   node.abstention === undefined
     ? Effect.succeedNone
-    : Effect.map(node.abstention(key), checked(Predicate.isString, "its answer is not a reason to abstain"))
+    : Effect.map(effectOf(node.abstention(key)), checked(Predicate.isString, "its answer is not a reason to abstain"))
 
 const checked = <A>(is: (u: unknown) => u is A, otherwise: string) => (answer: unknown): Option.Option<A> => {
   if (Option.isOption(answer) && (Option.isNone(answer) || is(answer.value))) return answer as Option.Option<A>
@@ -205,7 +206,7 @@ export class TopUpRequest implements NodeRequest<boolean> {
         tokenAllocation.acquire(node, key, value, expiryMillis),
         ...node.fencing!.replace === undefined ? [] : [tokenAllocation.replace(node, key, value, value, expiryMillis)]
       ]
-    return Effect.map(Effect.all(requests, { concurrency: "unbounded" }), (answers) => {
+    return Effect.map(Effect.all(requests.map(effectOf), { concurrency: "unbounded" }), (answers) => {
       const isVote = answers.map(isTrue).includes(true)
       if (isVote) this.#onVote(node, this.#sentAt, expiryMillis)
       return isVote

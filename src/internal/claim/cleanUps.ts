@@ -15,6 +15,7 @@ import { constVoid } from "effect/Function"
 import * as Result from "effect/Result"
 import type { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
+import { handled } from "../base/arguments.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import type { Timer } from "../base/timers.ts"
 import { isUnsent, partOf } from "../nodeContract.ts"
@@ -206,7 +207,7 @@ export class CleanUps {
 /** Whether commands of that age may still overtake new ones; assumed if a custom node throws. */
 const mayOvertake = (node: LockNode, ageMillis: number): boolean => {
   try {
-    return Boolean(node.mayOvertake?.(ageMillis))
+    return Boolean(handled(node.mayOvertake?.(ageMillis)))
   } catch {
     return true
   }

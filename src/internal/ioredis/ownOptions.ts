@@ -3,10 +3,11 @@
  * the user, whose exceptions would end the process.
  */
 import * as Effect from "effect/Effect"
-import { constFalse, constVoid } from "effect/Function"
+import { constFalse } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import type { RedisOptions } from "ioredis"
+import { handled } from "../base/arguments.ts"
 import { withoutPlace } from "../redis/errors.ts"
 import { nowMillis } from "../redis/realTime.ts"
 
@@ -27,9 +28,7 @@ export const retryDelay = (times: number): number => {
 /** Calls a function of the user's. What it throws, now or later, would end the process. */
 const called = <A>(given: () => A, otherwise: () => A): A => {
   try {
-    const answer = given()
-    if (Predicate.isPromiseLike(answer)) answer.then(constVoid, constVoid)
-    return answer
+    return handled(given())
   } catch {
     return otherwise()
   }

@@ -15,6 +15,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
+import { effectOf } from "../base/callbackEffect.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import { markUnsent, nodeOf, type NodeServer, partOf, runIds } from "../nodeContract.ts"
 import { attributes } from "../telemetry/attributes.ts"
@@ -261,7 +262,7 @@ export class NodeHealth {
       monotonicMillis(clock) - record.silentSince < silenceBeforeReconnectMillis
     ) return
     record.silentProbes = 0
-    record.reconnecting = this.#context.fork(Effect.exit(node.reconnect)) as Fiber.Fiber<never>
+    record.reconnecting = this.#context.fork(Effect.exit(effectOf(node.reconnect))) as Fiber.Fiber<never>
     record.reconnecting.addObserver(() => {
       record.reconnecting = undefined
     })

@@ -13,7 +13,7 @@ import * as Schema from "effect/Schema"
 import { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
 import { passes } from "../base/arguments.ts"
-import { type CallbackResult, isCallbackEffect } from "../base/callbackEffect.ts"
+import { type CallbackResult, effectOf, isCallbackEffect } from "../base/callbackEffect.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import type { Timer, Timers } from "../base/timers.ts"
 import { isUnsent, type NodeServer, partOf } from "../nodeContract.ts"
@@ -108,7 +108,8 @@ export class QuorumRound<A> {
     }
   }
 
-  #run(index: number, node: LockNode, effect: Effect.Effect<A, NodeError>): void {
+  #run(index: number, node: LockNode, returned: Effect.Effect<A, NodeError>): void {
+    const effect = effectOf(returned)
     if (isCallbackEffect(effect)) return effect.start((answer) => this.#onAnswer(index, node, answer))
     const fiber = this.#context.fork(effect)
     this.#fibers ??= []

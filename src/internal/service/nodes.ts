@@ -6,7 +6,7 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type { LockNode } from "../../LockNode.ts"
-import { invalidOption } from "../base/arguments.ts"
+import { handled, invalidOption } from "../base/arguments.ts"
 import { untrusted } from "../base/text.ts"
 
 /** The source of a node. */
@@ -86,18 +86,20 @@ const isLockNode = (u: unknown): u is LockNode => Predicate.hasProperty(u, "acqu
 export const openNodes = (
   sources: ReadonlyArray<NodeSource>
 ): Effect.Effect<ReadonlyArray<LockNode> | string, unknown, unknown> =>
-  Effect.map(Effect.forEach(sources, ({ open }) => open, { concurrency: "unbounded" }), (opened) => {
-    const problem = opened
-      .map((node: unknown, index) => {
-        const option = `nodes, entry ${index + 1},`
-        return ifReadable(option, node, () =>
-          isLockNode(node)
-            ? checkLockNode(node, option)
-            : invalidOption(option, node, "the effect must open a LockNode"))
-      })
-      .find(Predicate.isString)
-    return problem ?? checkIds(opened) ?? opened
-  })
+  Effect.map(
+    Effect.forEach(sources, ({ open }) => open, { concurrency: "unbounded" }),
+    (opened) => checkLockNodes(opened, "the effect must open a LockNode") ?? checkIds(opened) ?? opened
+  )
+
+/** Why one of the nodes is invalid, if any is; `otherwise` is why if it is no node at all. */
+export const checkLockNodes = (nodes: ReadonlyArray<unknown>, otherwise: string): string | undefined =>
+  nodes
+    .map((node, index) => {
+      const option = `nodes, entry ${index + 1},`
+      return ifReadable(option, node, () =>
+        isLockNode(node) ? checkLockNode(node, option) : invalidOption(option, handled(node), otherwise))
+    })
+    .find(Predicate.isString)
 
 const checkIds = (nodes: ReadonlyArray<{ readonly id: string | undefined }>): string | undefined => {
   const ids = nodes.map(({ id }) => id).filter(Predicate.isString)

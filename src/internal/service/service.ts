@@ -19,6 +19,7 @@ import type { AcquireWaiter } from "../acquire/acquireWaiter.ts"
 import { downgrade } from "../acquire/downgrade.ts"
 import type { PlaceClaim } from "../acquire/placeClaim.ts"
 import { dieWithIllegalArgument, given } from "../base/arguments.ts"
+import { effectOf } from "../base/callbackEffect.ts"
 import { monotonicMillis } from "../base/clock.ts"
 import { untrusted } from "../base/text.ts"
 import { type Claim, OwnClaim } from "../claim/claim.ts"
@@ -60,7 +61,7 @@ const connectTimeout = Duration.seconds(2)
 
 /** Whether the node answered when it was first tried. */
 const isReady = ({ ready = Effect.succeed(true) }: LockNode): Effect.Effect<boolean> =>
-  Effect.matchCause(ready, { onFailure: constFalse, onSuccess: Boolean })
+  Effect.matchCause(effectOf(ready), { onFailure: constFalse, onSuccess: Boolean })
 
 /** What services with different prefixes have in common. */
 interface Shared {

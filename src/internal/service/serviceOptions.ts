@@ -16,7 +16,7 @@ import {
   resolveSettings,
   serviceOptions
 } from "../claim/settings.ts"
-import { checkNodes, type NodeSource, openNodes, type UrlNodes } from "./nodes.ts"
+import { checkLockNodes, checkNodes, type NodeSource, openNodes, type UrlNodes } from "./nodes.ts"
 import { LockService } from "./service.ts"
 
 /** The validated options of a service. */
@@ -100,6 +100,8 @@ export const makeService = Effect.fnUntraced(function*(checked: CheckedOptions) 
   const nodes = opened
     .map((node) => minUptimeMillis > 0 ? node.delayedRestart!(minUptimeMillis) : node)
     .map((node) => replicas > 0 ? node.replicas!(replicas, settings.nodeTimeoutMillis / 3) : node)
+  const problem = checkLockNodes(nodes, "its delayedRestart and replicas must return a LockNode")
+  if (problem !== undefined) return yield* dieWithIllegalArgument(problem)
   const service = LockService.make(nodes, quorum, prefix, options, settings, yield* Effect.context<never>())
   yield* Effect.addFinalizer(() => service.close)
   yield* service.waitQueues.open(prefix + service.values.serviceId)

@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { NodeError } from "../../LockError.ts"
 import type { HandOverTerms, LineEntry, LinePosition, LockNode, WaitingList } from "../../LockNode.ts"
-import { mapResult } from "../base/callbackEffect.ts"
+import { effectOf, mapResult } from "../base/callbackEffect.ts"
 import type { WaitingContext } from "./context.ts"
 import { NodeWaitingList } from "./nodeWaitingList.ts"
 import { Stopwatches } from "./stopwatch.ts"
@@ -277,7 +277,7 @@ export class NodeWaitingLists {
   announce(key: string, waitMillis: number): void {
     for (const { shared } of this.#context.nodes) {
       if (shared === undefined) continue
-      const announced = Effect.suspend(() => shared.announce(key, waitMillis))
+      const announced = Effect.suspend(() => effectOf(shared.announce(key, waitMillis)))
       this.#context.background(Effect.timeoutOption(Effect.ignore(announced), listTimeoutMillis))
     }
   }

@@ -32,10 +32,15 @@ interface ReaderQueue {
   isWatching: boolean
   /** Consecutive times the key was absent but a reader was refused, because a writer is about to set it. */
   freeLooks: number
+  /**
+   * Consecutive times a change of the key woke a reader that was then refused. If the nodes disagree on whether a writer
+   * waits, its own attempt is such a change.
+   */
+  vainChanges: number
 }
 
-/** The longest pause before a reader that was refused a free key asks again. */
-const longestPauseMillis = 100
+/** The pause before a reader that was refused several times in a row asks again, at most a tenth of a second. */
+const pauseMillis = (times: number): number => Math.min(100, 5 * times ** 2)
 
 /** The waiters for exclusive locks. */
 interface Writers {
@@ -83,15 +88,20 @@ export class ReaderQueues implements Onlookers {
 
   /** Called when a reader was refused: the next change of the key wakes a reader. */
   refused(key: string, reader: Reader): void {
+    const wasVain = reader.isAlone
     reader.isAlone = false
     const queue = this.#queues.get(key)
     if (queue === undefined || queue.isWatching) return
     queue.isWatching = true
-    this.#writers.watch(key, (isHeld) => {
-      queue.isWatching = false
-      if (isHeld !== false) queue.freeLooks = 0
-      else this.#timers.schedule(Math.min(longestPauseMillis, 5 * queue.freeLooks++ ** 2), () => this.changed(key))
-    })
+    const watch = () =>
+      this.#writers.watch(key, (isHeld) => {
+        queue.isWatching = false
+        if (isHeld !== false) queue.freeLooks = 0
+        else this.#timers.schedule(pauseMillis(queue.freeLooks++), () => this.changed(key))
+      })
+    if (wasVain && queue.vainChanges > 0) this.#timers.schedule(pauseMillis(queue.vainChanges), watch)
+    else watch()
+    queue.vainChanges = wasVain ? queue.vainChanges + 1 : 0
   }
 
   /** Called when the lock may be free for readers: one of them asks. */
@@ -175,7 +185,10 @@ export class ReaderQueues implements Onlookers {
   #queue(key: string): ReaderQueue {
     let queue = this.#queues.get(key)
     if (queue === undefined) {
-      this.#queues.set(key, queue = { waiters: new Set(), holders: new Set(), isWatching: false, freeLooks: 0 })
+      this.#queues.set(
+        key,
+        queue = { waiters: new Set(), holders: new Set(), isWatching: false, freeLooks: 0, vainChanges: 0 }
+      )
     }
     return queue
   }

@@ -16,10 +16,9 @@ import { serviceIdLength } from "../nodeContract.ts"
 import { attributes } from "../telemetry/attributes.ts"
 import type { WaitingContext } from "./context.ts"
 import { NodeWaitingLists, type Released } from "./nodeWaitingLists.ts"
+import { openList } from "./openList.ts"
 import type { LineClaim } from "./placeInLine.ts"
 import { type Holder, type Waiter, WaitQueue } from "./waitQueue.ts"
-
-type OpenList = ReturnType<NonNullable<LockNode["waitingList"]>>
 
 /** A custom node that takes longer has no waiting lists. */
 const openTimeout = Duration.seconds(2)
@@ -81,10 +80,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
       node.waitingList === undefined
         ? Effect.void
         : Effect.matchCause(
-          Effect.suspend(() => {
-            const opened: unknown = node.waitingList!(waiterId, (notice) => this.#onNotice(node, notice))
-            return Effect.isEffect(opened) ? opened as OpenList : Effect.die(opened)
-          }).pipe(Effect.timeout(openTimeout)),
+          Effect.timeout(openList(node, waiterId, (notice) => this.#onNotice(node, notice)), openTimeout),
           {
             onSuccess: (list) => this.#lists.add(node, list),
             onFailure: () => this.#warn(node, `Lock node ${node.id} could not open its waiting lists, so waiters poll`)
