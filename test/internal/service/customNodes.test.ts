@@ -30,7 +30,7 @@ const throws = () => {
   throw new Error("it is broken")
 }
 const unreadable: object = new Proxy({}, { get: throws, getPrototypeOf: throws, has: throws, ownKeys: throws })
-const wordless = { toString: throws, [Symbol.toPrimitive]: throws, then: throws }
+const wordless = { toString: throws, [Symbol.toPrimitive]: throws }
 const rejected = () => Promise.reject(new Error("it is broken"))
 
 /** What a function returns instead of what it should. */
@@ -42,7 +42,7 @@ const answers: Record<string, () => unknown> = {
   "undefined": () => undefined,
   "an object without words": () => wordless,
   "what cannot be read": () => unreadable,
-  "an effect with a promise that is rejected": () => Effect.sync(rejected),
+  "an effect with a promise that is rejected": () => Effect.suspend(() => Effect.succeed(rejected())),
   "an effect with NaN": () => Effect.succeed(Number.NaN),
   "an effect with an object": () => Effect.succeed({}),
   "an effect with what cannot be read": () => Effect.succeed(unreadable),
@@ -68,7 +68,15 @@ const broken = (node: LockNode, path: string, member: unknown): LockNode => {
 }
 
 const members = [
-  ...["acquire", "extend", "release", "inspect", "remove", "replace", "mayOvertake", "serverOf", "abstention"],
+  "acquire",
+  "extend",
+  "release",
+  "inspect",
+  "remove",
+  "replace",
+  "mayOvertake",
+  "serverOf",
+  "abstention",
   ...["acquire", "raise", "replace"].map((name) => `fencing.${name}`),
   ...["acquire", "extend", "release", "downgrade", "inspect", "yieldToReaders", "announce"].map((name) =>
     `shared.${name}`
