@@ -28,22 +28,23 @@ const isPosition: Check = (u) => {
 const isReleased: Check = (u) =>
   Predicate.isObject(u) && Predicate.isBoolean(u["released"]) && Predicate.isBoolean(u["woke"])
 
-const listRequests: { readonly [K in keyof WaitingList]: Request } = {
+const listRequests: { readonly [K in Exclude<keyof WaitingList, "handOver" | "permits">]-?: Request } = {
   join: ["inspect", isPosition],
   leave: ["release", Predicate.isBoolean],
   release: ["release", isReleased],
   watch: ["inspect", Predicate.isBoolean],
   yieldToReaders: ["release", isReleased],
-  length: ["inspect", Predicate.isNumber]
+  length: ["inspect", Predicate.isNumber],
+  alert: ["inspect", constTrue]
 }
 
-const handOverRequests: { readonly [K in keyof HandOver]: Request } = {
+const handOverRequests: { readonly [K in keyof HandOver]-?: Request } = {
   listen: ["inspect", isTime],
   stopListening: ["inspect", constTrue],
   transfer: ["release", isReleased]
 }
 
-const permitRequests: { readonly [K in keyof PermitLine]: Request } = {
+const permitRequests: { readonly [K in keyof PermitLine]-?: Request } = {
   join: ["inspect", Predicate.isBoolean],
   leave: ["release", constTrue],
   release: ["release", Predicate.isBoolean]
@@ -76,7 +77,7 @@ const hasAll = (u: unknown, requests: object, optional: ReadonlyArray<string> = 
 
 const checkedList = (node: LockNode, list: WaitingList): WaitingList => {
   const isList = passes(() =>
-    hasAll(list, listRequests, ["watch", "yieldToReaders", "length"]) &&
+    hasAll(list, listRequests, ["watch", "yieldToReaders", "length", "alert"]) &&
     (list.handOver === undefined || hasAll(list.handOver, handOverRequests)) &&
     (list.permits === undefined || hasAll(list.permits, permitRequests))
   )
@@ -104,6 +105,7 @@ const fields: { readonly [T in Notice["_tag"]]: ReadonlyArray<string> } = {
   HandedOver: ["key", "value"],
   ReadersWait: ["key", "value"],
   KeyChanged: ["key"],
+  Lost: ["key"],
   PermitsFree: ["key", "value"],
   Resync: [],
   Unsupported: ["why"]

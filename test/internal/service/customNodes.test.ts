@@ -31,7 +31,7 @@ const throws = () => {
 }
 const unreadable: object = new Proxy({}, { get: throws, getPrototypeOf: throws, has: throws, ownKeys: throws })
 const wordless = { toString: throws, [Symbol.toPrimitive]: throws }
-const rejected = () => Promise.reject(new Error("it is broken"))
+const rejected = (): unknown => Promise.reject(new Error("it is broken"))
 
 /** What a function returns instead of what it should. */
 const answers: Record<string, () => unknown> = {
@@ -42,7 +42,7 @@ const answers: Record<string, () => unknown> = {
   "undefined": () => undefined,
   "an object without words": () => wordless,
   "what cannot be read": () => unreadable,
-  "an effect with a promise that is rejected": () => Effect.suspend(() => Effect.succeed(rejected())),
+  "an effect with a promise that is rejected": () => Effect.sync(rejected),
   "an effect with NaN": () => Effect.succeed(Number.NaN),
   "an effect with an object": () => Effect.succeed({}),
   "an effect with what cannot be read": () => Effect.succeed(unreadable),
