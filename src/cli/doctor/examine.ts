@@ -110,7 +110,9 @@ const examineScripts = Effect.fnUntraced(function*({ call }: Probe.Probe) {
     mode: "result"
   })
   if (sent._tag === "Success" || loaded._tag === "Success" || !isForbidden(sent.failure)) return []
-  return [error("rights", `cannot be sent scripts, which it loses in a restart: ${sent.failure.summary}`, rights)]
+  return [
+    error("rights", `does not accept scripts, and loses those it has in a restart: ${sent.failure.summary}`, rights)
+  ]
 })
 
 const shown = (reply: unknown) => Array.isArray(reply) ? "an array" : String(reply)
