@@ -26,7 +26,7 @@ import {
 import { sharedMarker } from "../src/internal/nodeContract.ts"
 import { layerTest, TestNodes } from "../src/testing.ts"
 import { scoped } from "./support/scoped.ts"
-import { views } from "./support/testNodes.ts"
+import { callsOf, makeMany, views } from "./support/testNodes.ts"
 
 const once = retryPolicy({ tries: 1 })
 
@@ -553,6 +553,22 @@ describe("turns", () => {
       yield* Fiber.interruptAll(writers)
     })
   })
+
+  it.effect("a reader asks twice more where votes are split, each time its schedule has it ask", () =>
+    Effect.gen(function*() {
+      const three = yield* makeMany(3)
+      for (const node of three.slice(1)) yield* node.acquire("a", "another's", 3_600_000)
+      const service = yield* Redsync.make({ nodes: three })
+      const reader = yield* Effect.forkChild(
+        service.withSharedLock("a", Effect.void, { retry: Schedule.spaced("10 seconds") })
+      )
+      for (let asked = 1; asked <= 3; asked++) {
+        yield* TestClock.adjust("9 seconds")
+        assert.strictEqual(callsOf(three[0]!, "acquire").length, 3 * asked)
+        yield* TestClock.adjust("1 second")
+      }
+      yield* Fiber.interrupt(reader)
+    }).pipe(Effect.scoped))
 
   it.effect("a writer leaves the lock to readers that wait, and not to one that made a single attempt", () => {
     const [node] = nodes() as [LockNode]

@@ -29,7 +29,7 @@ import { switchFlag } from "./switch.ts"
 const unavailableMillis = 10_000
 
 /** Retries until the wait is over, or too few nodes have answered for too long. */
-const patience = (wait: Option.Option<Duration.Duration>): Schedule.Schedule<unknown, LockError> => {
+export const patience = (wait: Option.Option<Duration.Duration>): Schedule.Schedule<unknown, LockError> => {
   const waitMillis = Duration.toMillis(Option.getOrElse(wait, () => Duration.infinity))
   if (waitMillis === 0) return Redsync.retryPolicy({ tries: 1 })
   let answeredAt = 0

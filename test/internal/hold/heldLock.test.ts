@@ -3,12 +3,13 @@
  * that no other does anything.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Option, type Scope } from "effect"
+import { Duration, Effect, Exit, Fiber, Option, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import {
   adopt,
   forceUnlock,
-  type Lock,
+  inspect,
+  Lock,
   lock,
   LockLost,
   type LockNode,
@@ -97,6 +98,45 @@ describe("resting", () => {
       assert.deepStrictEqual(count("extend"), [1, 1, 1])
       yield* TestClock.adjust(1)
       assert.deepStrictEqual(count("extend"), [2, 2, 2])
+    })
+  )
+
+  test(
+    "the end of a scope does not wait for nodes that are known not to answer, for each of its locks in turn",
+    Effect.fnUntraced(function*({ all, run }) {
+      const scope = yield* Scope.make()
+      for (const name of ["b", "c", "d"]) yield* run(Scope.provide(lock(name), scope))
+      all("silent")
+      const looking = yield* begin(run(inspect("a")))
+      yield* TestClock.adjust(nodeTimeout)
+      yield* Fiber.join(looking)
+      const closing = yield* begin(Scope.close(scope, Exit.void))
+      yield* TestClock.adjust(0)
+      assert.isDefined(closing.pollUnsafe())
+    })
+  )
+
+  test(
+    "who no longer waits for a loss is forgotten",
+    Effect.fnUntraced(function*({ held, run }) {
+      const inside = held as HeldLock
+      const waiting = new Set<unknown>()
+      const onLost = inside.onLost.bind(inside)
+      inside.onLost = (listener) => {
+        const forget = onLost(listener)
+        waiting.add(listener)
+        return () => {
+          waiting.delete(listener)
+          forget()
+        }
+      }
+      const waits = yield* Effect.forEach(
+        [held.lost, Lock.guard(held, Effect.never)],
+        (wait) => begin(run(wait))
+      )
+      assert.strictEqual(waiting.size, 2)
+      yield* Fiber.interruptAll(waits)
+      assert.strictEqual(waiting.size, 0)
     })
   )
 

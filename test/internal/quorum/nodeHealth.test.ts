@@ -335,6 +335,23 @@ describe("the connection of a silent node is given up", () => {
       assert.strictEqual(count(), 1)
     }).pipe(Effect.scoped))
 
+  it.effect("which ends when the service is closed", () =>
+    Effect.gen(function*() {
+      let isEnded = false
+      const reconnect = Effect.onInterrupt(Effect.never, () => Effect.sync(() => void (isEnded = true)))
+      const node = yield* TestNodes.make("node", { abilities: { reconnect } })
+      const { close, run } = yield* open({ nodes: [node], nodeTimeout: 1000 })
+      node.state = "silent"
+      for (let probes = 1; probes <= 3; probes++) {
+        yield* begin(run(inspect("a")))
+        yield* TestClock.adjust(1000)
+      }
+      assert.isFalse(isEnded)
+      node.state = "up"
+      yield* close
+      assert.isTrue(isEnded)
+    }).pipe(Effect.scoped))
+
   it.effect("not if it has replied in between, too late as it may be", () =>
     Effect.gen(function*() {
       const { count, nodes: [first], run } = yield* givenUp(1000, true)

@@ -326,6 +326,32 @@ describe("metrics", () => {
       })
     })))
 
+  it.effect("tell in which round permits were granted, and when the votes stayed split", () =>
+    counting(Effect.gen(function*() {
+      const nodes = MemoryNode.makeMany(3)
+      const inOtherOrders = nodes.map((node, start): LockNode => ({
+        ...node,
+        permits: {
+          ...node.permits!,
+          acquire: (key, value, request) => node.permits!.acquire(key, value, { ...request, start, step: 1 })
+        }
+      }))
+      yield* Effect.provide(withPermits("a", Effect.void, { limit: 3 }), Redsync.layer({ nodes }))
+      yield* Effect.gen(function*() {
+        yield* withPermits("a", Effect.void, { limit: 3 })
+        for (const [index, node] of nodes.entries()) {
+          const slots = [0, 1, 2].filter((slot) => slot !== index)
+          yield* node.permits!.settle("a", "another's", { expiryMillis: 60_000, limit: 3, slots, round: 2 })
+        }
+        yield* Effect.scoped(tryPermits("a", { limit: 3 }))
+      }).pipe(Effect.provide(Redsync.layer({ nodes: inOtherOrders })))
+      assert.deepStrictEqual(only(yield* counts, "permit_rounds_total"), {
+        "permit_rounds_total{round=1}": 1,
+        "permit_rounds_total{round=2}": 1,
+        "permit_rounds_total{round=split}": 1
+      })
+    })))
+
   it.effect("count the locks of several names that were granted, not those that were refused", () =>
     counting(Effect.gen(function*() {
       const nodes = yield* TestNodes.makeMany(1)

@@ -134,4 +134,19 @@ describe("waiters for permits", () => {
       for (let index = 0; index < 1000; index++) first(`${index}`)
       assert.isTrue(first("a"))
     }).pipe(Effect.scoped))
+
+  it.effect("ask a few times more where votes are split, each time their schedule has them ask", () =>
+    Effect.gen(function*() {
+      const nodes = yield* TestNodes.makeMany(3)
+      const taken = { expiryMillis: 3_600_000, limit: 1, permits: 1, start: 0, step: 1 }
+      for (const node of nodes.slice(1)) yield* node.permits!.acquire("s", "another's", taken)
+      const service = yield* Redsync.make({ nodes })
+      const attempts = () => TestNodes.callsOf(nodes[0]!, "acquire").length
+      yield* Effect.forkChild(service.permits("s", { limit: 1, retry: Schedule.spaced("10 seconds") }))
+      for (let asked = 1; asked <= 3; asked++) {
+        yield* TestClock.adjust("9 seconds")
+        assert.strictEqual(attempts(), 5 * asked)
+        yield* TestClock.adjust("1 second")
+      }
+    }).pipe(Effect.scoped))
 })
