@@ -28,8 +28,10 @@ it("a host with several addresses is told by the error of the first", () => {
 })
 
 it("what the servers of a cluster answered until its client gave up is the reason, and an answer", () => {
-  const error = new Error("Too many Cluster redirections. Last error: ReplyError: TRYAGAIN Multiple keys request")
-  assert.deepStrictEqual(told(error), ["Rejected", "TRYAGAIN Multiple keys request"])
+  const gaveUp = (last: string) => new Error(`Too many Cluster redirections. Last error: ${last}`)
+  const answer = gaveUp("ReplyError: TRYAGAIN Multiple keys request")
+  assert.deepStrictEqual(told(answer), ["Rejected", "TRYAGAIN Multiple keys request"])
+  assert.deepStrictEqual(told(gaveUp("Error: Connection is closed.")), ["Disconnected", "Connection is closed."])
 })
 
 it.each([
