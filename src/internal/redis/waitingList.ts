@@ -140,7 +140,13 @@ export const waitingList = (
             client.script("release", oneOrZero, scripts.release, [key], [value]),
             (released) => ({ released, woke: false })
           ),
-      alert: (key) => Effect.asVoid(client.script("inspect", oneOrZero, scripts.alert, [key], [key, pattern])),
+      alert: (key) =>
+        client.script("inspect", oneOrZero, scripts.alert, [key], [key, pattern]).pipe(
+          Effect.tapError(({ reason, summary }) =>
+            Effect.sync(() => reason === "Rejected" && onNotice({ _tag: "Unsupported", why: `it ${summary}` }))
+          ),
+          Effect.asVoid
+        ),
       length: (key) =>
         companions.canExist(key)
           ? client.command("inspect", count, "llen", [companions.of("line", key)])

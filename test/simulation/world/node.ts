@@ -158,6 +158,7 @@ export const make = (link: Link, calls: Calls, options: NodeOptions): LockNode =
             (server) => server.releaseAndWake(key, value, waiter, entry)
           )
         },
+        alert: (key) => ask("inspect", () => `alert ${key}`, (server) => server.alert(key)),
         ...options.handsOver && options.acknowledgedWithin === undefined && {
           handOver: {
             listen: (key) => {

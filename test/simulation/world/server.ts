@@ -316,7 +316,13 @@ export class Server {
     const released = this.release(key, value)
     if (!released && this.live(key) !== undefined) return { released, woke: false }
     if (entry !== undefined) this.#unlist(key, entry)
-    return { released, woke: this.#wakeNext(key, waiterId) }
+    const woke = this.#wakeNext(key, waiterId)
+    return { released, woke, isVacant: !released && !woke }
+  }
+
+  /** Tells all processes that listen that what is stored under the key may be lost. */
+  alert(key: string): void {
+    for (const ear of this.ears.values()) ear.hear({ _tag: "Lost", key })
   }
 
   /** Hands a lock over. `clock` is what the successor knows this server's clock by, once it is told. */
