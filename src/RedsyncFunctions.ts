@@ -617,7 +617,8 @@ export const inspect = (name: string): Effect.Effect<Inspection, never, Redsync>
  * processes may believe they hold it.
  *
  * The first in line is woken. If the key is deleted by other means, such as `redis-cli`, the first
- * in line may notice only when the lease would have ended, or by an attempt on its own schedule.
+ * in line may notice only when the holder does, when the lease would have ended, or by an attempt
+ * on its own schedule.
  *
  * @category operating
  * @since 0.1.0

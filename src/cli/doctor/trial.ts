@@ -123,10 +123,10 @@ const handOver = (
     )
   )
 
-/** Tells all who wait that a lock was lost. */
+/** Notifies all waiters that a lock was lost. */
 const alert = ({ alert }: WaitingList, name: string): Effect.Effect<ReadonlyArray<Finding>> =>
   Effect.match(alert?.(name) ?? Effect.void, {
-    onFailure: (failure) => [explain(failure, "tell all who wait when a lock was deleted", warning)],
+    onFailure: (failure) => [explain(failure, "notify all waiters when a lock was deleted", warning)],
     onSuccess: () => []
   })
 
