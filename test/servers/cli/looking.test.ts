@@ -300,6 +300,15 @@ layer(RedisServers.layer(3, { password }), { excludeTestServices: true, concurre
       assert.deepStrictEqual(yield* left("asked"), [1, 1, 1])
       yield* ask("y\n", 0)
       assert.deepStrictEqual(yield* left("asked"), [0, 0, 0])
+      // The holder has left meanwhile, and what another has written since is left alone.
+      yield* set(3, "asked", value, "PX", "60000")
+      yield* terminal.type(`${program} unlock asked; echo the end with $?\n`)
+      yield* terminal.shows("Delete the lock? [y/N] ")
+      yield* set(3, "asked", "another", "PX", "60000")
+      yield* terminal.type("y\n")
+      yield* terminal.shows("Deleted. Current state:")
+      yield* terminal.shows("the end with 0")
+      assert.deepStrictEqual(yield* left("asked"), [1, 1, 1])
     }))
 
   it.effect("deletes what is left of a lock, and an empty value", () =>

@@ -52,6 +52,8 @@ layer(RedisServers.layer(3), { excludeTestServices: true, concurrent: true })("p
         [one, two].map(({ slots, value }) => ({ nodes: 2, slots: [...slots], value }))
       )
       assert.deepStrictEqual(view.permits.nodes.map(({ holders }: typeof view) => holders.length), [2, 2, 0])
+      const firsts: ReadonlyArray<number> = view.permits.holders.map(({ slots }: typeof view) => slots[0])
+      assert.deepStrictEqual(firsts, [...firsts].sort((a, b) => a - b))
     }).pipe(Effect.scoped, Effect.provide(redsyncHere)))
 
   it.effect("a lock and a semaphore of one name are both shown, and each is taken away alone", () =>
