@@ -12,6 +12,7 @@ import {
   Fiber,
   Layer,
   Logger,
+  References,
   Schedule,
   Scope
 } from "effect"
@@ -207,6 +208,46 @@ describe("a leader", () => {
     isLong = true
     yield* TestClock.adjust("80 seconds")
     assert.deepStrictEqual(yield* events, [141, 171.2].map((at) => `${at} s: leads`))
+  })
+
+  test("pauses ever longer while each term is short of half a minute", function*() {
+    yield* singleton(
+      "a",
+      {},
+      Effect.andThen(happens("leads"), Effect.andThen(Effect.sleep("29 seconds"), Effect.fail("no")))
+    )
+    yield* TestClock.adjust("2 minutes")
+    assert.deepStrictEqual(yield* events, [0, 29.2, 58.6, 88.4, 119].map((at) => `${at} s: leads`))
+  })
+
+  test("says anew that too few nodes respond, once it has led in between", function*() {
+    const { all } = yield* TestNodes
+    const warning = `Warn: Cannot become leader of "outbox" for now, effect-redsync/NodesUnavailable`
+    yield* all("down")
+    yield* singleton("a")
+    yield* TestClock.adjust("1 minute")
+    assert.deepStrictEqual(yield* lines, [warning])
+    yield* all("up")
+    yield* TestClock.adjust("2 seconds")
+    yield* all("down")
+    yield* TestClock.adjust("1 minute")
+    assert.deepStrictEqual(yield* lines, [
+      `Info: No longer leader of "outbox": standing for election again`,
+      warning
+    ])
+  })
+
+  test("logs with its name and its token", function*() {
+    const about: Array<object> = []
+    const logger = Logger.make(({ fiber, message }) => {
+      if ([message].flat()[0] === "working") about.push(fiber.getRef(References.CurrentLogAnnotations))
+    })
+    const tokens: Array<number> = []
+    const program = ({ token }: { readonly token: number }) =>
+      Effect.andThen(Effect.sync(() => tokens.push(token)), Effect.andThen(Effect.log("working"), Effect.never))
+    yield* Effect.forkChild(Effect.provide(Leader.lead("outbox", program), Logger.layer([logger])))
+    yield* TestClock.adjust(1)
+    assert.deepStrictEqual(about, [{ "redsync.lock": "outbox", "redsync.token": tokens[0]! }])
   })
 
   test("gives up where the schedule ends", function*() {

@@ -255,6 +255,19 @@ describe("Semaphore", () => {
     }).pipe(Effect.provide(Redsync.layer({ nodes: [a, b, c] })), Effect.scoped)
   })
 
+  it.effect("so is a node whose answer came later, so that it keeps no slot for nobody", () => {
+    const [a, b, c] = nodes(3) as [LockNode, LockNode, LockNode]
+    return Effect.gen(function*() {
+      for (const node of [a, b]) yield* occupy(node, "s", "others", [2])
+      yield* occupy(c, "s", "others", [0, 1])
+      const permits = yield* held("s", { limit: 3 })
+      assert.deepStrictEqual(yield* slotsOf(c, "s", permits.value), [2])
+      yield* TestClock.adjust(10)
+      assert.deepStrictEqual(yield* slotsOf(c, "s", permits.value), [])
+      assert.isTrue(yield* permits.isHeld)
+    }).pipe(Effect.provide(Redsync.layer({ nodes: [a, b, slow(c, { answer: 10 })] })), Effect.scoped)
+  })
+
   it.effect("each slot needs a quorum to be extended, not all of them the same", () => {
     const [a, b, c] = nodes(3) as [LockNode, LockNode, LockNode]
     return Effect.gen(function*() {

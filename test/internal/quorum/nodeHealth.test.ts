@@ -159,6 +159,20 @@ describe("a silent node", () => {
       assert.strictEqual(first.calls.at(-1)!.operation, "inspect")
     }).pipe(Effect.scoped))
 
+  it.effect("is not one again for what it was sent before its late reply", () =>
+    Effect.gen(function*() {
+      const { health, nodes: [first], run } = yield* three()
+      yield* Effect.addFinalizer(() => Effect.sync(() => first.recover()))
+      first.state = { slow: nodeTimeout + 100 }
+      const silent: Array<boolean> = []
+      for (const millis of [nodeTimeout, 100, nodeTimeout - 100]) {
+        if (silent.length < 2) yield* begin(run(release))
+        yield* TestClock.adjust(millis)
+        silent.push(health.isSilent(first))
+      }
+      assert.deepStrictEqual(silent, [true, false, false])
+    }).pipe(Effect.scoped))
+
   it.effect("does not end to be one because its client throws", () =>
     Effect.gen(function*() {
       const { health, nodes: [first], run, service, silence } = yield* three()
