@@ -239,6 +239,19 @@ describe("downgrade", () => {
       Effect.provide(three)
     ))
 
+  it.effect("a node that was down while a writer became a reader keeps no writer's lock", () =>
+    Effect.gen(function*() {
+      const three = yield* makeMany(3)
+      const service = yield* Redsync.make({ nodes: three })
+      const writer = yield* service.lock("a", { expiry: "1 hour" })
+      three[2]!.state = "down"
+      yield* Lock.downgrade(writer)
+      three[2]!.state = "up"
+      assert.strictEqual(three[2]!.valueOf("a"), writer.value)
+      yield* TestClock.adjust("2 seconds")
+      assert.isUndefined(three[2]!.valueOf("a"))
+    }).pipe(Effect.scoped))
+
   it.effect("a writer that becomes a reader leaves those in line with somebody who wakes them", () => {
     const shared = nodes()
     return Effect.gen(function*() {

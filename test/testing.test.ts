@@ -84,6 +84,7 @@ describe("a node", () => {
     ["silent", "did not answer in time"],
     [{ rejects: "OOM command not allowed" }, "answered with an error: OOM command not allowed"],
     [{ slow: "10 millis" }, "free"],
+    [{ slow: 0 }, "free"],
     [{ slow: "1 minute" }, "did not answer in time"]
   ] as const
   for (const [state, answer] of states) {
@@ -183,6 +184,19 @@ describe("a node", () => {
       yield* TestClock.adjust("1 second")
       assert.deepStrictEqual((yield* inspect("a")).nodes.map(({ _tag }) => _tag), ["Free", "Free", "Free"])
     }).pipe(Effect.provide(layerTest({ count: 3 }))))
+
+  it.effect("that is wiped tells at once whoever waits for the answer of a silent one", () =>
+    Effect.gen(function*() {
+      const { all, nodes } = yield* TestNodes
+      yield* all("silent")
+      const looking = yield* begin(inspect("a"))
+      yield* Effect.forEach(nodes, ({ wipe }) => wipe)
+      const [node] = (yield* Fiber.join(looking)).nodes
+      assert.strictEqual(
+        node!._tag === "Failed" && node!.error.summary,
+        "is not connected: the server has restarted"
+      )
+    }).pipe(Effect.provide(layerTest())))
 
   it.effect("that was down while it was wiped tells whoever waits when it is up again", () =>
     Effect.gen(function*() {

@@ -7,6 +7,7 @@ import { Duration, Effect, Exit, Fiber, Option, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import {
   adopt,
+  fencedLock,
   forceUnlock,
   inspect,
   Lock,
@@ -100,6 +101,19 @@ describe("resting", () => {
       assert.deepStrictEqual(count("extend"), [2, 2, 2])
     })
   )
+
+  it.effect("a node that has lost the lock with its counter gets both again with the next renewal", () =>
+    Effect.gen(function*() {
+      const nodes = yield* TestNodes.makeMany(3)
+      const { run } = yield* open({ nodes, expiry, nodeTimeout })
+      const held = yield* run(fencedLock("a"))
+      yield* nodes[0]!.wipe
+      yield* TestClock.adjust(third + 1)
+      assert.strictEqual(nodes[0]!.valueOf("a"), held.value)
+      yield* nodes[0]!.memory.remove("a")
+      const next = yield* nodes[0]!.memory.fencing!.acquire("a", "next", 1000, 0)
+      assert.isAbove(Option.getOrThrow(next), held.token)
+    }).pipe(Effect.scoped))
 
   test(
     "the end of a scope does not wait for nodes that are known not to answer, for each of its locks in turn",

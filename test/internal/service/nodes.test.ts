@@ -6,6 +6,7 @@ import { Cause, Data, Deferred, Effect, Exit, Layer, Option, Redacted, Scope } f
 import { Redis } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import { lock, type LockNode, MemoryNode, Redsync, type ServiceOptions } from "../../../src/index.ts"
+import * as TestNodes from "../../support/testNodes.ts"
 
 class Broken extends Data.TaggedError("Broken")<{}> {}
 
@@ -185,5 +186,17 @@ describe("a service", () => {
       }
       yield* Redsync.make({ nodes: [node], replicas: 2, nodeTimeout: "300 millis" })
       assert.deepStrictEqual(asked, [[2, 100]])
+    }).pipe(Effect.scoped))
+
+  it.effect("is ready though its user may not read the key of the health check, and not if it may not do anything", () =>
+    Effect.gen(function*() {
+      const node = yield* TestNodes.make("node")
+      const service = yield* Redsync.make({ nodes: [node] })
+      const states = yield* Effect.forEach(["NOPERM no permissions", "NOAUTH Authentication required."], (rejects) => {
+        node.state = { rejects }
+        return Effect.map(service.health, ({ isReady, nodes }) => [isReady, nodes[0]!._tag])
+      })
+      assert.deepStrictEqual(states, [[true, "Up"], [false, "Down"]])
+      node.state = "up"
     }).pipe(Effect.scoped))
 })

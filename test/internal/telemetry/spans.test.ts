@@ -13,7 +13,8 @@ import {
   retryPolicy,
   type ServiceOptions,
   withLock,
-  withLocks
+  withLocks,
+  withPermits
 } from "../../../src/index.ts"
 import { attributes } from "../../../src/internal/telemetry/attributes.ts"
 import { readPage } from "../../support/pages.ts"
@@ -56,6 +57,20 @@ const drawn = (spans: ReadonlyArray<Tracer.NativeSpan>) => {
 }
 
 describe("spans", () => {
+  it.effect("of permits tell their slots", () =>
+    Effect.gen(function*() {
+      const { spans, traced } = recording()
+      const [slots] = yield* traced(
+        withPermits("s", (permits) => Effect.succeed([permits.slots]), { limit: 3, permits: 2 }).pipe(
+          Effect.provide(Redsync.layerMemory())
+        )
+      )
+      assert.deepStrictEqual(
+        spans.map(({ attributes, name }) => [name, attributes.get("redsync.slots")]),
+        [["Redsync.acquire", undefined], ["Redsync.hold", slots], ["Redsync.release", slots]]
+      )
+    }))
+
   it.effect("of a contended acquisition, as the guide shows them", () =>
     Effect.gen(function*() {
       const nodes = ["a", "b", "c"].map((id) => MemoryNode.make(id))
