@@ -522,7 +522,7 @@ describe("Semaphore", () => {
   )
 
   describe("a node that refuses to keep the line", () => {
-    /** Waits for a permit while the node refuses its first so many requests to join; how many it got in 5 and in 120 s. */
+    /** Waits for a permit while the node refuses its first so many requests to join; how many it got in 5 s, 2 and 12 minutes. */
     const joinsWhileRefused = (times: number) =>
       Effect.gen(function*() {
         let joins = 0
@@ -547,7 +547,9 @@ describe("Semaphore", () => {
         yield* TestClock.adjust("5 seconds")
         const soon = joins
         yield* TestClock.adjust("115 seconds")
-        return { soon, later: joins }
+        const later = joins
+        yield* TestClock.adjust("10 minutes")
+        return { soon, later, muchLater: joins }
       }).pipe(Effect.scoped)
 
     it.effect("for a moment, is asked again soon after", () =>
@@ -557,10 +559,11 @@ describe("Semaphore", () => {
 
     it.effect("for good, is asked ever more rarely", () =>
       Effect.gen(function*() {
-        const { later, soon } = yield* joinsWhileRefused(Number.POSITIVE_INFINITY)
+        const { later, muchLater, soon } = yield* joinsWhileRefused(Number.POSITIVE_INFINITY)
         assert.isAtLeast(soon, 2)
         // After 1, 2, 4, 8, 16 and 32 s, then each minute.
         assert.isAtMost(later, 8)
+        assert.isAtLeast(muchLater - later, 8)
       }))
   })
 

@@ -155,6 +155,19 @@ describe("resting", () => {
   )
 
   test(
+    "the end of the lease is no fault of nodes that failed to extend it before they did extend it",
+    Effect.fnUntraced(function*({ all, goOn, heard, held }) {
+      all("down")
+      assert.strictEqual((yield* Effect.flip(held.extend))._tag, "NodesUnavailable")
+      goOn()
+      yield* held.extend
+      yield* TestClock.adjust(lease)
+      assert.strictEqual(heard(), "Expired")
+    }),
+    { autoExtend: false }
+  )
+
+  test(
     "the end of the lease is a loss, and what a renewal may have planted is cleaned up",
     Effect.fnUntraced(function*({ count, heard, isHeldHere, remaining, values }) {
       yield* TestClock.adjust(lease - 1)

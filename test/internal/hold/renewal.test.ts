@@ -348,6 +348,21 @@ describe("clocks", () => {
       })
     ))
 
+  it.effect("set once, they have locks extended once more, and then as before", () =>
+    ShiftedClock.on((clock) =>
+      Effect.gen(function*() {
+        const nodes = yield* TestNodes.makeMany(3)
+        const fiber = yield* Effect.forkChild(provide(nodes, withLock("a", Effect.never)))
+        yield* TestClock.adjust(1500)
+        clock.wall = 300
+        yield* TestClock.adjust(501)
+        assert.strictEqual(extensions(nodes[0]!), 1)
+        yield* TestClock.adjust(10 * third)
+        assert.strictEqual(extensions(nodes[0]!), 11)
+        yield* Fiber.interrupt(fiber)
+      })
+    ))
+
   it.effect("set back it neither ends nor prolongs anything", () =>
     ShiftedClock.on((clock) =>
       Effect.gen(function*() {

@@ -76,6 +76,19 @@ describe("an extension beside the end of the lock's scope", () => {
 })
 
 describe("a lock that is detached", () => {
+  it.effect("and adopted while a node is down leaves its old value nowhere", () =>
+    Effect.gen(function*() {
+      const nodes = yield* TestNodes.makeMany(3)
+      const run = yield* open(nodes)
+      const value = yield* Effect.flatMap(run(lock("a", { expiry: "1 hour" })), ({ detach }) => detach)
+      nodes[2]!.state = "down"
+      const adopted = yield* run(adopt("a", value, { expiry: "1 hour" }))
+      nodes[2]!.state = "up"
+      assert.strictEqual(nodes[2]!.valueOf("a"), value)
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(nodes.map((node) => node.valueOf("a")), [adopted.value, adopted.value, undefined])
+    }).pipe(Effect.scoped))
+
   it.effect("is adopted elsewhere, and whoever waits waits for the new holder", () =>
     Effect.gen(function*() {
       const nodes = memory(3)

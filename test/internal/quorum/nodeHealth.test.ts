@@ -125,6 +125,9 @@ describe("a silent node", () => {
       if (view._tag !== "Failed") return
       assert.strictEqual(view.error.reason, "Disconnected")
       assert.strictEqual(view.error.summary, "is not connected: it has not answered anything for 0.6 s")
+      yield* TestClock.adjust(101)
+      const [later] = (yield* run(inspect("a"))).nodes
+      assert.include(later!._tag === "Failed" ? later!.error.summary : "", "for 0.7 s")
     }).pipe(Effect.scoped))
 
   it.effect("is one from the sending of what it did not answer, not of what it answered out of time", () =>

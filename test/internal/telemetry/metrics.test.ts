@@ -327,21 +327,23 @@ describe("metrics", () => {
     })))
 
   it.effect("tell how many permits are held, and by how many holders", () =>
-    counting(Effect.gen(function*() {
-      const held = Effect.map(counts, (all) => [all["permits_held{}"], all["locks_held{mode=permits}"]])
-      yield* withPermits(
-        "s",
-        Effect.gen(function*() {
-          assert.deepStrictEqual(yield* held, [2, 1])
-          yield* withPermits("s", Effect.map(held, (now) => assert.deepStrictEqual(now, [5, 2])), {
-            limit: 5,
-            permits: 3
-          })
-          assert.deepStrictEqual(yield* held, [2, 1])
-        }),
-        { limit: 5, permits: 2 }
-      ).pipe(Effect.andThen(held), Effect.map((now) => assert.deepStrictEqual(now, [0, 0])))
-    }).pipe(Effect.provide(Redsync.layerMemory()))))
+    counting(
+      Effect.gen(function*() {
+        const held = Effect.map(counts, (all) => [all["permits_held{}"], all["locks_held{mode=permits}"]])
+        yield* withPermits(
+          "s",
+          Effect.gen(function*() {
+            assert.deepStrictEqual(yield* held, [2, 1])
+            yield* withPermits("s", Effect.map(held, (now) => assert.deepStrictEqual(now, [5, 2])), {
+              limit: 5,
+              permits: 3
+            })
+            assert.deepStrictEqual(yield* held, [2, 1])
+          }),
+          { limit: 5, permits: 2 }
+        ).pipe(Effect.andThen(held), Effect.map((now) => assert.deepStrictEqual(now, [0, 0])))
+      }).pipe(Effect.provide(Redsync.layerMemory()))
+    ))
 
   it.effect("tell in which round permits were granted, and when the votes stayed split", () =>
     counting(Effect.gen(function*() {
