@@ -557,8 +557,8 @@ export interface WaitingList {
 
   /**
    * Notifies every service that listens that what is stored under this name may be lost (`Lost`):
-   * the holder has found its key missing, and the list may have gone with it. Without it those who
-   * wait find out when they next look.
+   * the holder has found its key missing, and the list may have gone with it. Without this
+   * operation, waiters find out when they next look.
    */
   readonly alert?: (key: string) => Effect.Effect<void, NodeError>
 

@@ -104,7 +104,7 @@ const timed = <A, E>(effect: Effect.Effect<A, E>) =>
 /** A refusal counts too: the user may lack the permission for PING, or it was renamed. */
 const ping = ({ call }: Probe.Probe) => Effect.catchIf(call("PING"), isForbidden, () => Effect.succeed("PONG"))
 
-/** A server that has restarted must be sent the scripts again, which it may know from others now. */
+/** A server may have the scripts from others, but loses them when it restarts. */
 const examineScripts = Effect.fnUntraced(function*({ call }: Probe.Probe) {
   const [sent, loaded] = yield* Effect.all([call("EVAL", "return 1", "0"), call("SCRIPT", "LOAD", "return 1")], {
     mode: "result"

@@ -47,7 +47,7 @@ export const passes = (test: () => boolean): boolean => {
   }
 }
 
-/** The same value. If it is a promise, its rejection, which nobody awaits, does not end the process. */
+/** Returns the value. If it is a promise that nobody awaits, its rejection does not end the process. */
 export const handled = <A>(value: A): A => {
   passes(() => {
     if (Predicate.isPromiseLike(value)) value.then(constVoid, constVoid)

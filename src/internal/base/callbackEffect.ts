@@ -66,7 +66,7 @@ class MappedResult<A, B> extends CallbackEffect<B> {
 export const toEffect = <A>(answer: CallbackResult<A>): Effect.Effect<A, NodeError> =>
   Result.isResult(answer) ? Effect.fromResult(answer) : effectOf(answer)
 
-/** What a node returned: a function of a custom node may return anything, also as the result of its effect. */
+/** What a node returned: a function of a custom node may return anything, even as the result of its effect. */
 export const effectOf = <A, E, R>(returned: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   passes(() => returned instanceof CallbackEffect)
     ? returned

@@ -45,7 +45,7 @@ export const toNodeError = (
 ): NodeError => {
   // A server that does not know a command repeats its arguments, such as a password.
   const message = withoutPlace(messageOf(error))
-    // How the client of a cluster tells that the servers kept on answering this, or that one has no connection.
+    // What the client of a cluster says if servers kept giving this answer, or if there is no connection to one.
     .replace(/^Too many Cluster redirections\. Last error: (?:Reply)?Error: /, "")
     .replace(/, with args beginning with.*$/s, "")
     // OpenSSL puts its message between an address of its own and the line of its source.

@@ -91,7 +91,7 @@ export const openNodes = (
     (opened) => checkLockNodes(opened, "the effect must open a LockNode") ?? checkIds(opened) ?? opened
   )
 
-/** Why one of the nodes is invalid, if any is; `otherwise` is why if it is no node at all. */
+/** Why one of the nodes is invalid, if any is; `otherwise` is the reason given for what is not a node at all. */
 export const checkLockNodes = (nodes: ReadonlyArray<unknown>, otherwise: string): string | undefined =>
   nodes
     .map((node, index) => {

@@ -206,8 +206,8 @@ export class NodeWaitingLists {
   }
 
   /**
-   * Tells all services that wait that what is stored under the name may be lost, their places in line included. If a
-   * node is given, it has lost the key; nobody is told unless it is the one with the list.
+   * Notifies all waiting services that what is stored under the name may be lost, including their places in line. If a
+   * node is given, it is one that has lost the key, and nobody is notified unless it has the list.
    */
   alert(key: string, node?: LockNode): void {
     const first = this.firstInRank(key)

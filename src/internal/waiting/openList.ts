@@ -1,6 +1,6 @@
 /**
- * Opens the waiting lists of a node. Those of a custom node may return anything: what is not the answer that it should
- * be is the failure of that request.
+ * Opens the waiting lists of a node. Those of a custom node may return anything: an answer of the wrong form is a
+ * failure of its request.
  */
 import * as Effect from "effect/Effect"
 import { constTrue } from "effect/Function"
@@ -52,7 +52,7 @@ const permitRequests: { readonly [K in keyof PermitLine]-?: Request } = {
 
 type Operation = (...args: ReadonlyArray<unknown>) => Effect.Effect<unknown, NodeError>
 
-/** The same operations, whose answers are checked. Those that are answered by callback are the library's own. */
+/** The same operations, with checked answers. Operations with callbacks are the library's own. */
 const checked = <A extends object>(node: LockNode, given: A, requests: { readonly [name: string]: Request }): A => {
   const operations = given as Record<string, Operation>
   const all = Object.entries(requests).filter(([name]) => operations[name] !== undefined).map(
@@ -123,7 +123,7 @@ const isNotice: Check = (u) => {
         [chain["length"], chain["millis"]].every(Number.isFinite))
 }
 
-/** Opens the lists of a node for a waiter; dies if they are no such thing. What is no notice is ignored. */
+/** Opens the lists of a node for a waiter; dies if they are not waiting lists. Ignores what is not a notice. */
 export const openList = (
   node: LockNode,
   waiterId: string,

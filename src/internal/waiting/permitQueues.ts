@@ -265,7 +265,7 @@ export class PermitQueues {
     this.#context.background(Effect.timeoutOption(Effect.ignore(woken), lineTimeoutMillis))
   }
 
-  /** Has all services ask again that wait for permits of a holder that has found its own gone. */
+  /** Makes all services that wait for permits ask again, after a holder has found its own gone. */
   alert(key: string): void {
     this.#lists.alertForPermits(key)
   }

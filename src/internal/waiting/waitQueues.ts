@@ -198,7 +198,7 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     this.#lists.wakeFirst(key)
   }
 
-  /** Has all services look again that wait for a lock whose holder has found it gone, perhaps on that node only. */
+  /** Makes all services that wait for a lock look again, after its holder has found it gone, perhaps on that node only. */
   alert(key: string, node?: LockNode): void {
     this.#lists.alert(key, node)
   }
