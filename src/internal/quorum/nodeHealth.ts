@@ -40,8 +40,9 @@ type Part = LockNode | NodeServer
 class NodeRecord {
   /** The node's last failure, unless it has replied since. */
   error: NodeError | undefined
-  /** The number of the request that produced this state. */
+  /** The number of the request that produced this state, and its key. */
   request = 0
+  key = ""
   /** The number of the last request that had been sent when the node last replied to anything. */
   repliedAt = 0
   /** Since when the node has been silent, on the monotonic clock. */
@@ -77,8 +78,8 @@ export class NodeHealth {
   readonly #nodes: ReadonlyArray<LockNode>
   readonly #maxFailing: number
   readonly #records = new Map<Part, NodeRecord>()
-  /** The nodes whose last request failed, whichever of their servers it was for. */
-  readonly #failing = new Set<LockNode>()
+  /** What failed its last request, of each node of which anything did. */
+  readonly #failing = new Map<LockNode, Set<Part>>()
   /** The run ids of servers that were found to be several nodes. */
   readonly #sharedServers = new Set<string>()
   /** The number of unreachable nodes, or servers of these. */
@@ -168,7 +169,7 @@ export class NodeHealth {
   recordAnswer(
     part: Part,
     request: number,
-    operation: NodeError["operation"],
+    { key, operation }: { readonly key: string; readonly operation: NodeError["operation"] },
     error: NodeError | undefined,
     sentAt: number,
     sent: number
@@ -192,17 +193,13 @@ export class NodeHealth {
     if (error?.reason === "Rejected" && (operation === "inspect" || operation === "remove")) return
     // A server that rejects one operation may allow another, which does not clear the rejection.
     if (error === undefined && was !== undefined && severity(was) === 1 && was.operation !== operation) return
+    record.request = request
+    record.key = key
+    const node = nodeOf(part)
     const isFirst = !record.isKnown
     record.isKnown = true
-    record.error = error
-    record.request = request
-    const node = nodeOf(part)
-    this.#measure(node, error === undefined, isFirst)
     if (error === undefined && (isFirst || was !== undefined)) this.#compareServer(node)
-    if (was === undefined && error === undefined) return
-    this.#unreachable += Number(severity(error) === 2) - Number(severity(was) === 2)
     const isWorse = severity(error) > severity(was) || (error?.reason === "Abstained" && was?.reason !== "Abstained")
-    const about = { [attributes.node]: node.id }
     if (error !== undefined && isWorse) {
       const { reason, summary } = error
       const now = monotonicMillis(this.#context.clock)
@@ -210,13 +207,49 @@ export class NodeHealth {
       record.isLogged = reason !== "Rejected" || summary !== logged?.summary || now - logged.at >= repeatedMillis
       if (record.isLogged) {
         record.logged = { summary, at: now }
-        this.#context.log("Warn", `Lock node ${part.id} ${summary}`, { ...about, [attributes.reason]: reason })
+        const about = { [attributes.node]: node.id, [attributes.reason]: reason }
+        this.#context.log("Warn", `Lock node ${part.id} ${summary}`, about)
       }
     }
+    this.#setError(part, record, error, isFirst)
+    if (error === undefined) this.#endReplaced(node, part, sent)
+  }
+
+  /** The only place where the state of a node, or of one of its servers, changes. */
+  #setError(part: Part, record: NodeRecord, error: NodeError | undefined, isFirst: boolean): void {
+    const { metrics } = this.#context
+    const node = nodeOf(part)
+    const was = record.error
+    record.error = error
+    const failing = this.#failing.get(node)
+    const wasUp = failing === undefined
+    if (error === undefined) failing?.delete(part)
+    else if (wasUp) this.#failing.set(node, new Set([part]))
+    else failing.add(part)
+    if (failing?.size === 0) this.#failing.delete(node)
+    const isUp = !this.#failing.has(node)
+    if (isFirst || isUp !== wasUp) metrics.nodeUp(node.id, isUp)
+    if (isUp !== wasUp && !this.#isClosed) metrics.quorumMarginChanged(isUp ? 1 : -1)
+    this.#unreachable += Number(severity(error) === 2) - Number(severity(was) === 2)
     if (error === undefined && was !== undefined && record.isLogged) {
-      this.#context.log("Info", `Lock node ${part.id} answers again`, about)
+      this.#context.log("Info", `Lock node ${part.id} answers again`, { [attributes.node]: node.id })
     }
     if (severity(was) === 2 && severity(error) < 2) this.onResponding(node)
+  }
+
+  /**
+   * Ends the failure of a server whose keys are on another one now, which has just answered: after a failover, the
+   * server itself may never answer again. The same goes for a node of which it was not known which server has the key.
+   */
+  #endReplaced(node: LockNode, part: Part, sent: number): void {
+    for (const other of this.#failing.get(node) ?? []) {
+      const record = this.#record(other)
+      if (other === part || partOf(node, record.key) !== part) continue
+      this.#clearSilence(record)
+      // What it was sent before says nothing any more.
+      record.request = record.repliedAt = sent
+      this.#setError(other, record, undefined, false)
+    }
   }
 
   /** Stops replacing connections. */
@@ -235,17 +268,6 @@ export class NodeHealth {
     this.#sharedServers.add(runId)
     const message = `Lock nodes ${same.join(" and ")} are the same server, which has ${same.length} votes`
     this.#context.log("Warn", message, { [attributes.node]: node.id })
-  }
-
-  /** Counts the nodes whose last request failed, and reports a change. */
-  #measure(node: LockNode, isUp: boolean, isFirst: boolean) {
-    const { metrics } = this.#context
-    const wasUp = !this.#failing.has(node)
-    if (isFirst || isUp !== wasUp) metrics.nodeUp(node.id, isUp)
-    if (isUp === wasUp) return
-    if (isUp) this.#failing.delete(node)
-    else this.#failing.add(node)
-    if (!this.#isClosed) metrics.quorumMarginChanged(isUp ? 1 : -1)
   }
 
   #timedOut(part: Part, record: NodeRecord, request: number, sentAt: number, isProbe: boolean) {

@@ -136,7 +136,7 @@ export class QuorumRound<A> {
       return
     }
     const error = this.#count(index, this.#checked(this.#nodes[index]!, answer))
-    health.recordAnswer(part, this.#number, this.#request.operation, error, this.#sentAt, lastRequest)
+    health.recordAnswer(part, this.#number, this.#request, error, this.#sentAt, lastRequest)
     this.#conclude()
   }
 

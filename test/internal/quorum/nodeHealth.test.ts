@@ -540,7 +540,7 @@ describe("a node that refuses some requests and allows others", () => {
         const failure = error === undefined
           ? undefined
           : new LockError.NodeError({ node: "a", operation: "acquire", reason: "Rejected", cause: new Error(error) })
-        health.recordAnswer(node, request, "acquire", failure, 0, request)
+        health.recordAnswer(node, request, { key: "a", operation: "acquire" }, failure, 0, request)
       }
       for (let index = 0; index < 10; index++) {
         answer("NOPERM")

@@ -2,10 +2,12 @@
  * A node that is several servers, as a cluster is: one that is silent costs the locks on the others nothing.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { Clock, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { inspect, type LockNode, NodeError, tryLock } from "../../../src/index.ts"
+import { inspect, type LockNode, MemoryNode, NodeError, tryLock } from "../../../src/index.ts"
 import { partOf } from "../../../src/internal/nodeContract.ts"
+import { NodeHealth } from "../../../src/internal/quorum/nodeHealth.ts"
+import { Metrics } from "../../../src/internal/telemetry/metrics.ts"
 import type { WaitingList } from "../../../src/LockNode.ts"
 import { open } from "../../support/opened.ts"
 import * as TestNodes from "../../support/testNodes.ts"
@@ -115,4 +117,98 @@ describe("a server of several that are one node", () => {
         yield* run(Effect.scoped(tryLock("a")))
       }
     }).pipe(Effect.scoped))
+
+  const named = (server: string) => `Lock node cluster (${server})`
+
+  /** The health of a node whose server for each key is what `servers` says, what it logs and its metrics. */
+  const watched = Effect.gen(function*() {
+    const servers: Record<string, string | undefined> = { a: "first", b: "second" }
+    const node: LockNode = { ...MemoryNode.make("cluster"), serverOf: (key) => servers[key] }
+    const lines: Array<string> = []
+    const gauges: Array<string> = []
+    const context = yield* Effect.context<never>()
+    const metrics = Object.assign(new Metrics(context), {
+      nodeUp: (_: string, isUp: boolean) => gauges.push(isUp ? "up" : "down"),
+      quorumMarginChanged: (change: number) => gauges.push(`margin ${change}`)
+    })
+    const health = new NodeHealth([node], 0, {
+      clock: yield* Clock.Clock,
+      metrics,
+      log: (level, message) => lines.push(`${level} ${message}`),
+      fork: Effect.runForkWith(context)
+    })
+    let sent = 0
+    /** A request that was sent now; the returned function is called with its outcome. */
+    const ask = (key: string) => {
+      const [request, part] = [++sent, partOf(node, key)]
+      return (reason?: NodeError["reason"]) => {
+        const error = reason && new NodeError({ node: node.id, operation: "acquire", reason })
+        health.recordAnswer(part, request, { key, operation: "acquire" }, error, 0, sent)
+      }
+    }
+    gauges.length = 0
+    return { ask, gauges, health, lines, node, servers }
+  })
+
+  it.effect("is down by itself: the node is up once all of its servers are", () =>
+    Effect.gen(function*() {
+      const { ask, gauges, lines } = yield* watched
+      ask("a")()
+      ask("a")("Disconnected")
+      for (let index = 0; index < 3; index++) {
+        ask("b")()
+        ask("a")("Disconnected")
+      }
+      ask("b")("Timeout")
+      ask("a")()
+      ask("b")()
+      assert.deepStrictEqual(gauges, ["up", "down", "margin -1", "down", "up", "margin 1"])
+      assert.deepStrictEqual(lines, [
+        `Warn ${named("first")} is not connected`,
+        `Warn ${named("second")} did not answer in time`,
+        `Info ${named("first")} answers again`,
+        `Info ${named("second")} answers again`
+      ])
+    }))
+
+  it.effect("answers again when another has its keys and answers, whatever comes of earlier requests to it", () =>
+    Effect.gen(function*() {
+      const { ask, gauges, health, lines, servers } = yield* watched
+      let responding = 0
+      health.onResponding = () => responding++
+      const late = ask("a")
+      ask("a")("Timeout")
+      ask("b")()
+      assert.isTrue(health.hasUnreachable)
+      servers["a"] = "third"
+      // It has not answered anything yet.
+      ask("b")()
+      assert.isTrue(health.hasUnreachable)
+      ask("a")()
+      assert.isFalse(health.hasUnreachable)
+      late("Timeout")
+      assert.isFalse(health.hasUnreachable)
+      assert.strictEqual(responding, 1)
+      assert.strictEqual(gauges.at(-2), "up")
+      const pair = [`Warn ${named("first")} did not answer in time`, `Info ${named("first")} answers again`]
+      assert.deepStrictEqual(lines, pair)
+      // If it is back with its keys, it is what it was before.
+      servers["a"] = "first"
+      ask("a")("Timeout")
+      ask("a")()
+      assert.deepStrictEqual(lines, [...pair, ...pair])
+    }))
+
+  it.effect("answers for the node, if it was not known which server has the key", () =>
+    Effect.gen(function*() {
+      const { ask, health, lines, servers } = yield* watched
+      servers["a"] = undefined
+      ask("a")("Disconnected")
+      servers["a"] = "first"
+      ask("b")()
+      assert.isTrue(health.hasUnreachable)
+      ask("a")()
+      assert.isFalse(health.hasUnreachable)
+      assert.deepStrictEqual(lines, ["Warn Lock node cluster is not connected", "Info Lock node cluster answers again"])
+    }))
 })
