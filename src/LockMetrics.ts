@@ -125,7 +125,7 @@ export const definitions = {
   up: {
     name: "redsync_node_up",
     type: "gauge",
-    description: "1 if the last request to the node succeeded, 0 if it failed",
+    description: "1 if the last request to the node, or to each of its servers, succeeded, 0 if one failed",
     attributes: { node: "its id" }
   },
   quorumMargin: {
