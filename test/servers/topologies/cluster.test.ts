@@ -2,18 +2,27 @@
  * Nodes that are clusters, of which one server is in trouble.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Option } from "effect"
+import { Effect, Fiber, Option } from "effect"
 import { constVoid } from "effect/Function"
 import type { Redis } from "ioredis"
-import { type LockNode, withLockIfAvailable } from "../../../src/index.ts"
-import { wakeUpChannel } from "../../../src/internal/redis/keys.ts"
+import {
+  fencedLock,
+  type LockNode,
+  permits,
+  retryPolicy,
+  sharedLock,
+  withLock,
+  withLockIfAvailable,
+  withPermits
+} from "../../../src/index.ts"
+import { companionKey, wakeUpChannel } from "../../../src/internal/redis/keys.ts"
 import * as IoredisNode from "../../../src/IoredisNode.ts"
 import { until } from "../../support/faults.ts"
 import { entryOf, waiterIdOf } from "../../support/line.ts"
-import { clusterClient, moveSlot, namesOn, threeMasters } from "../../support/servers/cluster.ts"
+import { clusterClient, migrateSlot, moveSlot, namesOn, threeMasters } from "../../support/servers/cluster.ts"
 import { replicatedCluster, untilPromoted } from "../../support/servers/failover.ts"
 import type { RedisServer } from "../../support/servers/RedisServers.ts"
-import { service } from "../../support/trouble.ts"
+import { hourly, service } from "../../support/trouble.ts"
 
 /** How many listen to the channel of a waiter on a server. */
 const listenersOn = ({ command }: RedisServer, waiterId: string) =>
@@ -78,6 +87,44 @@ describe("a key whose slot has moved", () => {
       yield* moveSlot(masters, yield* slotOf(shared!), from)
       yield* node.reconnect!
       assert.strictEqual(node.serverOf!(shared!), `${from.host}:${from.port}`)
+    }).pipe(Effect.scoped))
+})
+
+describe("a slot that moves with its keys", () => {
+  it.live("its locks stay held, exclude each other on the way, and pass to those that wait", () =>
+    Effect.gen(function*() {
+      const masters = yield* threeMasters
+      const [from, to] = masters
+      const open = Effect.flatMap(clusterClient(masters), (client) => service([IoredisNode.fromClient(client)]))
+      const [holding, waiting, other] = yield* Effect.all([open, open, open])
+      const once: typeof hourly = { retry: retryPolicy({ tries: 1 }) }
+      const kinds = [
+        { line: "line", hold: fencedLock, use: (name: string, retry = once) => withLock(name, Effect.void, retry) },
+        {
+          line: "permit-line",
+          hold: (name: string) => permits(name, { limit: 1 }),
+          use: (name: string, retry = once) => withPermits(name, Effect.void, { limit: 1, ...retry })
+        },
+        { line: "line", hold: sharedLock, use: (name: string, retry = once) => withLock(name, Effect.void, retry) }
+      ] as const
+      const names = yield* namesOn(from, 2 * kinds.length)
+      for (const [index, name] of names.entries()) {
+        const { hold, line, use } = kinds[index % kinds.length]!
+        yield* Effect.gen(function*() {
+          const held = yield* holding.run(hold(name))
+          const waiter = yield* Effect.forkScoped(waiting.run(use(name, hourly)))
+          const length = from.command("LLEN", companionKey(line, name))
+          yield* until("it waits", Effect.map(length, (length) => length === 1))
+          const slot = yield* from.command<number>("CLUSTER", "KEYSLOT", name)
+          const refused = Effect.orDie(Effect.flip(other.run(use(name))))
+          // Halfway a script that needs several of the keys is answered TRYAGAIN.
+          yield* migrateSlot(masters, slot, from, to, refused)
+          yield* held.extend
+          assert.strictEqual((yield* refused)._tag, "ErrFailed")
+          yield* held.release
+          yield* Fiber.join(waiter)
+        }).pipe(Effect.scoped)
+      }
     }).pipe(Effect.scoped))
 })
 

@@ -40,6 +40,34 @@ export const namesOn = ({ command }: RedisServer, count: number) =>
     return names
   })
 
+/**
+ * Moves a slot with its keys as an operator does; `halfway` runs while the first of its keys are on the new master
+ * and the others are not.
+ */
+export const migrateSlot = Effect.fnUntraced(function*(
+  masters: Masters,
+  slot: number,
+  from: RedisServer,
+  to: RedisServer,
+  halfway: Effect.Effect<void>
+) {
+  const setSlot = (on: RedisServer, state: string, other: RedisServer) =>
+    Effect.flatMap(
+      other.command<string>("CLUSTER", "MYID"),
+      (id) => on.command("CLUSTER", "SETSLOT", String(slot), state, id)
+    )
+  yield* setSlot(to, "IMPORTING", from)
+  yield* setSlot(from, "MIGRATING", to)
+  const migrate = (...keys: ReadonlyArray<string>) =>
+    from.command("MIGRATE", to.host, String(to.port), "", "0", "5000", "KEYS", ...keys)
+  const left = () => from.command<ReadonlyArray<string>>("CLUSTER", "GETKEYSINSLOT", String(slot), "1000")
+  const [first] = yield* left()
+  if (first !== undefined) yield* migrate(first)
+  yield* halfway
+  for (let keys = yield* left(); keys.length > 0; keys = yield* left()) yield* migrate(...keys)
+  yield* moveSlot(masters, slot, to)
+})
+
 /** Moves an empty slot from one master to another, of which no client is told. */
 export const moveSlot = (masters: Masters, slot: number, to: RedisServer) =>
   Effect.gen(function*() {
