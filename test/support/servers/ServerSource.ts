@@ -86,7 +86,7 @@ const containers = async (): Promise<ServerSource> => {
     // Loaded only here: testcontainers does not load on every Node this runs on.
     const { getContainerRuntimeClient, ImageName } = await import("testcontainers")
     const client = await within(5_000, getContainerRuntimeClient())
-    const image = process.env[otherImage] ?? "redis:7-alpine"
+    const image = process.env[otherImage] ?? "redis:7.0-alpine"
     // Now, so that no test pays for the download with its own time limit.
     await client.image.pull(ImageName.fromString(image))
     const program = image.includes("valkey") ? "valkey-server" : "redis-server"
