@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Duration, Effect, Exit, Fiber, Layer, Logger, Metric, Option, Ref, Schedule, Scope } from "effect"
+import { Cause, Duration, Effect, Exit, Fiber, Layer, Logger, Metric, Option, Ref, Schedule, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import {
   Lock,
@@ -199,19 +199,6 @@ describe("Semaphore", () => {
       )
     }).pipe(Effect.scoped)
   })
-
-  it.effect("a wait that ends because its service is closed tells so, and for which permits it was", () =>
-    Effect.gen(function*() {
-      const scope = yield* Scope.make()
-      const service = yield* Scope.provide(Redsync.make({ nodes: nodes(1) }), scope)
-      yield* Scope.provide(service.permits("s", { limit: 3, permits: 2 }), scope)
-      const waiting = yield* Effect.forkChild(service.withPermits("s", Effect.void, { limit: 3, permits: 2 }))
-      yield* TestClock.adjust(1)
-      yield* Scope.close(scope, Exit.void)
-      const error = yield* Effect.flip(Fiber.join(waiting))
-      assert(error._tag === "ErrFailed")
-      assert.deepInclude(error.toJSON(), { permits: 2, limit: 3, isClosed: true })
-    }).pipe(Effect.scoped))
 
   it.effect("one attempt: all or none", () =>
     Effect.gen(function*() {

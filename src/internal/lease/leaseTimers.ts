@@ -90,8 +90,10 @@ export class LeaseTimers {
   }
 
   #checkClocks() {
-    this.#clockCheck = undefined
-    if (this.#held.next === this.#held) return
+    if (this.#held.next === this.#held) {
+      this.#clockCheck = undefined
+      return
+    }
     const clockOffset = this.#clock.currentTimeMillisUnsafe() - monotonicMillis(this.#clock)
     if (Math.abs(clockOffset - this.#clockOffset) > clockJumpMillis) {
       // A lease may now end before its timer fires.

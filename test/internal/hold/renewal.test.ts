@@ -30,6 +30,7 @@ import {
   tryLock,
   withLock
 } from "../../../src/index.ts"
+import { open } from "../../support/opened.ts"
 import * as ShiftedClock from "../../support/shiftedClock.ts"
 import * as TestNodes from "../../support/testNodes.ts"
 
@@ -362,6 +363,28 @@ describe("clocks", () => {
         yield* Fiber.interrupt(fiber)
       })
     ))
+
+  it.effect("are compared once a second, however often they were set", () =>
+    ShiftedClock.on((clock) =>
+      Effect.gen(function*() {
+        const { run, service } = yield* open({ nodes: MemoryNode.makeMany(1) })
+        yield* run(lock("a", { autoExtend: false, expiry: "1 hour" }))
+        let compared = 0
+        const { timers } = service.quorum
+        const schedule = timers.schedule.bind(timers)
+        timers.schedule = (millis, act) => {
+          if (millis === 1000) compared++
+          return schedule(millis, act)
+        }
+        for (let times = 0; times < 5; times++) {
+          clock.wall += 300
+          yield* TestClock.adjust("1 second")
+        }
+        assert.strictEqual(compared, 5)
+        yield* TestClock.adjust("10 seconds")
+        assert.strictEqual(compared, 15)
+      })
+    ).pipe(Effect.scoped))
 
   it.effect("set back it neither ends nor prolongs anything", () =>
     ShiftedClock.on((clock) =>
