@@ -5,6 +5,7 @@
 import { assert, layer, type Vitest } from "@effect/vitest"
 import { Effect, type Layer, Option } from "effect"
 import type { LockNode, NodeError } from "../../src/index.ts"
+import { entryOf, waiterIdOf } from "./line.ts"
 import { permitCases, permitLineCases, permitRedisCases } from "./permitConformance.ts"
 import { sharedCases, sharedRedisCases } from "./sharedConformance.ts"
 import { assertNodeError, assertTtl, Backend, expiry, oddKeys, oldEnough, Subject } from "./subject.ts"
@@ -389,6 +390,38 @@ const redisCases = (it: Vitest.MethodsNonLive<Subject | Backend>): void => {
       yield* node.fencing!.raise("an hour", "mine", 1)
       assertTtl(slackMillis, yield* onKey<number>("PTTL", counter), 3_600_000)
     }))
+
+  it.effect("so does one that was written by another script, and a waiting list for a minute", () =>
+    Effect.gen(function*() {
+      const { node, slackMillis } = yield* Subject
+      const { onKey } = yield* Backend
+      const lives = Effect.fnUntraced(function*<A>(key: string, write: Effect.Effect<A, NodeError>, expected: number) {
+        yield* onKey("PEXPIRE", key, "10000")
+        yield* write
+        assertTtl(slackMillis, yield* onKey<number>("PTTL", key), expected)
+      })
+      const counter = "redsync:1:fencing:{beside}"
+      yield* node.fencing!.acquire("beside", "one", expiry, 1)
+      yield* lives(counter, node.fencing!.replace!("beside", "one", "two", expiry, 1), 3_600_000)
+      yield* node.permits!.acquire("beside", "one", {
+        expiryMillis: expiry,
+        limit: 1,
+        permits: 1,
+        start: 0,
+        step: 1,
+        proposal: 1
+      })
+      yield* lives("redsync:1:permit-fencing:{beside}", node.permits!.raise("beside", "one", [0], [1]), 3_600_000)
+      const list = yield* node.waitingList?.(waiterIdOf("ours"), () => {}) ?? Effect.undefined
+      if (list === undefined) return
+      const entry = entryOf("ours", { fenced: true })
+      yield* list.join("beside", entry, "back")
+      yield* lives("redsync:1:line:{beside}", list.join("beside", entry, "back"), 60_000)
+      const terms = { expiryMillis: expiry, proposal: 1, chain: { length: 1, millis: 0 } }
+      if (list.handOver !== undefined) {
+        yield* lives(counter, list.handOver.transfer("beside", "two", entry, terms), 3_600_000)
+      }
+    }).pipe(Effect.scoped))
 
   it.effect("a server that is too young abstains from new locks, writes nothing, and does all else", () =>
     Effect.gen(function*() {

@@ -117,6 +117,15 @@ export const permitLineCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void
       assert.deepStrictEqual([a.told.length, b.told.length, c.told.length], [1, 0, 0])
     }).pipe(Effect.scoped, whereThereAreLines))
 
+  it.effect("permits: who joins again keeps its place, and is woken once", () =>
+    Effect.gen(function*() {
+      const [a, b] = [yield* inLine("A"), yield* inLine("B")]
+      yield* take("again", "holder", 2, 2)
+      for (const { entry, line } of [a, a, b]) assert.isFalse(yield* line.join("again", entry(1), 2, "back"))
+      assert.isTrue(yield* a.line.release("again", "holder"))
+      for (const { told } of [a, b]) yield* untilTold(told, 1)
+    }).pipe(Effect.scoped, whereThereAreLines))
+
   it.effect("permits: a service that is gone is skipped", () =>
     Effect.gen(function*() {
       const here = yield* inLine("A")

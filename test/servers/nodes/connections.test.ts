@@ -67,6 +67,19 @@ describe("waiting lists whose scope is closed", () => {
     }).pipe(Effect.scoped))
 })
 
+describe("a connection that is open", () => {
+  it.live("stays open though nothing is asked on it for longer than connecting may take", () =>
+    Effect.gen(function*() {
+      const server = yield* startServer()
+      const node = yield* IoredisNode.make({ host: server.host, port: server.port, connectTimeout: 200 })
+      yield* untilAnswered(node.inspect("anything"))
+      const ids = Effect.map(clientsOf(server), (clients) => clients.map((line) => /id=\d+/.exec(line)?.[0]))
+      const before = yield* ids
+      yield* Effect.sleep(600)
+      assert.deepStrictEqual(yield* ids, before)
+    }).pipe(Effect.scoped))
+})
+
 describe("a connection on which nothing is answered", () => {
   it.live("is given up: what was under way fails at once, and nothing of it is left once the server goes on", () =>
     Effect.gen(function*() {
