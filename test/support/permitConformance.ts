@@ -120,9 +120,9 @@ export const permitLineCases = <R>(it: Vitest.MethodsNonLive<R | Subject>): void
   it.effect("permits: who joins again keeps its place, and is woken once", () =>
     Effect.gen(function*() {
       const [a, b] = [yield* inLine("A"), yield* inLine("B")]
-      yield* take("again", "holder", 2, 2)
-      for (const { entry, line } of [a, a, b]) assert.isFalse(yield* line.join("again", entry(1), 2, "back"))
-      assert.isTrue(yield* a.line.release("again", "holder"))
+      yield* take("joined twice", "holder", 2, 2)
+      for (const { entry, line } of [a, a, b]) assert.isFalse(yield* line.join("joined twice", entry(1), 2, "back"))
+      assert.isTrue(yield* a.line.release("joined twice", "holder"))
       for (const { told } of [a, b]) yield* untilTold(told, 1)
     }).pipe(Effect.scoped, whereThereAreLines))
 
