@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
-import { parseRedisUrl, splitUrls } from "../../../src/internal/ioredis/url.ts"
+import { nodeAddress, parseRedisUrl, splitUrls } from "../../../src/internal/ioredis/url.ts"
 
 const good: Record<string, object> = {
   "redis://host": { host: "host", port: 6379 },
@@ -137,6 +137,19 @@ describe("a Redis URL", () => {
       ["redis://a", "rediss://b:1/2", "redis+sentinel://c:1,d:2/main", "unix:/run/e.sock"]
     )
     assert.deepStrictEqual(splitUrls(" , "), [])
+  })
+
+  it("of a primary behind Sentinels, and what options stand for, have an id with every port", () => {
+    assert.strictEqual(
+      nodeAddress({ name: "main", sentinels: [{ host: "a" }, { host: "b", port: 7000 }], db: 2 }),
+      "sentinel main at a:26379,b:7000/2"
+    )
+    assert.deepStrictEqual([{}, { host: "a" }, { port: 7000 }, { path: "/run/a.sock", db: 1 }].map(nodeAddress), [
+      "127.0.0.1:6379",
+      "a:6379",
+      "127.0.0.1:7000",
+      "/run/a.sock/1"
+    ])
   })
 
   it("is shown with all but its secret", () => {

@@ -80,6 +80,22 @@ describe("a connection that is open", () => {
     }).pipe(Effect.scoped))
 })
 
+describe("a database that the user may not select", () => {
+  it.live("is told, and is used on the next connection once it may be", () =>
+    Effect.gen(function*() {
+      const server = yield* startServer()
+      yield* server.command("ACL", "SETUSER", "ada", "on", ">pw", "~*", "&*", "+@all", "-select")
+      const node = yield* IoredisNode.make(`redis://ada:pw@${server.host}:${server.port}/3`)
+      const refused = yield* Effect.flip(node.acquire("a", "mine", 60_000))
+      assertNodeError(refused, node, "acquire", "Rejected", /^NOPERM/)
+      yield* server.command("ACL", "SETUSER", "ada", "+select")
+      yield* server.command("CLIENT", "KILL", "USER", "ada")
+      yield* untilAnswered(node.inspect("a"))
+      assert.isTrue(yield* node.acquire("a", "mine", 60_000))
+      assert.strictEqual(yield* server.command("EXISTS", "a"), 0)
+    }).pipe(Effect.scoped))
+})
+
 describe("a connection on which nothing is answered", () => {
   it.live("is given up: what was under way fails at once, and nothing of it is left once the server goes on", () =>
     Effect.gen(function*() {
