@@ -2,8 +2,10 @@
  * The messages that scripts send to waiters. Fixed fields come first; the name of the
  * lock, which may contain anything, comes last.
  */
+import * as Predicate from "effect/Predicate"
 import type { Notice } from "../../LockNode.ts"
 import { entryOf, isToken } from "../nodeContract.ts"
+import { count } from "./replies.ts"
 
 /** The notice that the message stands for, if any. `clock` names the clock of the server that sent it. */
 export const decodeNotice = (message: string, clock: string): Extract<Notice, { readonly key: string }> | undefined => {
@@ -53,10 +55,10 @@ export const decodeNotice = (message: string, clock: string): Extract<Notice, { 
 }
 
 /** The given number of fields behind the kind of the message, and the name. */
-const fields = (message: string, count: number): ReadonlyArray<string> => {
+const fields = (message: string, length: number): ReadonlyArray<string> => {
   const found: Array<string> = []
   let from = 2
-  for (let index = 0; index < count; index++) {
+  for (let index = 0; index < length; index++) {
     const to = message.indexOf(" ", from)
     if (to === -1) return []
     found.push(message.slice(from, to))
@@ -67,5 +69,7 @@ const fields = (message: string, count: number): ReadonlyArray<string> => {
 }
 
 /** The numbers; an empty array if one of them is not an exact whole number. */
-const wholeNumbers = (...texts: ReadonlyArray<string | undefined>): ReadonlyArray<number> =>
-  texts.every((text) => text !== undefined && /^\d{1,15}$/.test(text)) ? texts.map(Number) : []
+const wholeNumbers = (...texts: ReadonlyArray<string | undefined>): ReadonlyArray<number> => {
+  const numbers = texts.map(count)
+  return numbers.every(Predicate.isNotUndefined) ? numbers : []
+}

@@ -8,7 +8,7 @@ import { Context, Effect, Layer, Option } from "effect"
 import { type LockNode, MemoryNode } from "../../../src/index.ts"
 import { companionKeys } from "../../../src/internal/redis/keys.ts"
 import * as IoredisNode from "../../../src/IoredisNode.ts"
-import type { HandOverTerms, Notice } from "../../../src/LockNode.ts"
+import type { HandOverTerms, LineEntry, Notice } from "../../../src/LockNode.ts"
 import { until } from "../../support/faults.ts"
 import { entryOf, waiterIdOf } from "../../support/line.ts"
 import { RedisServers } from "../../support/servers/RedisServers.ts"
@@ -26,6 +26,9 @@ const overIoredis = Layer.effect(
 ).pipe(Layer.provideMerge(RedisServers.layer(1)))
 
 const terms: HandOverTerms = { expiryMillis: 30_000, proposal: 7, chain: { length: 3, millis: 250 } }
+
+/** A counter, and a proposal: small ones, and the clock's microseconds. */
+const tokens = [["small", 41, 1000], ["large", 1_795_740_475_114_919, 1_795_740_475_999_999]] as const
 
 /** Somebody who waits, and all that it is told. */
 const waiter = (node: LockNode, name: string, prefix = "") =>
@@ -119,19 +122,21 @@ const rules = (name: string, subject: Layer.Layer<Subject>) =>
         assert.deepStrictEqual(b.told, [{ _tag: "Lost", key: "lost" }])
       }))
 
-    it.effect("S12: counts for a fenced successor as a grant would", () =>
+    it.effect("S12: counts for a fenced successor as a grant would, however large the tokens", () =>
       Effect.gen(function*() {
-        const { a, b, holder, node } = yield* setUp("fenced")
-        yield* node.fencing!.raise("fenced", holder.value, 41)
-        const fenced = { ...a.entry, fenced: true }
-        yield* a.join("fenced", fenced, "back")
-        yield* b.join("fenced", { ...b.entry, fenced: true }, "back")
-        yield* holder.handOver.transfer("fenced", holder.value, fenced, terms)
-        assert.strictEqual((yield* a.untilTold("HandedOver")).token, 42)
-        yield* a.handOver.transfer("fenced", a.value, { ...b.entry, fenced: true }, { ...terms, proposal: 1000 })
-        assert.strictEqual((yield* b.untilTold("HandedOver")).token, 1000)
-        yield* node.release("fenced", b.value)
-        assert.deepStrictEqual(yield* node.fencing!.acquire("fenced", "x", 1000, 1), Option.some(1001))
+        for (const [name, counted, proposal] of tokens) {
+          const { a, b, holder, node } = yield* setUp(name)
+          yield* node.fencing!.raise(name, holder.value, counted)
+          const [first, second] = [a, b].map(({ entry }) => ({ ...entry, fenced: true })) as [LineEntry, LineEntry]
+          yield* a.join(name, first, "back")
+          yield* b.join(name, second, "back")
+          yield* holder.handOver.transfer(name, holder.value, first, terms)
+          assert.strictEqual((yield* a.untilTold("HandedOver")).token, counted + 1)
+          yield* a.handOver.transfer(name, a.value, second, { ...terms, proposal })
+          assert.strictEqual((yield* b.untilTold("HandedOver")).token, proposal)
+          yield* node.release(name, b.value)
+          assert.deepStrictEqual(yield* node.fencing!.acquire(name, "x", 1000, 1), Option.some(proposal + 1))
+        }
       }))
 
     it.effect("L1: deletes the key if the successor does not receive it, and wakes the next", () =>
