@@ -151,7 +151,8 @@ export class PermitQueues {
     if (wasHead && !isGranted && queue.place === undefined && isLast) this.wakeFirst(queue.key)
     if (wasHead && (isGranted || !queue.isTurn || isLast)) this.#giveUpPlace(queue)
     if (isLast) this.#retire(queue)
-    else if (wasHead) queue.wake()
+    // Closing wakes all of them: if each woke the next within its own call, a thousand would overflow the stack.
+    else if (wasHead && !this.closed) queue.wake()
   }
 
   /** Called when the head was refused: it joins the line, or keeps its place. */

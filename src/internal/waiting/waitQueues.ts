@@ -116,7 +116,8 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     if (!queue.waiters.delete(waiter)) return
     this.#context.metrics.waitersChanged(-1)
     if (queue.waiters.size === 0) this.#retire(queue)
-    else if (wasHead) queue.wake()
+    // Closing wakes all of them: if each woke the next within its own call, a thousand would overflow the stack.
+    else if (wasHead && !this.closed) queue.wake()
   }
 
   lockHeld(holder: Holder): void {
