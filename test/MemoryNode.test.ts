@@ -64,6 +64,19 @@ describe("MemoryNode on the test clock", () => {
       }
     }).pipe(Effect.scoped))
 
+  it.effect("a limit is forgotten with the last holder that expires, and keeps nobody in line for more", () =>
+    Effect.gen(function*() {
+      const node = MemoryNode.make()
+      const told: Array<string> = []
+      const list = yield* node.waitingList!(waiterIdOf("ours"), ({ _tag }) => told.push(_tag))
+      yield* node.permits!.acquire("s", "holder", { expiryMillis: 100, limit: 2, permits: 2, start: 0, step: 1 })
+      assert.isFalse(yield* list.permits!.join("s", { value: entryOf("ours").value, permits: 5 }, 5, "back"))
+      yield* TestClock.adjust(100)
+      assert.isFalse(yield* list.permits!.release("s", "holder"))
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(told, ["PermitsFree"])
+    }).pipe(Effect.scoped))
+
   it("has a name of its own unless given one", () => {
     assert.strictEqual(MemoryNode.make().id, "memory")
     assert.strictEqual(MemoryNode.make("here").id, "here")
