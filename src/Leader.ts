@@ -376,7 +376,7 @@ const runs = <E, R>(
 
     // From the first claim to the last possible one, by an instance whose clock is behind by
     // `clockSkew` and which is late by as much.
-    const claimOptions = { ...lockOptions, expiry: 2.2 * skewMillis + 1000, autoExtend: false }
+    const claimOptions = { ...lockOptions, expiry: 2.2 * skewMillis + 1000 }
 
     /** Whether this instance is the one to run it. */
     const claim = (at: number) =>

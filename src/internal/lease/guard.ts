@@ -65,7 +65,7 @@ const runGuarded = <A, E, R>(
         forget()
         end(exit)
       })
-      return Effect.andThen(Effect.sync(forget), Fiber.interrupt(fiber))
+      return Fiber.interrupt(fiber)
     })
   )
 
