@@ -28,4 +28,20 @@ describe("in line", () => {
       assert.lengthOf(asked(), 1)
       yield* Fiber.join(waiting)
     }).pipe(Effect.scoped))
+
+  it.effect("who is refused by split votes asks twice more, each time its schedule has it ask", () =>
+    Effect.gen(function*() {
+      const nodes = yield* TestNodes.makeMany(3)
+      for (const node of nodes.slice(1)) yield* node.acquire("a", "another's", 3_600_000)
+      const service = yield* Redsync.make({ nodes })
+      const waiting = yield* Effect.forkChild(
+        service.withLock("a", Effect.void, { retry: Schedule.spaced("10 seconds") })
+      )
+      for (let asked = 1; asked <= 3; asked++) {
+        yield* TestClock.adjust("9 seconds")
+        assert.lengthOf(TestNodes.callsOf(nodes[0]!, "acquire"), 3 * asked)
+        yield* TestClock.adjust("1 second")
+      }
+      yield* Fiber.interrupt(waiting)
+    }).pipe(Effect.scoped))
 })

@@ -499,6 +499,36 @@ describe("among services", () => {
       }).pipe(scoped, Random.withSeed("greedy"))
   )
 
+  it.effect("a key that is handed over lives for two node timeouts, a second at least, and no longer than a lease", () =>
+    Effect.gen(function*() {
+      for (const [expiry, nodeTimeout, expected] of [[8000, 100, 1000], [8000, 2000, 4000], [800, 100, 800]] as const) {
+        const nodes = memory(1)
+        const given: Array<number> = []
+        const counting = nodes.map((node): LockNode => ({
+          ...node,
+          waitingList: (...args) =>
+            Effect.map(node.waitingList!(...args), (list) => ({
+              ...list,
+              handOver: {
+                ...list.handOver!,
+                transfer: (key, value, successor, terms) => {
+                  given.push(terms.expiryMillis)
+                  return list.handOver!.transfer(key, value, successor, terms)
+                }
+              }
+            }))
+        }))
+        const a = yield* open(counting)
+        const held = yield* a.run(lock("a", { expiry, nodeTimeout }))
+        const waiter = yield* waiting(nodes)
+        yield* settle
+        yield* held.release
+        yield* settle
+        assert.deepStrictEqual(given, [expected])
+        yield* Fiber.interrupt(waiter)
+      }
+    }).pipe(scoped))
+
   it.effect("inspect tells how many of them stand in line, if a node does", () =>
     Effect.gen(function*() {
       const nodes = memory(3)
@@ -513,7 +543,7 @@ describe("among services", () => {
       yield* settle
       assert.deepStrictEqual(yield* waits, Option.some(1))
       const fails = () => Effect.fail(new NodeError({ node: "memory", operation: "inspect", reason: "Rejected" }))
-      for (const length of [undefined, fails, () => Effect.succeed(Number.NaN)]) {
+      for (const length of [undefined, fails, ...[Number.NaN, -1, 1.5].map((length) => () => Effect.succeed(length))]) {
         const mute = yield* open(nodes.map((node) => ({
           ...node,
           waitingList: (...args: Parameters<NonNullable<LockNode["waitingList"]>>) =>

@@ -55,6 +55,18 @@ describe("S4: a lease that was handed over counts from a request of ours, and is
       assert.isUndefined(endOf(clock, vote(90)))
     }))
 
+  it.effect("nor does an older reading that comes later take the place of a newer one", () =>
+    Effect.gen(function*() {
+      const { clock, sentAt, stopwatches, vote } = yield* started
+      yield* TestClock.adjust(490)
+      const newer = stopwatches.start()
+      stopwatches.read(node, newer, { millis: 1_000_480, clock: "it" })
+      stopwatches.read(node, sentAt, { millis: 1_000_000, clock: "it" })
+      assert.deepStrictEqual(vote(480)?.sentAt, newer)
+      assert.isFalse(stopwatches.isOlderThan(node, 1))
+      assert.isDefined(endOf(clock, vote(480)))
+    }))
+
   it.effect("no more of it counts than a later extension leaves", () =>
     Effect.gen(function*() {
       const { clock, vote } = yield* started
