@@ -8,7 +8,7 @@ import type { Arguments } from "../redis/client.ts"
 import { Entrance, readiness } from "../redis/entrance.ts"
 import { Overtaking } from "../redis/overtaking.ts"
 import { type ReplyListener, type SendCommand, viaClient } from "./batching.ts"
-import type { Connection } from "./connection.ts"
+import { clientClosed, type Connection, isClosed } from "./connection.ts"
 import { readSlots } from "./slots.ts"
 
 export class CallersConnection implements Connection {
@@ -16,7 +16,6 @@ export class CallersConnection implements Connection {
   readonly send: SendCommand
   readonly watched: Connection["watched"]
   readonly ready: Effect.Effect<boolean>
-  readonly lastError = undefined
   readonly selectError = undefined
   readonly lost = constVoid
   /** A master that does not respond may have been replaced, of which the client of a cluster hears from the others. */
@@ -36,7 +35,14 @@ export class CallersConnection implements Connection {
     const send = viaClient(client)
     this.watched = (name, args, listener) => this.#watch(name, args, listener)
     this.send = (name, args, listener) => send(name, args, this.#watch(name, args, listener))
-    this.ready = readiness(() => this.entrance(), () => this.#queues() || client.status === "ready")
+    this.ready = readiness(
+      () => this.entrance(),
+      () => this.#queues() ? !isClosed(client) : client.status === "ready"
+    )
+  }
+
+  get lastError(): unknown {
+    return isClosed(this.client) ? clientClosed : undefined
   }
 
   /**
@@ -50,7 +56,8 @@ export class CallersConnection implements Connection {
     const { client } = this
     if (this.#queues() && !client.isCluster) return undefined
     // Queued commands keep their order, however many attempts to connect it takes.
-    const ends = this.#queues() ? ["ready", "end"] : ["ready", "close", "end", "reconnecting"]
+    const closed = ["end", "disconnecting"]
+    const ends = this.#queues() ? ["ready", ...closed] : ["ready", "close", "reconnecting", ...closed]
     if (ends.includes(client.status)) return undefined
     const entrance = this.#entrance = new Entrance()
     const open = () => {
@@ -68,9 +75,9 @@ export class CallersConnection implements Connection {
     return this.#overtaking.isPossible(ageMillis)
   }
 
-  /** The client decides what happens to commands. */
+  /** The client decides what happens to commands. One that was closed may keep them without an end. */
   isDown(): boolean {
-    return false
+    return isClosed(this.client)
   }
 
   #watch(name: string, args: Arguments, listener: ReplyListener): ReplyListener {

@@ -30,3 +30,8 @@ export interface Connection {
   /** The id that the server has given itself for this run, once it is known. */
   readonly runId?: string | undefined
 }
+
+/** Whether a client was closed by its owner. A cluster that is closed before it is connected never ends. */
+export const isClosed = ({ status }: Redis | Cluster): boolean => status === "end" || status === "disconnecting"
+
+export const clientClosed = new Error("the client was closed")

@@ -15,6 +15,7 @@ import { toNodeError } from "../redis/errors.ts"
 import { nowMillis } from "../redis/realTime.ts"
 import { wholeNumber } from "../redis/replies.ts"
 import { isReplyError } from "./batching.ts"
+import { clientClosed, isClosed } from "./connection.ts"
 import { keepConnected, type Kept } from "./keepConnected.ts"
 import { sentinelOptions } from "./ownOptions.ts"
 import { hasSlots, masterClientOf, masterOf } from "./slots.ts"
@@ -45,6 +46,7 @@ export const notifications =
         const listenerOf = cluster && ((key: string) => listeners.get(masterOf(cluster, keyPrefix + key) ?? ""))
 
         const listenerFor = async (key: string): Promise<NotificationListener | undefined> => {
+          if (isClosed(client)) throw clientClosed
           const server = cluster === undefined ? client as Redis : await masterClientOf(cluster, keyPrefix + key)
           // A call that was made before the closing may get here after it.
           if (state.isClosed) return undefined

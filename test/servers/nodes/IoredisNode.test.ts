@@ -1,5 +1,5 @@
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Cause, Context, Effect, Exit, Layer, Option, Result, type Scope } from "effect"
+import { Cause, Context, Effect, Exit, Fiber, Layer, Option, Result, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { Cluster, Redis, type RedisOptions } from "ioredis"
 import { Cluster as ValkeyCluster, Redis as Valkey } from "iovalkey"
@@ -382,12 +382,61 @@ layer(Layer.merge(RedisServers.layer(1), RedisCluster.layer), { excludeTestServi
         })
     )
 
-    it.effect("that is closed is a node that is down", () =>
+    const isOpen = (client: Redis | Cluster) =>
+      client.status === "ready" ? Promise.resolve() : new Promise<void>((resolve) => client.once("ready", resolve))
+    /** The ways in which a program closes its client. */
+    const closings: ReadonlyArray<readonly [string, (client: Redis | Cluster) => Promise<unknown>, lazy?: boolean]> = [
+      ["that has quit", async (client) => {
+        await isOpen(client)
+        await client.quit()
+      }],
+      ["that has ended", async (client) => {
+        await isOpen(client)
+        const ended = new Promise((resolve) => client.once("end", resolve))
+        client.disconnect()
+        await ended
+      }],
+      ["that was disconnected while it connected", async (client) => client.disconnect()],
+      ["that was disconnected before it connected", async (client) => client.disconnect(), true]
+    ]
+
+    it.effect.each(closings)(
+      "%s is a node that is down at once, also where it is a cluster",
+      ([_, close, lazy = false]) =>
+        Effect.gen(function*() {
+          const { host, port } = yield* oneServer
+          const addresses = [...yield* RedisCluster]
+          for (const enableOfflineQueue of [true, false]) {
+            const options = { enableOfflineQueue, lazyConnect: lazy }
+            const clients = [
+              new Redis({ host, port, ...options }),
+              new Valkey({ host, port, ...options }) as unknown as Redis,
+              new Cluster(addresses, options),
+              new ValkeyCluster(addresses, options) as unknown as Cluster
+            ]
+            for (const client of clients) {
+              client.on("error", () => {})
+              yield* Effect.promise(() => close(client))
+              const node = IoredisNode.fromClient(client)
+              const error = yield* Effect.flip(node.acquire("closed", "mine", 1000))
+              assert.strictEqual(error.reason, "Disconnected")
+              assert.isFalse(yield* node.ready!)
+              const list = yield* node.waitingList!(waiterIdOf("we"), () => {})
+              yield* Effect.flip(list.join("closed", entryOf("we"), "back"))
+            }
+          }
+        })
+    )
+
+    it.effect("that is a cluster, and is closed while requests wait for its connection, fails them", () =>
       Effect.gen(function*() {
-        const { host, port } = yield* oneServer
-        const client = yield* callersClient({ host, port })
-        yield* Effect.promise(() => client.quit())
-        yield* assertDown(IoredisNode.fromClient(client))
+        const cluster = new Cluster([...yield* RedisCluster])
+        const node = IoredisNode.fromClient(cluster)
+        const waiting = yield* Effect.forkChild(Effect.flip(node.acquire("closed", "mine", 1000)), {
+          startImmediately: true
+        })
+        cluster.disconnect()
+        assert.strictEqual((yield* Fiber.join(waiting)).reason, "Disconnected")
       }))
 
     it.effect("is known by its address, never by its credentials", () =>
