@@ -90,6 +90,11 @@ export const make = (target: string | RedisOptions): Effect.Effect<LockNode, nev
  * server may execute the rest of what it received on the old connection after commands sent on the
  * new one.
  *
+ * An ioredis client without a listener for `error` prints every failed attempt to connect with its
+ * stack, as an unreachable cluster makes several times a second: give it one, such as
+ * `client.on("error", () => {})`. The library logs once that a node does not answer, and why. A
+ * client that was closed fails every request at once.
+ *
  * If a server sends a reply that no command waits for, or a notification without a
  * channel, ioredis throws an exception that cannot be caught and ends the process.
  * Connections opened by the library are closed before that can happen; an existing

@@ -8,6 +8,7 @@ import * as Result from "effect/Result"
 import * as Struct from "effect/Struct"
 import { ErrFailed, type LockError, type NodeError, NodesUnavailable, type Vote } from "../../LockError.ts"
 import type { KeyState } from "../../LockNode.ts"
+import { monotonicMillis } from "../base/clock.ts"
 import { inspectKey } from "../claim/claim.ts"
 import type { LockSettings } from "../claim/settings.ts"
 import { notALockReason, partOf, sharedMarker } from "../nodeContract.ts"
@@ -78,6 +79,7 @@ export const failExplained = (
     canBeRefined(known[index]) && !health.isUnreachable(partOf(node, key))
   )
   if (nodes.length === 0) return tell(known)
+  const startedAt = monotonicMillis(service.clock) - waited()
   const looked = service.quorum.request({
     operation: "inspect",
     key,
@@ -93,10 +95,12 @@ export const failExplained = (
       if (answer === undefined) return vote
       if (Result.isSuccess(answer)) {
         if (Option.isSome(answer.success)) return refusedVote(vote.node, answer.success.value)
-        if (vote._tag !== "Pending") return vote
-        // It may have refused since the votes were counted.
-        const refusal = health.acquireError(partOf(service.nodes.find(({ id }) => id === vote.node)!, key))
-        return refusal === undefined ? { _tag: "Free", node: vote.node } : failedVote(vote.node, refusal)
+        // It may have been rejected since the votes were counted, or before.
+        const part = partOf(service.nodes.find(({ id }) => id === vote.node)!, key)
+        const isPending = vote._tag === "Pending"
+        const rejection = isPending ? health.acquireError(part) : health.rejectionSince(part, startedAt)
+        if (rejection !== undefined) return failedVote(vote.node, rejection)
+        return isPending ? { _tag: "Free", node: vote.node } : vote
       }
       return vote._tag === "Pending" ? failedVote(vote.node, answer.failure) : vote
     })))

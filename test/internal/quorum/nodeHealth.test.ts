@@ -508,6 +508,25 @@ describe("the look that explains a refusal", () => {
       assert.isUndefined(third.valueOf("b"))
     }).pipe(Effect.scoped))
 
+  it.effect("states why a node rejected an earlier attempt, if it has no such key after the last", () =>
+    Effect.gen(function*() {
+      const node = MemoryNode.make("node-1")
+      const cause = new Error("NOREPLICAS 0 of 1 replica acknowledged within 134 ms")
+      const rejected = new LockError.NodeError({ node: "node-1", operation: "acquire", reason: "Rejected", cause })
+      // Each of two waiters finds the key of an attempt of the other, which is then rejected too.
+      const answers = [Effect.fail(rejected), Effect.succeed(false), Effect.succeed(false)]
+      const { run } = yield* open({ nodes: [{ ...node, acquire: () => answers.shift()! }] })
+      const retry = retryPolicy({ tries: 2, delay: "1 second" })
+      const fiber = yield* begin(Effect.exit(run(Effect.scoped(lock("a", { retry })))))
+      yield* TestClock.adjust("2 seconds")
+      const error = errorOf(yield* Fiber.join(fiber))
+      assert.instanceOf(error, NodesUnavailable)
+      assert.include(error.message, "node-1 answered with an error: NOREPLICAS 0 of 1 replica")
+      const later = errorOf(yield* Effect.exit(run(Effect.scoped(lock("a", once)))))
+      assert.instanceOf(later, ErrFailed)
+      assert.match(later.message, /: node-1 held by another$/)
+    }).pipe(Effect.scoped))
+
   it.effect("leaves those without an answer that nobody asked", () =>
     Effect.gen(function*() {
       const nodes = yield* TestNodes.makeMany(3)
