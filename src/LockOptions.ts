@@ -152,7 +152,8 @@ export interface ServiceOptions<
    *
    * Servers report their uptime in whole seconds, by their own wall clock: a server
    * may abstain up to two seconds longer than this, and if its clock is set forward
-   * after its start, it appears to have been up longer than it has.
+   * after its start, it appears to have been up longer than it has; if it is set back, it
+   * abstains for that much longer.
    *
    * @default none
    */
