@@ -122,7 +122,19 @@ export const settleToken = (
 ): Effect.Effect<Tally<boolean>> =>
   !granted(tally) || allocation.chooseToken(tally)
     ? Effect.succeed(tally)
-    : service.quorum.request(raiseCounterRequest(claim))
+    : Effect.map(service.quorum.request(raiseCounterRequest(claim)), (raised) => {
+      if (!granted(raised)) forgetRefusals(raised)
+      return raised
+    })
+
+/**
+ * A node that lost our key before its counter was raised, as by eviction, does not refuse the lock: what it has instead
+ * is not known.
+ */
+const forgetRefusals = ({ byNode }: Tally<boolean>): void =>
+  byNode.forEach((answer, index) => {
+    if (answer !== undefined && Result.isSuccess(answer) && !answer.success) byNode[index] = undefined
+  })
 
 /** Turns the votes on a claim, requested at `start`, into a lock, or cleans up after a failed attempt. */
 const concludeAttempt = (service: AcquireContext, claim: OwnClaim, start: Instant, tally: Tally<boolean>) => {

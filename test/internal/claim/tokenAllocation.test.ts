@@ -145,6 +145,29 @@ describe("fencing tokens", () => {
       assert.isAbove(yield* tokenOf(onTime), first)
     }).pipe(Effect.scoped))
 
+  it.effect("a key that is evicted before the second round is not held by another", () =>
+    Effect.gen(function*() {
+      const nodes = yield* TestNodes.makeMany(3)
+      let isEvicted = true
+      const evicting = nodes.map((node): LockNode => ({
+        ...node,
+        fencing: {
+          ...node.fencing!,
+          raise: (...args) => Effect.andThen(isEvicted ? node.remove("a") : Effect.void, node.fencing!.raise(...args))
+        }
+      }))
+      const late = yield* client(nodes, 60_000)
+      without(nodes, 2)
+      yield* tokenOf(late)
+      without(nodes, 0)
+      const locking = Effect.provide(withFencedLock("a", Effect.succeed, once), yield* client(evicting))
+      const error = yield* Effect.flip(locking)
+      assert.instanceOf(error, ErrFailed)
+      assert.deepStrictEqual(error.votes.map(({ _tag }) => _tag).slice(1), ["Free", "Free"])
+      isEvicted = false
+      yield* locking
+    }).pipe(Effect.scoped))
+
   it.effect("interrupted in the second round it leaves no key", () =>
     Effect.gen(function*() {
       const nodes = yield* TestNodes.makeMany(3)
