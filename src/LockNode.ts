@@ -21,6 +21,8 @@ import type { NodeError } from "./LockError.ts"
  * Each operation is atomic on the node and works on one key. Implementations need no timeout: the
  * caller interrupts them after the node timeout. An interrupted or failed operation may still take
  * effect later, but operations on one key must take effect in the order they were started.
+ * A function that throws, or returns anything but an effect with such an answer, only costs its node
+ * the vote.
  *
  * **Gotchas**
  *
