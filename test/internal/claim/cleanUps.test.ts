@@ -4,10 +4,10 @@
  * is gone or must have expired.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Fiber } from "effect"
 import { constVoid, identity } from "effect/Function"
 import { TestClock } from "effect/testing"
-import { inspect, type LockNode, NodeError } from "../../../src/index.ts"
+import { inspect, lock, type LockNode, NodeError } from "../../../src/index.ts"
 import { AcquireRequest, type OwnClaim } from "../../../src/internal/claim/claim.ts"
 import type { LockSettings } from "../../../src/internal/claim/settings.ts"
 import type { LockService } from "../../../src/internal/service/service.ts"
@@ -484,4 +484,23 @@ describe("what changes nothing", () => {
       yield* TestClock.adjust("1 minute")
       assert.strictEqual(node.calls.length, length)
     }).pipe(Effect.scoped))
+})
+
+describe("a service that closes", () => {
+  it.effect.each([40, 400])(
+    "asks a node once more that comes back within a node timeout of %d ms",
+    (nodeTimeout) =>
+      Effect.gen(function*() {
+        const node = yield* TestNodes.make("node")
+        const { close, run } = yield* open({ nodes: [node], nodeTimeout })
+        yield* run(lock("a"))
+        node.state = "down"
+        const closing = yield* Effect.forkChild(close)
+        yield* TestClock.adjust(10)
+        node.state = "up"
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.join(closing)
+        assert.isUndefined(node.valueOf("a"))
+      }).pipe(Effect.scoped)
+  )
 })

@@ -23,6 +23,7 @@ import type { Timer } from "../../../src/internal/base/timers.ts"
 import { NodeHealth } from "../../../src/internal/quorum/nodeHealth.ts"
 import { Metrics } from "../../../src/internal/telemetry/metrics.ts"
 import { open } from "../../support/opened.ts"
+import * as ShiftedClock from "../../support/shiftedClock.ts"
 import * as TestNodes from "../../support/testNodes.ts"
 
 const nodeTimeout = 400
@@ -308,6 +309,25 @@ describe("a node that is slow", () => {
       assert.isFalse(service.quorum.health.isSilent(nodes[0]!))
       assert.isFalse(service.quorum.health.isFailing(nodes[0]!))
     }).pipe(Effect.scoped))
+})
+
+describe("a process that stands still", () => {
+  it.effect("gives the nodes their time once more, and not again if it stands still again", () =>
+    ShiftedClock.on((clock) =>
+      Effect.gen(function*() {
+        const node = yield* TestNodes.make("node")
+        const { run } = yield* open({ nodes: [node], nodeTimeout })
+        yield* Effect.addFinalizer(() => Effect.sync(() => node.recover()))
+        node.state = "silent"
+        const looking = yield* begin(run(inspect("a")))
+        clock.blocked += 1000
+        yield* TestClock.adjust(nodeTimeout)
+        assert.isUndefined(looking.pollUnsafe())
+        clock.blocked += 1000
+        yield* TestClock.adjust(nodeTimeout)
+        assert.isDefined(looking.pollUnsafe())
+      }).pipe(Effect.scoped)
+    ))
 })
 
 describe("the connection of a silent node is given up", () => {
