@@ -19,7 +19,7 @@ describe("a lock that is passed on to a waiter", () => {
     waiter.wake = () => void woken++
     give()
     assert.deepStrictEqual([waiter.hasLock, waiter.isAsleep, woken], [true, false, 1])
-    assert.strictEqual(waiter.take() as unknown, lock)
+    assert.strictEqual<unknown>(waiter.take(), lock)
     assert.isUndefined(waiter.take())
     waiter.leave()
     assert.strictEqual(released(), 0)
