@@ -151,8 +151,8 @@ export class PermitQueues {
     if (wasHead && !isGranted && queue.place === undefined && isLast) this.wakeFirst(queue.key)
     if (wasHead && (isGranted || !queue.isTurn || isLast)) this.#giveUpPlace(queue)
     if (isLast) this.#retire(queue)
-    // Closing wakes all of them: if each woke the next within its own call, a thousand would overflow the stack.
-    else if (wasHead && !this.closed) queue.wake()
+    // Later, since all may be leaving: each would wake the next within this call, which would make an attempt in vain.
+    else if (wasHead) this.#context.defer(() => queue.waiters.size > 0 && queue.wake())
   }
 
   /** Called when the head was refused: it joins the line, or keeps its place. */

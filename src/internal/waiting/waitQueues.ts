@@ -116,8 +116,8 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     if (!queue.waiters.delete(waiter)) return
     this.#context.metrics.waitersChanged(-1)
     if (queue.waiters.size === 0) this.#retire(queue)
-    // Closing wakes all of them: if each woke the next within its own call, a thousand would overflow the stack.
-    else if (wasHead && !this.closed) queue.wake()
+    // Later, since all may be leaving: each would wake the next within this call, which would make an attempt in vain.
+    else if (wasHead) this.#context.defer(() => queue.isWaiting && queue.wake())
   }
 
   lockHeld(holder: Holder): void {
