@@ -248,14 +248,9 @@ export class PermitQueues {
     const list = this.#lists.of(node, key)
     const line = list?.list.permits
     if (line === undefined || this.#lists.firstForPermits(key) !== list) return node.permits!.release(key, value)
-    return mapResult(line.release(key, value), (answer) => {
-      // They may be lost, and the line with them.
-      if (Result.isSuccess(answer) && !answer.success) this.alert(key)
+    return mapResult(line.release(key, value), (answer) =>
       // Perhaps only the line is refused.
-      return Result.isFailure(answer) && answer.failure.reason === "Rejected"
-        ? node.permits!.release(key, value)
-        : answer
-    })
+      Result.isFailure(answer) && answer.failure.reason === "Rejected" ? node.permits!.release(key, value) : answer)
   }
 
   /** Wakes the first in line, for as long as their permits are free. */
