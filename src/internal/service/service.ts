@@ -134,7 +134,7 @@ export class LockService implements Shared {
     const quorum = new Quorum(nodes, size, context)
     const readerQueues = new ReaderQueues(quorum, {
       wake: (key) => shared.waitQueues.wake(key),
-      alert: (key, node) => shared.waitQueues.alert(key, node),
+      alert: (key) => shared.waitQueues.alert(key),
       watch: (key, onAnswer) => shared.waitQueues.watch(key, onAnswer)
     })
     const parts = {

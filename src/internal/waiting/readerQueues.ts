@@ -6,10 +6,8 @@
  * changed on a node, one reader asks, and the others ask once it has the lock.
  */
 import type * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
 import type { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
-import { mapResult } from "../base/callbackEffect.ts"
 import type { Timers } from "../base/timers.ts"
 import type { Holder } from "./waitQueue.ts"
 import type { Held, Onlookers } from "./waitQueues.ts"
@@ -45,7 +43,7 @@ const pauseMillis = (times: number): number => Math.min(100, 5 * times ** 2)
 /** The waiters for exclusive locks. */
 interface Writers {
   wake(key: string): void
-  alert(key: string, node?: LockNode): void
+  alert(key: string): void
   watch(key: string, onAnswer: (isHeld: boolean | undefined) => void): void
 }
 
@@ -162,10 +160,7 @@ export class ReaderQueues implements Onlookers {
   }
 
   release(node: LockNode, { key, value }: Held): Effect.Effect<boolean, NodeError> {
-    return mapResult(node.shared!.release(key, value), (answer) => {
-      if (Result.isSuccess(answer) && !answer.success) this.#writers.alert(key, node)
-      return answer
-    })
+    return node.shared!.release(key, value)
   }
 
   transfer(node: LockNode, holder: Held): Effect.Effect<boolean, NodeError> {

@@ -199,9 +199,9 @@ export class WaitQueues<Refusal, C extends LineClaim, W extends Waiter<C> = Wait
     this.#lists.wakeFirst(key)
   }
 
-  /** Makes all services that wait for a lock look again, after its holder has found it gone, perhaps on that node only. */
-  alert(key: string, node?: LockNode): void {
-    this.#lists.alert(key, node)
+  /** Makes all services that wait for a lock look again, after its holder has found it gone. */
+  alert(key: string): void {
+    this.#lists.alert(key)
   }
 
   /**

@@ -63,8 +63,8 @@ const everywhere = [[1], [2], [3], ...quorums]
 describe("all services that wait get in as soon as the holder has released", () => {
   const kinds = {
     "a lock": [lock("a", hourly), (got: Effect.Effect<void>) => withLock("a", got, hourly), everywhere],
-    "a shared lock": [sharedLock("a", hourly), (got: Effect.Effect<void>) => withLock("a", got, hourly), everywhere],
-    // In a crowd permits are often held on a quorum without the node that has the line, so that one alone says nothing.
+    // In a crowd these are often held on a quorum without the node that has the line, so that one alone says nothing.
+    "a shared lock": [sharedLock("a", hourly), (got: Effect.Effect<void>) => withLock("a", got, hourly), quorums],
     permits: [permits("a", single), (got: Effect.Effect<void>) => withPermits("a", got, single), quorums]
   } as const
   for (const [kind, [take, waiting, lost]] of Object.entries(kinds)) {
