@@ -8,7 +8,8 @@
 import type * as Effect from "effect/Effect"
 import type { NodeError } from "../../LockError.ts"
 import type { LockNode } from "../../LockNode.ts"
-import type { Timers } from "../base/timers.ts"
+import { monotonicMillis } from "../base/clock.ts"
+import type { WaitingContext } from "./context.ts"
 import type { Holder } from "./waitQueue.ts"
 import type { Held, Onlookers } from "./waitQueues.ts"
 
@@ -35,10 +36,19 @@ interface ReaderQueue {
    * waits, its own attempt is such a change.
    */
   vainChanges: number
+  /** Until when a change of the key wakes nobody yet, on the monotonic clock. */
+  pausedUntil: number
+  /** A reader will be woken at the end of the pause. */
+  isPausing: boolean
 }
 
-/** The pause before a reader that was refused several times in a row asks again, at most a tenth of a second. */
-const pauseMillis = (times: number): number => Math.min(100, 5 * times ** 2)
+/** The pause before a reader that was refused a free key several times in a row asks again. */
+const freePauseMillis = (times: number): number => Math.min(100, 5 * times ** 2)
+
+/** The same for one that was woken by a change in vain: much less than the time for which a writer lets readers in. */
+const vainPauseMillis = (times: number): number => Math.min(10, 5 * times)
+
+type ReadersContext = Pick<WaitingContext, "clock" | "defer" | "nodes" | "timers">
 
 /** The waiters for exclusive locks. */
 interface Writers {
@@ -48,18 +58,13 @@ interface Writers {
 }
 
 export class ReaderQueues implements Onlookers {
-  readonly #nodes: ReadonlyArray<LockNode>
+  readonly #context: ReadersContext
   readonly #writers: Writers
-  readonly #timers: Timers
   readonly #queues = new Map<string, ReaderQueue>()
   closed = false
 
-  constructor(
-    { nodes, timers }: { readonly nodes: ReadonlyArray<LockNode>; readonly timers: Timers },
-    writers: Writers
-  ) {
-    this.#nodes = nodes
-    this.#timers = timers
+  constructor(context: ReadersContext, writers: Writers) {
+    this.#context = context
     this.#writers = writers
   }
 
@@ -76,7 +81,8 @@ export class ReaderQueues implements Onlookers {
   leave(key: string, reader: Reader, isGranted: boolean): void {
     const queue = this.#queues.get(key)
     if (queue?.waiters.delete(reader) !== true) return
-    if (reader.isAlone && !isGranted) this.changed(key)
+    // Later, since all may be leaving.
+    if (reader.isAlone && !isGranted) this.#context.defer(() => this.changed(key))
     this.#retire(key, queue)
   }
 
@@ -90,26 +96,37 @@ export class ReaderQueues implements Onlookers {
     reader.isAlone = false
     const queue = this.#queues.get(key)
     if (queue === undefined || queue.isWatching) return
-    queue.isWatching = true
-    const watch = () =>
-      this.#writers.watch(key, (isHeld) => {
-        queue.isWatching = false
-        if (isHeld !== false) queue.freeLooks = 0
-        else this.#timers.schedule(pauseMillis(queue.freeLooks++), () => this.changed(key))
-      })
-    if (wasVain && queue.vainChanges > 0) this.#timers.schedule(pauseMillis(queue.vainChanges), watch)
-    else watch()
     queue.vainChanges = wasVain ? queue.vainChanges + 1 : 0
+    queue.pausedUntil = monotonicMillis(this.#context.clock) + vainPauseMillis(queue.vainChanges)
+    queue.isWatching = true
+    this.#writers.watch(key, (isHeld) => {
+      queue.isWatching = false
+      if (isHeld !== false) queue.freeLooks = 0
+      else this.#context.timers.schedule(freePauseMillis(queue.freeLooks++), () => this.changed(key))
+    })
   }
 
   /** Called when the lock may be free for readers: one of them asks. */
   changed(key?: string): void {
     for (const name of key === undefined ? this.#queues.keys() : [key]) {
-      for (const reader of this.#queues.get(name)?.waiters ?? []) {
-        reader.isAlone = true
-        wake(reader)
-        break
-      }
+      const queue = this.#queues.get(name)
+      if (queue !== undefined && !queue.isPausing) this.#wakeOne(queue)
+    }
+  }
+
+  #wakeOne(queue: ReaderQueue): void {
+    const pause = Math.ceil(queue.pausedUntil - monotonicMillis(this.#context.clock))
+    if (pause > 0) {
+      queue.isPausing = true
+      this.#context.timers.schedule(pause, () => {
+        queue.isPausing = false
+        this.#wakeOne(queue)
+      })
+      return
+    }
+    for (const reader of queue.waiters) {
+      reader.isAlone = true
+      return wake(reader)
     }
   }
 
@@ -137,7 +154,7 @@ export class ReaderQueues implements Onlookers {
   }
 
   releaseOrder(): ReadonlyArray<LockNode> {
-    return this.#nodes
+    return this.#context.nodes
   }
 
   /** A shared lock is not handed over. */
@@ -182,7 +199,15 @@ export class ReaderQueues implements Onlookers {
     if (queue === undefined) {
       this.#queues.set(
         key,
-        queue = { waiters: new Set(), holders: new Set(), isWatching: false, freeLooks: 0, vainChanges: 0 }
+        queue = {
+          waiters: new Set(),
+          holders: new Set(),
+          isWatching: false,
+          freeLooks: 0,
+          vainChanges: 0,
+          pausedUntil: Number.NEGATIVE_INFINITY,
+          isPausing: false
+        }
       )
     }
     return queue
