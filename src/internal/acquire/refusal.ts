@@ -98,7 +98,7 @@ export const failExplained = (
         // It may have been rejected since the votes were counted, or before.
         const part = partOf(service.nodes.find(({ id }) => id === vote.node)!, key)
         const isPending = vote._tag === "Pending"
-        const rejection = isPending ? health.acquireError(part) : health.rejectionSince(part, startedAt)
+        const rejection = isPending ? health.acquireError(part) : health.rejectionSince(part, key, startedAt)
         if (rejection !== undefined) return failedVote(vote.node, rejection)
         return isPending ? { _tag: "Free", node: vote.node } : vote
       }

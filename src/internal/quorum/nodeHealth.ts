@@ -59,8 +59,8 @@ class NodeRecord {
   isKnown = false
   /** The last failure that was logged. */
   logged: { readonly summary: string; readonly at: number } | undefined
-  /** The last acquisition that the node rejected, and when. */
-  rejection: { readonly error: NodeError; readonly at: number } | undefined
+  /** The last acquisition that the node rejected, of which key, and when. */
+  rejection: { readonly error: NodeError; readonly key: string; readonly at: number } | undefined
   /** Whether the present failure was logged. */
   isLogged = false
 }
@@ -124,13 +124,13 @@ export class NodeHealth {
   }
 
   /**
-   * The last of these that the node has rejected since then, in milliseconds of the monotonic clock, even if it has
-   * refused one later: the key may only have been there because of an attempt that was then rejected too, as where a
-   * replica is missing.
+   * Why the node last rejected an acquisition of this key, if that was since then, in milliseconds of the monotonic
+   * clock, even if it has refused one later: the key may only have been there because of an attempt that was then
+   * rejected too, as where a replica is missing.
    */
-  rejectionSince(part: Part, millis: number): NodeError | undefined {
+  rejectionSince(part: Part, key: string, millis: number): NodeError | undefined {
     const { rejection } = this.#record(part)
-    return rejection !== undefined && rejection.at >= millis ? rejection.error : undefined
+    return rejection?.key === key && rejection.at >= millis ? rejection.error : undefined
   }
 
   /** Whether the last requests for the key's servers failed on so many nodes that no quorum is left. */
@@ -201,7 +201,7 @@ export class NodeHealth {
     // The outcome of an old request says nothing if a newer one has completed.
     if (record.request > request) return
     if (error?.reason === "Rejected" && operation === "acquire") {
-      record.rejection = { error, at: monotonicMillis(this.#context.clock) }
+      record.rejection = { error, key, at: monotonicMillis(this.#context.clock) }
     }
     const was = record.error
     // A rejected inspect or remove, perhaps for lack of an ACL permission, does not affect locking.

@@ -547,6 +547,19 @@ describe("the look that explains a refusal", () => {
       assert.match(later.message, /: node-1 held by another$/)
     }).pipe(Effect.scoped))
 
+  it.effect("does not state why a node rejected an attempt for another name", () =>
+    Effect.gen(function*() {
+      const cause = new Error("NOPERM no permissions to access a key")
+      const rejected = new LockError.NodeError({ node: "node-1", operation: "acquire", reason: "Rejected", cause })
+      const acquire: LockNode["acquire"] = (key) => key === "b" ? Effect.fail(rejected) : Effect.succeed(false)
+      const { run } = yield* open({ nodes: [{ ...MemoryNode.make("node-1"), acquire }] })
+      const retry = retryPolicy({ tries: 2, delay: "1 second" })
+      const fiber = yield* begin(Effect.exit(run(Effect.scoped(lock("a", { retry })))))
+      yield* Effect.exit(run(Effect.scoped(lock("b", once))))
+      yield* TestClock.adjust("2 seconds")
+      assert.instanceOf(errorOf(yield* Fiber.join(fiber)), ErrFailed)
+    }).pipe(Effect.scoped))
+
   it.effect("leaves those without an answer that nobody asked", () =>
     Effect.gen(function*() {
       const nodes = yield* TestNodes.makeMany(3)
