@@ -69,7 +69,7 @@ export const mutations: ReadonlyArray<Mutation> = [
       )
     ],
     within: 1000,
-    seed: 51
+    seed: 44
   },
   {
     name: "a reader that is made one again is a vote",
@@ -97,7 +97,7 @@ export const mutations: ReadonlyArray<Mutation> = [
       )
     ],
     within: 5000,
-    seed: 8
+    seed: 2095
   },
   {
     name: "readers of a key that was removed come back with the next one",
@@ -115,7 +115,7 @@ export const mutations: ReadonlyArray<Mutation> = [
       )
     ],
     within: 2000,
-    seed: 537
+    seed: 168
   },
   {
     name: "the token of a reader is the smallest of a quorum",
