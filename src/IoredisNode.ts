@@ -81,8 +81,6 @@ export const make = (target: string | RedisOptions): Effect.Effect<LockNode, nev
  *
  * **Gotchas**
  *
- * Give the client an `error` listener: without one, ioredis prints each connection error.
- *
  * With ioredis' own defaults a client sends commands again after a broken connection and queues
  * them while there is none. Locks stay safe, but a node that is down then costs the node timeout
  * instead of failing at once, unless the client has `enableOfflineQueue: false`. After a connection
