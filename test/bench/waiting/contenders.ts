@@ -5,7 +5,7 @@
  */
 import { Effect, Layer, type Scope } from "effect"
 import { Redis } from "ioredis"
-import { Redsync, retryPolicy, withLock } from "../../../src/index.ts"
+import { Redsync, retryPolicy, withFencedLock, withLock } from "../../../src/index.ts"
 import * as IoredisNode from "../../../src/IoredisNode.ts"
 import { named } from "../../support/named.ts"
 import { type Peer, peers } from "../peers.ts"
@@ -17,9 +17,12 @@ export interface Client {
 export type Contender = (urls: ReadonlyArray<string>) => Effect.Effect<Client, never, Scope.Scope>
 
 /** Named alike by all, though some know them by other addresses. */
-const ours: Contender = (urls) =>
+const ours = (
+  hold: <A>(name: string, program: Effect.Effect<A>) => Effect.Effect<A, unknown, Redsync>
+): Contender =>
+(urls) =>
   Effect.map(Layer.build(Redsync.layer({ nodes: urls.map(nodeAt), retry })), (service) => ({
-    withLock: (name, program) => Effect.provide(Effect.orDie(withLock(name, program)), service)
+    withLock: (name, program) => Effect.provide(Effect.orDie(hold(name, program)), service)
   }))
 
 const nodeAt = (url: string, index: number) =>
@@ -59,7 +62,8 @@ const connect = (url: string) =>
   )
 
 export const contenders = {
-  "effect-redsync": ours,
+  "effect-redsync": ours(withLock),
+  "effect-redsync, fenced": ours((name, program) => withFencedLock(name, () => program)),
   "redlock": theirs(peers["redlock"]),
   "@sesamecare-oss/redlock": theirs(peers["@sesamecare-oss/redlock"]),
   "redis-semaphore": theirs(peers["redis-semaphore"]),
@@ -68,7 +72,9 @@ export const contenders = {
 
 export type ContenderName = keyof typeof contenders
 
-export const names = Object.keys(contenders) as Array<ContenderName>
+/** Each library once, by its plain lock. */
+export const libraries = (Object.keys(contenders) as Array<ContenderName>)
+  .filter((name) => name !== "effect-redsync, fenced")
 
 /** Those that wait for the answers of all nodes. */
 export const waitsForAll: ReadonlySet<ContenderName> = new Set(["redis-semaphore", "redlock-universal"])
@@ -76,6 +82,7 @@ export const waitsForAll: ReadonlySet<ContenderName> = new Set(["redis-semaphore
 /** How each learns of a release. */
 export const manner: Record<ContenderName, string> = {
   "effect-redsync": "handed over; also polls every 410–614 ms",
+  "effect-redsync, fenced": "the same, with the next token",
   "redlock": "polls every 100–300 ms",
   "@sesamecare-oss/redlock": "polls every 100–300 ms",
   "redis-semaphore": "polls every 10 ms",

@@ -17,6 +17,9 @@ const longestHoldMillis = 100
 const patienceMillis = 5000
 const otherWorkMillis = 50
 
+const ours = "effect-redsync"
+const fenced = "effect-redsync, fenced"
+
 const places = ["next to the servers", "1 ms away", "10 ms away", "one server stopped"] as const
 
 type Place = typeof places[number]
@@ -36,7 +39,7 @@ type Rounds = Record<Place, Partial<Record<ContenderName, ReadonlyArray<HandOver
 
 export const handOver: Scenario = (setting) =>
   Effect.gen(function*() {
-    const names = contenders(setting)
+    const names: ReadonlyArray<ContenderName> = [ours, fenced, ...contenders(setting).filter((name) => name !== ours)]
     const results: Rounds = { "next to the servers": {}, "1 ms away": {}, "10 ms away": {}, "one server stopped": {} }
     for (const place of setting.quick ? places.slice(0, 2) : places) {
       const those = names.filter((name) => place !== "one server stopped" || !waitsForAll.has(name))
@@ -118,7 +121,6 @@ const report = (names: ReadonlyArray<ContenderName>, results: Rounds) => {
   const p = (q: number) => ({ handOvers }: HandOvers) => quantile(handOvers, q)
   const p50 = ({ handOvers }: HandOvers) => median(handOvers)
   const ratio = ({ handOvers, set }: HandOvers) => median(handOvers) / median(set)
-  const ours = "effect-redsync"
   const measured = places.filter((place) => roundsOf(place, ours).length > 0)
   const millis = (value: number) => Number.isFinite(value) ? `${short(value)} ms` : "–"
   const ratioAt = (place: Place, most: number) => {
@@ -132,6 +134,7 @@ const report = (names: ReadonlyArray<ContenderName>, results: Rounds) => {
     const value = of("one server stopped", ours, p(q))
     return { is: `one server stopped: p${q * 100} is ${short(value)} ms; at most ${most}`, met: value <= most }
   }
+  const withToken = of("next to the servers", fenced, p50) / of("next to the servers", ours, p50)
   const slower = of("one server stopped", ours, p50) / of("next to the servers", ours, p50)
   return {
     tables: measured.map((place) => ({
@@ -193,7 +196,7 @@ const report = (names: ReadonlyArray<ContenderName>, results: Rounds) => {
       "handover.svg": drawBars({
         title: "From one process's release to the next acquisition",
         subtitle: "p50 in ms on 3 nodes; medians of the rounds, with the middle half of them. Shorter is better.",
-        rows: names.map((name) => ({ label: name, kind: name === ours ? "ours" : "other" })),
+        rows: names.map((name) => ({ label: name, kind: name === ours || name === fenced ? "ours" : "other" })),
         measures: measured.slice(0, 3).map((place) => ({
           title: place,
           values: names.map((name) => {
@@ -207,6 +210,10 @@ const report = (names: ReadonlyArray<ContenderName>, results: Rounds) => {
       ratioAt("next to the servers", 2.5),
       ratioAt("1 ms away", 1.5),
       ratioAt("10 ms away", 1.2),
+      {
+        is: `next to the servers: with a token, p50 is ${withToken.toFixed(2)} × that without; at most 1.5`,
+        met: withToken <= 1.5
+      },
       stopped(0.9, 5),
       stopped(0.99, 150),
       { is: `one server stopped: p50 is ${slower.toFixed(2)} × healthy; at most 1.5`, met: slower <= 1.5 }

@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { start, type Worker as AnyWorker } from "../processes.ts"
 import type { Setting } from "../scenario.ts"
-import { type ContenderName, names } from "./contenders.ts"
+import { type ContenderName, libraries } from "./contenders.ts"
 import type { WaitingJobs } from "./worker.ts"
 
 export type Worker = AnyWorker<WaitingJobs>
@@ -37,7 +37,7 @@ export const withWorkers = <A>(
   }))
 
 export const contenders = ({ quick }: Setting): ReadonlyArray<ContenderName> =>
-  quick ? ["effect-redsync", "redis-semaphore"] : names
+  quick ? ["effect-redsync", "redis-semaphore"] : libraries
 
 /** What comes first opens connections and compiles. */
 export const warmUpMillis = ({ quick }: Setting): number => quick ? 300 : 1500
