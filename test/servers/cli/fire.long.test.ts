@@ -229,6 +229,10 @@ const assertCodeTellsWhatHappened = (run: Run, lines: ReadonlyArray<Line>) => {
       )
     case 137:
       return assert.strictEqual(killed, "command", said)
+    case 9:
+      // `setsid --wait` exits with the number of the signal that has killed its command.
+      assert.strictEqual(way[0], "setsid", said)
+      return assert.strictEqual(killed, "command", said)
     case "SIGKILL":
       return assert.strictEqual(killed, "redsync", said)
     default:
