@@ -116,9 +116,10 @@ const signalled = (signal: string) =>
   `${alive}
   $LOCKED sh -c 'trap "echo asked to end; exit 5" TERM; echo $$ > $AT/pid; touch $AT/up; while :; do sleep 0.02; done' &
   until [ -e $AT/up ]; do sleep 0.02; done
-  kill -s ${signal} $!; wait $! 2> /dev/null; echo "exit code $?"
+  kill -s ${signal} $!; wait $! 2> /dev/null; code=$?
   # Ended by somebody who has to take notice first.
   [ "\${LOCKED%% *}" = flock ] || while alive; do sleep 0.02; done
+  echo "exit code $code"
   if alive; then echo "the command goes on"; $TRY true || echo "with the lock"; kill $(cat $AT/pid); fi`
 
 /** What they do differently. */
@@ -141,7 +142,7 @@ const different: Record<string, readonly [script: string, flock: string, redsync
   "SIGKILL is sent to flock or redsync": [
     signalled("KILL"),
     "exit code 137\nthe command goes on\nwith the lock\nasked to end\n",
-    "exit code 137\nasked to end\n"
+    "asked to end\nexit code 137\n"
   ],
   "the command ends and leaves a process running": [
     `$LOCKED sh -c '(until [ -e $AT/end ]; do sleep 0.02; done; echo "what was left ends") & exit 3' &
